@@ -1,0 +1,1 @@
+"""A small speech recogniser: sound -> features -> logits -> log-probabilities -> tokens -> words."""

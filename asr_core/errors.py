@@ -1,0 +1,31 @@
+"""What can go wrong in a way that a user can mend. Every message is one sentence to act on.
+
+Programming mistakes stay ordinary exceptions; only these reach a visitor word for word.
+"""
+
+
+class AsrError(Exception):
+    """Base of every error whose message is meant for the person at the other end."""
+
+
+class AudioError(AsrError, ValueError):
+    """A recording that cannot be read, or that holds nothing to recognise."""
+
+
+class BundleError(AsrError, ValueError):
+    """A model that is missing, incomplete, of an unknown format, or not what its description says."""
+
+
+class LanguageModelError(AsrError, ValueError):
+    """A language model that cannot be read."""
+
+
+class AlignmentError(AsrError, ValueError):
+    """A text that cannot be laid along a recording."""
+
+
+class Cancelled(AsrError):
+    """The work was stopped on request before it was done."""
+
+    def __init__(self, message: str = "The transcription was cancelled."):
+        super().__init__(message)

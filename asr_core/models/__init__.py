@@ -1,0 +1,1 @@
+"""The networks: features [batch, frames, bins] -> logits [batch, steps, tokens]."""

@@ -1,0 +1,1 @@
+"""Fits models and publishes them. Imports asr_core, never ui."""

@@ -1,0 +1,1 @@
+"""The page. Imports asr_core and gradio, never train."""
