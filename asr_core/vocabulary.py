@@ -88,6 +88,7 @@ class Normaliser:
         marks = set("'?!") & set(self.keep) - {"'"}
         kept = set("'.") | marks
         self._spaces = {c: " " for c in range(128) if not (chr(c).isalnum() or chr(c) in kept)}
+        self._spaces[ord("`")] = "'"
         self._spaces.update({ord(symbol): f" {name} " for symbol, name in SYMBOLS.items()})
 
     def __call__(self, text: str) -> str:
@@ -97,7 +98,8 @@ class Normaliser:
         if DIGIT.search(text):
             text = self._spell(text, NUMBER_RULES)
         words = text.translate(self._spaces).split()
-        if not SHORTHAND.isdisjoint(words) or ".com" in text or ".org" in text:
+        bare = [word.strip("'") for word in words] if "'" in text else words
+        if not SHORTHAND.isdisjoint(bare) or ".com" in text or ".org" in text:
             text = self._spell(text, ABBREVIATION_RULES)
             words = text.translate(self._spaces).split()
         joined = " ".join(words)
@@ -116,6 +118,7 @@ class Normaliser:
         return lower
 
     def _spell(self, text: str, rules) -> str:
+        text = " ".join(text.split())  # long runs of space would make the rules slow
         for kind, pattern, spoken in rules:
             text, found = pattern.subn(spoken, text)
             if found:
@@ -146,12 +149,14 @@ class Normaliser:
     def _apostrophes(self, text: str) -> str:
         """Keep the apostrophes that belong to words; drop those that quote."""
         words: list[str] = []
-        quoting = False
+        quoting = cut = False
         for word in text.split():
             core = word.strip("'")
-            if word in CLITICS and words:
-                words[-1] += word
+            if words and (word in CLITICS or (cut and f"'{word}" in CLITICS)):
+                words[-1] = words[-1].rstrip("'") + "'" + core
+                cut = False
                 continue
+            cut = word.endswith("'")
             leading, trailing = word.startswith("'"), word.endswith("'") and len(word) > 1
             start = "'" if leading and f"'{core}" in ELISIONS else ""
             quoting = quoting or (leading and not start)
@@ -183,13 +188,13 @@ FOLDED = str.maketrans(
 SYMBOLS = {"&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals", "°": "degrees"}
 SYMBOLS |= {"£": "", "€": "", "¥": ""}
 
-CLITICS = frozenset("'s 'm 're 've 'll 'd".split())  # cut off from their word by a tokeniser
+CLITICS = frozenset("'s 't 'm 're 've 'll 'd".split())  # cut off from their word by a tokeniser
 ELISIONS = frozenset(
     "'tis 'twas 'twere 'twill 'twould 'twouldn't 'tain't 'em 'cause 'cos 'til 'till 'bout 'round 'neath "
     "'gainst 'midst 'tween 'n 'un 'uns 'ere 'im 'ave 'ad 'as 'ow 'ome 'ouse 'ead 'ud 'pon 'kay 'nuff "
     "'nother 'fraid 'spect 'spose 'most 'ello 'ell 'ard 'arf 'fore 'twixt 'twasn't 'tisn't 'long".split()
 )
-CLIPPED = frozenset("o an th ol wi mo po t d' lil jes mus fo".split())  # o', an', ol' and the like
+CLIPPED = frozenset("o an th tha ha ol wi mo po t d lil jes jus mus mist fo".split())  # o', an', ol'
 
 TITLES = {  # shortened only before a name
     "gen": "general", "col": "colonel", "rev": "reverend", "hon": "honorable", "gov": "governor",
@@ -306,6 +311,7 @@ _COUNT = r"(\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _ONE_OF_UNITS = "|".join(sorted(UNITS, key=len, reverse=True))
 NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no digits for the later ones
     _rule("number", r"#\s*(?=\d)", " number "),
+    _rule("number", r"\b401\s?\(?k\b", " four oh one k "),
     _rule("abbreviation", rf"\b({'|'.join(BEFORE_NUMBER)})\.\s*(?=\d)",
           lambda m: f" {BEFORE_NUMBER[m.group(1).lower()]} ", re.I),
     _rule("date", r"(?<!\d)(\d{4})[-/](0[1-9]|1[0-2])[-/]([0-2][1-9]|[123]0|31)(?!\d)", _date),
@@ -318,7 +324,7 @@ NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no dig
     _rule("money", r"(?:\b(?:US|AU|CA|NZ|HK|A|C))?([$£€¥])\s?" + _COUNT + r"(?:\.(\d+))?"
           r"(?:\s?(k|mn?|bn?|thousand|million|billion|trillion)\b)?", _money, re.I),
     _rule("number", r"(?<!\d)(\d{4})\s?-\s?(?=\d{4}(?!\d))", r"\1 to "),
-    _rule("ordinal", r"(?<![\d.])" + _COUNT + r"(?:st|nd|rd|th)\b",
+    _rule("ordinal", r"(?<![\d.,])" + _COUNT + r"(?:st|nd|rd|th)\b",
           lambda m: f" {_number(m.group(1), 'ordinal')} ", re.I),
     _rule("decade", r"(?<![\d,.])((?:1[1-9]|20)?\d0)'?s\b", _decade),
     _rule("fraction", r"(?<![\d/])(?:(\d+)\s)?\s*(" + "|".join(FRACTIONS) + r")(?![\d/])", _fraction),
@@ -328,7 +334,7 @@ NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no dig
     _rule("unit", r"°\s?C\b", " degrees celsius "),
     _rule("unit", r"°\s?F\b", " degrees fahrenheit "),
     _rule("number", r"(?:(?<=\s)|^)-(?=\d)", " minus "),
-    _rule("decimal", r"(?<![\w.])" + _COUNT[:-1] + r"|)\.(\d+)(?![\d.])", _decimal),
+    _rule("decimal", r"(?<![\w.,])" + _COUNT[:-1] + r"|)\.(\d+)(?![\d.])", _decimal),
     _rule("number", _COUNT, lambda m: f" {_cardinal(m.group(1))} "),
 ]  # fmt: skip
 _BARE = ("st", "mt", "sgt", "lt", "capt", "prof")  # titles also written without their full stop
