@@ -2,13 +2,57 @@
 
 A CTC network says at every step one token of the alphabet or *blank*. A path of T tokens stands for the text
 that is left when repeats are merged and blanks are dropped (Graves et al., 2006, "Connectionist Temporal
-Classification"). The loss is minus the logarithm of the summed probability of all paths that collapse to the
-label.
+Classification"): `aa-ab-` stands for `aab`. The loss is minus the logarithm of the summed probability of all
+paths that collapse to the label; alignment is the most probable one among them.
 """
 
-from keras import ops
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-BLANK = 0  # the token of "nothing new"; the vocabulary lists the rest from 1
+import numpy as np
+
+from asr_core.errors import AlignmentError
+from asr_core.vocabulary import BLANK
+
+WILDCARD = -1  # in a text to align: a sound that the alphabet cannot write
+
+# A wildcard is as probable as the best token of the step times this: it takes a step only where nothing else
+# of the text explains it, and silence stays with its neighbours' blanks, which cost nothing.
+WILDCARD_PROBABILITY = 0.8
+
+IMPOSSIBLE = -1e5  # stands for log(0), so that a text against all evidence still has a best path
+
+CHECKPOINT_STEPS = 512  # alignment keeps one column of scores per so many steps and replays the rest
+
+
+@dataclass(frozen=True, eq=False)
+class Emissions:
+    """What a network heard: log-probabilities of every token at every step.
+
+    Attributes:
+        log_probs: float32 [steps, tokens]; rows sum to 1 in probability.
+        step_seconds: time from one step to the next.
+        start: seconds from the start of the recording to the first step.
+    """
+
+    log_probs: np.ndarray
+    step_seconds: float
+    start: float = 0.0
+
+    def __post_init__(self):
+        if self.log_probs.ndim != 2:
+            raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    @property
+    def seconds(self) -> float:
+        return len(self) * self.step_seconds
+
+    def time(self, step: float) -> float:
+        """Seconds from the start of the recording to the beginning of a step."""
+        return self.start + step * self.step_seconds
 
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
@@ -21,6 +65,166 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
         logit_lengths: int32 [batch], true numbers of steps.
 
     Returns:
-        float32 [batch], in nats.
+        float32 [batch], in nats. A label that is not `feasible` in its steps gives a large finite number with
+        finite gradients: leave such clips out.
     """
+    from keras import ops  # costs seconds, and only training needs it
+
     return ops.ctc_loss(labels, ops.cast(logits, "float32"), label_lengths, logit_lengths, mask_index=BLANK)
+
+
+def steps_needed(tokens: Sequence[int]) -> int:
+    """The fewest steps a text takes: one per token, and a blank between two of the same."""
+    repeats = sum(a == b != WILDCARD for a, b in zip(tokens, tokens[1:], strict=False))
+    return len(tokens) + repeats
+
+
+def feasible(tokens: Sequence[int], steps: int) -> bool:
+    """Whether any path of so many steps collapses to these tokens."""
+    return steps_needed(tokens) <= steps
+
+
+def collapse(path: Sequence[int]) -> list[int]:
+    """The text of a path: repeats merged, then blanks dropped."""
+    return [span.token for span in runs(path)]
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """One token of a text and the run of steps that say it, `start` to before `end`."""
+
+    token: int
+    start: int
+    end: int
+
+
+def runs(path: Sequence[int]) -> list[TokenSpan]:
+    """The runs of equal tokens in a path [steps], without the blanks."""
+    path = np.asarray(path, dtype=np.int64)
+    changes = np.flatnonzero(np.diff(path, prepend=BLANK, append=BLANK))
+    return [
+        TokenSpan(int(path[start]), int(start), int(end))
+        for start, end in zip(changes, changes[1:], strict=False)
+        if path[start] != BLANK
+    ]
+
+
+def best_path(log_probs: np.ndarray) -> np.ndarray:
+    """The most probable token of every step, int [steps]: the path that greedy decoding collapses."""
+    return log_probs.argmax(axis=1)
+
+
+def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[TokenSpan], np.ndarray]:
+    """The most probable path among all that collapse to a text (Viterbi; exact).
+
+    The states of the lattice are the tokens with a blank before, between and after them; a path stays, moves
+    on by one, or leaps over a blank between two different tokens. One column of scores is kept every
+    CHECKPOINT_STEPS steps; from the last block to the first, the columns in between are computed again for
+    the few states that the path can still pass. Ten minutes of speech need some megabytes.
+
+    Args:
+        log_probs: float32 [steps, tokens].
+        tokens: the text; WILDCARD stands for any sound (two in a row need no blank between them).
+
+    Returns:
+        One span per token, in order, and the log-probability of the path at every step, float32 [steps].
+
+    Raises:
+        AlignmentError: no token at all, or more than fit into the steps.
+    """
+    steps = len(log_probs)
+    _check_fits(tokens, steps)
+    lattice = _Lattice(log_probs, tokens)
+    checkpoints = lattice.run_forward()
+    states = lattice.trace_back(checkpoints)
+    columns = lattice.columns[states]
+    path_log_probs = lattice.scores[np.arange(steps), columns]
+    starts = np.searchsorted(states, 2 * np.arange(len(tokens)) + 1)
+    ends = np.searchsorted(states, 2 * np.arange(len(tokens)) + 1, side="right")
+    spans = [TokenSpan(int(t), int(a), int(b)) for t, a, b in zip(tokens, starts, ends, strict=True)]
+    return spans, path_log_probs
+
+
+def _check_fits(tokens: Sequence[int], steps: int) -> None:
+    if not len(tokens):
+        raise AlignmentError("There is nothing to align: the text holds no letter.")
+    needed = steps_needed(tokens)
+    if needed > steps:
+        raise AlignmentError(
+            f"The text needs at least {needed} steps of sound and the recording has {steps}:"
+            " give a shorter text, or the recording it belongs to."
+        )
+
+
+class _Lattice:
+    """States [2 * tokens + 1] by steps; state 2k is the blank before token k, state 2k + 1 is token k."""
+
+    def __init__(self, log_probs: np.ndarray, tokens: Sequence[int]):
+        wildcard = log_probs.max(axis=1, keepdims=True) + np.log(WILDCARD_PROBABILITY)
+        self.scores = np.maximum(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32), IMPOSSIBLE)
+        self.steps = len(log_probs)
+        self.columns = np.full(2 * len(tokens) + 1, BLANK, dtype=np.int64)  # where a state's score stands
+        self.columns[1::2] = tokens
+        self.leap = np.full(len(self.columns), -np.inf)  # the price of leaping over the blank before a state
+        different = self.columns[3::2] != self.columns[1:-2:2]
+        self.leap[3::2][different | (self.columns[3::2] == WILDCARD)] = 0.0
+
+    def reach(self, step: int) -> tuple[int, int]:
+        """The states (from, before) that a path can be in: reached from the start, the end in reach."""
+        states = len(self.columns)
+        return max(0, states - 2 * (self.steps - step)), min(states, 2 * step + 2)
+
+    def advance(self, column: np.ndarray, step: int, low: int, high: int) -> np.ndarray:
+        """Scores of the states from low to before high at a step, float64.
+
+        `column` holds the scores of the step before, from two states below `low` on.
+        """
+        best = np.maximum(column[2:], column[1:-1])
+        np.maximum(best, column[:-2] + self.leap[low:high], out=best)
+        best += self.scores[step, self.columns[low:high]]
+        return best
+
+    def run_forward(self) -> list[np.ndarray]:
+        """The column at every CHECKPOINT_STEPS-th step and at the last, each float64 [2 + states].
+
+        Two states that no path is ever in stand in front, so that every state has two below it.
+        """
+        column = np.full(2 + len(self.columns), -np.inf)
+        column[2:4] = self.scores[0, self.columns[:2]]
+        checkpoints = [column.copy()]
+        for step in range(1, self.steps):
+            low, high = self.reach(step)
+            column[low + 2 : high + 2] = self.advance(column[low : high + 2], step, low, high)
+            column[low : low + 2] = -np.inf  # from down there the end is out of reach
+            if step % CHECKPOINT_STEPS == 0:
+                checkpoints.append(column.copy())
+        return [*checkpoints, column]
+
+    def trace_back(self, checkpoints: list[np.ndarray]) -> np.ndarray:
+        """The state at every step of the best path, int64 [steps]."""
+        *checkpoints, last_column = checkpoints
+        state = len(self.columns) - 1 - int(last_column[-2] > last_column[-1])
+        states = np.full(self.steps, state)
+        last = self.steps - 1
+        for block in reversed(range(len(checkpoints))):
+            first = block * CHECKPOINT_STEPS
+            low = max(0, state - 2 * (last - first))
+            columns = self.replay(checkpoints[block], first, last, low, state + 1)
+            for step in range(last - 1, first - 1, -1):
+                leap, move, stay = columns[step - first, state - low : state - low + 3]
+                leap += self.leap[state]
+                state -= 2 if leap > max(move, stay) else int(move > stay)
+                states[step] = state
+            last = first
+        return states
+
+    def replay(self, column: np.ndarray, first: int, last: int, low: int, high: int) -> np.ndarray:
+        """The columns of the steps from first to before last, cut to the states from low to before high.
+
+        What flows in from below `low` is left out: no path to `high - 1` at step `last` comes from there.
+        """
+        columns = np.full((last - first, 2 + high - low), -np.inf)
+        columns[:1, 2:] = column[low + 2 : high + 2]
+        for row in range(1, last - first):
+            columns[row, 2:] = self.advance(columns[row - 1], first + row, low, high)
+        return columns
