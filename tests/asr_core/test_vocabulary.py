@@ -90,7 +90,8 @@ SPOKEN = [
     ("$5, $1, $5.50, $0.99", "five dollars one dollar five dollars and fifty cents ninety nine cents"),
     ("£1, £2.01, €1,000, ¥5",
      "one pound two pounds and one penny one thousand euros five yen"),
-    ("$3.2 million, US$4bn, £5k", "three point two million dollars four billion dollars five thousand pounds"),
+    ("$3.2 million, £5k, US$4bn",
+     "three point two million dollars five thousand pounds four billion dollars"),
     # abbreviations and symbols
     ("Mr. and Mrs Smith met Dr. Jones Jr.", "mister and missus smith met doctor jones junior"),
     ("St. James lives on Main St., Gen. Lee too", "saint james lives on main street general lee too"),
