@@ -33,15 +33,22 @@ class Emissions:
         log_probs: float32 [steps, tokens]; rows sum to 1 in probability.
         step_seconds: time from one step to the next.
         start: seconds from the start of the recording to the first step.
+        energy: loudness of the signal beside it, float32 [steps * n] in dB (see alignment.signal_energy), or
+            None where the signal is not at hand; only the times of words ask for it.
     """
 
     log_probs: np.ndarray
     step_seconds: float
     start: float = 0.0
+    energy: np.ndarray | None = None
 
     def __post_init__(self):
         if self.log_probs.ndim != 2:
             raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
+        if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
+            raise ValueError(
+                f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps."
+            )
 
     def __len__(self) -> int:
         return len(self.log_probs)

@@ -1,0 +1,297 @@
+"""Where words lie in a recording, how sure they are, and the alignment of a text that the user gives.
+
+CTC says *which* token follows which and leaves *when* half open: a token is one short peak somewhere in its
+sound, and between peaks there is blank, be it sound or silence. So the peaks only tell where to look for the
+edge between two words; the energy of the signal tells where it is.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asr_core.ctc import WILDCARD, Emissions, TokenSpan, forced_align
+from asr_core.errors import AlignmentError
+from asr_core.vocabulary import Vocabulary
+
+FRAMES_PER_STEP = 4  # energy is measured this much finer than the steps: 10 ms where a step is 40 ms
+PRE_EMPHASIS = 0.97  # takes hum and rumble out of the energy, and lifts the quiet consonants
+
+# A pause is where the signal lies nearer to the quietest frame between two words than to the words around it.
+PAUSE_LEVEL = 0.3  # how far up from the quietest frame to the words' own level, in dB
+DEEPEST_DB = 40.0  # quieter than this below the words tells nothing more (digital silence)
+SHALLOWEST_DB = 6.0  # a dip less deep than this is no pause
+REACH_SECONDS = 0.5  # how far before its first or after its last peak a word beside a pause can sound
+PEAK_MARGIN_SECONDS = 0.04  # without energy: how much longer than its peak a sound lasts, on either side
+
+BELONGS_SCORE = 0.3  # texts of other recordings score below this, correct ones above
+SPOKEN_PUNCTUATION = "%&@#"  # what Unicode calls punctuation though it is read out
+
+
+@dataclass(frozen=True)
+class WordSpan:
+    """A word, or a character of one, with its place in the recording.
+
+    Attributes:
+        text: what is said there.
+        start, end: seconds from the start of the recording.
+        confidence: how probable the network found its letters, in [0, 1]; see Calibration.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A given text laid along a recording.
+
+    Attributes:
+        words: the words of the text as written, punctuation attached.
+        characters: their sounding characters; a group that the alphabet cannot write, such as 1989, is one.
+        score: how well the text explains the recording, in [0, 1]: the probability of its best path beside
+            that of the best path of all, per token. 1 is letter for letter what the network hears.
+    """
+
+    words: tuple[WordSpan, ...]
+    characters: tuple[WordSpan, ...]
+    score: float
+
+    @property
+    def belongs(self) -> bool:
+        """Whether this is a text of this recording at all."""
+        return self.score >= BELONGS_SCORE
+
+
+def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Alignment:
+    """Lay a text along a recording: the most probable alignment (see ctc.forced_align).
+
+    Digits, symbols and letters outside the alphabet get a wildcard, so that they keep their place; other
+    punctuation makes no sound and stays with its word.
+
+    Raises:
+        AlignmentError: a text without a sounding character, or one too long for the recording.
+    """
+    words = _spell(text, vocabulary)
+    separator = [] if space_token(vocabulary) is None else [space_token(vocabulary)]
+    tokens: list[int] = []
+    places: list[slice] = []
+    for word in words:
+        tokens += separator if tokens else []
+        places.append(slice(len(tokens), len(tokens) + len(word.tokens)))
+        tokens += word.tokens
+    spans, path_log_probs = forced_align(emissions.log_probs, tokens)
+    groups = [spans[place] for place in places]
+    return Alignment(
+        words_of([word.text for word in words], groups, emissions),
+        tuple(
+            WordSpan(
+                character,
+                emissions.time(span.start),
+                emissions.time(span.end),
+                confidence(emissions.log_probs, [span]),
+            )
+            for word, group in zip(words, groups, strict=True)
+            for character, span in zip(word.characters, group, strict=True)
+        ),
+        _score(emissions.log_probs, path_log_probs, len(tokens)),
+    )
+
+
+def words_of(texts: Sequence[str], groups: Sequence[Sequence[TokenSpan]], emissions: Emissions):
+    """Words with times and confidence, from the spans of their tokens: tuple of WordSpan."""
+    return tuple(
+        WordSpan(text, start, end, confidence(emissions.log_probs, group))
+        for text, group, (start, end) in zip(texts, groups, word_times(emissions, groups), strict=True)
+    )
+
+
+def space_token(vocabulary: Vocabulary) -> int | None:
+    """The token that parts words, or None in a vocabulary without one."""
+    return vocabulary.encode(" ")[0] if " " in vocabulary.characters else None
+
+
+def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list[TokenSpan]]:
+    """The spans of each word, the spaces between them left out."""
+    space = space_token(vocabulary)
+    words: list[list[TokenSpan]] = [[]]
+    for span in spans:
+        if span.token == space:
+            words.append([])
+        else:
+            words[-1].append(span)
+    return [word for word in words if word]
+
+
+def word_times(emissions: Emissions, words: Sequence[Sequence[TokenSpan]]) -> list[tuple[float, float]]:
+    """Start and end of each word in seconds, from the peaks of its tokens and the energy of the signal.
+
+    Between the last peak of a word and the first of the next lies one edge or one pause. Where the energy dips
+    there, the pause is the stretch around its lowest frame that stays near to it, and the words end and begin
+    at its two ends; where it does not dip, one word runs into the other at the lowest frame. The peak itself
+    may lie in the pause (a network often names a sound after it has ended), so the search begins at the far
+    side of both peaks. Without energy, peaks are widened by PEAK_MARGIN_SECONDS, at most to the middle
+    between them.
+    """
+    if not words:
+        return []
+    peaks = [(word[0].start, word[0].end, word[-1].start, word[-1].end) for word in words]
+    if emissions.energy is None:
+        return _times_of_peaks(emissions, peaks)
+    return _times_of_energy(emissions, peaks)
+
+
+def _times_of_peaks(emissions: Emissions, peaks) -> list[tuple[float, float]]:
+    margin = PEAK_MARGIN_SECONDS / emissions.step_seconds
+    starts = [max(0.0, first - margin) for first, _, _, _ in peaks]
+    ends = [min(float(len(emissions)), last + margin) for _, _, _, last in peaks]
+    for i in range(1, len(peaks)):
+        middle = (peaks[i - 1][3] + peaks[i][0]) / 2
+        ends[i - 1], starts[i] = min(ends[i - 1], middle), max(starts[i], middle)
+    return [(emissions.time(start), emissions.time(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _times_of_energy(emissions: Emissions, peaks) -> list[tuple[float, float]]:
+    energy = emissions.energy
+    per_step = len(energy) // len(emissions)
+    reach = round(REACH_SECONDS / emissions.step_seconds)
+    # The gaps between the words, before the first and after the last: steps from the peak before to the one after.
+    gap_starts = [max(0, peaks[0][0] - reach), *(last_start for _, _, last_start, _ in peaks)]
+    gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
+    levels = [float(np.median(energy[p[0] * per_step : p[3] * per_step])) for p in peaks]
+    ends_of_words, starts_of_words = [], []
+    for i, (gap_start, gap_end) in enumerate(zip(gap_starts, gap_ends, strict=True)):
+        gap = energy[gap_start * per_step : gap_end * per_step]
+        before = levels[max(i - 1, 0)]
+        after = levels[min(i, len(peaks) - 1)]
+        pause_start, pause_end = _pause(gap, before, after)
+        ends_of_words.append(gap_start + pause_start / per_step)
+        starts_of_words.append(gap_start + pause_end / per_step)
+    return [
+        (emissions.time(start), emissions.time(max(start, end)))
+        for start, end in zip(starts_of_words[:-1], ends_of_words[1:], strict=True)
+    ]
+
+
+def _pause(gap: np.ndarray, before: float, after: float) -> tuple[int, int]:
+    """The frames (from, before) of the pause in a gap between two words of these levels, in dB."""
+    lowest = int(gap.argmin())
+    start, end = lowest, lowest + 1
+    floors = [max(float(gap[lowest]), level - DEEPEST_DB) for level in (before, after)]
+    limits = [
+        floor + PAUSE_LEVEL * (level - floor) for floor, level in zip(floors, (before, after), strict=True)
+    ]
+    if min(before, after) - gap[lowest] < SHALLOWEST_DB:
+        return lowest, lowest
+    while start > 0 and gap[start - 1] < limits[0]:
+        start -= 1
+    while end < len(gap) and gap[end] < limits[1]:
+        end += 1
+    return start, end
+
+
+def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, steps: int) -> np.ndarray:
+    """Loudness of a signal for Emissions.energy.
+
+    Args:
+        samples: float32 [n], mono.
+        sample_rate: Hz.
+        step_seconds: length of an emission step.
+        steps: number of steps; samples beyond them are ignored, missing ones are silence.
+
+    Returns:
+        float32 [steps * FRAMES_PER_STEP], dB relative to full scale, after pre-emphasis.
+    """
+    edges = np.arange(steps * FRAMES_PER_STEP + 1) * (step_seconds * sample_rate / FRAMES_PER_STEP)
+    edges = np.minimum(edges.round().astype(np.int64), len(samples))
+    emphasised = samples[: edges[-1]].astype(np.float32)
+    emphasised[1:] -= PRE_EMPHASIS * samples[: max(0, edges[-1] - 1)]
+    total = np.concatenate([[0.0], np.cumsum(np.square(emphasised, dtype=np.float64))])
+    power = np.diff(total[edges]) / np.maximum(1, np.diff(edges))
+    return (10 * np.log10(power + 1e-10)).astype(np.float32)
+
+
+def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
+    """How probable the network found the letters of a word: the geometric mean of their peaks, in [0, 1].
+
+    Letters that another text would have been written with, as when the language model overruled the network,
+    count with the probability that the network gave them.
+    """
+    peaks = [
+        log_probs[span.start : span.end].max() if span.token == WILDCARD
+        else log_probs[span.start : span.end, span.token].max()
+        for span in word
+    ]  # fmt: skip
+    return float(np.exp(np.mean(peaks)))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Maps the raw confidence of a word to the share of such words that are right (Platt, 1999).
+
+    A logistic of the log-odds, with two numbers that a bundle keeps: {"scale": 0.7, "offset": -0.4}. Without
+    them the confidence stays as it is.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, confidence: float) -> float:
+        odds = np.clip(confidence, 1e-4, 1 - 1e-4)
+        return float(1 / (1 + np.exp(-(self.scale * np.log(odds / (1 - odds)) + self.offset))))
+
+
+def _score(log_probs: np.ndarray, path_log_probs: np.ndarray, tokens: int) -> float:
+    best = log_probs.max(axis=1).sum(dtype=np.float64)
+    return float(np.exp(min(0.0, (path_log_probs.sum(dtype=np.float64) - best) / tokens)))
+
+
+@dataclass(frozen=True)
+class _SpokenWord:
+    """A word as written, and token for token what of it sounds."""
+
+    text: str
+    characters: tuple[str, ...]
+    tokens: tuple[int, ...]
+
+
+def _spell(text: str, vocabulary: Vocabulary) -> list[_SpokenWord]:
+    """The words of a text; those without a sounding character hang on to their neighbour."""
+    words: list[_SpokenWord] = []
+    silent = ""
+    for written in text.split():
+        sounds = _sounds(written, vocabulary)
+        if sounds:
+            characters, tokens = zip(*sounds, strict=True)
+            words.append(_SpokenWord(silent + written, characters, tokens))
+            silent = ""
+        elif words:
+            words[-1] = replace(words[-1], text=f"{words[-1].text} {written}")
+        else:
+            silent += f"{written} "
+    if not words:
+        raise AlignmentError("There is nothing to align: the text holds no letter.")
+    return words
+
+
+def _sounds(written: str, vocabulary: Vocabulary) -> list[tuple[str, int]]:
+    """The sounding characters of a word, each with its token."""
+    sounds: list[tuple[str, int]] = []
+    for character in unicodedata.normalize("NFKD", written.replace("\u2019", "'")):
+        kind = unicodedata.category(character)
+        spelled = character if character in vocabulary.characters else character.lower()
+        if (kind[0] == "L" or character == "'") and spelled in vocabulary.characters:
+            sounds.append((character, vocabulary.encode(spelled)[0]))
+        elif kind[0] in "LNS" or character in SPOKEN_PUNCTUATION:
+            group = sounds.pop()[0] if sounds and sounds[-1][1] == WILDCARD else ""
+            sounds.append((group + character, WILDCARD))
+        elif (
+            kind == "Pd" and sounds and space_token(vocabulary) is not None
+        ):  # twenty-one is two words to hear
+            sounds.append((character, space_token(vocabulary)))
+    while sounds and sounds[-1][1] == space_token(vocabulary):
+        sounds.pop()
+    return sounds
