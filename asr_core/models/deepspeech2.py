@@ -183,7 +183,7 @@ def pad_time(x, lengths):
 
 
 def pad_frequency(x, kernel):
-    """"Same" padding of [batch, time, bins, channels] along its bins, for a stride of 2."""
+    """ "Same" padding of [batch, time, bins, channels] along its bins, for a stride of 2."""
     bins = x.shape[2]
     total = max((_halve(bins) - 1) * FREQUENCY_STRIDE + kernel - bins, 0)
     return ops.pad(x, ((0, 0), (0, 0), (total // 2, total - total // 2), (0, 0)))
@@ -197,4 +197,3 @@ def _convolution(frequency_kernel, strides, name):
 
 def _halve(bins):
     return (bins + FREQUENCY_STRIDE - 1) // FREQUENCY_STRIDE
-

@@ -1,0 +1,351 @@
+"""A model at rest: a folder here, or a repository on the Hub, with `config.json` and safetensors.
+
+Loading one never runs code from it: JSON is checked field by field (`asr_core.description`), and weights are
+read by name into a network of ours whose shapes are known before a byte is allocated for it. A bundle is
+written, and replaced, all at once or not at all.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from asr_core import models
+from asr_core.description import (
+    CONTENTS,
+    FORMAT_VERSION,
+    LANGUAGE_MODEL,
+    MOST_CONFIG_BYTES,
+    WEIGHTS,
+    check_description,
+    read_description,
+)
+from asr_core.errors import BundleError
+from asr_core.vocabulary import Vocabulary
+
+CONFIG = "config.json"
+README = "README.md"
+DEFAULT = "default"  # the name of the model that comes with the program
+DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "default"
+FILE_BYTES = 9_000_000  # weights are split into files below this, since the Hub wants LFS beyond 10 MB
+REPOSITORY = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model at rest whose description has been checked; nothing heavy is loaded yet.
+
+    Attributes:
+        path: its folder.
+        config: the contents of `config.json`.
+        name: how to speak of it: "default", a folder's name, or "name/repo@commit".
+    """
+
+    path: Path
+    config: dict
+    name: str
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz that the model hears."""
+        return self.config["sample_rate"]
+
+    @property
+    def trained(self) -> bool:
+        """Whether the network has learned to transcribe, by its own description."""
+        return self.config.get("trained", True)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary("".join(self.config["tokens"][1:]))
+
+    def featurizer(self):
+        """The front end that the network was trained with (see `asr_core.featurizer`)."""
+        from asr_core.featurizer import make_featurizer  # imports Keras
+
+        try:
+            return make_featurizer(self.config["featurizer"])
+        except ValueError as error:
+            raise BundleError(f"{self.name}: {error}.") from error
+
+    def language_model(self):
+        """The n-gram model beside the network, or None."""
+        if LANGUAGE_MODEL not in self.config["files"]:
+            return None
+        from asr_core.language_model import NGramModel
+
+        return NGramModel.load(self.path / LANGUAGE_MODEL)
+
+    def decoder_options(self):
+        """How the bundle is decoded unless told otherwise (`asr_core.decoder.DecoderOptions`)."""
+        from asr_core.decoder import DecoderOptions
+
+        try:
+            return DecoderOptions(**self.config.get("decoder", {}))
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{self.name}: its decoder defaults are not understood ({error}).") from error
+
+    def build(self):
+        """The network with its weights (keras.Model).
+
+        Raises:
+            BundleError: sizes that the architecture does not take, or weights that are not its own.
+        """
+        architecture = self.config["architecture"]
+        arguments = {"bins": self.featurizer().bins, "tokens": len(self.vocabulary), **architecture["sizes"]}
+        # Keras remembers variables that were only sketched, to fill them later. It does so in thread-local
+        # state: in a thread of its own that memory ends with the thread.
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            shapes = aside.submit(_sketch, self.name, architecture["name"], arguments).result()
+        weights = _read_weights(self, shapes)
+        model = models.build(architecture["name"], **arguments)
+        for variable in model.weights:
+            variable.assign(weights[_key(model, variable)])
+        return model
+
+
+def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
+    """Finds a model, downloads it if need be, and checks its description and the integrity of its files.
+
+    Args:
+        source: "default" for the embedded model, a folder, or a Hub repository as "name/repo" or
+            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; what the
+            cache holds needs no network.
+
+    Raises:
+        BundleError: there is no such model, or it is not one of ours, or it is damaged.
+    """
+    asked = os.fspath(source)
+    folder = DEFAULT_FOLDER if asked == DEFAULT else Path(asked)
+    if folder.is_dir():
+        name = DEFAULT if asked == DEFAULT else folder.resolve().name
+        _refuse_links(folder, name)
+        return _open(folder, name)
+    if asked == DEFAULT:
+        raise BundleError("No model comes with this copy: name a folder, or name/repo on the Hub.")
+    repository = REPOSITORY.fullmatch(asked)
+    if not repository:
+        raise BundleError(f"There is no model {asked}: name a folder, or name/repo[@revision] on the Hub.")
+    return _pull(repository["id"], repository["revision"])
+
+
+def save_bundle(folder, model, config: dict, *, language_model=None, readme=None, half=True) -> Path:
+    """Writes a model down, all of it or nothing.
+
+    Args:
+        folder: where to; a bundle that stands there is replaced when the new one is complete.
+        model: a network of `asr_core.models`; architecture and sizes are taken from itself.
+        config: the further fields of `config.json`: featurizer, sample_rate and tokens, and what is known of
+            the optional ones (`asr_core.description.OPTIONAL`).
+        language_model: an `NGramModel` to go with it.
+        readme: text of README.md, the card on the Hub.
+        half: matrices as float16 (vectors stay float32), half the size; False keeps float32.
+
+    Returns:
+        The folder.
+
+    Raises:
+        BundleError: a field that a bundle does not have, or weights that are not finite.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        files = _write_weights(fresh, model, half)
+        if language_model is not None:
+            language_model.save(fresh / LANGUAGE_MODEL)
+            files.append(LANGUAGE_MODEL)
+        sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
+        description = {
+            **config,
+            "format_version": FORMAT_VERSION,
+            "architecture": {"name": model.name, "sizes": sizes},
+            "parameters": model.count_params(),
+            "files": {name: _fingerprint(fresh / name) for name in files},
+        }
+        check_description(description, folder.name)
+        text = json.dumps(description, indent=1, ensure_ascii=False)
+        (fresh / CONFIG).write_text(text + "\n", encoding="utf-8")
+        (fresh / README).write_text(readme or f"# {config.get('name', folder.name)}\n", encoding="utf-8")
+        fresh.chmod(0o755)  # mkdtemp makes it for its owner alone
+        _replace(folder, fresh)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def _open(folder: Path, name: str) -> Bundle:
+    """A folder, once all its files are known to be there and whole."""
+    config = read_description(folder / CONFIG, name)
+    for file, facts in config["files"].items():
+        path = folder / file
+        if not path.is_file():
+            raise BundleError(f"{name} is incomplete: {file} is missing; {CONTENTS}.")
+        if path.stat().st_size != facts["bytes"] or _fingerprint(path) != facts:
+            raise BundleError(f"{name} is damaged: {file} is not what its config.json says; fetch it again.")
+    return Bundle(folder, config, name)
+
+
+def _pull(repository: str, revision: str | None) -> Bundle:
+    """Downloads a bundle's own files at one commit, none before its size is known to be right."""
+    import httpx2  # the transport of huggingface_hub, whose errors it passes on
+    from huggingface_hub import errors
+
+    name = f"{repository}@{revision}" if revision else repository
+    try:
+        return _download(repository, revision, name)
+    except errors.HFValidationError as error:
+        raise BundleError(
+            f"There is no folder {name} here, and the Hub has no such names ({_reason(error)})."
+        ) from error
+    except errors.GatedRepoError as error:
+        raise BundleError(f"{name} is gated: ask for access on its page and set HF_TOKEN.") from error
+    except errors.RepositoryNotFoundError as error:
+        raise BundleError(
+            f"There is no folder {name} here and no such model on the Hub; if it is private, set HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise BundleError(f"{repository} has no revision {revision}.") from error
+    except errors.LocalEntryNotFoundError as error:
+        reason = _reason(error.__cause__ or "there is no network, or HF_HUB_OFFLINE forbids it")
+        raise BundleError(
+            f"{name} is not complete in the cache and the Hub does not answer ({reason}); try again later."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
+    except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
+        raise BundleError(f"{name} could not be downloaded ({_reason(error)}); try again later.") from error
+
+
+def _download(repository: str, revision: str | None, name: str) -> Bundle:
+    from huggingface_hub import hf_hub_download
+
+    facts = hf_hub_download(repository, CONFIG, revision=revision, dry_run=True)
+    _check_size(name, CONFIG, facts.file_size, most=MOST_CONFIG_BYTES)
+    commit = facts.commit_hash
+    path = Path(hf_hub_download(repository, CONFIG, revision=revision))
+    config = read_description(path, name)
+    for file, expected in config["files"].items():
+        facts = hf_hub_download(repository, file, revision=commit, dry_run=True)
+        _check_size(name, file, facts.file_size, exactly=expected["bytes"])
+        hf_hub_download(repository, file, revision=commit)
+    return _open(path.parent, f"{repository}@{commit[:12]}")
+
+
+def _check_size(name: str, file: str, size: int, most=None, exactly=None) -> None:
+    if (most is not None and size > most) or (exactly is not None and size != exactly):
+        limit = f"at most {most:,}" if exactly is None else f"{exactly:,} by its config.json"
+        raise BundleError(f"{name} was not downloaded: {file} has {size:,} bytes, {limit} were expected.")
+
+
+def _reason(error) -> str:
+    """The library's own words, on one line and not too many of them."""
+    return " ".join(str(error).split())[:120].rstrip(".")
+
+
+def _refuse_links(folder: Path, name: str) -> None:
+    """A file that is a link out of the folder would read what the bundle's author has no business to read."""
+    inside = folder.resolve()
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise BundleError(f"{name}: {path.name} is a link out of the folder; put the file itself there.")
+
+
+def _fingerprint(path: Path) -> dict:
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _key(model, variable) -> str:
+    """A variable's path inside its network: the same on every backend and for every instance."""
+    return variable.path.removeprefix(model.name + "/")
+
+
+def _sketch(name: str, architecture: str, arguments: dict) -> dict:
+    """Shape of every weight by name, computed without allocating any."""
+    import keras
+
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = models.build(architecture, **arguments)
+    except Exception as error:  # whatever Keras makes of a stranger's numbers, there is no such network
+        raise BundleError(f"{name}: no {architecture} has these sizes ({_reason(error)}).") from error
+    if unknown := sorted((arguments.keys() - model.get_config().keys()) | (arguments.keys() & {"name"})):
+        raise BundleError(f"{name}: a {architecture} has no size {', '.join(unknown)[:200]}.")
+    return {_key(model, variable): tuple(variable.shape) for variable in model.weights}
+
+
+def _read_weights(bundle: Bundle, shapes: dict) -> dict:
+    """Every weight as float32, once names, shapes and values are known to be right."""
+    from safetensors import SafetensorError, safe_open
+
+    weights = {}
+    for file in filter(WEIGHTS.fullmatch, bundle.config["files"]):
+        try:
+            with safe_open(bundle.path / file, framework="numpy") as tensors:
+                for key in tensors.keys():
+                    _check_tensor(bundle.name, key, tensors.get_slice(key), shapes)
+                    weights[key] = tensors.get_tensor(key).astype("float32")
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{bundle.name}: {file} is no safetensors file ({error}).") from error
+    if missing := sorted(shapes.keys() - weights.keys()):
+        raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
+    for key, weight in weights.items():
+        if not np.isfinite(weight).all():
+            raise BundleError(f"{bundle.name}: its weight {key} is not finite everywhere.")
+    return weights
+
+
+def _check_tensor(name: str, key: str, tensor, shapes: dict) -> None:
+    shape, dtype = tuple(tensor.get_shape()), tensor.get_dtype()
+    if key not in shapes:
+        raise BundleError(f"{name}: {key[:80]!r} is not a weight of its architecture.")
+    if shape != shapes[key]:
+        raise BundleError(f"{name}: its weight {key} has shape {shape}, but its sizes make it {shapes[key]}.")
+    if dtype not in ("F16", "F32"):
+        raise BundleError(f"{name}: its weight {key} is stored as {dtype}; F16 and F32 are read.")
+
+
+def _write_weights(folder: Path, model, half: bool) -> list[str]:
+    """Writes the weights in files below FILE_BYTES; returns their names."""
+    from safetensors.numpy import save_file
+
+    parts, room = [], 0
+    for variable in model.weights:
+        dtype = "float16" if half and variable.ndim > 1 else "float32"
+        with np.errstate(over="ignore"):  # told below, with the weight's name
+            weight = np.ascontiguousarray(variable.numpy(), dtype)
+        if not np.isfinite(weight).all():
+            raise BundleError(f"The weight {variable.path} is not finite as {dtype}: nothing was saved.")
+        if weight.nbytes > room:
+            parts, room = [*parts, {}], FILE_BYTES
+        parts[-1][_key(model, variable)] = weight
+        room -= weight.nbytes
+    names = [f"model-{i:05}-of-{len(parts):05}.safetensors" for i in range(1, len(parts) + 1)]
+    for part, name in zip(parts, names, strict=True):
+        save_file(part, folder / name)
+    return names
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Puts `fresh` in the place of `folder`; what stood there goes only when the new one stands."""
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+    folder.rename(old / "bundle")
+    try:
+        fresh.rename(folder)
+    except OSError:
+        (old / "bundle").rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
