@@ -1,0 +1,65 @@
+"""The way in: flags and environment -> ui.build() -> launch.
+
+    python app.py [--model PATH_OR_REPO] [--host HOST] [--port PORT] [--share] [--mcp] [--model-paths]
+
+Environment, as Spaces sets it: ASR_MODEL, GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE, GRADIO_MCP_SERVER,
+GRADIO_ROOT_PATH. A flag wins over the environment. Without either the page is for this machine only.
+"""
+
+import argparse
+import logging
+import os
+
+LOOPBACK = "127.0.0.1"
+FIRST_PORT = 7860  # Gradio takes the next free one when it is not named
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    environment = os.environ
+    parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
+    parser.add_argument("--model", default=environment.get("ASR_MODEL", "default"), help="bundle: folder or Hub repo")
+    parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on")
+    parser.add_argument("--port", type=_port, default=environment.get("GRADIO_SERVER_PORT"), help="0-65535")
+    parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
+    parser.add_argument("--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too")
+    parser.add_argument(
+        "--model-paths", action="store_true", help="visitors may load a model by a path on this machine"
+    )
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; ports are numbers from 0 to 65535")
+    return int(text)
+
+
+def _is_true(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    from ui import build, launch_look
+    from ui.engine import Engine
+    from ui.hearing import Limits
+
+    limits = Limits()
+    page = build(Engine(options.model).start(), limits, model_paths=options.model_paths)
+    page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share,
+        mcp_server=options.mcp,
+        max_file_size=f"{limits.file_megabytes}mb",
+        show_error=False,
+        ssr_mode=False,
+        **launch_look(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+// What all parts of the page share: one player, and the words that light up while it plays.
+// Any element with data-at="START,END" inside one with data-audio="PATH" plays that piece when clicked.
+(() => {
+  const audio = new Audio();
+  audio.preload = "auto";
+  const listeners = new Set();
+  let current = ""; // server path of the sound that is loaded
+  let stopAt = Infinity; // seconds; where a clicked piece ends
+
+  function fileUrl(path) {
+    const config = window.gradio_config || {};
+    const root = (config.root || "").replace(/\/$/, "");
+    return root + (config.api_prefix || "/gradio_api") + "/file=" + path.split("/").map(encodeURIComponent).join("/");
+  }
+
+  function load(path) {
+    if (path === current) return;
+    current = path;
+    audio.src = path ? fileUrl(path) : "";
+    stopAt = Infinity;
+  }
+
+  function seek(path, seconds) {
+    load(path);
+    stopAt = Infinity;
+    audio.currentTime = Math.max(0, seconds);
+    notify();
+  }
+
+  function play(path, start, end = Infinity) {
+    load(path);
+    if (start !== undefined) audio.currentTime = Math.max(0, start);
+    stopAt = end;
+    audio.play().catch(() => {}); // refused before the first gesture; the play button is one
+    notify();
+  }
+
+  function toggle(path) {
+    if (path !== current || audio.paused) {
+      const ended = path === current && audio.duration && audio.currentTime > audio.duration - 0.05;
+      play(path, ended ? 0 : undefined);
+    } else {
+      audio.pause();
+    }
+  }
+
+  function notify() {
+    const now = { path: current, seconds: audio.currentTime, playing: !audio.paused };
+    lightWords(now);
+    listeners.forEach((listener) => listener(now));
+  }
+
+  function frame() {
+    if (audio.currentTime >= stopAt) {
+      audio.pause();
+      stopAt = Infinity;
+    }
+    notify();
+    if (!audio.paused) requestAnimationFrame(frame);
+  }
+  audio.addEventListener("play", () => requestAnimationFrame(frame));
+  for (const type of ["pause", "seeked", "ended", "loadedmetadata"]) audio.addEventListener(type, notify);
+
+  // ---- words -------------------------------------------------------------------------------------------------
+  const spans = new WeakMap(); // [data-audio] element -> {first, list of {element, start, end}}
+
+  function spansOf(box) {
+    const first = box.querySelector("[data-at]");
+    const known = spans.get(box);
+    if (known && known.first === first && known.stamp === box.dataset.stamp) return known.list;
+    const list = [...box.querySelectorAll("[data-at]")].map((element) => {
+      const [start, end] = element.dataset.at.split(",").map(Number);
+      return { element, start, end };
+    });
+    list.sort((a, b) => a.start - b.start);
+    spans.set(box, { first, list, stamp: box.dataset.stamp });
+    return list;
+  }
+
+  function lightWords({ path, seconds, playing }) {
+    for (const box of document.querySelectorAll("[data-audio]")) {
+      const heard = box.dataset.audio === path ? wordAt(spansOf(box), seconds) : null;
+      const lit = box.querySelector(".heard");
+      if (lit === heard) continue;
+      if (lit) lit.classList.remove("heard");
+      if (heard && (playing || seconds > 0)) heard.classList.add("heard");
+    }
+  }
+
+  function wordAt(list, seconds) {
+    let low = 0;
+    let high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (list[middle].start <= seconds) low = middle + 1;
+      else high = middle;
+    }
+    const span = list[low - 1];
+    return span && seconds < span.end ? span.element : null;
+  }
+
+  function playElement(element) {
+    const box = element.closest("[data-audio]");
+    if (!box || !box.dataset.audio) return;
+    const [start, end] = element.dataset.at.split(",").map(Number);
+    play(box.dataset.audio, Math.max(0, start - 0.05), end + 0.1);
+  }
+
+  // Walks through the doubtful words of the nearest transcript, playing each.
+  function nextDoubtful(button) {
+    const box = button.closest("[data-audio]");
+    const doubtful = [...box.querySelectorAll("[data-doubtful]")];
+    if (!doubtful.length) return;
+    const here = doubtful.indexOf(box.querySelector(".visited"));
+    box.querySelectorAll(".visited").forEach((element) => element.classList.remove("visited"));
+    const next = doubtful[(here + 1) % doubtful.length];
+    next.classList.add("visited");
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    playElement(next);
+  }
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest ? event.target : event.target.parentElement;
+    const action = target && target.closest("[data-at], [data-do]");
+    if (!action) return;
+    if (action.dataset.do === "next-doubtful") nextDoubtful(action);
+    else if (action.dataset.do === "copy") copy(action);
+    else if (action.dataset.do === "open-tab") openTab(action.dataset.tab);
+    else if (action.dataset.at) playElement(action);
+  });
+
+  async function copy(button) {
+    const text = button.closest("[data-text]").dataset.text;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copying was refused";
+    }
+    setTimeout(() => (button.textContent = "Copy text"), 1600);
+  }
+
+  function openTab(label) {
+    const tab = [...document.querySelectorAll("button[role=tab]")].find((b) => b.textContent.trim() === label);
+    if (tab) tab.click();
+  }
+
+  // ---- small things ------------------------------------------------------------------------------------------
+  function bytes(base64) {
+    const text = atob(base64);
+    const array = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) array[i] = text.charCodeAt(i);
+    return array;
+  }
+
+  function clock(seconds, digits = 1) {
+    const minutes = Math.floor(seconds / 60);
+    const rest = (seconds - 60 * minutes).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+    return minutes >= 60
+      ? `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`
+      : `${minutes}:${rest}`;
+  }
+
+  window.asr = {
+    bytes,
+    clock,
+    player: { audio, play, seek, toggle, subscribe: (f) => listeners.add(f), unsubscribe: (f) => listeners.delete(f),
+              get path() { return current; } },
+  };
+})();

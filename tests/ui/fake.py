@@ -1,0 +1,87 @@
+"""A recogniser for tests: quick, the same every time, and no network.
+
+It hears FAKE_TEXT in every recording that is not silent, spread evenly over it, with one doubtful word.
+"""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+
+from asr_core.alignment import align_text
+from asr_core.ctc import Emissions
+from asr_core.decoder import DecoderOptions, beam_search, greedy
+from asr_core.errors import Cancelled
+from asr_core.transcript import Transcript, Word
+from asr_core.vocabulary import Vocabulary
+
+FAKE_TEXT = "the quick brown fox jumps over the lazy dog"
+DOUBTFUL_WORD = "lazy"
+STEP_SECONDS = 0.04
+
+
+class FakeRecognizer:
+    def __init__(self, name: str = "fake", text: str = FAKE_TEXT, trained: bool = True):
+        self.name, self.text = name, text
+        self.sample_rate = 16000
+        self.vocabulary = Vocabulary()
+        self.language_model = None
+        self.bundle = SimpleNamespace(
+            name=name,
+            path="fake",
+            sample_rate=16000,
+            readme="# Fake model\n\nFor tests <b>only</b>.",
+            config={
+                "name": name,
+                "trained": trained,
+                "architecture": {"name": "conformer", "sizes": {"width": 8}},
+                "featurizer": {"name": "log-mel", "sample_rate": 16000},
+                "sample_rate": 16000,
+                "licence": "CC0-1.0",
+                "parameters": 1234567,
+                "training_data": [{"name": "nothing", "hours": 0.0, "licence": "CC0-1.0"}],
+                "evaluation": [{"dataset": "fake", "split": "valid", "decoder": "greedy", "wer": 0.25, "cer": 0.1}],
+            },
+        )
+
+    def warm_up(self) -> None:
+        pass
+
+    def emissions(self, audio, progress=None, cancel=None) -> Emissions:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled()
+        if progress:
+            progress(1.0)
+        steps = max(1, int(audio.seconds / STEP_SECONDS))
+        return Emissions(self._log_probs(steps, np.abs(audio.samples).max() > 1e-3), STEP_SECONDS, 0.0)
+
+    def _log_probs(self, steps: int, speaks: bool) -> np.ndarray:
+        rng = np.random.default_rng(1)
+        probabilities = rng.dirichlet(np.full(len(self.vocabulary), 0.2), size=steps) * 0.04
+        probabilities[:, 0] += 0.96
+        tokens = self.vocabulary.encode(self.text)
+        doubtful = re.search(DOUBTFUL_WORD, self.text)
+        if speaks and steps > 2 * len(tokens):
+            for i, token in enumerate(tokens):
+                step = round((i + 0.7) * steps / len(tokens + [0]))
+                sure = 0.5 if doubtful and doubtful.start() <= i < doubtful.end() else 0.97
+                probabilities[step] *= 1 - sure
+                probabilities[step, token] += sure
+        return np.log(probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def hypotheses(self, emissions, options=None):
+        options = options or DecoderOptions()
+        if options.decoder == "greedy":
+            return [greedy(emissions, self.vocabulary)]
+        return beam_search(emissions, self.vocabulary, options)
+
+    def decode(self, emissions, seconds, options=None) -> Transcript:
+        return self._transcript(self.hypotheses(emissions, options)[0].words, seconds)
+
+    def align(self, emissions, seconds, text):
+        return self._transcript(align_text(emissions, text, self.vocabulary).words, seconds)
+
+    def _transcript(self, words, seconds) -> Transcript:
+        return Transcript(
+            tuple(Word(word.text, word.start, word.end, word.confidence) for word in words), seconds, self.name
+        )

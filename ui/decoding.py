@@ -1,0 +1,97 @@
+"""The decoding options: controls, what they mean as DecoderOptions, and the n-best list that they lead to."""
+
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+
+from ui.clip import Clip
+from ui.markup import Html, table
+
+MAX_HOT_WORDS = 200
+
+
+class Decoding:
+    """A group of controls; `read` turns their values, in the order of `components`, into DecoderOptions."""
+
+    def __init__(self):
+        gr.HTML(
+            '<p class="small">The network has already run; a change here only reads its output again, at once. '
+            "<b>Greedy</b> takes the likeliest token of each step. <b>Beam</b> sums over paths, and weighs in a "
+            "language model where the model has one.</p>"
+        )
+        with gr.Row():
+            self.decoder = gr.Radio(
+                [("Greedy", "greedy"), ("Beam", "beam")], value="greedy", label="Decoder", elem_id="decoder"
+            )
+            self.beam_width = gr.Slider(
+                2, 64, value=16, step=1, label="Beam width", info="texts kept at every step", elem_id="beam-width"
+            )
+        with gr.Row():
+            self.language_model_weight = gr.Slider(
+                0, 2, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
+            )
+            self.n_best = gr.Slider(1, 10, value=1, step=1, label="Texts shown", info="the best of the beam")
+        self.hot_words = gr.Textbox(
+            label="Hot-words",
+            info=f"Names and terms to listen for, one a line, at most {MAX_HOT_WORDS}. They need the beam.",
+            lines=2,
+            max_lines=6,
+            max_length=8000,
+        )
+
+    @property
+    def components(self) -> list:
+        return [self.decoder, self.beam_width, self.language_model_weight, self.n_best, self.hot_words]
+
+    def events(self) -> list[Callable]:
+        """The events after which to decode again."""
+        return [
+            self.decoder.input, self.beam_width.release, self.language_model_weight.release,
+            self.n_best.release, self.hot_words.blur, self.hot_words.submit,
+        ]  # fmt: skip
+
+    def read(self, values: Sequence):
+        return decoder_options(*values[: len(self.components)])
+
+
+def decoder_options(
+    decoder: str = "greedy",
+    beam_width: int = 16,
+    language_model_weight: float = 0.5,
+    n_best: int = 1,
+    hot_words: str = "",
+):
+    """DecoderOptions of what stands in the controls; empty lines of hot-words are dropped."""
+    from asr_core.decoder import DecoderOptions
+
+    listed = [line.strip() for line in (hot_words or "").splitlines() if line.strip()][:MAX_HOT_WORDS]
+    return DecoderOptions(
+        decoder="beam" if decoder == "beam" else "greedy",
+        beam_width=int(beam_width),
+        language_model_weight=float(language_model_weight),
+        n_best=int(n_best),
+        hot_words=tuple(listed),
+    )
+
+
+def hypotheses_table(clip: Clip) -> Html:
+    """The n-best list with the parts of each score, in nats; nearer to zero is likelier."""
+    if not clip.hypotheses:
+        return Html("")
+    rows = [
+        (
+            rank,
+            hypothesis.text or "(nothing)",
+            f"{hypothesis.score:.2f}",
+            f"{hypothesis.acoustic_score:.2f}",
+            f"{hypothesis.language_model_score:.2f}",
+            f"{hypothesis.hot_word_score:.2f}",
+        )
+        for rank, hypothesis in enumerate(clip.hypotheses, start=1)
+    ]
+    return table(
+        ["", "Text", "Score", "Sound", "Language", "Hot-words"],
+        rows,
+        caption="The best texts and the parts of their scores in nats",
+        numeric=[0, 2, 3, 4, 5],
+    )

@@ -1,0 +1,79 @@
+"""Files to take away: txt, srt, vtt and json of a clip, with the subtitle limits that the visitor set."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from ui.clip import Clip
+
+FORMATS = ("txt", "srt", "vtt", "json")
+SUBTITLE_FORMATS = ("srt", "vtt")
+
+
+@dataclass(frozen=True)
+class SubtitleLimits:
+    """How much one subtitle may hold; the defaults are the broadcasters' usual ones (BBC, Netflix)."""
+
+    characters: int = 42
+    lines: int = 2
+    seconds: float = 7.0
+
+
+class Subtitles:
+    """The three controls of the subtitle limits."""
+
+    def __init__(self):
+        limits = SubtitleLimits()
+        with gr.Row():
+            self.characters = gr.Slider(20, 80, value=limits.characters, step=1, label="Characters a line")
+            self.lines = gr.Slider(1, 3, value=limits.lines, step=1, label="Lines")
+            self.seconds = gr.Slider(1, 15, value=limits.seconds, step=0.5, label="Seconds at most")
+
+    @property
+    def components(self) -> list:
+        return [self.characters, self.lines, self.seconds]
+
+    def events(self) -> list[Callable]:
+        return [component.release for component in self.components]
+
+    def read(self, values: Sequence) -> SubtitleLimits:
+        characters, lines, seconds = values[:3]
+        return SubtitleLimits(int(characters), int(lines), float(seconds))
+
+
+def written(transcript, extension: str, limits: SubtitleLimits | None = None, file: str | None = None) -> str:
+    """The transcript in one of FORMATS."""
+    from asr_core.transcript import WRITERS
+
+    limits = limits or SubtitleLimits()
+    writer = WRITERS[extension]()
+    if extension in SUBTITLE_FORMATS:
+        return writer.write(
+            transcript,
+            max_characters=limits.characters,
+            max_lines=limits.lines,
+            max_seconds=limits.seconds,
+        )
+    if extension == "json":
+        return writer.write(transcript, file=file)
+    return writer.write(transcript)
+
+
+def write_exports(clip: Clip, limits: SubtitleLimits) -> list[Path]:
+    """One file per format beside the sound of the clip, named after the recording."""
+    stem = safe_stem(clip.name)
+    paths = []
+    for extension in FORMATS:
+        path = clip.sound.folder / f"{stem}.{extension}"
+        path.write_text(written(clip.transcript, extension, limits, clip.name), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def safe_stem(name: str) -> str:
+    """A file name that is the same on every system: letters, digits, dot, dash and underscore."""
+    stem = re.sub(r"[^\w.-]+", "-", Path(name.replace("\\", "/")).name.rsplit(".", 1)[0]).strip("-._")
+    return stem[:80] or "recording"

@@ -1,0 +1,135 @@
+"""From a visitor's file to a clip, and from a clip to another reading of it. No Gradio here.
+
+Every request leaves one structured log line: seconds of audio, seconds of work, outcome; never words or sound.
+"""
+
+import json
+import logging
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_core.errors import AsrError, AudioError
+from ui.clip import Clip, Sound
+from ui.engine import Engine
+
+log = logging.getLogger("asr.requests")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one visitor may ask for; said on the page before it is hit.
+
+    Attributes:
+        file_megabytes: largest upload.
+        audio_seconds: longest recording; two hours are 230 MB of samples.
+        batch_files: most files in one batch.
+        batch_seconds: all recordings of a batch together.
+        text_characters: longest text pasted.
+    """
+
+    file_megabytes: int = 200
+    audio_seconds: float = 2 * 3600
+    batch_files: int = 100
+    batch_seconds: float = 4 * 3600
+    text_characters: int = 200_000
+
+
+class CancelFlag:
+    """Set by the cancel button, read by the recogniser between windows. One per visitor, so it must be copyable."""
+
+    def __init__(self):
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def clear(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+
+@contextmanager
+def logged(request: str, **facts):
+    """One log line for the request; `facts` may be added to inside the block."""
+    started = time.perf_counter()
+    outcome = "ok"
+    try:
+        yield facts
+    except AsrError as error:
+        outcome = type(error).__name__
+        raise
+    except BaseException:
+        outcome = "failure"
+        raise
+    finally:
+        facts |= {"outcome": outcome, "compute_seconds": round(time.perf_counter() - started, 4)}
+        log.info(json.dumps({"request": request, **facts}))
+
+
+def explain(error: BaseException) -> str:
+    """The sentence to show: the error's own if it was made for people, else a reference to the log."""
+    if isinstance(error, AsrError):
+        return str(error)
+    reference = secrets.token_hex(3)
+    logging.getLogger("asr.failures").error("Failure %s", reference, exc_info=error)
+    return f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
+
+
+def read_audio(path: str, sample_rate: int, limits: Limits):
+    """The sound of an uploaded file at the model's rate. Raises AudioError, also for one that is too long."""
+    from asr_core.audio import load_audio
+
+    megabytes = Path(path).stat().st_size / 1e6
+    if megabytes > limits.file_megabytes:
+        raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
+    return load_audio(path, sample_rate, max_seconds=limits.audio_seconds)
+
+
+def hear(path: str, name: str, options, engine: Engine, limits: Limits, model=None, progress=None, cancel=None) -> Clip:
+    """Decode a file, run the network, decode the emissions. Raises AsrError."""
+    with logged("transcribe") as facts:
+        recognizer = engine.recognizer(model)
+        started = time.perf_counter()
+        audio = read_audio(path, recognizer.sample_rate, limits)
+        facts["audio_seconds"] = round(audio.seconds, 2)
+        emissions = recognizer.emissions(audio, progress=progress, cancel=cancel)
+        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, options)
+        return Clip(
+            name=name,
+            sound=Sound(audio.samples, audio.sample_rate),
+            emissions=emissions,
+            transcript=transcript,
+            options=options,
+            model=model or engine.default,
+            tokens=tuple(recognizer.vocabulary.tokens),
+            compute_seconds=time.perf_counter() - started,
+            hypotheses=hypotheses,
+        )
+
+
+def decode(recognizer, emissions, seconds: float, options) -> tuple:
+    """(transcript, n-best hypotheses or ()) of kept emissions."""
+    transcript = recognizer.decode(emissions, seconds, options)
+    if options.decoder == "greedy" or options.n_best < 2:
+        return transcript, ()
+    return transcript, tuple(recognizer.hypotheses(emissions, options))
+
+
+def decode_again(clip: Clip, options, engine: Engine) -> Clip:
+    """The same sound with other options; the network does not run."""
+    with logged("decode", audio_seconds=round(clip.seconds, 2)):
+        recognizer = engine.recognizer(clip.model)
+        transcript, hypotheses = decode(recognizer, clip.emissions, clip.seconds, options)
+        return clip.with_transcript(transcript, options=options, hypotheses=hypotheses, edited=False)
+
+
+def follow_edit(clip: Clip, text: str, engine: Engine) -> Clip:
+    """The text that a person put, laid along the sound. Raises AlignmentError."""
+    with logged("align", audio_seconds=round(clip.seconds, 2)):
+        transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text)
+        return clip.with_transcript(transcript, edited=True)

@@ -1,0 +1,89 @@
+"""HTML that the page shows, made so that no text of a visitor or a recogniser can become markup.
+
+`tag` is the only place that writes angle brackets; what is not already `Html` is escaped.
+"""
+
+import html
+from collections.abc import Iterable
+
+
+class Html(str):
+    """Text that already is markup."""
+
+
+def tag(name: str, *children, **attributes) -> Html:
+    """<name attributes>children</name>; `class_` is class, `data_at` is data-at, False and None leave one out."""
+    written = []
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        key = key.rstrip("_").replace("_", "-")
+        written.append(f" {key}" if value is True else f' {key}="{html.escape(str(value))}"')
+    inside = "".join(_written(child) for child in children)
+    return Html(f"<{name}{''.join(written)}>{inside}</{name}>")
+
+
+def _written(child) -> str:
+    if child is None:
+        return ""
+    if isinstance(child, Html):
+        return child
+    if isinstance(child, str):
+        return html.escape(child, quote=False)
+    if isinstance(child, Iterable):
+        return "".join(_written(part) for part in child)
+    return html.escape(str(child), quote=False)
+
+
+def join(parts: Iterable, separator: str = "") -> Html:
+    return Html(html.escape(separator).join(_written(part) for part in parts))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable], *, caption: str, numeric: Iterable[int] = ()) -> Html:
+    """A table with a caption for those who cannot see it; `numeric` columns are set right."""
+    numeric = set(numeric)
+
+    def row(cells, kind):
+        return tag(
+            "tr",
+            [tag(kind, cell, class_="number" if i in numeric else None) for i, cell in enumerate(cells)],
+        )
+
+    return tag(
+        "div",
+        tag(
+            "table",
+            tag("caption", caption, class_="unseen"),
+            tag("thead", row(head, "th")),
+            tag("tbody", [row(cells, "td") for cells in rows]),
+        ),
+        class_="table-scroll",
+        tabindex="0",
+        role="region",
+        aria_label=caption,
+    )
+
+
+def notice(title: str, *text, kind: str = "info", action: Html | None = None) -> Html:
+    """A message in place of a result; an error is announced to screen readers at once."""
+    return tag(
+        "div",
+        tag("p", title, class_="notice-title"),
+        tag("p", *text) if text else None,
+        action,
+        class_=f"notice {kind}",
+        role="alert" if kind == "error" else "status",
+    )
+
+
+def clock(seconds: float, digits: int = 1) -> str:
+    """1:02.5, or 1:00:02.5 beyond an hour."""
+    minutes, rest = divmod(max(0.0, round(seconds, digits)), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    width = digits + 3 if digits else 2
+    tail = f"{rest:0{width}.{digits}f}"
+    return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"

@@ -1,0 +1,92 @@
+"""The timeline component: waveform, spectrogram, emissions and words on one time axis.
+
+Drawing and gestures are in `assets/timeline.js`; what is drawn comes as tiles, the first with the value, later ones
+through `server.tile`. The value holds a token, not a path to state: it opens the visitor's own clip and no other.
+"""
+
+from pathlib import Path
+
+import gradio as gr
+
+from ui.clip import Clip, Shelf
+from ui.tiles import LEVEL_RANGE_DB, band_hz, tile
+
+ASSETS = Path(__file__).parent.parent / "assets"
+OVERVIEW_COLUMNS = 1200
+
+TEMPLATE = """
+<div class="tl-bar">
+  <button type="button" class="tl-play" data-part="play" aria-label="Play"><span></span></button>
+  <span class="tl-time" data-part="time">0:00.0</span>
+  <label class="tl-rate"><span class="unseen">Speed</span>
+    <select data-part="rate" aria-label="Speed">
+      <option value="0.5">0.5×</option><option value="0.75">0.75×</option>
+      <option value="1" selected>1×</option><option value="1.5">1.5×</option>
+    </select></label>
+  <span class="tl-space"></span>
+  <button type="button" data-part="zoom-out" aria-label="Zoom out">−</button>
+  <button type="button" data-part="zoom-in" aria-label="Zoom in">+</button>
+  <button type="button" data-part="zoom-all" aria-label="Show the whole recording">All</button>
+</div>
+<div class="tl-frame" data-part="frame" tabindex="0" role="slider" aria-label="Position in the recording"
+     aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"><canvas data-part="canvas"></canvas></div>
+<div class="tl-readout" data-part="readout"
+     data-hint="Point at the picture to read its values. Drag to pan, pinch or Ctrl + wheel to zoom; keys: arrows, + and −, space."></div>
+"""
+
+from gradio.events import Dependency
+
+class Timeline(gr.HTML):
+    """Shows one clip. Update it with `timeline_value(clip)`, or None for nothing."""
+
+    def __init__(self, shelf: Shelf, **kwargs):
+        def tile_of(request: dict) -> dict | None:
+            return requested_tile(shelf, request)
+
+        tile_of.__name__ = "tile"  # the name that the script calls
+        super().__init__(
+            html_template=TEMPLATE,
+            css_template=(ASSETS / "timeline.css").read_text("utf-8"),
+            js_on_load=(ASSETS / "timeline.js").read_text("utf-8"),
+            server_functions=[tile_of],
+            apply_default_css=False,
+            elem_classes=["timeline"],
+            **kwargs,
+        )
+
+    def get_block_name(self) -> str:
+        return "html"
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def timeline_value(clip: Clip | None) -> dict | None:
+    """What the script needs of a clip: where its sound is, its tokens, and the tile of the whole."""
+    if clip is None:
+        return None
+    return {
+        "token": clip.token,
+        "audio": str(clip.sound.path),
+        "seconds": clip.seconds,
+        "tokens": list(clip.tokens),
+        "band_hz": [round(hz) for hz in band_hz(clip.sound.sample_rate)],
+        "level_range": LEVEL_RANGE_DB,
+        "tile": tile(clip, 0, clip.seconds, OVERVIEW_COLUMNS),
+    }
+
+
+def requested_tile(shelf: Shelf, request: dict) -> dict | None:
+    """A tile for the page, which is not trusted: an unknown token or an odd number gives None."""
+    clip = shelf.get(request.get("token")) if isinstance(request, dict) else None
+    if clip is None:
+        return None
+    try:
+        start, end, columns = (float(request[name]) for name in ("start", "end", "columns"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not all(abs(number) < 1e9 for number in (start, end, columns)):  # also refuses NaN
+        return None
+    return tile(clip, start, end, int(columns))

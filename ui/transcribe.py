@@ -1,0 +1,256 @@
+"""The Transcribe tab: open or record, read the words, see why, correct them, take them away."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import gradio as gr
+
+from asr_core.errors import AsrError
+from ui.clip import Clip, Shelf
+from ui.decoding import Decoding, hypotheses_table
+from ui.engine import Engine
+from ui.exports import FORMATS, Subtitles, write_exports
+from ui.hearing import CancelFlag, Limits, decode_again, explain, follow_edit, hear
+from ui.markup import Html, notice, tag
+from ui.timeline import ASSETS, Timeline, timeline_value
+from ui.words import facts, transcript_card
+
+SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip that ships with the app; the model has not trained on it."""
+
+    title: str
+    path: Path
+    reference: str
+
+
+def examples() -> list[Example]:
+    folder = ASSETS / "examples"
+    listed = json.loads((folder / "examples.json").read_text("utf-8"))
+    return [Example(one["title"], folder / one["file"], one["text"]) for one in listed]
+
+
+class Transcribe:
+    """Builds the tab and wires it.
+
+    Attributes:
+        clip: the `gr.State` with the visitor's Clip, which other tabs read too.
+    """
+
+    def __init__(self, engine: Engine, shelf: Shelf, limits: Limits, model: gr.State):
+        self.engine, self.shelf, self.limits, self.model = engine, shelf, limits, model
+        self.clip = gr.State(None, time_to_live=4 * 3600)
+        self.cancel = gr.State(CancelFlag())
+        self._layout()
+        self._wire()
+
+    # ---- layout
+
+    def _layout(self) -> None:
+        with gr.Row(equal_height=True):
+            self.file = gr.File(
+                label="Drop a recording or a video",
+                file_types=SOUND_TYPES,
+                type="filepath",
+                height=150,
+                scale=1,
+                elem_id="recording-file",
+            )
+            self.microphone = gr.Audio(
+                label="Or speak",
+                sources=["microphone"],
+                type="filepath",
+                editable=False,
+                buttons=[],
+                scale=1,
+                elem_id="recording-microphone",
+                waveform_options=gr.WaveformOptions(show_recording_waveform=True),
+            )
+        with gr.Row(elem_classes=["example-row"]):
+            self.example_buttons = [
+                (gr.Button(f"Example: {example.title}", size="sm", min_width=140), example) for example in examples()
+            ]
+        gr.HTML(self._limits_line())
+        self.message = gr.HTML(empty_state(), elem_id="message")
+        self.stop = gr.Button("Stop", visible=False, variant="stop", size="sm", elem_id="stop")
+        self.words = gr.HTML("", elem_id="words", visible=False)
+        self.timeline = Timeline(self.shelf, elem_id="timeline")
+        with gr.Column(visible=False) as self.after:
+            with gr.Row(elem_id="downloads"):
+                self.downloads = [
+                    gr.DownloadButton(f"Download {name}", size="sm", elem_id=f"download-{name}", min_width=120)
+                    for name in FORMATS
+                ]
+            with gr.Accordion("Correct the text", open=False, elem_id="edit"):
+                self.text = gr.Textbox(
+                    label="Text",
+                    info="Change what is wrong; the words are then laid along the sound again, so that times and "
+                    "subtitles follow.",
+                    lines=4,
+                    max_lines=16,
+                    max_length=self.limits.text_characters,
+                )
+                self.apply = gr.Button("Apply and align again", variant="primary", size="sm")
+            with gr.Accordion("Decoding", open=False, elem_id="decoding"):
+                self.decoding = Decoding()
+                self.hypotheses = gr.HTML("", visible=False)
+            with gr.Accordion("Subtitles", open=False, elem_id="subtitles"):
+                self.subtitles = Subtitles()
+
+    def _limits_line(self) -> Html:
+        hours = self.limits.audio_seconds / 3600
+        return tag(
+            "p",
+            f"wav, mp3, m4a, flac, ogg, opus, webm, mp4 and more; up to {self.limits.file_megabytes} MB and "
+            f"{hours:g} hours. English. The sound stays on the machine that runs this page and is deleted after "
+            "your visit.",
+            class_="small",
+        )
+
+    # ---- what happens
+
+    @cached_property
+    def outputs(self) -> list:
+        return [
+            self.clip, self.message, self.words, self.timeline, self.after, self.text, self.hypotheses, self.stop,
+            *self.downloads,
+        ]  # fmt: skip
+
+    def _wire(self) -> None:
+        inputs = [self.model, self.cancel, *self.decoding.components, *self.subtitles.components]
+        opened = {
+            "outputs": self.outputs,
+            "api_visibility": "private",
+            "concurrency_limit": 2,
+            "concurrency_id": "recogniser",
+            "show_progress": "hidden",
+        }
+        running = [
+            self.file.upload(self._open_file, [self.file, *inputs], **opened),
+            self.microphone.stop_recording(self._open_recording, [self.microphone, *inputs], **opened),
+        ]
+        for button, example in self.example_buttons:
+
+            def open_example(*values, example=example):
+                yield from self._open(str(example.path), example.title, example.reference, *values)
+
+            running.append(button.click(open_example, inputs, **opened))
+        self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, api_visibility="private")
+        self.file.clear(self._close, None, self.outputs, queue=False, api_visibility="private")
+
+        again = {"outputs": self.outputs, "api_visibility": "private", "show_progress": "hidden",
+                 "concurrency_limit": 2, "concurrency_id": "decoder", "trigger_mode": "always_last"}  # fmt: skip
+        decoding = [self.clip, *self.decoding.components, *self.subtitles.components]
+        for event in self.decoding.events():
+            event(self._decode_again, decoding, **again)
+        self.apply.click(self._follow_edit, [self.clip, self.text, *self.subtitles.components], **again)
+        for event in self.subtitles.events():
+            event(
+                self._write_again, [self.clip, *self.subtitles.components], self.downloads,
+                api_visibility="private", show_progress="hidden", trigger_mode="always_last",
+            )  # fmt: skip
+
+    def _open_file(self, path, *values):
+        yield from self._open(path, Path(path).name if path else "", "", *values)
+
+    def _open_recording(self, path, *values):
+        yield from self._open(path, "Recording", "", *values)
+
+    def _open(self, path, name, reference, model, cancel, *values, progress=gr.Progress()):
+        if not path:
+            yield self._nothing(empty_state())
+            return
+        cancel.clear()
+        yield self._nothing(self._working(name, model), stop=True)
+        decoding, subtitles = self.decoding.read(values), self.subtitles.read(values[len(self.decoding.components):])
+        try:
+            clip = hear(
+                path, name, decoding, self.engine, self.limits, model,
+                progress=lambda share: progress(share, desc="Listening"), cancel=cancel,
+            )  # fmt: skip
+            from dataclasses import replace
+
+            clip = replace(clip, reference=reference)
+            yield self._show(clip, subtitles)
+        except Exception as error:
+            title = "That did not work" if isinstance(error, AsrError) else "Something broke"
+            yield self._nothing(notice(title, explain(error), kind="error"))
+
+    def _working(self, name: str, model: str | None) -> Html:
+        if self.engine.state(model) == "ready":
+            return notice("Listening…", f"{name} is being transcribed.")
+        return notice("The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds.")
+
+    def _decode_again(self, clip, *values):
+        if clip is None:
+            return self._unchanged()
+        options = self.decoding.read(values)
+        subtitles = self.subtitles.read(values[len(self.decoding.components):])
+        try:
+            return self._show(decode_again(clip, options, self.engine), subtitles)
+        except Exception as error:
+            return self._failed(error)
+
+    def _follow_edit(self, clip, text, *values):
+        if clip is None:
+            return self._unchanged()
+        try:
+            return self._show(follow_edit(clip, text, self.engine), self.subtitles.read(values))
+        except Exception as error:
+            return self._failed(error)
+
+    def _write_again(self, clip, *values):
+        if clip is None:
+            return [gr.skip() for _ in self.downloads]
+        return [str(path) for path in write_exports(clip, self.subtitles.read(values))]
+
+    # ---- what is shown
+
+    def _show(self, clip: Clip, subtitles) -> list:
+        self.shelf.put(clip)
+        return self._row(
+            clip=clip,
+            message=facts(clip),
+            words=gr.update(value=transcript_card(clip), visible=True),
+            timeline=timeline_value(clip),
+            after=gr.update(visible=True),
+            text=clip.transcript.text,
+            hypotheses=gr.update(value=hypotheses_table(clip), visible=bool(clip.hypotheses)),
+            downloads=[str(path) for path in write_exports(clip, subtitles)],
+        )
+
+    def _nothing(self, message: Html, stop: bool = False) -> list:
+        return self._row(
+            clip=None, message=message, words=gr.update(value="", visible=False), timeline=None,
+            after=gr.update(visible=False), text="", hypotheses=gr.update(value="", visible=False),
+            stop=gr.update(visible=stop), downloads=[None for _ in self.downloads],
+        )  # fmt: skip
+
+    def _close(self) -> list:
+        return self._nothing(empty_state())
+
+    def _failed(self, error: Exception) -> list:
+        """The clip stays as it was; the message says why nothing changed."""
+        return self._row(message=notice("Nothing was changed", explain(error), kind="error"))
+
+    def _unchanged(self) -> list:
+        return self._row()
+
+    def _row(self, *, downloads=None, stop=None, **changes) -> list:
+        """The outputs in order; what is not given stays as it is."""
+        names = ["clip", "message", "words", "timeline", "after", "text", "hypotheses"]
+        first = [changes.get(name, gr.skip()) for name in names]
+        return [*first, stop or gr.update(visible=False), *(downloads or [gr.skip() for _ in self.downloads])]
+
+
+def empty_state() -> Html:
+    return notice(
+        "Nothing opened yet",
+        "Drop a file, speak, or take one of the examples. The words appear here, coloured by how sure the "
+        "recogniser is, above a picture of what it heard.",
+    )

@@ -1,0 +1,117 @@
+"""The transcript as the page shows it: words coloured by confidence, each one a button that plays itself.
+
+Behaviour (playing, lighting the word that is heard, walking through the doubtful ones) is in `assets/page.js`,
+which finds the words by `data-at`.
+"""
+
+from collections.abc import Iterator
+
+from ui.clip import Clip
+from ui.markup import Html, clock, join, notice, percent, tag
+
+SURE = 0.85  # at and above: plain; a calibrated model is wrong on one such word in ten or so
+DOUBTFUL = 0.6  # below: marked and visited by "next doubtful word"
+PARAGRAPH_PAUSE_SECONDS = 1.2
+PARAGRAPH_SECONDS = 45.0
+
+
+def transcript_card(clip: Clip) -> Html:
+    """The words of a clip with legend and buttons, or a notice when there are none."""
+    if not clip.transcript.words:
+        return notice(
+            "No speech was found in this recording",
+            "The network answered blank all along. Check below that the waveform is not flat, speak closer to the "
+            "microphone, or try one of the examples.",
+            kind="warning",
+        )
+    words = clip.transcript.words
+    doubtful = sum(word.confidence < SURE for word in words)
+    return tag(
+        "div",
+        tag("div", [_paragraph(part, clip.seconds) for part in paragraphs(words)], class_="transcript", lang="en"),
+        tag("div", _legend(), _buttons(doubtful), class_="transcript-bar"),
+        class_="card",
+        data_audio=clip.sound.path,
+        data_stamp=clip.token,
+        data_text=clip.transcript.text,
+    )
+
+
+def paragraphs(words) -> Iterator[list]:
+    """Words in pieces that end at a long pause, or at any pause once a piece is long."""
+    piece: list = []
+    for word in words:
+        if piece:
+            pause, length = word.start - piece[-1].end, word.start - piece[0].start
+            if pause > PARAGRAPH_PAUSE_SECONDS or (length > PARAGRAPH_SECONDS and pause > 0.25):
+                yield piece
+                piece = []
+        piece.append(word)
+    if piece:
+        yield piece
+
+
+def _paragraph(words, seconds: float) -> Html:
+    stamp = tag("span", clock(words[0].start, 0), class_="stamp") if seconds > PARAGRAPH_SECONDS else None
+    return tag("p", stamp, join([word_button(word) for word in words], " "))
+
+
+def word_button(word) -> Html:
+    """One word; how sure it is shows in colour and underline, and stands in its title."""
+    return tag(
+        "button",
+        word.text,
+        type="button",
+        class_=f"word {level(word.confidence)}".strip(),
+        data_at=f"{word.start:.2f},{word.end:.2f}",
+        data_doubtful=word.confidence < SURE,
+        title=f"{percent(word.confidence)} sure, {clock(word.start, 2)}",
+    )
+
+
+def level(confidence: float) -> str:
+    return "" if confidence >= SURE else "mid" if confidence >= DOUBTFUL else "low"
+
+
+def _legend() -> Html:
+    return tag(
+        "span",
+        tag("span", tag("span", "sure", class_="word"), f" {percent(SURE)} and up"),
+        tag("span", tag("span", "unsure", class_="word mid"), f" below {percent(SURE)}"),
+        tag("span", tag("span", "doubtful", class_="word low"), f" below {percent(DOUBTFUL)}"),
+        class_="legend",
+    )
+
+
+def _buttons(doubtful: int) -> Html:
+    next_one = tag(
+        "button",
+        f"Next doubtful word ({doubtful})" if doubtful else "No doubtful word",
+        type="button",
+        class_="plain-button",
+        data_do="next-doubtful",
+        disabled=not doubtful,
+    )
+    return tag(
+        "span",
+        next_one,
+        " ",
+        tag("button", "Copy text", type="button", class_="plain-button", data_do="copy"),
+        style="margin-left:auto",
+    )
+
+
+def facts(clip: Clip) -> Html:
+    """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model."""
+    items = [
+        ("Recording", clip.name),
+        ("Audio", f"{clip.seconds:.1f} s"),
+        ("Compute", f"{clip.compute_seconds:.2f} s"),
+        ("Real-time factor", f"{clip.real_time_factor:.3f}"),
+        ("Words", len(clip.transcript.words)),
+        ("Confidence", percent(clip.transcript.confidence) if clip.transcript.words else "none"),
+        ("Model", clip.transcript.model),
+    ]
+    if clip.edited:
+        items.append(("Text", "edited and aligned again"))
+    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
