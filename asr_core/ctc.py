@@ -63,7 +63,13 @@ class Emissions:
 
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
-    """Negative log-likelihood of each label under its logits.
+    """Negative log-likelihood of each label under its logits, by the forward-backward algorithm.
+
+    Between, before and after its characters a label of length L may have blanks: 2 L + 1 states. The forward
+    score of a state sums all paths that lead there, the backward score all that lead on from there; both run in one
+    scan, the backward one over the reversed sequence. Together they give the posterior of every state at every
+    step, and the gradient by the logits is `softmax(logits) - posteriors` (Graves et al., 2006, eq. 16), which is
+    handed to automatic differentiation as it is instead of differentiating the scan.
 
     Args:
         labels: int32 [batch, label], tokens from 1, padded with anything.
@@ -77,7 +83,73 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
     """
     from keras import ops  # costs seconds, and only training needs it
 
-    return ops.ctc_loss(labels, ops.cast(logits, "float32"), label_lengths, logit_lengths, mask_index=BLANK)
+    logits = ops.cast(logits, "float32")
+    batch, steps, tokens = ops.shape(logits)
+    label = ops.shape(labels)[1]
+    label_lengths, logit_lengths = ops.cast(label_lengths, "int32"), ops.cast(logit_lengths, "int32")
+    fixed = ops.stop_gradient(logits)
+    log_probs = ops.log_softmax(fixed, axis=-1)
+
+    # The states and what the network says of them: [batch, steps, states].
+    inside = ops.arange(label, dtype="int32") < ops.expand_dims(label_lengths, 1)
+    labels = ops.where(inside, ops.cast(labels, "int32"), BLANK)
+    states = ops.reshape(ops.stack([ops.zeros_like(labels), labels], axis=2), (batch, 2 * label))
+    states = ops.pad(states, [[0, 0], [0, 1]])
+    emitted = ops.take_along_axis(log_probs, ops.expand_dims(states, 1), axis=2)
+
+    # Forward and backward as one batch: the second half runs from the end of the label and of the sound.
+    last_state, last_step = 2 * ops.expand_dims(label_lengths, 1), ops.expand_dims(logit_lengths, 1) - 1
+    mirror_states = ops.abs(last_state - ops.arange(2 * label + 1, dtype="int32"))
+    mirror_states = ops.minimum(mirror_states, 2 * label)
+    mirror_steps = ops.minimum(ops.abs(last_step - ops.arange(steps, dtype="int32")), steps - 1)
+    reversed_ = ops.take_along_axis(emitted, ops.expand_dims(mirror_steps, 2), axis=1)
+    reversed_ = ops.take_along_axis(reversed_, ops.expand_dims(mirror_states, 1), axis=2)
+    both_states = ops.concatenate([states, ops.take_along_axis(states, mirror_states, axis=1)], axis=0)
+    both_emitted = ops.transpose(ops.concatenate([emitted, reversed_], axis=0), (1, 0, 2))
+
+    # A state may be entered from itself, from the one before, and, past a blank between two different
+    # characters, from the one before that.
+    skip = ops.logical_and(both_states != BLANK, both_states != _shift(both_states, 2, BLANK))
+    skip = ops.where(skip, 0.0, IMPOSSIBLE)
+    start = ops.where(ops.arange(2 * label + 1) < 1, 0.0, IMPOSSIBLE) + ops.zeros_like(skip)
+
+    def advance(scores, emitted_now):
+        stay, enter, jump = scores, _shift(scores, 1, IMPOSSIBLE), _shift(scores, 2, IMPOSSIBLE) + skip
+        best = ops.maximum(ops.maximum(stay, enter), jump)
+        total = best + ops.log(ops.exp(stay - best) + ops.exp(enter - best) + ops.exp(jump - best))
+        scores = total + emitted_now
+        return scores, scores
+
+    # Before the first step only "nothing said yet" is possible; from there the first state and the second.
+    _, scores = ops.scan(advance, start, both_emitted)
+    scores = ops.transpose(scores, (1, 0, 2))
+    forward, backward = scores[:batch], scores[batch:]
+    backward = ops.take_along_axis(backward, ops.expand_dims(mirror_steps, 2), axis=1)
+    backward = ops.take_along_axis(backward, ops.expand_dims(mirror_states, 1), axis=2)
+
+    # All paths together, read off at the last step, where they must have reached one of the last two states.
+    final = ops.take_along_axis(forward, ops.expand_dims(last_step, 2), axis=1)[:, 0]
+    final = ops.take_along_axis(final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1)
+    final = ops.where(
+        ops.expand_dims(label_lengths, 1) > 0, final, ops.stack([final[:, 0], final[:, 0] + IMPOSSIBLE], 1)
+    )
+    total = ops.logaddexp(final[:, 0], final[:, 1])
+
+    real = ops.arange(2 * label + 1, dtype="int32") <= last_state
+    posteriors = ops.exp(ops.minimum(forward + backward - emitted - ops.reshape(total, (batch, 1, 1)), 0.0))
+    posteriors = posteriors * ops.cast(ops.expand_dims(real, 1), "float32")
+    of_tokens = ops.matmul(posteriors, ops.one_hot(states, tokens, dtype="float32"))
+    heard = ops.cast(ops.expand_dims(ops.arange(steps, dtype="int32") <= last_step, 2), "float32")
+    gradient = ops.stop_gradient((ops.softmax(fixed, axis=-1) - of_tokens) * heard)
+    linear = ops.sum(gradient * logits, axis=(1, 2))
+    return linear + ops.stop_gradient(-total - linear)
+
+
+def _shift(values, by: int, fill):
+    """`values` [batch, states] moved `by` states on, with `fill` before them."""
+    from keras import ops
+
+    return ops.pad(values, [[0, 0], [by, 0]], constant_values=fill)[:, : ops.shape(values)[1]]
 
 
 def steps_needed(tokens: Sequence[int]) -> int:

@@ -1,0 +1,175 @@
+"""Audio -> features, in `keras.ops`: batched, with lengths, on whatever device the network runs on.
+
+Two front ends share one interface. `LogMel` is ours; `KerasStft` is the front end of the Keras example, kept so
+that networks trained with it hear what they were trained on. Neither pads the sound at its edges: every frame
+lies inside the clip, hence padding a clip never changes its valid frames.
+"""
+
+import math
+
+import numpy as np
+from keras import ops
+
+
+class _Featurizer:
+    """What both front ends share: frames of `frame_samples` every `hop_samples`, `bins` values each."""
+
+    name: str
+    sample_rate: int
+    frame_samples: int
+    hop_samples: int
+    bins: int
+
+    def frame_count(self, samples):
+        """Number of frames in so many samples (an int, an array or a tensor; at least one frame's worth)."""
+        return (samples - self.frame_samples) // self.hop_samples + 1
+
+    def config(self) -> dict:
+        """What `make_featurizer` needs to make this one again."""
+        return {"name": self.name, "sample_rate": self.sample_rate, "bins": self.bins}
+
+    def _spectrum(self, samples, fft_length, window):
+        """Power of the short-time spectrum: [batch, n] -> float32 [batch, frames, fft_length // 2 + 1]."""
+        real, imaginary = ops.stft(
+            samples, self.frame_samples, self.hop_samples, fft_length, window=window, center=False
+        )
+        return ops.square(real) + ops.square(imaginary)
+
+    def _mask(self, features, lengths):
+        """1 for valid frames, 0 for padding: float32 [batch, frames, 1], and the frame lengths [batch]."""
+        frame_lengths = ops.maximum(self.frame_count(ops.cast(lengths, "int32")), 1)
+        return length_mask(frame_lengths, ops.shape(features)[1]), frame_lengths
+
+
+class LogMel(_Featurizer):
+    """Log-mel energies, each bin with mean 0 and variance 1 over the clip's valid frames.
+
+    Energies more than 80 dB below the loudest of the clip are raised to that floor, so that the features do not
+    depend on the gain of the recording. The mel scale and its slopes are those of HTK without area normalisation.
+
+    Args:
+        sample_rate: Hz.
+        bins: mel bands between 0 Hz and half the sample rate.
+        frame_seconds, hop_seconds: length and distance of the frames.
+    """
+
+    name = "log-mel"
+    DYNAMIC_RANGE = 1e-8  # of power: 80 dB
+    SILENCE = 1e-10  # power below which even the loudest frame holds nothing
+
+    def __init__(self, sample_rate=16_000, bins=80, frame_seconds=0.025, hop_seconds=0.010):
+        self.sample_rate, self.bins = sample_rate, bins
+        self.frame_seconds, self.hop_seconds = frame_seconds, hop_seconds
+        self.frame_samples = round(frame_seconds * sample_rate)  # 400 at 16 kHz
+        self.hop_samples = round(hop_seconds * sample_rate)  # 160 at 16 kHz
+        self.fft_length = 2 ** math.ceil(math.log2(self.frame_samples))  # 512 at 16 kHz
+        self.filters = mel_filters(sample_rate, self.fft_length, bins)
+
+    def config(self):
+        return super().config() | {"frame_seconds": self.frame_seconds, "hop_seconds": self.hop_seconds}
+
+    def __call__(self, samples, lengths):
+        """Features of a batch of clips.
+
+        Args:
+            samples: float32 [batch, n] in [-1, 1], at `sample_rate`, padded with anything.
+            lengths: int32 [batch], valid samples of each clip.
+
+        Returns:
+            float32 [batch, frames, bins], zero where there is padding, and int32 [batch], valid frames.
+        """
+        energies = ops.matmul(self._spectrum(samples, self.fft_length, "hann"), self.filters)
+        mask, frame_lengths = self._mask(energies, lengths)
+        loudest = ops.max(energies * mask, axis=(1, 2), keepdims=True)
+        floor = ops.maximum(loudest * self.DYNAMIC_RANGE, self.SILENCE)
+        return normalise_bins(ops.log(ops.maximum(energies, floor)), mask), frame_lengths
+
+
+class KerasStft(_Featurizer):
+    """The front end of the Keras example: square root of the STFT magnitude, normalised frame by frame.
+
+    Frame 256, hop 160 and FFT 384 samples, periodic Hann window (Keras example "Automatic Speech Recognition using
+    CTC"). The example never resamples, so that its networks belong to LJSpeech's 22,050 Hz.
+    """
+
+    name = "keras-stft"
+    frame_samples, hop_samples, fft_length = 256, 160, 384
+
+    def __init__(self, sample_rate=22_050, bins=193):
+        if bins != self.fft_length // 2 + 1:
+            raise ValueError(f"keras-stft has {self.fft_length // 2 + 1} bins, not {bins}")
+        self.sample_rate, self.bins = sample_rate, bins
+        # tf.signal.stft windows the frame, then pads it on the right; keras.ops.stft would pad on both sides.
+        self.window = np.zeros(self.fft_length, "float32")
+        self.window[: self.frame_samples] = 0.5 - 0.5 * np.cos(
+            2 * np.pi * np.arange(self.frame_samples) / self.frame_samples
+        )
+
+    def __call__(self, samples, lengths):
+        """As `LogMel.__call__`, with 193 bins."""
+        frames = self._frames(samples)
+        real, imaginary = ops.rfft(frames * self.window)
+        magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))
+        spectrum = ops.sqrt(magnitude)
+        mean = ops.mean(spectrum, axis=-1, keepdims=True)
+        deviation = ops.std(spectrum, axis=-1, keepdims=True)
+        mask, frame_lengths = self._mask(spectrum, lengths)
+        return (spectrum - mean) / (deviation + 1e-10) * mask, frame_lengths
+
+    def _frames(self, samples):
+        """[batch, n] -> [batch, frames, fft_length], each frame with what follows it (the window hides that)."""
+        extra = self.fft_length - self.frame_samples
+        padded = ops.pad(samples, [[0, 0], [0, extra]])
+        return ops.extract_sequences(padded, self.fft_length, self.hop_samples)
+
+
+def length_mask(lengths, size):
+    """1 for valid positions, 0 for padding: int32 [batch] -> float32 [batch, size, 1]."""
+    positions = ops.arange(size, dtype="int32")
+    return ops.expand_dims(ops.cast(positions < ops.expand_dims(lengths, 1), "float32"), -1)
+
+
+def normalise_bins(features, mask):
+    """Each bin with mean 0 and variance 1 over the valid frames; zero elsewhere.
+
+    Args:
+        features: float32 [batch, frames, bins].
+        mask: float32 [batch, frames, 1], 1 for valid frames.
+
+    Returns:
+        float32 [batch, frames, bins].
+    """
+    count = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
+    mean = ops.sum(features * mask, axis=1, keepdims=True) / count
+    centred = (features - mean) * mask
+    variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
+    return centred / (ops.sqrt(variance) + 1e-3)
+
+
+def mel_filters(sample_rate: int, fft_length: int, bins: int) -> np.ndarray:
+    """Triangular filters on the HTK mel scale, 2595 log10(1 + f / 700): float32 [fft_length // 2 + 1, bins]."""
+    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bins + 2) / 2595) - 1)  # Hz
+    frequencies = np.arange(fft_length // 2 + 1) * sample_rate / fft_length
+    rising = (frequencies[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - frequencies[:, None]) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling)).astype("float32")
+
+
+FEATURIZERS = {kind.name: kind for kind in (LogMel, KerasStft)}
+
+
+def make_featurizer(config: dict):
+    """The front end that a bundle's `config.json` describes.
+
+    Raises:
+        ValueError: an unknown name or parameter.
+    """
+    parameters = dict(config)
+    name = parameters.pop("name", None)
+    if name not in FEATURIZERS:
+        raise ValueError(f"unknown featurizer {name!r}; there are {', '.join(FEATURIZERS)}")
+    try:
+        return FEATURIZERS[name](**parameters)
+    except TypeError as error:
+        raise ValueError(f"featurizer {name}: {error}") from error

@@ -1,0 +1,146 @@
+"""What a recording could also have sounded like: every change is small, and each can be switched off.
+
+Waveform changes run on the host in NumPy, on int16 samples; SpecAugment runs on the device, on features.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import soxr
+from keras import ops
+from scipy.signal import lfilter, oaconvolve
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Chances and ranges of the waveform changes; a chance of 0 switches one off.
+
+    Attributes:
+        speeds: speed factors, drawn evenly; changes tempo and pitch together (Ko et al., 2015).
+        noise: chance of synthetic noise (white to brown, or mains hum), at `noise_snr` dB.
+        babble: chance of another clip in the background, at `babble_snr` dB.
+        room: chance of a simulated room.
+        band: chance of a telephone's 8 kHz sampling.
+        gain: chance of a level drawn from `gain_dbfs` (peak).
+    """
+
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
+    noise: float = 0.25
+    noise_snr: tuple[float, float] = (5.0, 30.0)
+    babble: float = 0.05
+    babble_snr: tuple[float, float] = (10.0, 25.0)
+    room: float = 0.15
+    band: float = 0.08
+    gain: float = 0.2
+    gain_dbfs: tuple[float, float] = (-40.0, 0.0)
+
+    def draw_speeds(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """A speed factor for each of `count` clips: float [count]."""
+        return rng.choice(np.array(self.speeds), count)
+
+    def __call__(self, samples, sample_rate: int, rng, babble: Callable[[], np.ndarray]) -> np.ndarray:
+        """int16 [n] -> int16 [n]; `babble()` gives another clip."""
+        wanted = rng.random(5) < (self.room, self.noise, self.babble, self.band, self.gain)
+        if not wanted.any():
+            return samples
+        x = samples.astype(np.float32) / 32768
+        room, noise, other, band, gain = wanted
+        if room:
+            x = reverberate(x, sample_rate, rng)
+        if noise:
+            x = mix(x, synthetic_noise(len(x), sample_rate, rng), rng.uniform(*self.noise_snr))
+        if other:
+            voice = np.resize(babble().astype(np.float32) / 32768, len(x))
+            x = mix(x, voice, rng.uniform(*self.babble_snr))
+        if band:
+            x = telephone(x, sample_rate)
+        peak = np.abs(x).max() + 1e-9
+        if gain:
+            x = x * (10 ** (rng.uniform(*self.gain_dbfs) / 20) / peak)
+        elif peak > 1:
+            x = x / peak
+        return np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)
+
+
+NO_AUGMENTATION = Augmentation(speeds=(1.0,), noise=0, babble=0, room=0, band=0, gain=0)
+
+
+def change_speed(samples, speed: float):
+    """int16 [n] -> int16 [n / speed], played faster or slower (pitch moves along)."""
+    if speed == 1.0:
+        return samples
+    return soxr.resample(samples, 1000 * speed, 1000, quality="LQ")
+
+
+def mix(x, disturbance, snr_db: float):
+    """`x` with `disturbance` added so that the ratio of their powers is `snr_db`: float32 [n]."""
+    power, other = np.mean(x * x) + 1e-12, np.mean(disturbance * disturbance) + 1e-12
+    return x + disturbance * np.float32(np.sqrt(power / other / 10 ** (snr_db / 10)))
+
+
+def synthetic_noise(count: int, sample_rate: int, rng):
+    """Noise of a random colour between white and brown, at times a mains hum with harmonics: float32 [count]."""
+    noise = rng.standard_normal(count).astype(np.float32)
+    if rng.random() < 0.2:
+        t = np.arange(count, dtype=np.float32) / sample_rate
+        base = rng.choice([50.0, 60.0])
+        hum = sum(rng.uniform(0, 1) * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in (1, 2, 3, 5))
+        return (hum + 0.2 * noise).astype(np.float32)
+    return lfilter([1.0], [1.0, -rng.uniform(0, 0.98)], noise).astype(np.float32)
+
+
+def reverberate(x, sample_rate: int, rng):
+    """A simulated room (exponentially decaying noise behind the direct sound; Polack's model): float32 [n]."""
+    decay_seconds = rng.uniform(0.1, 0.6)  # until 60 dB down
+    t = np.arange(int(decay_seconds * sample_rate)) / sample_rate
+    tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / decay_seconds)
+    tail *= np.sqrt(10 ** (-rng.uniform(0, 12) / 10) / np.sum(tail**2))  # direct-to-reverberant ratio
+    tail[: int(0.002 * sample_rate)] = 0
+    tail[0] = 1
+    return oaconvolve(x, tail.astype(np.float32))[: len(x)].astype(np.float32)
+
+
+def telephone(x, sample_rate: int):
+    """Through 8 kHz and back: float32 [n]."""
+    narrow = soxr.resample(x, sample_rate, 8000, quality="LQ")
+    return np.resize(soxr.resample(narrow, 8000, sample_rate, quality="LQ"), len(x))
+
+
+class SpecAugment(keras.layers.Layer):
+    """Masks stripes of time and frequency (Park et al., 2019), on the device, in training only.
+
+    Args:
+        time_masks: per clip, each up to `time_fraction` of its frames.
+        frequency_masks: per clip, each up to `frequency_width` bins.
+    """
+
+    def __init__(self, time_masks=4, time_fraction=0.05, frequency_masks=2, frequency_width=15, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.time_masks, self.time_fraction = time_masks, time_fraction
+        self.frequency_masks, self.frequency_width = frequency_masks, frequency_width
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, features, lengths):
+        """Features [batch, frames, bins] with stripes set to 0, the mean of normalised features."""
+        batch, frames, bins = ops.shape(features)[0], features.shape[1], features.shape[2]
+        lengths = ops.expand_dims(ops.cast(lengths, "float32"), 1)
+        keep = 1.0
+        if self.time_masks:
+            widest = ops.ones((batch, self.time_masks)) * self.time_fraction * lengths
+            keep = keep * ops.expand_dims(self._keep(widest, lengths, frames), 2)
+        if self.frequency_masks:
+            widest = ops.ones((batch, self.frequency_masks)) * float(self.frequency_width)
+            keep = keep * ops.expand_dims(self._keep(widest, float(bins), bins), 1)
+        return features * keep
+
+    def _keep(self, widest, extent, size):
+        """0 inside the stripes, 1 elsewhere: widest float32 [batch, masks] -> float32 [batch, size]."""
+        shape = ops.shape(widest)
+        width = keras.random.uniform(shape, seed=self.seed_generator) * widest
+        start = keras.random.uniform(shape, seed=self.seed_generator) * (extent - width)
+        positions = ops.arange(size, dtype="float32")
+        start, end = ops.expand_dims(start, 2), ops.expand_dims(start + width, 2)
+        inside = ops.logical_and(positions >= start, positions < end)
+        return 1.0 - ops.cast(ops.any(inside, axis=1), "float32")
