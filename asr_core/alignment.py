@@ -129,12 +129,12 @@ def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list
 def word_times(emissions: Emissions, words: Sequence[Sequence[TokenSpan]]) -> list[tuple[float, float]]:
     """Start and end of each word in seconds, from the peaks of its tokens and the energy of the signal.
 
-    Between the last peak of a word and the first of the next lies one edge or one pause. Where the energy dips
-    there, the pause is the stretch around its lowest frame that stays near to it, and the words end and begin
-    at its two ends; where it does not dip, one word runs into the other at the lowest frame. The peak itself
-    may lie in the pause (a network often names a sound after it has ended), so the search begins at the far
-    side of both peaks. Without energy, peaks are widened by PEAK_MARGIN_SECONDS, at most to the middle
-    between them.
+    Between the last peak of a word and the first of the next lies one edge or one pause. Where the energy
+    dips there, the pause is the stretch around its lowest frame that stays near to it, and the words end and
+    begin at its two ends; where it does not dip, one word runs into the other at the lowest frame. The peak
+    itself may lie in the pause (a network often names a sound after it has ended), so the search begins at
+    the far side of both peaks. Without energy, peaks are widened by PEAK_MARGIN_SECONDS, at most to the
+    middle between them.
     """
     if not words:
         return []
@@ -158,7 +158,7 @@ def _times_of_energy(emissions: Emissions, peaks) -> list[tuple[float, float]]:
     energy = emissions.energy
     per_step = len(energy) // len(emissions)
     reach = round(REACH_SECONDS / emissions.step_seconds)
-    # The gaps between the words, before the first and after the last: steps from the peak before to the one after.
+    # The gaps between the words, before the first and after the last: steps from peak to peak, both included.
     gap_starts = [max(0, peaks[0][0] - reach), *(last_start for _, _, last_start, _ in peaks)]
     gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
     levels = [float(np.median(energy[p[0] * per_step : p[3] * per_step])) for p in peaks]

@@ -66,10 +66,10 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
     """Negative log-likelihood of each label under its logits, by the forward-backward algorithm.
 
     Between, before and after its characters a label of length L may have blanks: 2 L + 1 states. The forward
-    score of a state sums all paths that lead there, the backward score all that lead on from there; both run in one
-    scan, the backward one over the reversed sequence. Together they give the posterior of every state at every
-    step, and the gradient by the logits is `softmax(logits) - posteriors` (Graves et al., 2006, eq. 16), which is
-    handed to automatic differentiation as it is instead of differentiating the scan.
+    score of a state sums all paths that lead there, the backward score all that lead on from there; both run
+    in one scan, the backward one over the reversed sequence. Together they give the posterior of every state
+    at every step, and the gradient by the logits is `softmax(logits) - posteriors` (Graves et al., 2006,
+    eq. 16), which is handed to automatic differentiation as it is instead of differentiating the scan.
 
     Args:
         labels: int32 [batch, label], tokens from 1, padded with anything.
@@ -129,7 +129,9 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
 
     # All paths together, read off at the last step, where they must have reached one of the last two states.
     final = ops.take_along_axis(forward, ops.expand_dims(last_step, 2), axis=1)[:, 0]
-    final = ops.take_along_axis(final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1)
+    final = ops.take_along_axis(
+        final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1
+    )
     final = ops.where(
         ops.expand_dims(label_lengths, 1) > 0, final, ops.stack([final[:, 0], final[:, 0] + IMPOSSIBLE], 1)
     )

@@ -1,7 +1,7 @@
 """From log-probabilities to words: greedy decoding, and the beam search that finds more probable texts.
 
-Greedy decoding takes the most probable token of every step: one path. The probability of a text is the sum over
-all its paths, and a language model has its say, too; `beam_search` weighs both.
+Greedy decoding takes the most probable token of every step: one path. The probability of a text is the sum
+over all its paths, and a language model has its say, too; `beam_search` weighs both.
 """
 
 from dataclasses import dataclass
