@@ -24,6 +24,10 @@ class AlignmentError(AsrError, ValueError):
     """A text that cannot be laid along a recording."""
 
 
+class TranscriptError(AsrError, ValueError):
+    """A file that was to hold a transcript and does not."""
+
+
 class Cancelled(AsrError):
     """The work was stopped on request before it was done."""
 
