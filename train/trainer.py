@@ -1,161 +1,261 @@
-"""The loop: what is trained, how it is stepped, and everything that a run writes.
+"""The loop, and everything that a run writes.
 
 A run lives in one folder. `checkpoint.safetensors` holds all state (weights, optimiser, averages, random state) and
 is replaced in one step, so that a run survives being killed at any moment; batches depend on the step alone
 (`train.data`), hence a resumed run goes on as if nothing had happened.
 """
 
+import csv
+import dataclasses
 import json
 import os
+import platform
 import time
-from dataclasses import dataclass
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jiwer
 import keras
 import numpy as np
 from keras import ops
 from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
 
-from asr_core.ctc import ctc_loss
+from asr_core import models
+from asr_core.bundle import save_bundle
+from asr_core.ctc import best_path, collapse
+from asr_core.featurizer import make_featurizer
+from asr_core.vocabulary import Vocabulary
+from train.augment import SpecAugment
+from train.data import Batching, SpeechData, TrainingBatches, evaluation_batches
+from train.objective import SafeAdamW, Training, WarmUpHoldDecay
+from train.presets import Preset
 
-
-class Training(keras.Model):
-    """Featurizer, SpecAugment, network and loss as one model that Keras can fit.
-
-    Args:
-        featurizer: from `asr_core.featurizer`.
-        network: from `asr_core.models`.
-        spec_augment: layer, or None.
-        intermediate_weight: share of the loss that the intermediate heads have.
-    """
-
-    def __init__(self, featurizer, network, spec_augment=None, intermediate_weight=0.3):
-        super().__init__(name="training")
-        self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
-        self.intermediate_weight = intermediate_weight
-
-    def call(self, inputs, training=False):
-        """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits."""
-        samples = ops.cast(inputs["samples"], "float32") / 32768.0
-        features, lengths = self.featurizer(samples, inputs["lengths"])
-        if training and self.spec_augment is not None:
-            features = self.spec_augment(features, lengths)
-        if hasattr(self.network, "logits"):
-            logits, intermediate = self.network.logits(features, lengths, training=training)
-        else:
-            logits, intermediate = self.network(features, lengths, training=training), []
-        return {
-            "logits": logits,
-            "lengths": self.network.output_lengths(lengths),
-            "intermediate": intermediate,
-        }
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """CTC loss in nats per label character."""
-        characters = ops.cast(ops.sum(y["label_lengths"]), "float32")
-
-        def per_character(logits):
-            losses = ctc_loss(y["labels"], y["label_lengths"], logits, y_pred["lengths"])
-            return ops.sum(losses) / characters
-
-        loss = per_character(y_pred["logits"])
-        heads = y_pred["intermediate"]
-        if not heads:
-            return loss
-        inner = sum(per_character(logits) for logits in heads) / len(heads)
-        return (1 - self.intermediate_weight) * loss + self.intermediate_weight * inner
+CHECKPOINT = "checkpoint.safetensors"
+EVALUATION = Batching(bucket_seconds=(4.0, 8.0, 16.0), batch_seconds=96.0)
 
 
-class FlatAdamW(keras.optimizers.Optimizer):
-    """AdamW (Loshchilov and Hutter, 2019) over all parameters as one vector, with weight averaging.
-
-    One vector instead of hundreds of arrays makes the compiled step small: compiling is an order of magnitude
-    faster than with one update an array. The gradient is clipped by its norm; a step whose gradient is not finite
-    changes nothing and is counted in `skipped`. Matrices decay, biases and normalisations do not.
+class Trainer:
+    """Fits one preset on one set of clips, in one folder.
 
     Args:
-        learning_rate: number or schedule.
-        weight_decay: per step, times the learning rate.
-        clip_norm: largest norm of the gradient.
-        average: momentum of the exponential moving average of the weights.
+        preset: the recipe.
+        data: what to learn from.
+        validation: what to measure on after every pass; may be None.
+        folder: of the run; a checkpoint in it is resumed.
+        seed: of weights, order and augmentation.
+        checkpoint_seconds: at most so much work is lost when the run is killed.
+        card: fields for the bundle's `config.json` (licence, training_data, name).
     """
 
     def __init__(
-        self, learning_rate=1e-3, weight_decay=0.01, clip_norm=5.0, beta_1=0.9, beta_2=0.98, epsilon=1e-8,
-        average=0.999, name="flat_adamw", **kwargs,
+        self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
+        checkpoint_seconds=120.0, card: dict | None = None, compiled=True,
     ):  # fmt: skip
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        self.decay, self.norm_limit, self.average = weight_decay, clip_norm, average
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self.layout = [(variable.shape, int(np.prod(variable.shape))) for variable in variables]
-        size = sum(count for _, count in self.layout)
-        self.first, self.second, self.averaged = (
-            self.add_variable((size,), initializer="zeros", name=name) for name in ("first", "second", "averaged")
+        self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
+        self.folder, self.checkpoint_seconds, self.card = Path(folder), checkpoint_seconds, card or {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.set_random_seed(seed)
+        self.vocabulary = data.vocabulary
+        self.featurizer = make_featurizer(preset.featurizer)
+        self.network = models.build(
+            preset.architecture, self.featurizer.bins, len(self.vocabulary), **preset.sizes
         )
-        self.skipped = self.add_variable((), initializer="zeros", dtype="int32", name="skipped")
-        decayed = [np.full(count, len(shape) > 1, "float32") for shape, count in self.layout]
-        self.decayed = np.concatenate(decayed) * self.decay
+        spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
+        self.training = Training(self.featurizer, self.network, spec_augment, preset.intermediate_weight)
+        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed)
+        self.total = preset.passes * self.batches.steps_per_pass
+        self.optimizer = SafeAdamW(
+            WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total),
+            weight_decay=preset.weight_decay, clip_norm=preset.clip_norm, average=preset.average,
+        )  # fmt: skip
+        self.optimizer.build(self.network.trainable_variables)
+        self.training.compile(optimizer=self.optimizer, loss=None, jit_compile=compiled)
+        self.training.built = True
+        self.step, self.best = 0, float("inf")
+        self._resume()
 
-    def apply(self, grads, trainable_variables=None):
-        variables = trainable_variables or self._trainable_variables
-        if not self.built:
-            self.build(variables)
-        gradient = ops.concatenate([ops.cast(ops.reshape(g, (-1,)), "float32") for g in grads])
-        weights = ops.concatenate([ops.cast(ops.reshape(v.value, (-1,)), "float32") for v in variables])
-        norm = ops.sqrt(ops.sum(ops.square(gradient)))
-        finite = ops.isfinite(norm)
-        gradient = ops.where(finite, gradient * ops.minimum(1.0, self.norm_limit / (norm + 1e-6)), 0.0)
+    def fit(self) -> None:
+        """Trains to the end, or from where the run was."""
+        self._describe()
+        if self.step:
+            tqdm.write(f"Going on at step {self.step} of {self.total}.")
+        losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
+        bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05)
+        for x, y in self._prefetched():
+            losses.append(float(self.training.train_on_batch(x, y)))
+            heard += float(np.sum(x["lengths"])) / self.data.sample_rate
+            self.step += 1
+            bar.update()
+            if self.step % 20 == 0:
+                rate = heard / (time.monotonic() - started)
+                bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
+            end_of_pass = self.step % self.batches.steps_per_pass == 0
+            if end_of_pass or time.monotonic() - saved > self.checkpoint_seconds:
+                self._save_checkpoint()
+                saved = time.monotonic()
+            if end_of_pass:
+                self._finish_pass(float(np.nanmean(losses)), heard, time.monotonic() - started)
+                losses, heard, started = [], 0.0, time.monotonic()
+        bar.close()
 
-        step = ops.cast(self.iterations, "float32")
-        rate = ops.cast(self._get_current_learning_rate(), "float32")
-        first = self.beta_1 * self.first + (1 - self.beta_1) * gradient
-        second = self.beta_2 * self.second + (1 - self.beta_2) * ops.square(gradient)
-        update = first / (1 - self.beta_1 ** (step + 1))
-        update = update / (ops.sqrt(second / (1 - self.beta_2 ** (step + 1))) + self.epsilon)
-        moved = weights - rate * (update + self.decayed * weights)
-        moved = ops.where(finite, moved, weights)
-        momentum = ops.minimum(self.average, (1 + step) / (10 + step))  # short memory at the start
+    def _prefetched(self, ahead=6):
+        """The remaining batches in order, made by two threads while the device computes."""
+        with ThreadPoolExecutor(2) as pool:
+            waiting: deque = deque()
+            following = self.step
+            while waiting or following < self.total:
+                while len(waiting) < ahead and following < self.total:
+                    waiting.append(pool.submit(self.batches.batch, following))
+                    following += 1
+                yield waiting.popleft().result()
 
-        self.first.assign(ops.where(finite, first, self.first))
-        self.second.assign(ops.where(finite, second, self.second))
-        self.averaged.assign(momentum * self.averaged + (1 - momentum) * moved)
-        self.skipped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
-        self.iterations.assign_add(1)
-        position = 0
-        for variable, (shape, count) in zip(variables, self.layout, strict=True):
-            part = ops.reshape(moved[position : position + count], shape)
-            variable.assign(ops.cast(part, variable.dtype))
-            position += count
+    # What a pass ends with.
 
-    def averages(self) -> list[np.ndarray]:
-        """The averaged weights, one array a trainable variable."""
-        ends = np.cumsum([count for _, count in self.layout])[:-1]
-        parts = np.split(ops.convert_to_numpy(self.averaged), ends)
-        return [part.reshape(shape) for part, (shape, _) in zip(parts, self.layout, strict=True)]
+    def _finish_pass(self, loss, heard, seconds):
+        number = self.step // self.batches.steps_per_pass
+        row = {
+            "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
+            "audio_seconds_per_second": round(heard / seconds, 1), "seconds": round(seconds),
+        }  # fmt: skip
+        with self.averaged_weights():
+            if self.validation is not None:
+                row |= self._validate()
+            self.save_bundle(self.folder / "last", row)
+            if row.get("wer", 0.0) < self.best:
+                self.best = row.get("wer", 0.0)
+                self.save_bundle(self.folder / "best", row)
+        self._log(row)
+
+    def averaged_weights(self):
+        """Context in which the network has its averaged weights."""
+        return _AveragedWeights(self.network.trainable_variables, self.optimizer.averaged)
+
+    def _validate(self) -> dict:
+        """WER and CER in percent over the validation clips, greedy; prints two transcripts."""
+        references, hypotheses = [], []
+        for inputs, examples in evaluation_batches(self.validation, EVALUATION):
+            heard = self.training.predict_on_batch(inputs)
+            for row, example in enumerate(examples):
+                length = int(heard["lengths"][row])
+                tokens = collapse(best_path(np.asarray(heard["logits"][row][:length], np.float32)))
+                hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
+                references.append(self.vocabulary.decode(example.labels))
+        corpora = [self.validation.clips[e.number].corpus for e in self._validation_order()]
+        words = jiwer.process_words(references, hypotheses)
+        row = {
+            "wer": round(100 * words.wer, 2),
+            "cer": round(100 * jiwer.cer(references, hypotheses), 2),
+        }
+        for corpus in sorted(set(corpora)):
+            chosen = [i for i, name in enumerate(corpora) if name == corpus]
+            wer = jiwer.wer([references[i] for i in chosen], [hypotheses[i] for i in chosen])
+            row[f"wer_{corpus}"] = round(100 * wer, 2)
+        for i in np.random.default_rng(self.step).choice(len(references), 2):
+            tqdm.write(f"  said:  {references[i]}\n  heard: {hypotheses[i]}")
+        return row
+
+    def _validation_order(self):
+        return [e for _, examples in evaluation_batches(self.validation, EVALUATION) for e in examples]
+
+    def save_bundle(self, folder, row: dict | None = None) -> None:
+        """The network as it is, as a bundle that the app can load."""
+        config = {
+            "featurizer": self.featurizer.config(),
+            "sample_rate": self.featurizer.sample_rate,
+            "tokens": list(self.vocabulary.tokens),
+            **self.card,
+        }
+        save_bundle(folder, self.network, config)
+
+    # What a run writes.
+
+    def _describe(self):
+        description = {
+            "preset": dataclasses.asdict(self.preset), "seed": self.seed, "total_steps": self.total,
+            "clips": len(self.data.examples), "hours": round(self.data.hours, 2),
+            "dropped": dict(self.data.dropped), "normalised": dict(self.data.changes),
+            "backend": keras.backend.backend(), "keras": keras.__version__, "python": platform.python_version(),
+        }  # fmt: skip
+        _write(self.folder / "run.json", json.dumps(description, indent=1))
+
+    def _log(self, row: dict):
+        path = self.folder / "metrics.csv"
+        rows = []
+        if path.exists():
+            with open(path, newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
+        rows.append(row)
+        fields = list(dict.fromkeys(key for r in rows for key in r))
+        with open(path.with_suffix(".partial"), "w", newline="") as file:
+            writer = csv.DictWriter(file, fields)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(path.with_suffix(".partial"), path)
+        tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()))
+
+    # Checkpoints.
+
+    def _state(self):
+        """Every variable that a step reads or changes, under a name that is the same in the next process."""
+        groups = {"model": self.training.variables, "optimizer": self.optimizer.variables}
+        return {f"{group}/{i:04d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
+
+    def _save_checkpoint(self):
+        arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
+        progress = {"step": str(self.step), "best": str(self.best), "seed": str(self.seed)}
+        partial = self.folder / f"{CHECKPOINT}.partial"
+        save_file(arrays, partial, metadata=progress)
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, self.folder / CHECKPOINT)
+
+    def _resume(self):
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state, arrays = self._state(), load_file(path)
+        if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
+            raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
+        for name, variable in state.items():
+            variable.assign(arrays[name])
+        progress = _metadata(path)
+        self.step, self.best = int(progress["step"]), float(progress["best"])
 
 
-@keras.saving.register_keras_serializable("train")
-class WarmUpHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, a plateau, and a linear way down to a hundredth.
+class _AveragedWeights:
+    """Swaps averaged weights in on entry and the trained ones back on exit."""
 
-    Args:
-        peak: learning rate of the plateau.
-        warm_up, decay, total: steps; the decay ends at `total`.
-    """
+    def __init__(self, variables, averaged):
+        self.variables, self.averaged = variables, averaged
 
-    def __init__(self, peak, warm_up, decay, total):
-        self.peak, self.warm_up, self.decay, self.total = peak, warm_up, decay, total
+    def __enter__(self):
+        self.trained = [np.array(ops.convert_to_numpy(v)) for v in self.variables]
+        for variable, average in zip(self.variables, self.averaged, strict=True):
+            variable.assign(average.value)
 
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        up = (step + 1) / max(1, self.warm_up)
-        down = (self.total - step) / max(1, self.decay)
-        return self.peak * ops.maximum(ops.minimum(ops.minimum(up, down), 1.0), 0.01)
+    def __exit__(self, *error):
+        for variable, value in zip(self.variables, self.trained, strict=True):
+            variable.assign(value)
 
-    def get_config(self):
-        return {"peak": self.peak, "warm_up": self.warm_up, "decay": self.decay, "total": self.total}
+
+def _metadata(path) -> dict:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return file.metadata()
+
+
+def _write(path: Path, text: str):
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def load_data(manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None) -> SpeechData:
+    """The clips of some manifests, decoded into `cache`."""
+    from train.data import read_manifest
+
+    clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
+    return SpeechData(clips[:limit], cache, vocabulary, sample_rate)

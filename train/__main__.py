@@ -1,0 +1,52 @@
+"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: fits a model, or goes on where it was."""
+
+import argparse
+import dataclasses
+import os
+import sys
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
+    parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
+    parser.add_argument("--out", required=True, metavar="FOLDER")
+    parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="decoded sound (2 GB for 20 hours)")
+    parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
+    parser.add_argument("--limit", type=int, help="train on the first so many clips only")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from asr_core.featurizer import make_featurizer
+    from asr_core.vocabulary import Vocabulary
+    from train.presets import PRESETS
+    from train.trainer import Trainer, load_data
+
+    if args.preset not in PRESETS:
+        print(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", file=sys.stderr)
+        return 2
+    preset = PRESETS[args.preset]
+    if args.passes:
+        preset = dataclasses.replace(preset, passes=args.passes)
+    vocabulary = Vocabulary()
+    rate = make_featurizer(preset.featurizer).sample_rate
+    data = load_data(args.data, args.cache, vocabulary, rate, args.limit)
+    validation = load_data(args.validation, args.cache, vocabulary, rate) if args.validation else None
+    print(f"{len(data.examples)} clips, {data.hours:.2f} hours; dropped: {dict(data.dropped) or 'none'}")
+    trainer = Trainer(
+        preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes
+    )
+    print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
+    print(f"A run that was stopped goes on with: python -m train {' '.join(argv or sys.argv[1:])}")
+    trainer.fit()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""What is trained and how one step is made: network, loss, optimiser and learning rate, on any Keras backend."""
+
+import keras
+from keras import ops
+
+from asr_core.ctc import ctc_loss
+
+
+class Training(keras.Model):
+    """Featurizer, SpecAugment, network and loss as one model that Keras can fit.
+
+    Args:
+        featurizer: from `asr_core.featurizer`.
+        network: from `asr_core.models`.
+        spec_augment: layer, or None.
+        intermediate_weight: share of the loss that the intermediate heads have.
+    """
+
+    def __init__(self, featurizer, network, spec_augment=None, intermediate_weight=0.3):
+        super().__init__(name="training")
+        self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
+        self.intermediate_weight = intermediate_weight
+
+    def call(self, inputs, training=False):
+        """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits."""
+        samples = ops.cast(inputs["samples"], "float32") / 32768.0
+        features, lengths = self.featurizer(samples, inputs["lengths"])
+        if training and self.spec_augment is not None:
+            features = self.spec_augment(features, lengths)
+        if hasattr(self.network, "logits"):
+            logits, intermediate = self.network.logits(features, lengths, training=training)
+        else:
+            logits, intermediate = self.network(features, lengths, training=training), []
+        return {
+            "logits": logits,
+            "lengths": self.network.output_lengths(lengths),
+            "intermediate": intermediate,
+        }
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """CTC loss in nats per label character."""
+        characters = ops.cast(ops.sum(y["label_lengths"]), "float32")
+
+        def per_character(logits):
+            losses = ctc_loss(y["labels"], y["label_lengths"], logits, y_pred["lengths"])
+            return ops.sum(losses) / characters
+
+        loss = per_character(y_pred["logits"])
+        heads = y_pred["intermediate"]
+        if not heads:
+            return loss
+        inner = sum(per_character(logits) for logits in heads) / len(heads)
+        return (1 - self.intermediate_weight) * loss + self.intermediate_weight * inner
+
+
+class SafeAdamW(keras.optimizers.Optimizer):
+    """AdamW (Loshchilov and Hutter, 2019) with gradient clipping, weight averaging, and a guard.
+
+    A step whose gradient is not finite changes nothing and is counted in `skipped`. Matrices decay, biases and
+    normalisations do not. All of it is one expression a variable: with Keras's own optimiser, clipping and
+    averaging the compiled step of the default network took four times as long to compile.
+
+    Args:
+        learning_rate: number or schedule.
+        weight_decay: per step, times the learning rate.
+        clip_norm: largest norm of the whole gradient.
+        average: momentum of the exponential moving average of the weights.
+    """
+
+    def __init__(
+        self, learning_rate=1e-3, weight_decay=0.01, clip_norm=5.0, beta_1=0.9, beta_2=0.98, epsilon=1e-8,
+        average=0.999, name="safe_adamw", **kwargs,
+    ):  # fmt: skip
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.decay, self.norm_limit, self.average = weight_decay, clip_norm, average
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.first, self.second, self.averaged = (
+            [self.add_variable_from_reference(v, name=name) for v in variables]
+            for name in ("first", "second", "averaged")
+        )
+        self.skipped = self.add_variable((), initializer="zeros", dtype="int32", name="skipped")
+
+    def apply(self, grads, trainable_variables=None):
+        variables = trainable_variables or self._trainable_variables
+        if not self.built:
+            self.build(variables)
+        grads = [ops.cast(gradient, "float32") for gradient in grads]
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
+        finite = ops.isfinite(norm)
+        scale = ops.minimum(1.0, self.norm_limit / (norm + 1e-6))
+        step = ops.cast(self.iterations, "float32")
+        rate = ops.cast(self._get_current_learning_rate(), "float32")
+        first_share, second_share = 1 - self.beta_1 ** (step + 1), 1 - self.beta_2 ** (step + 1)
+        momentum = ops.minimum(self.average, (1 + step) / (10 + step))  # short memory at the start
+        for variable, gradient, first, second, averaged in zip(
+            variables, grads, self.first, self.second, self.averaged, strict=True
+        ):
+            gradient = ops.where(finite, gradient * scale, 0.0)
+            new_first = self.beta_1 * first + (1 - self.beta_1) * gradient
+            new_second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
+            update = new_first / first_share / (ops.sqrt(new_second / second_share) + self.epsilon)
+            if len(variable.shape) > 1:
+                update = update + self.decay * variable
+            moved = ops.where(finite, variable - rate * update, variable)
+            first.assign(ops.where(finite, new_first, first))
+            second.assign(ops.where(finite, new_second, second))
+            averaged.assign(momentum * averaged + (1 - momentum) * moved)
+            variable.assign(moved)
+        self.skipped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
+        self.iterations.assign_add(1)
+
+
+@keras.saving.register_keras_serializable("train")
+class WarmUpHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, a plateau, and a linear way down to a hundredth.
+
+    Args:
+        peak: learning rate of the plateau.
+        warm_up, decay, total: steps; the decay ends at `total`.
+    """
+
+    def __init__(self, peak, warm_up, decay, total):
+        self.peak, self.warm_up, self.decay, self.total = peak, warm_up, decay, total
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        up = (step + 1) / max(1, self.warm_up)
+        down = (self.total - step) / max(1, self.decay)
+        return self.peak * ops.maximum(ops.minimum(ops.minimum(up, down), 1.0), 0.01)
+
+    def get_config(self):
+        return {"peak": self.peak, "warm_up": self.warm_up, "decay": self.decay, "total": self.total}
