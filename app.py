@@ -17,11 +17,19 @@ FIRST_PORT = 7860  # Gradio takes the next free one when it is not named
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     environment = os.environ
     parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
-    parser.add_argument("--model", default=environment.get("ASR_MODEL", "default"), help="bundle: folder or Hub repo")
-    parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on")
+    parser.add_argument(
+        "--model", default=environment.get("ASR_MODEL", "default"), help="bundle: folder or Hub repo"
+    )
+    parser.add_argument(
+        "--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on"
+    )
     parser.add_argument("--port", type=_port, default=environment.get("GRADIO_SERVER_PORT"), help="0-65535")
-    parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
-    parser.add_argument("--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too")
+    parser.add_argument(
+        "--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link"
+    )
+    parser.add_argument(
+        "--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too"
+    )
     parser.add_argument(
         "--model-paths", action="store_true", help="visitors may load a model by a path on this machine"
     )

@@ -7,13 +7,14 @@ const context = canvas.getContext("2d");
 const player = window.asr.player;
 
 const LANES = [ // [name, height in CSS pixels, label]
-  ["ruler", 22, ""], ["wave", 70, "Waveform"], ["spectrogram", 132, "Spectrogram"],
-  ["emissions", 112, "Emissions"], ["blank", 20, "Blank"], ["words", 30, "Words"],
+  ["ruler", 20, ""], ["wave", 70, "Waveform"], ["spectrogram", 132, "Spectrogram"],
+  ["emissions", 104, "Emissions"], ["blank", 14, "Blank"], ["words", 30, "Words"],
 ];
-const GAP = 6;
+const GAP = 6, LABEL_HEIGHT = 18;
 const LANE = {};
 let height = 0;
 for (const [name, size, label] of LANES) {
+  if (label) height += LABEL_HEIGHT;
   LANE[name] = { top: height, size, label };
   height += size + GAP;
 }
@@ -278,17 +279,10 @@ function drawWords(tile, w) {
 }
 
 function drawLaneLabels() {
-  context.font = `600 10px ${font()}`;
+  context.font = `600 11px ${font()}`;
   context.textAlign = "left";
-  for (const name of ["wave", "spectrogram", "emissions", "blank"]) {
-    const lane = LANE[name], size = context.measureText(lane.label).width;
-    context.globalAlpha = 0.85;
-    context.fillStyle = colours.paper;
-    context.fillRect(4, lane.top + 3, size + 10, 16);
-    context.globalAlpha = 1;
-    context.fillStyle = colours.muted;
-    context.fillText(lane.label, 9, lane.top + 11);
-  }
+  context.fillStyle = colours.muted;
+  for (const lane of Object.values(LANE)) context.fillText(lane.label, 0, lane.top - LABEL_HEIGHT / 2 + 1);
 }
 
 function drawHover(w) {

@@ -2,11 +2,16 @@
 
 import gradio as gr
 
+from ui.align import Align
+from ui.api import endpoints
+from ui.batch import Batch
 from ui.clip import Shelf
+from ui.compare import Compare
 from ui.engine import Engine
 from ui.hearing import Limits
+from ui.how_it_works import HowItWorks
 from ui.look import TITLE, launch_look, masthead
-from ui.model import model_chip
+from ui.model import ModelTab, model_chip
 from ui.transcribe import Transcribe
 
 __all__ = ["build", "launch_look"]
@@ -29,10 +34,26 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
         model = gr.State(None)
         head = gr.HTML(masthead(model_chip(engine)), elem_id="masthead")
         with gr.Tabs():
-            with gr.Tab("Transcribe"):
-                Transcribe(engine, shelf, limits, model)
-        page.load(
-            lambda name: masthead(model_chip(engine, name, wait=True)), model, head,
-            api_visibility="private", show_progress="hidden", concurrency_limit=None,
-        )  # fmt: skip
+            with gr.Tab("Transcribe", id="transcribe"):
+                transcribe = Transcribe(engine, shelf, limits, model)
+            with gr.Tab("Compare", id="compare", render_children=True):
+                Compare(transcribe.clip, limits)
+            with gr.Tab("Align", id="align", render_children=True):
+                Align(engine, transcribe.clip, limits)
+            with gr.Tab("How it works", id="how", render_children=True):
+                HowItWorks(transcribe.clip)
+            with gr.Tab("Batch", id="batch", render_children=True):
+                Batch(engine, limits, model)
+            with gr.Tab("Model", id="model", render_children=True):
+                models = ModelTab(engine, model, transcribe.clip, model_paths)
+        endpoints(engine, limits)
+
+        def describe(name):
+            chip = model_chip(engine, name, wait=True)
+            return masthead(chip), *models.show(name), *transcribe.decoding_defaults(name)
+
+        quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        described = [head, models.card, models.readme, *transcribe.defaulted]
+        page.load(describe, model, described, **quiet)
+        model.change(describe, model, described, **quiet)
     return page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=4)

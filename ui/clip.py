@@ -61,7 +61,7 @@ class Clip:
         sound: the samples, at the model's rate.
         emissions: log-probabilities of the network, kept so that decoding again costs no network.
         transcript: the words as they stand now, after any edit.
-        options: the DecoderOptions that led to it.
+        choice: how it was decoded (ui.decoding.Choice).
         model: name under which the engine knows the model.
         tokens: the model's vocabulary, blank first.
         compute_seconds: from opening the file to the words.
@@ -75,7 +75,7 @@ class Clip:
     sound: Sound
     emissions: Any
     transcript: Any
-    options: Any
+    choice: Any
     model: str
     tokens: tuple[str, ...]
     compute_seconds: float

@@ -1,6 +1,7 @@
 """The decoding options: controls, what they mean as DecoderOptions, and the n-best list that they lead to."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
@@ -8,6 +9,37 @@ from ui.clip import Clip
 from ui.markup import Html, table
 
 MAX_HOT_WORDS = 200
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a visitor set; what he did not, the model decides (None)."""
+
+    decoder: str = "greedy"
+    beam_width: int | None = None
+    language_model_weight: float | None = None
+    n_best: int = 1
+    hot_words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, decoder, beam_width=None, language_model_weight=None, n_best=1, hot_words="") -> "Choice":
+        """From the values of controls or of a request; out of range is moved into it, empty lines are dropped."""
+        lines = (line.strip() for line in (hot_words or "").splitlines())
+        return cls(
+            decoder="beam" if decoder == "beam" else "greedy",
+            beam_width=None if beam_width is None else min(max(int(beam_width), 1), 64),
+            language_model_weight=None if language_model_weight is None else float(language_model_weight),
+            n_best=min(max(int(n_best), 1), 10),
+            hot_words=tuple(line for line in lines if line)[:MAX_HOT_WORDS],
+        )
+
+    def options(self, bundle):
+        """DecoderOptions: those of the model with the choice laid over them."""
+        chosen = {"decoder": self.decoder, "n_best": self.n_best}
+        for name in ("beam_width", "language_model_weight"):
+            if getattr(self, name) is not None:
+                chosen[name] = getattr(self, name)
+        return replace(bundle.decoder_options(), **chosen)
 
 
 class Decoding:
@@ -24,7 +56,13 @@ class Decoding:
                 [("Greedy", "greedy"), ("Beam", "beam")], value="greedy", label="Decoder", elem_id="decoder"
             )
             self.beam_width = gr.Slider(
-                2, 64, value=16, step=1, label="Beam width", info="texts kept at every step", elem_id="beam-width"
+                2,
+                64,
+                value=16,
+                step=1,
+                label="Beam width",
+                info="texts kept at every step",
+                elem_id="beam-width",
             )
         with gr.Row():
             self.language_model_weight = gr.Slider(
@@ -46,32 +84,21 @@ class Decoding:
     def events(self) -> list[Callable]:
         """The events after which to decode again."""
         return [
-            self.decoder.input, self.beam_width.release, self.language_model_weight.release,
-            self.n_best.release, self.hot_words.blur, self.hot_words.submit,
-        ]  # fmt: skip
+            self.decoder.input,
+            self.beam_width.release,
+            self.language_model_weight.release,
+            self.n_best.release,
+            self.hot_words.blur,
+            self.hot_words.submit,
+        ]
 
-    def read(self, values: Sequence):
-        return decoder_options(*values[: len(self.components)])
+    def read(self, values: Sequence) -> Choice:
+        return Choice.of(*values[: len(self.components)])
 
-
-def decoder_options(
-    decoder: str = "greedy",
-    beam_width: int = 16,
-    language_model_weight: float = 0.5,
-    n_best: int = 1,
-    hot_words: str = "",
-):
-    """DecoderOptions of what stands in the controls; empty lines of hot-words are dropped."""
-    from asr_core.decoder import DecoderOptions
-
-    listed = [line.strip() for line in (hot_words or "").splitlines() if line.strip()][:MAX_HOT_WORDS]
-    return DecoderOptions(
-        decoder="beam" if decoder == "beam" else "greedy",
-        beam_width=int(beam_width),
-        language_model_weight=float(language_model_weight),
-        n_best=int(n_best),
-        hot_words=tuple(listed),
-    )
+    def defaults(self, bundle) -> list:
+        """Updates that set the controls to what the model recommends."""
+        options = bundle.decoder_options()
+        return [options.beam_width, options.language_model_weight]
 
 
 def hypotheses_table(clip: Clip) -> Html:

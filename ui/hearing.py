@@ -77,7 +77,9 @@ def explain(error: BaseException) -> str:
         return str(error)
     reference = secrets.token_hex(3)
     logging.getLogger("asr.failures").error("Failure %s", reference, exc_info=error)
-    return f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
+    return (
+        f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
+    )
 
 
 def read_audio(path: str, sample_rate: int, limits: Limits):
@@ -86,11 +88,15 @@ def read_audio(path: str, sample_rate: int, limits: Limits):
 
     megabytes = Path(path).stat().st_size / 1e6
     if megabytes > limits.file_megabytes:
-        raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
+        raise AudioError(
+            f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first."
+        )
     return load_audio(path, sample_rate, max_seconds=limits.audio_seconds)
 
 
-def hear(path: str, name: str, options, engine: Engine, limits: Limits, model=None, progress=None, cancel=None) -> Clip:
+def hear(
+    path: str, name: str, choice, engine: Engine, limits: Limits, model=None, progress=None, cancel=None
+) -> Clip:
     """Decode a file, run the network, decode the emissions. Raises AsrError."""
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
@@ -98,13 +104,13 @@ def hear(path: str, name: str, options, engine: Engine, limits: Limits, model=No
         audio = read_audio(path, recognizer.sample_rate, limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
         emissions = recognizer.emissions(audio, progress=progress, cancel=cancel)
-        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, options)
+        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice)
         return Clip(
             name=name,
             sound=Sound(audio.samples, audio.sample_rate),
             emissions=emissions,
             transcript=transcript,
-            options=options,
+            choice=choice,
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
             compute_seconds=time.perf_counter() - started,
@@ -112,20 +118,21 @@ def hear(path: str, name: str, options, engine: Engine, limits: Limits, model=No
         )
 
 
-def decode(recognizer, emissions, seconds: float, options) -> tuple:
-    """(transcript, n-best hypotheses or ()) of kept emissions."""
-    transcript = recognizer.decode(emissions, seconds, options)
+def decode(recognizer, emissions, seconds: float, choice) -> tuple:
+    """(transcript, n-best hypotheses or ()) of kept emissions, decoded as the visitor chose."""
+    options = choice.options(recognizer.bundle)
+    transcript = recognizer.decode(emissions, seconds, options, hot_words=choice.hot_words)
     if options.decoder == "greedy" or options.n_best < 2:
         return transcript, ()
-    return transcript, tuple(recognizer.hypotheses(emissions, options))
+    return transcript, tuple(recognizer.hypotheses(emissions, options, hot_words=choice.hot_words))
 
 
-def decode_again(clip: Clip, options, engine: Engine) -> Clip:
-    """The same sound with other options; the network does not run."""
+def decode_again(clip: Clip, choice, engine: Engine) -> Clip:
+    """The same sound decoded otherwise; the network does not run."""
     with logged("decode", audio_seconds=round(clip.seconds, 2)):
         recognizer = engine.recognizer(clip.model)
-        transcript, hypotheses = decode(recognizer, clip.emissions, clip.seconds, options)
-        return clip.with_transcript(transcript, options=options, hypotheses=hypotheses, edited=False)
+        transcript, hypotheses = decode(recognizer, clip.emissions, clip.seconds, choice)
+        return clip.with_transcript(transcript, choice=choice, hypotheses=hypotheses, edited=False)
 
 
 def follow_edit(clip: Clip, text: str, engine: Engine) -> Clip:

@@ -37,25 +37,21 @@ TEMPLATE = """
 """
 
 
-class Timeline(gr.HTML):
-    """Shows one clip. Update it with `timeline_value(clip)`, or None for nothing."""
+def timeline(shelf: Shelf, **options) -> gr.HTML:
+    """A component that shows one clip. Update it with `timeline_value(clip)`, or None for nothing."""
 
-    def __init__(self, shelf: Shelf, **kwargs):
-        def tile_of(request: dict) -> dict | None:
-            return requested_tile(shelf, request)
+    def tile_of(request: dict) -> dict | None:
+        return requested_tile(shelf, request)
 
-        tile_of.__name__ = "tile"  # the name that the script calls
-        super().__init__(
-            html_template=TEMPLATE,
-            css_template=(ASSETS / "timeline.css").read_text("utf-8"),
-            js_on_load=(ASSETS / "timeline.js").read_text("utf-8"),
-            server_functions=[tile_of],
-            apply_default_css=False,
-            **kwargs,
-        )
-
-    def get_block_name(self) -> str:
-        return "html"
+    tile_of.__name__ = "tile"  # the name that the script calls
+    return gr.HTML(
+        html_template=TEMPLATE,
+        css_template=(ASSETS / "timeline.css").read_text("utf-8"),
+        js_on_load=(ASSETS / "timeline.js").read_text("utf-8"),
+        server_functions=[tile_of],
+        apply_default_css=False,
+        **options,
+    )
 
 
 def timeline_value(clip: Clip | None) -> dict | None:

@@ -1,7 +1,7 @@
 """The Transcribe tab: open or record, read the words, see why, correct them, take them away."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ui.engine import Engine
 from ui.exports import FORMATS, Subtitles, write_exports
 from ui.hearing import CancelFlag, Limits, decode_again, explain, follow_edit, hear
 from ui.markup import Html, notice, tag
-from ui.timeline import ASSETS, Timeline, timeline_value
+from ui.timeline import ASSETS, timeline, timeline_value
 from ui.words import facts, transcript_card
 
 SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
@@ -73,17 +73,20 @@ class Transcribe:
             )
         with gr.Row(elem_classes=["example-row"]):
             self.example_buttons = [
-                (gr.Button(f"Example: {example.title}", size="sm", min_width=140), example) for example in examples()
+                (gr.Button(f"Example: {example.title}", size="sm", min_width=140), example)
+                for example in examples()
             ]
         gr.HTML(self._limits_line())
         self.message = gr.HTML(empty_state(), elem_id="message")
         self.stop = gr.Button("Stop", visible=False, variant="stop", size="sm", elem_id="stop")
         self.words = gr.HTML("", elem_id="words", visible=False)
-        self.timeline = Timeline(self.shelf, elem_id="timeline")
+        self.timeline = timeline(self.shelf, elem_id="timeline")
         with gr.Column(visible=False) as self.after:
             with gr.Row(elem_id="downloads"):
                 self.downloads = [
-                    gr.DownloadButton(f"Download {name}", size="sm", elem_id=f"download-{name}", min_width=120)
+                    gr.DownloadButton(
+                        f"Download {name}", size="sm", elem_id=f"download-{name}", min_width=120
+                    )
                     for name in FORMATS
                 ]
             with gr.Accordion("Correct the text", open=False, elem_id="edit"):
@@ -117,9 +120,16 @@ class Transcribe:
     @cached_property
     def outputs(self) -> list:
         return [
-            self.clip, self.message, self.words, self.timeline, self.after, self.text, self.hypotheses, self.stop,
+            self.clip,
+            self.message,
+            self.words,
+            self.timeline,
+            self.after,
+            self.text,
+            self.hypotheses,
+            self.stop,
             *self.downloads,
-        ]  # fmt: skip
+        ]
 
     def _wire(self) -> None:
         inputs = [self.model, self.cancel, *self.decoding.components, *self.subtitles.components]
@@ -143,17 +153,27 @@ class Transcribe:
         self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, api_visibility="private")
         self.file.clear(self._close, None, self.outputs, queue=False, api_visibility="private")
 
-        again = {"outputs": self.outputs, "api_visibility": "private", "show_progress": "hidden",
-                 "concurrency_limit": 2, "concurrency_id": "decoder", "trigger_mode": "always_last"}  # fmt: skip
+        again = {
+            "outputs": self.outputs,
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "concurrency_limit": 2,
+            "concurrency_id": "decoder",
+            "trigger_mode": "always_last",
+        }
         decoding = [self.clip, *self.decoding.components, *self.subtitles.components]
         for event in self.decoding.events():
             event(self._decode_again, decoding, **again)
         self.apply.click(self._follow_edit, [self.clip, self.text, *self.subtitles.components], **again)
         for event in self.subtitles.events():
             event(
-                self._write_again, [self.clip, *self.subtitles.components], self.downloads,
-                api_visibility="private", show_progress="hidden", trigger_mode="always_last",
-            )  # fmt: skip
+                self._write_again,
+                [self.clip, *self.subtitles.components],
+                self.downloads,
+                api_visibility="private",
+                show_progress="hidden",
+                trigger_mode="always_last",
+            )
 
     def _open_file(self, path, *values):
         yield from self._open(path, Path(path).name if path else "", "", *values)
@@ -167,14 +187,21 @@ class Transcribe:
             return
         cancel.clear()
         yield self._nothing(self._working(name, model), stop=True)
-        decoding, subtitles = self.decoding.read(values), self.subtitles.read(values[len(self.decoding.components):])
+        choice, subtitles = (
+            self.decoding.read(values),
+            self.subtitles.read(values[len(self.decoding.components) :]),
+        )
         try:
             clip = hear(
-                path, name, decoding, self.engine, self.limits, model,
-                progress=lambda share: progress(share, desc="Listening"), cancel=cancel,
-            )  # fmt: skip
-            from dataclasses import replace
-
+                path,
+                name,
+                choice,
+                self.engine,
+                self.limits,
+                model,
+                progress=lambda share: progress(share, desc="Listening"),
+                cancel=cancel,
+            )
             clip = replace(clip, reference=reference)
             yield self._show(clip, subtitles)
         except Exception as error:
@@ -184,15 +211,17 @@ class Transcribe:
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":
             return notice("Listening…", f"{name} is being transcribed.")
-        return notice("The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds.")
+        return notice(
+            "The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds."
+        )
 
     def _decode_again(self, clip, *values):
         if clip is None:
             return self._unchanged()
-        options = self.decoding.read(values)
-        subtitles = self.subtitles.read(values[len(self.decoding.components):])
+        choice = self.decoding.read(values)
+        subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         try:
-            return self._show(decode_again(clip, options, self.engine), subtitles)
+            return self._show(decode_again(clip, choice, self.engine), subtitles)
         except Exception as error:
             return self._failed(error)
 
@@ -211,6 +240,17 @@ class Transcribe:
 
     # ---- what is shown
 
+    @property
+    def defaulted(self) -> list:
+        return [self.decoding.beam_width, self.decoding.language_model_weight]
+
+    def decoding_defaults(self, model: str | None) -> list:
+        """Updates of `defaulted` to what the model recommends; none while there is no model."""
+        try:
+            return self.decoding.defaults(self.engine.recognizer(model).bundle)
+        except Exception:
+            return [gr.skip() for _ in self.defaulted]
+
     def _show(self, clip: Clip, subtitles) -> list:
         self.shelf.put(clip)
         return self._row(
@@ -226,10 +266,16 @@ class Transcribe:
 
     def _nothing(self, message: Html, stop: bool = False) -> list:
         return self._row(
-            clip=None, message=message, words=gr.update(value="", visible=False), timeline=None,
-            after=gr.update(visible=False), text="", hypotheses=gr.update(value="", visible=False),
-            stop=gr.update(visible=stop), downloads=[None for _ in self.downloads],
-        )  # fmt: skip
+            clip=None,
+            message=message,
+            words=gr.update(value="", visible=False),
+            timeline=None,
+            after=gr.update(visible=False),
+            text="",
+            hypotheses=gr.update(value="", visible=False),
+            stop=gr.update(visible=stop),
+            downloads=[None for _ in self.downloads],
+        )
 
     def _close(self) -> list:
         return self._nothing(empty_state())

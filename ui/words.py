@@ -28,7 +28,12 @@ def transcript_card(clip: Clip) -> Html:
     doubtful = sum(word.confidence < SURE for word in words)
     return tag(
         "div",
-        tag("div", [_paragraph(part, clip.seconds) for part in paragraphs(words)], class_="transcript", lang="en"),
+        tag(
+            "div",
+            [_paragraph(part, clip.seconds) for part in paragraphs(words)],
+            class_="transcript",
+            lang="en",
+        ),
         tag("div", _legend(), _buttons(doubtful), class_="transcript-bar"),
         class_="card",
         data_audio=clip.sound.path,
@@ -115,3 +120,25 @@ def facts(clip: Clip) -> Html:
     if clip.edited:
         items.append(("Text", "edited and aligned again"))
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
+
+
+def clip_line(clip: Clip | None) -> Html:
+    """Which recording a tab works on."""
+    if clip is None:
+        return no_clip()
+    return tag("p", "Recording: ", tag("b", clip.name), f", {clock(clip.seconds)}", class_="small")
+
+
+def no_clip() -> Html:
+    return notice(
+        "No recording is open",
+        "Open one in Transcribe, by file, microphone or example; it is then used here, too.",
+        action=tag(
+            "button",
+            "Go to Transcribe",
+            type="button",
+            class_="plain-button",
+            data_do="open-tab",
+            data_tab="Transcribe",
+        ),
+    )

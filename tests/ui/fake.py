@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from asr_core.alignment import align_text
+from asr_core.audio import Audio, load_audio
+from asr_core.beam import DecoderOptions
 from asr_core.ctc import Emissions
-from asr_core.decoder import DecoderOptions, beam_search, greedy
+from asr_core.decoder import greedy
 from asr_core.errors import Cancelled
 from asr_core.transcript import Transcript, Word
 from asr_core.vocabulary import Vocabulary
@@ -30,7 +32,7 @@ class FakeRecognizer:
             name=name,
             path="fake",
             sample_rate=16000,
-            readme="# Fake model\n\nFor tests <b>only</b>.",
+            decoder_options=DecoderOptions,
             config={
                 "name": name,
                 "trained": trained,
@@ -40,7 +42,9 @@ class FakeRecognizer:
                 "licence": "CC0-1.0",
                 "parameters": 1234567,
                 "training_data": [{"name": "nothing", "hours": 0.0, "licence": "CC0-1.0"}],
-                "evaluation": [{"dataset": "fake", "split": "valid", "decoder": "greedy", "wer": 0.25, "cer": 0.1}],
+                "evaluation": [
+                    {"dataset": "fake", "split": "valid", "decoder": "greedy", "wer": 0.25, "cer": 0.1}
+                ],
             },
         )
 
@@ -69,19 +73,23 @@ class FakeRecognizer:
                 probabilities[step, token] += sure
         return np.log(probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def hypotheses(self, emissions, options=None):
-        options = options or DecoderOptions()
-        if options.decoder == "greedy":
-            return [greedy(emissions, self.vocabulary)]
-        return beam_search(emissions, self.vocabulary, options)
+    def hypotheses(self, emissions, options=None, hot_words=()):
+        best = greedy(emissions, self.vocabulary)
+        return [best] * (options.n_best if options and options.decoder == "beam" else 1)
 
-    def decode(self, emissions, seconds, options=None) -> Transcript:
-        return self._transcript(self.hypotheses(emissions, options)[0].words, seconds)
+    def decode(self, emissions, seconds, options=None, hot_words=()) -> Transcript:
+        return self._transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
+
+    def transcribe(self, source, options=None, progress=None, cancel=None) -> Transcript:
+        audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
+        return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
 
     def align(self, emissions, seconds, text):
         return self._transcript(align_text(emissions, text, self.vocabulary).words, seconds)
 
     def _transcript(self, words, seconds) -> Transcript:
         return Transcript(
-            tuple(Word(word.text, word.start, word.end, word.confidence) for word in words), seconds, self.name
+            tuple(Word(word.text, word.start, word.end, word.confidence) for word in words),
+            seconds,
+            self.name,
         )

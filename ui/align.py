@@ -1,0 +1,130 @@
+"""The Align tab: the visitor's own text laid along the recording, and what does not fit it marked."""
+
+import gradio as gr
+
+from ui.clip import Clip
+from ui.engine import Engine
+from ui.exports import SubtitleLimits, safe_stem, written
+from ui.hearing import Limits, explain, logged
+from ui.markup import Html, clock, join, notice, percent, table, tag
+from ui.words import clip_line, no_clip
+
+FITS = 0.2  # confidence below which a word is marked; a word that was not said scores near nothing
+EXPORTED = ("srt", "vtt", "json")
+
+
+class Align:
+    """Builds the tab and wires it to the recording that is open in Transcribe."""
+
+    def __init__(self, engine: Engine, clip: gr.State, limits: Limits):
+        self.engine, self.clip = engine, clip
+        gr.HTML(
+            tag(
+                "p",
+                "You know the words and want their times: paste the text of the recording. Every word comes "
+                "back with its place; words that the sound does not support are marked.",
+                class_="lead",
+            )
+        )
+        self.which = gr.HTML(no_clip())
+        self.text = gr.Textbox(
+            label="Text of the recording",
+            lines=4,
+            max_lines=16,
+            max_length=limits.text_characters,
+            elem_id="align-text",
+        )
+        self.button = gr.Button("Align", variant="primary", elem_id="align-button")
+        self.result = gr.HTML("", elem_id="alignment")
+        with gr.Row(visible=False) as self.row:
+            self.downloads = [
+                gr.DownloadButton(f"Download {name}", size="sm", min_width=120) for name in EXPORTED
+            ]
+        quiet = {"api_visibility": "private", "show_progress": "hidden"}
+        outputs = [self.result, self.row, *self.downloads]
+        self.clip.change(self._opened, [self.clip, self.text], [self.which, self.text, *outputs], **quiet)
+        self.button.click(self._align, [self.clip, self.text], outputs, concurrency_id="decoder", **quiet)
+
+    def _opened(self, clip, text):
+        text = clip.reference if clip and clip.reference else text
+        return [clip_line(clip), text, *self._nothing(Html(""))]
+
+    def _nothing(self, message: Html) -> list:
+        return [message, gr.update(visible=False), *(None for _ in EXPORTED)]
+
+    def _align(self, clip, text):
+        if clip is None:
+            return self._nothing(no_clip())
+        try:
+            with logged("align", audio_seconds=round(clip.seconds, 2)):
+                transcript = self.engine.recognizer(clip.model).align(
+                    clip.emissions, clip.seconds, text or ""
+                )
+            return [alignment_card(clip, transcript), gr.update(visible=True), *_exports(clip, transcript)]
+        except Exception as error:
+            return self._nothing(notice("The text could not be aligned", explain(error), kind="error"))
+
+
+def _exports(clip: Clip, transcript) -> list[str]:
+    paths = []
+    for extension in EXPORTED:
+        path = clip.sound.folder / f"{safe_stem(clip.name)}-aligned.{extension}"
+        path.write_text(written(transcript, extension, SubtitleLimits(), clip.name), encoding="utf-8")
+        paths.append(str(path))
+    return paths
+
+
+def alignment_card(clip: Clip, transcript) -> Html:
+    """The words as buttons that play themselves, and the same as a table."""
+    words = transcript.words
+    unfit = sum(word.confidence < FITS for word in words)
+    verdict = (
+        f"All {len(words)} words fit the sound."
+        if not unfit
+        else f"{unfit} of {len(words)} words are marked: the sound does not support them. They may not have been said."
+    )
+    if unfit > len(words) / 2:
+        verdict = (
+            f"{unfit} of {len(words)} words do not fit: this is probably not the text of this recording."
+        )
+    rows = [
+        (
+            word.text,
+            clock(word.start, 2),
+            clock(word.end, 2),
+            percent(word.confidence),
+            "" if word.confidence >= FITS else "does not fit",
+        )
+        for word in words
+    ]
+    return tag(
+        "div",
+        tag("p", verdict, class_="small", role="status"),
+        tag("div", join([_word(word) for word in words], " "), class_="diff"),
+        tag(
+            "details",
+            tag("summary", "Times as a table"),
+            table(
+                ["Word", "Start", "End", "Sure", ""],
+                rows,
+                caption="Words with their times",
+                numeric=[1, 2, 3],
+            ),
+        ),
+        class_="card",
+        data_audio=clip.sound.path,
+        data_stamp=f"{id(transcript)}",
+    )
+
+
+def _word(word) -> Html:
+    fits = word.confidence >= FITS
+    return tag(
+        "button",
+        tag("span", word.text),
+        tag("span", clock(word.start, 2), class_="gap small"),
+        type="button",
+        class_="pair" if fits else "pair unfit",
+        data_at=f"{word.start:.2f},{word.end:.2f}",
+        title=f"{percent(word.confidence)} sure" + ("" if fits else ": does not fit the sound"),
+    )

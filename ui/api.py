@@ -1,0 +1,196 @@
+"""The programming interface: what `gradio_client`, curl and MCP clients call. Results are the JSON of the CLI.
+
+Each endpoint is a function with a docstring that becomes its documentation; the components are only there to give
+its arguments their types and never appear on the page.
+"""
+
+import json
+from pathlib import Path
+
+import gradio as gr
+
+from ui.compare import compare as compare_texts
+from ui.decoding import Choice
+from ui.engine import Engine
+from ui.exports import SubtitleLimits, written
+from ui.hearing import Limits, decode, explain, logged, read_audio
+
+WORD = {
+    "type": "object",
+    "properties": {
+        "word": {"type": "string"},
+        "start": {"type": "number", "description": "seconds from the start of the recording"},
+        "end": {"type": "number"},
+        "confidence": {"type": "number", "description": "0 to 1"},
+    },
+}
+TRANSCRIPT = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "string"},
+        "text": {"type": "string"},
+        "seconds": {"type": "number"},
+        "confidence": {"type": "number"},
+        "words": {"type": "array", "items": WORD},
+        "model": {"type": "string"},
+    },
+}
+COMPARISON = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "number"} for name in ("word_error_rate", "character_error_rate")},
+        **{name: {"type": "integer"} for name in ("hits", "substitutions", "insertions", "deletions")},
+    },
+}
+
+
+def typed_json(schema: dict) -> gr.JSON:
+    """A JSON output whose schema is part of the API documentation."""
+    output = gr.JSON(visible=False)
+    output.api_info = lambda: schema
+    return output
+
+
+class Spoken:
+    """A word of a text that has no times."""
+
+    def __init__(self, text: str):
+        self.text, self.start, self.end = text, None, None
+
+
+def endpoints(engine: Engine, limits: Limits) -> None:
+    """Declares /transcribe, /align, /subtitles, /compare and /model inside a running `gr.Blocks`."""
+
+    def transcript_of(recording, choice, facts):
+        recognizer = engine.recognizer()
+        audio = read_audio(recording, recognizer.sample_rate, limits)
+        facts["audio_seconds"] = round(audio.seconds, 2)
+        return decode(recognizer, recognizer.emissions(audio), audio.seconds, choice)[0]
+
+    def transcribe(
+        recording: str, decoder: str = "greedy", beam_width: int = 16, hot_words: str = ""
+    ) -> dict:
+        """Transcribe a recording of English speech.
+
+        Args:
+            recording: An audio or video file.
+            decoder: "greedy", or "beam" for a beam search, which hot-words need.
+            beam_width: How many texts the beam keeps, 2 to 64.
+            hot_words: Names and terms to listen for, one a line.
+
+        Returns:
+            Text, seconds, confidence and words with start, end and confidence.
+        """
+        with answering("api/transcribe") as facts:
+            choice = Choice.of(decoder, beam_width, hot_words=hot_words)
+            return as_json(transcript_of(recording, choice, facts), recording)
+
+    def align(recording: str, text: str) -> dict:
+        """Find the times of a known text in its recording.
+
+        Args:
+            recording: An audio or video file.
+            text: What is said in it.
+
+        Returns:
+            The words of the text with start, end and confidence; a low one means that the word does not fit.
+        """
+        with answering("api/align") as facts:
+            recognizer = engine.recognizer()
+            audio = read_audio(recording, recognizer.sample_rate, limits)
+            facts["audio_seconds"] = round(audio.seconds, 2)
+            transcript = recognizer.align(
+                recognizer.emissions(audio), audio.seconds, text[: limits.text_characters]
+            )
+            return as_json(transcript, recording)
+
+    def subtitles(
+        recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7
+    ) -> str:
+        """Make subtitles for a recording of English speech.
+
+        Args:
+            recording: An audio or video file.
+            kind: "srt" or "vtt".
+            characters: Most characters a line.
+            lines: Most lines a subtitle.
+            seconds: Longest time a subtitle stands.
+
+        Returns:
+            The subtitle file as text.
+        """
+        with answering("api/subtitles") as facts:
+            return written(
+                transcript_of(recording, Choice(), facts),
+                "vtt" if kind == "vtt" else "srt",
+                SubtitleLimits(int(characters), int(lines), float(seconds)),
+            )
+
+    def compare(reference: str, heard: str) -> dict:
+        """Word and character error rate of a text against what was really said.
+
+        Args:
+            reference: What was said.
+            heard: What was recognised.
+
+        Returns:
+            Error rates as shares and the counts of words behind them; case and punctuation are dropped first.
+        """
+        with answering("api/compare"):
+            words = [Spoken(text) for text in heard[: limits.text_characters].split()]
+            result = compare_texts(reference[: limits.text_characters], words)
+            return {name: getattr(result, name) for name in COMPARISON["properties"]}
+
+    def model() -> dict:
+        """Which model answers: its description, training data and measured error rates."""
+        with answering("api/model"):
+            return engine.recognizer().bundle.config
+
+    def recording() -> gr.File:
+        return gr.File(label="recording", type="filepath", visible=False)
+
+    choice = gr.Dropdown(["greedy", "beam"], value="greedy", label="decoder", visible=False)
+    kind = gr.Dropdown(["srt", "vtt"], value="srt", label="kind", visible=False)
+    width, characters = number(16, "beam_width"), number(42, "characters")
+    lines, seconds = number(2, "lines"), number(7, "seconds")
+    heavy = {"concurrency_limit": 2, "concurrency_id": "recogniser"}
+    _endpoint(transcribe, [recording(), choice, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(subtitles, [recording(), kind, characters, lines, seconds], line("subtitles"), **heavy)
+    _endpoint(compare, [line("reference"), line("heard")], typed_json(COMPARISON))
+    _endpoint(model, [], typed_json({"type": "object"}))
+
+
+def number(value: float, label: str) -> gr.Number:
+    return gr.Number(value, label=label, visible=False)
+
+
+def line(label: str) -> gr.Textbox:
+    return gr.Textbox("", label=label, visible=False)
+
+
+def _endpoint(function, inputs: list, output, **options) -> None:
+    gr.Button(visible=False).click(function, inputs, output, api_name=function.__name__, **options)
+
+
+class answering:
+    """Logs the request, and turns its errors into ones that the client may see."""
+
+    def __init__(self, request: str):
+        self.log = logged(request)
+
+    def __enter__(self) -> dict:
+        return self.log.__enter__()
+
+    def __exit__(self, kind, error, traceback) -> bool:
+        try:
+            self.log.__exit__(kind, error, traceback)
+        except BaseException as raised:
+            error = raised
+        if isinstance(error, Exception):
+            raise gr.Error(explain(error), print_exception=False) from error
+        return False
+
+
+def as_json(transcript, recording: str) -> dict:
+    return json.loads(written(transcript, "json", file=Path(recording).name))
