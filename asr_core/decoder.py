@@ -4,11 +4,17 @@ Greedy decoding takes the most probable token of every step: one path. The proba
 over all its paths, and a language model has its say, too; `beam_search` weighs both.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asr_core.alignment import WordSpan, split_words, words_of
-from asr_core.ctc import Emissions, TokenSpan, best_path, runs
+from asr_core.beam import DecoderOptions, PrefixBeam, Text
+from asr_core.ctc import Emissions, TokenSpan, best_path, forced_align, runs
+from asr_core.hot_words import HotWords
+from asr_core.language_model import NGramModel
 from asr_core.vocabulary import Vocabulary
+
+__all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,53 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     """
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
-    return _hypothesis(spans, emissions, vocabulary, score)
+    return _hypothesis(spans, emissions, vocabulary, Text((), score, 0.0, 0.0))
+
+
+def beam_search(
+    emissions: Emissions,
+    vocabulary: Vocabulary,
+    options: DecoderOptions | None = None,
+    language_model: NGramModel | None = None,
+    hot_words: HotWords | Iterable[str] | None = None,
+) -> list[Hypothesis]:
+    """The most probable texts, best first, by prefix beam search (see asr_core.beam).
+
+    The text of the greedy path is always among those compared, so the best one never scores less.
+
+    Args:
+        emissions: what the network heard.
+        vocabulary: what its tokens write; words are parted by its space.
+        options: widths and weights.
+        language_model: word n-grams; without them every word is as good as any other.
+        hot_words: phrases to favour, or the automaton built of them. Build it once for many recordings.
+
+    Returns:
+        At most `options.n_best` hypotheses that differ in their words. Their acoustic score is the summed
+        probability of all paths that the search has followed.
+    """
+    options = options or DecoderOptions()
+    if hot_words is not None and not isinstance(hot_words, HotWords):
+        hot_words = HotWords.build(hot_words, vocabulary)
+    beam = PrefixBeam(vocabulary, options, language_model, hot_words)
+    beam.advance(emissions.log_probs)
+    different = {}
+    for text in beam.texts():
+        words = tuple(vocabulary.decode(text.tokens).split())
+        different.setdefault(words, text)
+    return [
+        _hypothesis(_place(text.tokens, emissions), emissions, vocabulary, text)
+        for text in list(different.values())[: options.n_best]
+    ]
+
+
+def _place(tokens: tuple[int, ...], emissions: Emissions) -> list[TokenSpan]:
+    """The spans of a text's tokens: all its paths gave it its score, the best one gives it its times."""
+    return forced_align(emissions.log_probs, tokens)[0] if tokens else []
 
 
 def _hypothesis(
-    spans: list[TokenSpan], emissions: Emissions, vocabulary: Vocabulary, acoustic: float
+    spans: list[TokenSpan], emissions: Emissions, vocabulary: Vocabulary, text: Text
 ) -> Hypothesis:
     groups = split_words(spans, vocabulary)
     texts = [vocabulary.decode(span.token for span in group) for group in groups]
@@ -57,6 +105,8 @@ def _hypothesis(
         tokens=tuple(span.token for span in spans),
         steps=tuple(span.start for span in spans),
         words=words_of(texts, groups, emissions),
-        score=acoustic,
-        acoustic_score=acoustic,
+        score=text.score,
+        acoustic_score=text.acoustic_score,
+        language_model_score=text.language_model_score,
+        hot_word_score=text.hot_word_score,
     )

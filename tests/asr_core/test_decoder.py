@@ -1,10 +1,19 @@
 """Greedy decoding and the beam search, by hand and against all paths of small lattices."""
 
+import itertools
+import math
+import time
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from asr_core.ctc import Emissions
-from asr_core.decoder import greedy
+from asr_core.beam import PrefixBeam
+from asr_core.ctc import Emissions, collapse
+from asr_core.decoder import DecoderOptions, beam_search, greedy
+from asr_core.hot_words import HotWords
+from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
 from asr_core.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()
@@ -46,3 +55,276 @@ def test_greedy_words_have_place_and_confidence():
     assert first.confidence == pytest.approx(0.9, abs=1e-4)
     assert hypothesis.steps == (2, 4, 6, 9)
     assert hypothesis.score == pytest.approx(12 * np.log(0.9), abs=1e-3)
+
+
+SMALL = Vocabulary("ab ")
+EXACT = {"beam_width": 1024, "token_threshold": 0.0, "n_best": 10_000}
+ARPA = """\\data\\
+ngram 1=7
+ngram 2=4
+
+\\1-grams:
+-1.5 <unk>
+-99 <s> -0.2
+-0.8 </s>
+-0.6 a -0.3
+-1.1 ab -0.1
+-0.9 b -0.2
+-1.3 aab
+
+\\2-grams:
+-0.3 <s> ab
+-0.5 a b
+-0.2 b </s>
+-0.7 ab a
+
+\\end\\
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("arpa") / "small.arpa"
+    path.write_text(ARPA)
+    return NGramModel.from_arpa(path)
+
+
+def random_emissions(steps, tokens=4, seed=0, sharpness=1.5):
+    logits = np.random.default_rng(seed).normal(0, sharpness, (steps, tokens))
+    return Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), 0.04)
+
+
+def scores_by_definition(emissions, options, model=None, phrases=()):
+    """Token sequence -> (acoustic, language model, hot-words), from all paths, without any search."""
+    acoustic = {}
+    for path in itertools.product(range(emissions.log_probs.shape[1]), repeat=len(emissions)):
+        log_prob = sum(float(row[token]) for row, token in zip(emissions.log_probs, path, strict=True))
+        text = tuple(collapse(path))
+        acoustic[text] = np.logaddexp(acoustic.get(text, -np.inf), log_prob)
+    return {
+        text: (score, language_model_score(text, options, model), hot_word_score(text, options, phrases))
+        for text, score in acoustic.items()
+    }
+
+
+def language_model_score(text, options, model):
+    if model is None:
+        return 0.0
+    total, state = 0.0, model.begin
+    for word in SMALL.decode(text).split():
+        number = model.word_number(word)
+        log_prob, state = model.score(state, number)
+        if number == UNKNOWN:
+            log_prob = options.unknown_word_score
+        total += options.language_model_weight * log_prob + options.word_bonus
+    return total + options.language_model_weight * model.score(state, SENTENCE_END)[0]
+
+
+def hot_word_score(text, options, phrases):
+    words = SMALL.decode(text).split()
+    return options.hot_word_boost * sum(
+        len(phrase.replace(" ", ""))
+        for phrase in phrases
+        for start in range(len(words))
+        if words[start : start + len(phrase.split())] == phrase.split()
+    )
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 4, 6])
+@pytest.mark.parametrize("with_model", [False, True])
+@pytest.mark.parametrize("phrases", [(), ("ab",), ("a", "a b", "ba a", "b")])
+def test_a_wide_beam_equals_all_paths(steps, with_model, phrases, model):
+    options = DecoderOptions(unknown_word_score=-6.0, word_bonus=0.7, hot_word_boost=0.9, **EXACT)
+    model = model if with_model else None
+    emissions = random_emissions(steps, seed=steps)
+    expected = scores_by_definition(emissions, options, model, phrases)
+    beam = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
+    beam.advance(emissions.log_probs)
+    found = {
+        text.tokens: (text.acoustic_score, text.language_model_score, text.hot_word_score)
+        for text in beam.texts()
+    }
+    assert found.keys() == expected.keys()
+    for tokens, parts in expected.items():
+        assert found[tokens] == pytest.approx(parts, abs=1e-4), SMALL.decode(tokens)
+
+
+def test_hypotheses_differ_in_their_words_and_come_best_first(model):
+    emissions = random_emissions(6, seed=3)
+    hypotheses = beam_search(emissions, SMALL, DecoderOptions(**EXACT), model)
+    texts = [hypothesis.text for hypothesis in hypotheses]
+    assert len(set(texts)) == len(texts)
+    scores = [hypothesis.score for hypothesis in hypotheses]
+    assert scores == sorted(scores, reverse=True)
+    for hypothesis in hypotheses:
+        parts = (hypothesis.acoustic_score, hypothesis.language_model_score, hypothesis.hot_word_score)
+        assert hypothesis.score == pytest.approx(sum(parts))
+    assert len(beam_search(emissions, SMALL, DecoderOptions(n_best=2), model)) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    steps=st.integers(1, 40),
+    width=st.integers(1, 4),
+    sharpness=st.floats(0.1, 6),
+    threshold=st.sampled_from([0.0, 1e-3, 0.2, 0.9]),
+)
+def test_a_narrow_beam_is_never_worse_than_the_greedy_path(seed, steps, width, sharpness, threshold, model):
+    emissions = random_emissions(steps, seed=seed, sharpness=sharpness)
+    options = DecoderOptions(beam_width=width, token_threshold=threshold)
+    path = greedy(emissions, SMALL)
+    for language_model in (None, model):
+        beam = PrefixBeam(SMALL, options, language_model)
+        beam.advance(emissions.log_probs)
+        at_least = path.score + language_model_score(path.tokens, options, language_model)
+        assert beam.texts()[0].score >= at_least - 1e-4
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 60), max_size=4))
+def test_reading_in_chunks_is_reading_the_whole(seed, cuts, model):
+    emissions = random_emissions(60, seed=seed, sharpness=3)
+    hot_words = HotWords.build(["ab b"], SMALL)
+    whole = PrefixBeam(SMALL, DecoderOptions(), model, hot_words)
+    whole.advance(emissions.log_probs)
+    pieces = PrefixBeam(SMALL, DecoderOptions(), model, hot_words)
+    for piece in np.split(emissions.log_probs, sorted(cuts)):
+        pieces.advance(piece)
+    assert pieces.texts() == whole.texts()
+
+
+@pytest.mark.parametrize("path", ["", "-", "----", "a", "   ", "aa-a", "hh-e-ll-l-oo  w"])
+def test_beam_search_reads_plain_emissions_as_greedy_does(path):
+    emissions = emissions_of(path)
+    best = beam_search(emissions, VOCABULARY)[0]
+    assert best.text == greedy(emissions, VOCABULARY).text
+    assert [word.text for word in best.words] == best.text.split()
+
+
+def test_many_weak_paths_win_over_one_strong_path():
+    """Greedy says nothing (0.6 * 0.6 = 0.36); but "a" has 0.4 * 0.4 + 2 * 0.4 * 0.6 = 0.64."""
+    emissions = Emissions(np.log(np.array([[0.6, 0.4], [0.6, 0.4]], np.float32)), 0.04)
+    vocabulary = Vocabulary("a")
+    assert greedy(emissions, vocabulary).text == ""
+    best = beam_search(emissions, vocabulary)[0]
+    assert best.text == "a"
+    assert best.score == pytest.approx(math.log(0.64), abs=1e-5)
+
+
+def test_the_language_model_flips_a_tie(model):
+    """ "a b" and "b a" sound the same; the model knows p(b | a) = 10 ** -0.5 and nothing of a after b."""
+    probabilities = np.full((3, 4), 1e-6, np.float32)
+    probabilities[0, 1:3] = probabilities[2, 1:3] = 0.5
+    probabilities[1, 3] = 1
+    emissions = Emissions(np.log(probabilities), 0.04)
+    options = DecoderOptions(language_model_weight=1.0, word_bonus=0.0, unknown_word_score=-20.0, n_best=9)
+    scores = {hypothesis.text: hypothesis for hypothesis in beam_search(emissions, SMALL, options, model)}
+    assert scores["a b"].acoustic_score == pytest.approx(scores["b a"].acoustic_score, abs=1e-5)
+    best = next(iter(scores.values()))
+    assert best.text == "a b"
+    # backed off from <s> to a, then a b, then b </s>
+    by_hand = math.log(10) * ((-0.2 - 0.6) - 0.5 - 0.2)
+    assert best.language_model_score == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_a_word_survives_an_unlikely_beginning(model):
+    """In a beam of two, "aab" begins as two letters that no other word has; its end is what it can become."""
+    emissions = emissions_of("aa-a-b", confident=0.9, vocabulary=SMALL)
+    options = DecoderOptions(beam_width=2, unknown_word_score=-40.0)
+    assert beam_search(emissions, SMALL, options, model)[0].text == "aab"
+
+
+def test_a_word_that_the_model_does_not_know_can_win(model):
+    emissions = emissions_of("b-bb-a-b", confident=0.999, vocabulary=SMALL)
+    best = beam_search(emissions, SMALL, DecoderOptions(), model)[0]
+    assert best.text == "bbab"
+    assert best.language_model_score < 0.5 * -16 + 1.0  # the word and its bonus, then the end
+
+
+def confusable(truth, misheard, confident=0.75):
+    """Emissions that rather say `misheard` than `truth`; both are paths of the same length."""
+    said, meant = emissions_of(misheard, 0.995), emissions_of(truth, 0.995)
+    mixed = confident * np.exp(said.log_probs) + (1 - confident) * np.exp(meant.log_probs)
+    return Emissions(np.log(mixed), 0.04)
+
+
+def test_a_hot_word_is_found_where_it_was_missed_and_only_there():
+    heard = confusable("-m-a-y-a-h- -l-e-f-t-", "-m-y-a---r- -l-e-f-t-")
+    assert beam_search(heard, VOCABULARY)[0].text == "myar left"
+    options = DecoderOptions(hot_word_boost=2.0)
+    best = beam_search(heard, VOCABULARY, options, hot_words=["Mayah"])[0]
+    assert best.text == "mayah left"
+    assert best.hot_word_score == pytest.approx(2.0 * 5)
+    for other in ("-h-e--l-e-f-t-", "-m-a-y-", "-m-a-y-a-h-s-"):  # a beginning, and a longer word
+        plain = beam_search(emissions_of(other), VOCABULARY, options)[0]
+        assert beam_search(emissions_of(other), VOCABULARY, options, hot_words=["Mayah"])[0] == plain
+
+
+def test_a_partial_match_is_refunded():
+    options = DecoderOptions(hot_word_boost=1.0, n_best=5)
+    emissions = emissions_of("-m-a-y- -b-e-", confident=0.9)
+    for hypothesis in beam_search(emissions, VOCABULARY, options, hot_words=["mayah", "may beatrice"]):
+        assert hypothesis.hot_word_score == 0
+
+
+def test_hot_words_off_change_nothing():
+    emissions = confusable("-m-a-y-a-h- -l-e-f-t-", "-m-y-a---r- -l-e-f-t-")
+    plain = beam_search(emissions, VOCABULARY, DecoderOptions(n_best=8))
+    for off in ([], ["", "?!", "  "], HotWords.build([], VOCABULARY)):
+        assert beam_search(emissions, VOCABULARY, DecoderOptions(n_best=8), hot_words=off) == plain
+    no_boost = DecoderOptions(n_best=8, hot_word_boost=0.0)
+    assert beam_search(emissions, VOCABULARY, no_boost, hot_words=["mayah"]) == plain
+
+
+def test_hot_words_are_normalised():
+    assert HotWords.build(["Zoë  O\u2019Hara", "zoe o'hara", "3"], VOCABULARY).phrases == (
+        "zoe o'hara",
+        "three",
+    )
+
+
+def test_a_thousand_hot_words_cost_what_ten_do():
+    generator = np.random.default_rng(0)
+    phrases = ["".join(generator.choice(list("abcdefgh"), 8)) for _ in range(1000)]
+    text = "".join(generator.choice(list("abcdefgh "), 300))
+    emissions = emissions_of("-".join(text), confident=0.6)
+    seconds = {}
+    for count in (10, 1000):
+        hot_words = HotWords.build(phrases[:count], VOCABULARY)
+        runs = []
+        for _ in range(3):
+            start = time.perf_counter()
+            beam_search(emissions, VOCABULARY, hot_words=hot_words)
+            runs.append(time.perf_counter() - start)
+        seconds[count] = min(runs)
+    assert seconds[1000] < 1.5 * seconds[10]
+
+
+def test_a_long_recording_leaves_no_tree_behind():
+    """Prefixes that nothing continues are let go, or an hour of speech would fill the memory."""
+    text = "the cat sat on the mat " * 200
+    emissions = emissions_of("-".join(text), confident=0.5)
+    beam = PrefixBeam(VOCABULARY, DecoderOptions(beam_width=8))
+    beam.advance(emissions.log_probs)
+    root = beam.greedy
+    while root.parent is not None:
+        root = root.parent
+    prefixes, waiting = 0, [root]
+    while waiting:
+        prefix = waiting.pop()
+        prefixes += 1
+        waiting.extend(prefix.children.values())
+    assert len(text) < prefixes < 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"decoder": "best"}, {"beam_width": 0}, {"n_best": 0}, {"token_threshold": 1.0}]
+)
+def test_options_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="not|n_best"):
+        DecoderOptions(**wrong)
+
+
+def test_the_empty_state_is_the_root(model):
+    assert model.begin != ROOT
