@@ -124,9 +124,9 @@ class KerasStft(_Featurizer):
 
 
 def length_mask(lengths, size):
-    """1 for valid positions, 0 for padding: int32 [batch] -> float32 [batch, size, 1]."""
+    """1 for valid positions, 0 for padding: int [batch] -> float32 [batch, size, 1]."""
     positions = ops.arange(size, dtype="int32")
-    return ops.expand_dims(ops.cast(positions < ops.expand_dims(lengths, 1), "float32"), -1)
+    return ops.expand_dims(ops.cast(positions < ops.expand_dims(ops.cast(lengths, "int32"), 1), "float32"), -1)
 
 
 def normalise_bins(features, mask):

@@ -1,0 +1,78 @@
+"""The Conformer: lengths, masks and what it is made of."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from asr_core import models
+
+SMALL = {"width": 32, "blocks": 3, "heads": 2, "kernel": 7, "channels": 4, "dropout": 0.1}
+
+
+def conformer(**sizes):
+    return models.build("conformer", bins=20, tokens=7, **{**SMALL, **sizes})
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_output_lengths_are_those_of_the_real_output(reduction):
+    model = conformer(reduction=reduction)
+    for frames in range(1, 14):
+        logits = model(np.zeros((1, frames, 20), "float32"), np.array([frames]))
+        assert logits.shape == (1, model.output_lengths(frames), 7)
+
+
+@pytest.mark.parametrize("reduction,outer", [(1, 0), (2, 0), (2, 1), (2, 3)])
+@pytest.mark.parametrize("frames", [37, 38, 39, 40])
+def test_padding_never_changes_the_logits(reduction, outer, frames):
+    model = conformer(reduction=reduction, outer_blocks=outer)
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((3, 61, 20)).astype("float32")
+    features[1, frames:] = 0
+    together = model(features, np.array([61, frames, 50]))
+    alone = model(features[1:2, :frames], np.array([frames]))
+    np.testing.assert_allclose(together[1, : alone.shape[1]], alone[0], atol=2e-5)
+
+
+def test_a_sound_is_heard_at_its_own_time():
+    model = conformer(reduction=2, blocks=1)
+    before = np.random.default_rng(0).standard_normal((1, 80, 20)).astype("float32")
+    after = before.copy()
+    after[0, 40] += 5.0
+    lengths = np.array([80])
+    difference = np.abs(ops.convert_to_numpy(model(after, lengths) - model(before, lengths))).sum(-1)[0]
+    assert abs(int(difference.argmax()) - 40 // model.subsampling) <= 1
+
+
+def test_intermediate_heads_read_the_same_steps_and_cost_no_parameters():
+    model, plain = conformer(intermediate=[1, 2]), conformer()
+    features = np.random.default_rng(0).standard_normal((2, 40, 20)).astype("float32")
+    logits, intermediate = model.logits(features, np.array([40, 30]))
+    assert [head.shape for head in intermediate] == [logits.shape] * 2
+    assert model.count_params() == plain.count_params()
+
+
+def test_dropout_acts_in_training_only():
+    model = conformer(dropout=0.5)
+    features, lengths = np.ones((1, 40, 20), "float32"), np.array([40])
+    still = [model(features, lengths) for _ in range(2)]
+    moving = [model(features, lengths, training=True) for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+    assert np.abs(ops.convert_to_numpy(moving[0] - moving[1])).max() > 1e-3
+
+
+def test_configuration_makes_the_same_network():
+    model = conformer(intermediate=[2])
+    config = model.get_config()
+    again = type(model)(**config)
+    again.build((None, None, 20), (None,))
+    assert again.get_config() == config
+    assert [tuple(v.shape) for v in again.variables] == [tuple(v.shape) for v in model.variables]
+
+
+def test_impossible_sizes_are_refused():
+    with pytest.raises(ValueError, match="width 30 is not a multiple of twice the 4 heads"):
+        conformer(width=30, heads=4)
+    with pytest.raises(ValueError, match="reduction is 1 or 2, not 3"):
+        conformer(reduction=3)
+    with pytest.raises(ValueError, match="unknown architecture 'lstm'; there are conformer, deepspeech2"):
+        models.build("lstm", 80, 31)
