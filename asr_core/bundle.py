@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,12 @@ class Bundle:
     def trained(self) -> bool:
         """Whether the network has learned to transcribe, by its own description."""
         return self.config.get("trained", True)
+
+    @property
+    def readme(self) -> str:
+        """The card on the Hub, Markdown; empty where the bundle came without."""
+        path = self.path / README
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -227,6 +234,7 @@ def _pull(repository: str, revision: str | None) -> Bundle:
 
 def _download(repository: str, revision: str | None, name: str) -> Bundle:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     facts = hf_hub_download(repository, CONFIG, revision=revision, dry_run=True)
     _check_size(name, CONFIG, facts.file_size, most=MOST_CONFIG_BYTES)
@@ -237,6 +245,10 @@ def _download(repository: str, revision: str | None, name: str) -> Bundle:
         facts = hf_hub_download(repository, file, revision=commit, dry_run=True)
         _check_size(name, file, facts.file_size, exactly=expected["bytes"])
         hf_hub_download(repository, file, revision=commit)
+    with suppress(EntryNotFoundError):  # a bundle does without its card
+        facts = hf_hub_download(repository, README, revision=commit, dry_run=True)
+        _check_size(name, README, facts.file_size, most=MOST_CONFIG_BYTES)
+        hf_hub_download(repository, README, revision=commit)
     return _open(path.parent, f"{repository}@{commit[:12]}")
 
 
@@ -248,7 +260,7 @@ def _check_size(name: str, file: str, size: int, most=None, exactly=None) -> Non
 
 def _reason(error) -> str:
     """The library's own words, on one line and not too many of them."""
-    return " ".join(str(error).split())[:120].rstrip(".")
+    return " ".join(str(error).split())[:160].rstrip(".")
 
 
 def _refuse_links(folder: Path, name: str) -> None:

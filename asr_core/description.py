@@ -91,6 +91,7 @@ def check_description(config, name: str) -> None:
     _check_tokens(config["tokens"], name)
     _check_files(config["files"], name)
     _check_confidence(config.get("confidence", {}), name)
+    _check_decoder(config.get("decoder", {}), name)
 
 
 def _check_architecture(architecture: dict, name: str) -> None:
@@ -154,6 +155,14 @@ def _check_confidence(confidence: dict, name: str) -> None:
         raise BundleError(f"{name}: its confidence must have a scale and an offset, and nothing else.")
     if not all(_lies_within(value, -100, 100) for value in confidence.values()):
         raise BundleError(f"{name}: scale and offset of its confidence must lie between -100 and 100.")
+
+
+def _check_decoder(options: dict, name: str) -> None:
+    for option, value in options.items():
+        if value not in ("greedy", "beam") and not _lies_within(value, -1000, 1000):
+            raise BundleError(
+                f"{name}: {_short(option)} of its decoder is {_short(value)}; it must be a number."
+            )
 
 
 def _lies_within(value, low, high) -> bool:

@@ -195,6 +195,10 @@ REFUSED_DESCRIPTIONS = {
     "bare files": (set_file("model.safetensors", bytes=1), "must give bytes and sha256 of model.safetensors"),
     "huge files": (set_file("model.safetensors", bytes=10**10, sha256=""), "bytes of weights are more than"),
     "no weights": (lambda c: c.update(files={}), "names no weights"),
+    "a strange decoder": (
+        lambda c: c.update(decoder={"beam_width": "rm"}),
+        "'beam_width' of its decoder is 'rm'",
+    ),
     "a strange confidence": (lambda c: c.update(confidence={"scale": 1e9, "offset": 0}), "scale and offset"),
 }
 

@@ -124,7 +124,8 @@ def test_a_model_is_pulled_and_only_its_own_files(hub):
     bundle = load_bundle("name/repo")
     assert bundle.name == f"name/repo@{FIRST[:12]}"
     assert bundle.build().count_params() == bundle.config["parameters"]
-    assert sorted(hub.served) == ["config.json", "model-00001-of-00001.safetensors"]
+    assert sorted(hub.served) == ["README.md", "config.json", "model-00001-of-00001.safetensors"]
+    assert bundle.readme == "# original\n"
 
 
 def test_a_second_pull_downloads_nothing(hub):
@@ -198,6 +199,15 @@ def test_a_foreign_repository_is_told_what_a_bundle_needs(hub, tmp_path):
         load_bundle("name/repo")
 
 
+def test_a_card_is_not_needed_and_a_giant_one_not_downloaded(hub, tmp_path):
+    card = tmp_path / "repository" / "README.md"
+    card.unlink()
+    assert load_bundle("name/repo").readme == ""
+    card.write_text("#" * (2 << 20))
+    with pytest.raises(BundleError, match="was not downloaded: README.md has 2,097,152 bytes"):
+        load_bundle("name/repo")
+
+
 def test_a_repository_without_its_weights_is_refused(hub, tmp_path):
     (tmp_path / "repository" / "model-00001-of-00001.safetensors").unlink()
     with pytest.raises(BundleError, match="no bundle, or not a whole one"):
@@ -236,6 +246,6 @@ def test_a_hub_in_trouble_is_an_error_to_act_on(hub, status, message):
 def test_no_network_and_no_cache_is_said_so(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
-        BundleError, match="not complete in the cache and the Hub does not answer .*HF_HUB_OFFLINE"
+        BundleError, match="not complete in the cache and the Hub does not answer .*offline mode is enabled"
     ):
         load_bundle("name/repo")

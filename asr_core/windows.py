@@ -1,0 +1,114 @@
+"""Long recordings in overlapping windows: where they lie, and how what they say is joined.
+
+A network sees less near the edges of a window, so neighbours overlap and each speaks for its middle. The seam
+lies where both hear a pause, so that no character is cut in two, written twice, or lost. Stretches of digital
+silence are left out: they would only shift the level that the sound around them is measured by.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_core.ctc import BLANK
+
+WINDOW_SECONDS = 20.0  # about the longest clips of training; also what a single pass may take
+OVERLAP_SECONDS = 5.0  # so that each window is heard with 2.5 s around the part that it speaks for
+SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
+
+SILENCE_RMS = 2e-4  # -74 dB of full scale: below the noise of any microphone, there is nothing to hear
+SILENCE_SECONDS = 1.0  # shorter silences are pauses of the one who speaks
+BLOCK_SECONDS = 0.02  # loudness is measured over
+SURE = 1e-4  # probability that silence leaves to all tokens but blank
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a recording.
+
+    Attributes:
+        start_step: the output step at which it begins; steps of the window count on from there.
+        start, end: its samples, `start` to before `end`.
+    """
+
+    start_step: int
+    start: int
+    end: int
+
+
+def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list[Window]:
+    """Windows over all of a recording that is not silent, beginning on whole steps.
+
+    Args:
+        samples: float32 [n].
+        sample_rate: Hz.
+        step_samples: samples from one output step to the next.
+
+    Returns:
+        For each stretch of sound one window if it lasts up to WINDOW_SECONDS, else as few of that length as
+        overlap by OVERLAP_SECONDS or more.
+    """
+    length = int(WINDOW_SECONDS * sample_rate) // step_samples  # steps, as all that follows
+    overlap = int(OVERLAP_SECONDS * sample_rate) // step_samples
+    windows = []
+    for first, end in _stretches(samples, sample_rate, step_samples):
+        last = max(end // step_samples - length, first)  # where the last window begins
+        hops = -(-(last - first) // (length - overlap))
+        starts = [first + i * (last - first) // max(hops, 1) for i in range(hops + 1)]
+        ends = [(start + length) * step_samples for start in starts[:-1]] + [end]
+        windows += [Window(s, s * step_samples, e) for s, e in zip(starts, ends, strict=True)]
+    return windows
+
+
+def _stretches(samples: np.ndarray, sample_rate: int, step_samples: int) -> Iterator[tuple[int, int]]:
+    """(first step, end sample) of each stretch of sound between silences of SILENCE_SECONDS."""
+    block = round(BLOCK_SECONDS * sample_rate)
+    loud = np.flatnonzero(_is_loud(samples, block))
+    if not len(loud):
+        return
+    breaks = np.flatnonzero(np.diff(loud) * block > SILENCE_SECONDS * sample_rate)
+    for first, last in zip(loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]], strict=True):
+        end = -(-int(last + 1) * block // step_samples) * step_samples
+        yield int(first) * block // step_samples, min(end, len(samples))
+
+
+def _is_loud(samples: np.ndarray, block: int) -> np.ndarray:
+    """bool [blocks], which blocks of a recording are louder than SILENCE_RMS; the last may be shorter."""
+    whole = samples[: len(samples) // block * block].reshape(-1, block)
+    rest = samples[whole.size :]
+    energies = np.append(np.einsum("ij,ij->i", whole, whole), rest @ rest)
+    return energies > block * SILENCE_RMS**2
+
+
+class Joined:
+    """The log-probabilities of a whole recording, as its windows arrive in order; silence where none is.
+
+    Args:
+        steps: output steps of the recording.
+        tokens: size of the alphabet.
+        seam_steps: how far around the middle of an overlap the seam may lie.
+    """
+
+    def __init__(self, steps: int, tokens: int, seam_steps: int):
+        self.log_probs = np.full((steps, tokens), np.log(SURE / (tokens - 1)), np.float32)
+        self.log_probs[:, BLANK] = np.log(1 - SURE)
+        self.seam_steps = seam_steps
+        self.end = 0  # where the latest window ended
+
+    def add(self, start: int, log_probs: np.ndarray) -> None:
+        """Takes what a window says from step `start` on, float32 [steps, tokens]."""
+        seam = self._seam(start, log_probs)
+        self.end = min(start + len(log_probs), len(self.log_probs))
+        self.log_probs[seam : self.end] = log_probs[seam - start : self.end - start]
+
+    def _seam(self, start: int, log_probs: np.ndarray) -> int:
+        """The step near the middle of the overlap at which both windows are surest of blank."""
+        overlap = min(self.end - start, len(log_probs))
+        if overlap <= 0:
+            return start
+        middle = overlap // 2
+        reach = min(self.seam_steps, overlap // 4)
+        near = slice(middle - reach, middle + reach + 1)
+        both = self.log_probs[start:][:overlap][near, BLANK] + log_probs[:overlap][near, BLANK]
+        distance = np.abs(np.arange(len(both)) - reach)
+        return start + middle - reach + int(np.argmax(both - 1e-4 * distance))

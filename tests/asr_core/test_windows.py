@@ -1,0 +1,111 @@
+"""Where windows lie over a recording, and that joining them gives back what one pass would have said."""
+
+import numpy as np
+import pytest
+
+from asr_core.windows import OVERLAP_SECONDS, SEAM_SECONDS, WINDOW_SECONDS, Joined, windows_of
+
+RATE, STEP = 1000, 40  # samples a second and a step: 25 steps a second
+
+
+def noise(seconds):
+    return np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE)).astype("float32")
+
+
+def spans(samples):
+    return [(window.start / RATE, window.end / RATE) for window in windows_of(samples, RATE, STEP)]
+
+
+def test_a_short_recording_is_one_window():
+    assert spans(noise(0.1)) == [(0, 0.1)]
+    assert spans(noise(WINDOW_SECONDS)) == [(0, WINDOW_SECONDS)]
+
+
+@pytest.mark.parametrize("seconds", [20.04, 21, 34.99, 35.04, 60.013, 601.7])
+def test_windows_cover_a_long_recording_and_overlap(seconds):
+    windows = windows_of(noise(seconds), RATE, STEP)
+    assert windows[0].start == 0
+    assert windows[-1].end == round(seconds * RATE)
+    for before, after in zip(windows, windows[1:], strict=False):
+        assert before.end - after.start >= OVERLAP_SECONDS * RATE
+        assert before.start < after.start
+    for window in windows:
+        assert window.start == window.start_step * STEP
+        assert abs(window.end - window.start - WINDOW_SECONDS * RATE) < STEP
+
+
+def test_no_more_windows_than_needed():
+    assert len(windows_of(noise(WINDOW_SECONDS + 15), RATE, STEP)) == 2
+    assert len(windows_of(noise(WINDOW_SECONDS + 15.04), RATE, STEP)) == 3
+
+
+def test_digital_silence_is_left_out():
+    samples = np.concatenate(
+        [np.zeros(30 * RATE, "float32"), noise(4), np.zeros(600 * RATE, "float32"), noise(2)]
+    )
+    assert spans(samples) == [(30, 34), (634, 636)]
+    assert spans(samples[:30_000]) == []
+
+
+def test_a_pause_is_no_silence():
+    samples = np.concatenate([noise(3), np.zeros(RATE // 2, "float32"), noise(3)])
+    assert spans(samples) == [(0, 6.5)]
+
+
+def log_probs_of(steps, tokens=5):
+    """What a network might say: rows that differ from step to step."""
+    rng = np.random.default_rng(1)
+    return np.log(rng.dirichlet(np.ones(tokens), steps)).astype("float32")
+
+
+def join(samples, say):
+    """Windows of a recording, each saying `say(window)`, put together."""
+    joined = Joined(-(-len(samples) // STEP), 5, round(SEAM_SECONDS * RATE / STEP))
+    for window in windows_of(samples, RATE, STEP):
+        joined.add(window.start_step, say(window))
+    return joined.log_probs
+
+
+@pytest.mark.parametrize("seconds", [3, 47.32, 120])
+def test_joined_windows_say_what_the_whole_says(seconds):
+    whole = log_probs_of(-(-round(seconds * RATE) // STEP))
+    said = join(noise(seconds), lambda w: whole[w.start_step : -(-w.end // STEP)])
+    np.testing.assert_array_equal(said, whole)
+
+
+def test_what_is_said_at_the_edges_of_a_window_does_not_count():
+    samples = noise(100)
+    whole = log_probs_of(len(samples) // STEP)
+
+    def say(window):
+        said = whole[window.start_step : window.end // STEP].copy()
+        edge = round((OVERLAP_SECONDS / 2 - SEAM_SECONDS) * RATE / STEP)
+        if window.start > 0:
+            said[:edge] = 7
+        if window.end < len(samples):
+            said[-edge:] = 7
+        return said
+
+    np.testing.assert_array_equal(join(samples, say), whole)
+
+
+def test_the_seam_lies_where_both_windows_are_silent():
+    """Two windows disagree by a step about one character; it is written once all the same."""
+    samples = noise(30)
+    middle = 375  # of the overlap, in steps; windows are 0-500 and 250-750
+
+    def say(window):
+        said = np.full((500, 5), np.log(0.001), "float32")
+        said[:, 0] = np.log(0.996)
+        at = middle - window.start_step + (0 if window.start_step else 1)  # 376 in the first, 375 in the next
+        said[at, 0], said[at, 3] = np.log(0.001), np.log(0.996)
+        return said
+
+    best = join(samples, say).argmax(axis=1)
+    assert list(best[best > 0]) == [3]
+
+
+def test_silence_is_surely_blank():
+    said = join(np.zeros(5 * RATE, "float32"), None)
+    assert (said.argmax(axis=1) == 0).all()
+    np.testing.assert_allclose(np.exp(said).sum(axis=1), 1, atol=1e-6)
