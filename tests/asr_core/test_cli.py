@@ -1,0 +1,334 @@
+"""The command line with a recogniser that needs no model: what is printed, written, and returned."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import srt
+import webvtt
+
+from asr_core.__main__ import main
+from asr_core.audio import load_audio
+from asr_core.beam import DecoderOptions
+from asr_core.errors import BundleError
+from asr_core.transcript import Transcript, Word, read_json
+
+
+class FakeRecognizer:
+    """Reads recordings in earnest, and hears in each of them how many tenths of a second it lasts."""
+
+    def __init__(self, trained=True):
+        self.bundle = SimpleNamespace(trained=trained, decoder_options=lambda: DecoderOptions(beam_width=7))
+        self.heard = []
+        self.options = []
+
+    def transcribe(self, source, options=None, progress=None):
+        audio = load_audio(source, 16_000)
+        self.heard.append(source)
+        self.options.append(options)
+        progress(0.5)
+        tenths = f"{audio.seconds * 10:.0f}"
+        return Transcript([Word("tenths", 0, 0.1, 0.9), Word(tenths, 0.1, 0.1, 0.8)], audio.seconds, "fake")
+
+
+def sound(path, seconds):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(seconds * 8000)), 8000, format="WAV")
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line; gives (exit code, standard output, standard error)."""
+
+    def run(*arguments, recognizer=None):
+        recognizer = recognizer or FakeRecognizer()
+        try:
+            code = main([str(argument) for argument in arguments], lambda model: recognizer)
+        except SystemExit as stopped:
+            code = stopped.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def written(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestStandardOutput:
+    def test_one_recording_is_its_words(self, run, tmp_path):
+        assert run(sound(tmp_path / "a.wav", 0.5)) == (0, "tenths 5\n", "")
+
+    def test_several_recordings_are_named(self, run, tmp_path):
+        a, b = sound(tmp_path / "a.wav", 0.5), sound(tmp_path / "b.wav", 0.7)
+        assert run(b, a) == (0, f"{b}: tenths 7\n{a}: tenths 5\n", "")
+
+    def test_json_is_one_object_a_line(self, run, tmp_path):
+        files = [sound(tmp_path / name, 0.5) for name in ("a.wav", "b.wav")]
+        code, out, err = run(*files, "--format", "json")
+        assert (code, err) == (0, "")
+        objects = [json.loads(line) for line in out.splitlines()]
+        assert [entry["file"] for entry in objects] == files
+        assert objects[0] == {
+            "file": files[0],
+            "text": "tenths 5",
+            "seconds": 0.5,
+            "confidence": round((6 * 0.9 + 0.8) / 7, 4),
+            "words": [
+                {"word": "tenths", "start": 0.0, "end": 0.1, "confidence": 0.9},
+                {"word": "5", "start": 0.1, "end": 0.1, "confidence": 0.8},
+            ],
+            "model": "fake",
+        }
+        assert read_json(out.splitlines()[1]).text == "tenths 5"
+
+    def test_subtitles_are_accepted_by_somebody_elses_parser(self, run, tmp_path):
+        file = sound(tmp_path / "a.wav", 0.5)
+        assert [item.content for item in srt.parse(run(file, "--format", "srt")[1])] == ["tenths 5"]
+        assert [item.text for item in webvtt.from_string(run(file, "--format", "vtt")[1])] == ["tenths 5"]
+
+    def test_standard_input(self, run, tmp_path, monkeypatch):
+        content = Path(sound(tmp_path / "a.wav", 0.5)).read_bytes()
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        code, out, err = run("-", "--format", "json")
+        assert (code, json.loads(out)["file"], json.loads(out)["text"], err) == (0, "-", "tenths 5", "")
+
+    def test_nothing_but_the_answer_is_printed_when_no_terminal_is_there(self, run, tmp_path):
+        assert run(sound(tmp_path / "a.wav", 0.5))[2] == ""
+
+    def test_a_terminal_sees_progress(self, run, tmp_path, monkeypatch):
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        code, out, err = run(sound(tmp_path / "a.wav", 0.5), sound(tmp_path / "b.wav", 0.5))
+        assert "a.wav" in err and "1.5/2" in err
+        assert out.count("tenths 5") == 2
+
+
+class TestOut:
+    def test_writes_a_file_for_each_recording(self, run, tmp_path):
+        files = [sound(tmp_path / "in" / name, 0.5) for name in ("a.wav", "b.wav")]
+        assert run(*files, "--out", tmp_path / "out" / "deep", "--format", "srt") == (0, "", "")
+        content = "1\n00:00:00,000 --> 00:00:00,500\ntenths 5\n"
+        assert written(tmp_path / "out") == {"deep/a.srt": content, "deep/b.srt": content}
+
+    def test_a_folder_keeps_its_tree(self, run, tmp_path):
+        for number, name in enumerate(("b.WAV", "sub/a.wav", "sub/deeper/c.wav"), start=3):
+            sound(tmp_path / "in" / name, number / 10)
+        sound(tmp_path / "in" / ".hidden.wav", 1)
+        sound(tmp_path / "in" / ".git" / "x.wav", 1)
+        (tmp_path / "in" / "notes.txt").write_text("not a recording")
+        code, _, err = run(tmp_path / "in", "--out", tmp_path / "out")
+        assert (code, err) == (0, "")
+        assert written(tmp_path / "out") == {
+            "b.txt": "tenths 3\n",
+            "sub/a.txt": "tenths 4\n",
+            "sub/deeper/c.txt": "tenths 5\n",
+        }
+
+    def test_recordings_of_one_stem_do_not_overwrite_each_other(self, run, tmp_path):
+        files = [sound(tmp_path / name, (3 + number) / 10) for number, name in enumerate(
+            ["1/talk.wav", "1/talk.mp3", "2/talk.wav", "3/TALK.wav", "4/talk.wav-2.wav", "5/other.wav"])]  # fmt: skip
+        run(*files, "--out", tmp_path / "out")
+        assert written(tmp_path / "out") == {
+            "talk.wav.txt": "tenths 3\n",
+            "talk.mp3.txt": "tenths 4\n",
+            "talk.wav-2.txt": "tenths 5\n",
+            "TALK.wav-3.txt": "tenths 6\n",
+            "talk.wav-2-2.txt": "tenths 7\n",
+            "other.txt": "tenths 8\n",
+        }
+
+    def test_a_recording_is_never_overwritten_by_its_transcript(self, run, tmp_path):
+        file = sound(tmp_path / "talk.txt", 0.5)
+        before = Path(file).read_bytes()
+        assert run(file, "--out", tmp_path)[0] == 0
+        assert Path(file).read_bytes() == before
+        assert (tmp_path / "talk.txt.txt").read_text() == "tenths 5\n"
+
+    def test_a_recording_named_twice_is_heard_once(self, run, tmp_path):
+        recognizer = FakeRecognizer()
+        file = sound(tmp_path / "in" / "a.wav", 0.5)
+        run(file, tmp_path / "in", file, "--out", tmp_path / "out", recognizer=recognizer)
+        assert recognizer.heard == [file]
+        assert list(written(tmp_path / "out")) == ["a.txt"]
+
+    def test_a_transcript_is_whole_or_not_there(self, run, tmp_path, monkeypatch):
+        file = sound(tmp_path / "in" / "a.wav", 0.5)
+        run(file, "--out", tmp_path / "out")
+
+        def no_space(source, target):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.replace", no_space)
+        code, _, err = run(file, "--out", tmp_path / "out", "--format", "json")
+        assert (code, err) == (1, f"{file}: its transcript cannot be written (No space left on device)\n")
+        assert written(tmp_path / "out") == {"a.txt": "tenths 5\n"}
+
+    def test_shards_are_the_whole_without_overlap(self, run, tmp_path):
+        for number in range(7):
+            sound(tmp_path / "in" / f"{number}" / "talk.wav", (number + 3) / 10)
+        run(tmp_path / "in", "--out", tmp_path / "whole")
+        heard = []
+        for index in (1, 2, 3):
+            recognizer = FakeRecognizer()
+            run(tmp_path / "in", "--out", tmp_path / "parts", "--shard", f"{index}/3", recognizer=recognizer)
+            heard += recognizer.heard
+        assert len(heard) == len(set(heard)) == 7
+        assert written(tmp_path / "parts") == written(tmp_path / "whole")
+
+    def test_shards_of_alike_names_do_not_overwrite_each_other(self, run, tmp_path):
+        files = [sound(tmp_path / str(number) / "talk.wav", (number + 3) / 10) for number in range(3)]
+        for index in (1, 2, 3):
+            run(*files, "--out", tmp_path / "out", "--shard", f"{index}/3")
+        assert sorted(written(tmp_path / "out").values()) == ["tenths 3\n", "tenths 4\n", "tenths 5\n"]
+
+    def test_more_shards_than_recordings_leave_nothing_to_do(self, run, tmp_path):
+        file = sound(tmp_path / "a.wav", 0.5)
+        assert run(file, "--shard", "2/2") == (0, "", "")
+
+
+class TestFailures:
+    def test_cost_one_line_each_and_the_others_go_on(self, run, tmp_path):
+        good, short = sound(tmp_path / "good.wav", 0.5), sound(tmp_path / "short.wav", 0.05)
+        broken, empty = tmp_path / "broken.mp3", tmp_path / "empty.m4a"
+        broken.write_bytes(b"no sound")
+        empty.write_bytes(b"")
+        code, out, err = run(short, broken, tmp_path / "gone.wav", empty, good)
+        assert (code, out) == (1, f"{good}: tenths 5\n")
+        assert err.splitlines() == [
+            f"{tmp_path}/gone.wav was not found: check the name.",
+            f"{short} lasts only 0.05 s; at least 0.1 s are needed: record it again.",
+            f"{broken} is not a recording, or its start is damaged: wav, flac, mp3, ogg, opus, m4a, aac, mp4 and "
+            "webm can be read.",
+            f"{empty} is empty (0 bytes): record it again, or choose another file.",
+        ]
+
+    def test_a_mistake_of_ours_does_not_stop_the_rest(self, run, tmp_path):
+        class Stumbling(FakeRecognizer):
+            def transcribe(self, source, **arguments):
+                if "bad" in source:
+                    raise ZeroDivisionError("division by\nzero")
+                return super().transcribe(source, **arguments)
+
+        bad, good = sound(tmp_path / "bad.wav", 0.5), sound(tmp_path / "good.wav", 0.5)
+        code, out, err = run(bad, good, recognizer=Stumbling())
+        assert (code, out) == (1, f"{good}: tenths 5\n")
+        assert err == f"{bad}: something broke here (ZeroDivisionError: division by?zero)\n"
+
+    def test_standard_input_that_is_no_recording(self, run, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
+        code, out, err = run("-")
+        assert (code, out) == (1, "")
+        assert (
+            err
+            == "standard input: The recording is empty (0 bytes): record it again, or choose another file.\n"
+        )
+
+    def test_a_folder_without_recordings(self, run, tmp_path):
+        assert run(tmp_path) == (1, "", f"{tmp_path}: no recordings in this folder\n")
+
+    def test_odd_names_stay_in_one_line(self, run, tmp_path):
+        odd = tmp_path / "odd\n\x1b[31m.wav"
+        odd.write_bytes(b"")
+        code, _, err = run(odd)
+        assert code == 1
+        assert err.splitlines() == [f"{tmp_path}/odd??[31m.wav is empty (0 bytes): record it again, or choose "
+                                    "another file."]  # fmt: skip
+
+    def test_an_interrupt_ends_quietly(self, run, tmp_path):
+        class Interrupted(FakeRecognizer):
+            def transcribe(self, source, **arguments):
+                raise KeyboardInterrupt
+
+        assert run(sound(tmp_path / "a.wav", 0.5), recognizer=Interrupted()) == (130, "", "")
+
+    def test_an_untrained_model_is_said_to_be_one(self, run, tmp_path):
+        code, out, err = run(sound(tmp_path / "a.wav", 0.5), recognizer=FakeRecognizer(trained=False))
+        assert (code, out) == (0, "tenths 5\n")
+        assert err == "The model default is untrained: what it writes means nothing.\n"
+
+
+class TestDecoder:
+    def test_is_what_the_model_prefers(self, run, tmp_path):
+        recognizer = FakeRecognizer()
+        run(sound(tmp_path / "a.wav", 0.5), recognizer=recognizer)
+        assert recognizer.options == [None]
+
+    @pytest.mark.parametrize("name", ["greedy", "beam"])
+    def test_can_be_chosen_and_keeps_the_other_settings(self, run, tmp_path, name):
+        recognizer = FakeRecognizer()
+        run(sound(tmp_path / "a.wav", 0.5), "--decoder", name, recognizer=recognizer)
+        assert recognizer.options == [DecoderOptions(decoder=name, beam_width=7)]
+
+
+class TestUsage:
+    @pytest.mark.parametrize("arguments, message", [
+        ([], "the following arguments are required: FILE"),
+        (["a.wav", "--format", "doc"], "invalid choice: 'doc' (choose from"),
+        (["a.wav", "--decoder", "best"], "invalid choice: 'best'"),
+        (["a.wav", "--shard", "0/4"], "'0/4' is not I/N with I from 1 to N, such as 1/4"),
+        (["a.wav", "--shard", "5/4"], "'5/4' is not I/N"),
+        (["a.wav", "--shard", "1"], "'1' is not I/N"),
+        (["a.wav", "--shard", "1/0"], "'1/0' is not I/N"),
+        (["a.wav", "--sha", "1/2"], "unrecognized arguments: --sha 1/2"),
+        (["--model"], "expected one argument"),
+        (["a.wav", "--out", "/dev/null/x"], "--out /dev/null/x cannot be made: Not a directory"),
+    ])  # fmt: skip
+    def test_a_slip_is_answered_with_code_2(self, run, arguments, message):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert message in err.splitlines()[-1] and err.splitlines()[-1].startswith(
+            "python -m asr_core: error: "
+        )
+
+    def test_subtitles_of_several_recordings_need_files(self, run, tmp_path):
+        files = [sound(tmp_path / name, 0.5) for name in ("a.wav", "b.wav")]
+        code, _, err = run(*files, "--format", "vtt")
+        assert code == 2 and "--format vtt writes one file for each recording: add --out DIR" in err
+
+    def test_a_model_that_cannot_be_loaded_is_code_2(self, tmp_path, capsys):
+        def factory(model):
+            raise BundleError(f"There is no model {model}.")
+
+        with pytest.raises(SystemExit) as stopped:
+            main([sound(tmp_path / "a.wav", 0.5), "--model", "mine"], factory)
+        assert stopped.value.code == 2
+        assert capsys.readouterr() == ("", "python -m asr_core: error: There is no model mine.\n")
+
+    def test_is_answered_before_anything_heavy_is_imported(self):
+        start = time.perf_counter()
+        command = "import sys\nfrom asr_core.__main__ import main\ntry: main(['--shard', '0/0', 'a.wav'])\n"
+        command += "except SystemExit as stopped: print(stopped.code, {'tensorflow', 'keras', 'numpy'} & set(sys.modules))"
+        result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+        assert result.stdout == "2 set()\n"
+        assert time.perf_counter() - start < 2
+
+    def test_help_names_every_option(self, run):
+        code, out, _ = run("--help")
+        assert code == 0
+        for word in ("FILE", "--model", "--format", "--out", "--decoder", "--shard", "Exit code: 0"):
+            assert word in out
+
+    def test_a_reader_that_leaves_early_sees_no_traceback(self, tmp_path):
+        for number in range(3):
+            sound(tmp_path / f"{number}.wav", 0.5)
+        code = "import sys, test_cli\nfrom asr_core.__main__ import main\n"
+        code += f"sys.exit(main([{str(tmp_path)!r}], lambda model: test_cli.FakeRecognizer()))"
+        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": paths},
+        )
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
