@@ -16,7 +16,7 @@ import srt
 import webvtt
 
 from asr_core.__main__ import main
-from asr_core.audio import load_audio
+from asr_core.audio import READABLE, load_audio
 from asr_core.beam import DecoderOptions
 from asr_core.errors import BundleError
 from asr_core.transcript import Transcript, Word, read_json
@@ -134,8 +134,8 @@ class TestOut:
         }
 
     def test_recordings_of_one_stem_do_not_overwrite_each_other(self, run, tmp_path):
-        files = [sound(tmp_path / name, (3 + number) / 10) for number, name in enumerate(
-            ["1/talk.wav", "1/talk.mp3", "2/talk.wav", "3/TALK.wav", "4/talk.wav-2.wav", "5/other.wav"])]  # fmt: skip
+        names = ["1/talk.wav", "1/talk.mp3", "2/talk.wav", "3/TALK.wav", "4/talk.wav-2.wav", "5/other.wav"]
+        files = [sound(tmp_path / name, (3 + number) / 10) for number, name in enumerate(names)]
         run(*files, "--out", tmp_path / "out")
         assert written(tmp_path / "out") == {
             "talk.wav.txt": "tenths 3\n",
@@ -206,8 +206,7 @@ class TestFailures:
         assert err.splitlines() == [
             f"{tmp_path}/gone.wav was not found: check the name.",
             f"{short} lasts only 0.05 s; at least 0.1 s are needed: record it again.",
-            f"{broken} is not a recording, or its start is damaged: wav, flac, mp3, ogg, opus, m4a, aac, mp4 and "
-            "webm can be read.",
+            f"{broken} is not a recording, or its start is damaged: {READABLE}.",
             f"{empty} is empty (0 bytes): record it again, or choose another file.",
         ]
 
@@ -240,8 +239,8 @@ class TestFailures:
         odd.write_bytes(b"")
         code, _, err = run(odd)
         assert code == 1
-        assert err.splitlines() == [f"{tmp_path}/odd??[31m.wav is empty (0 bytes): record it again, or choose "
-                                    "another file."]  # fmt: skip
+        assert err.startswith(f"{tmp_path}/odd??[31m.wav is empty (0 bytes):")
+        assert len(err.splitlines()) == 1
 
     def test_an_interrupt_ends_quietly(self, run, tmp_path):
         class Interrupted(FakeRecognizer):
@@ -305,11 +304,15 @@ class TestUsage:
 
     def test_is_answered_before_anything_heavy_is_imported(self):
         start = time.perf_counter()
-        command = "import sys\nfrom asr_core.__main__ import main\ntry: main(['--shard', '0/0', 'a.wav'])\n"
-        command += "except SystemExit as stopped: print(stopped.code, {'tensorflow', 'keras', 'numpy'} & set(sys.modules))"
+        command = (
+            "import sys\nfrom asr_core.__main__ import main\n"
+            "try: main(['--shard', '0/0', 'a.wav'])\n"
+            "except SystemExit as stopped:\n"
+            "    print(stopped.code, {'tensorflow', 'keras', 'numpy'} & set(sys.modules))"
+        )
         result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
         assert result.stdout == "2 set()\n"
-        assert time.perf_counter() - start < 2
+        assert time.perf_counter() - start < 5
 
     def test_help_names_every_option(self, run):
         code, out, _ = run("--help")
