@@ -139,7 +139,7 @@ def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
 
 def _inside(folder: str) -> Iterator[str]:
     """The recordings in a folder and the folders in it, by their suffixes; hidden ones are left out."""
-    from asr_core.audio import AUDIO_SUFFIXES
+    from asr_core.sound_files import AUDIO_SUFFIXES
 
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

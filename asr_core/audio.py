@@ -1,15 +1,10 @@
 """The first step of the path: any recording, in a file or in memory, to mono float32 at a model's rate.
 
-Decoding is streamed: a few seconds at a time are decoded, mixed to one channel, checked, resampled and passed
-on, so that memory follows the sound that is really there, never what a header claims. libsndfile reads the
-plain formats, FFmpeg's libraries (through PyAV, no program needed) the others; the content decides which, not
-the file's name.
+Everything is streamed: a few seconds at a time are decoded, mixed to one channel, checked, resampled and
+passed on, so that memory follows the sound that is really there, never what a header claims.
 """
 
-import contextlib
-import io
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -17,25 +12,13 @@ from typing import BinaryIO
 import numpy as np
 
 from asr_core.errors import AudioError
+from asr_core.sound_files import DECODED_VALUES, decoded, opened
 
 MIN_SECONDS = 0.1  # shorter than any word, and than what the networks need for a handful of steps
 RATES = (2_000, 768_000)  # Hz; outside, the header is wrong, or a second would blow up to minutes of samples
 FULL_SCALE_LIMIT = 16.0  # float samples beyond this are integers in disguise; full scale is 1.0
 MAX_CHANNELS = 64
-MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
-MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
-GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
-DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 BLOCK_SECONDS = 30.0
-
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .mp4 .m4v .mov .webm .mkv .mka .aif .aiff .caf .au .w64 "
-    ".amr .3gp .wma .avi".split()
-)
-READABLE = "wav, flac, mp3, ogg, opus, m4a, aac, mp4 and webm can be read"
-SNDFILE_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
-# Containers that hold their sound themselves; others, playlists above all, make FFmpeg open more files.
-FFMPEG_FORMATS = "wav,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,amr,aiff,caf,asf,avi,mpegts,mpeg,au,w64,flv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +112,9 @@ def audio_blocks(
     Raises:
         AudioError: as for load_audio; what concerns the length is only known at the end.
     """
-    with _opened(source, name) as (file, shown):
+    with opened(source, name) as (file, shown):
         size = max(1, round(block_seconds * sample_rate))
-        yield from _regrouped(_finished(_decoded(file, shown), sample_rate, max_seconds, shown), size)
+        yield from _regrouped(_finished(decoded(file, shown), sample_rate, max_seconds, shown), size)
 
 
 class _Recording:
@@ -153,151 +136,6 @@ class _Recording:
     def finish(self) -> Audio:
         self.samples.resize(self.length, refcheck=False)
         return Audio(self.samples, self.sample_rate)
-
-
-@contextlib.contextmanager
-def _opened(source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """The source as a seekable binary file, and what to call it."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield io.BytesIO(source), _shown(name or "The recording")
-    elif isinstance(source, str | os.PathLike):
-        shown = _shown(name or os.path.basename(os.fspath(source)) or str(source))
-        with _open_path(source, shown) as file:
-            yield _seekable(file, shown), shown
-    elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
-        yield _seekable(source, _shown(name or "The recording")), _shown(name or "The recording")
-    else:
-        raise TypeError(f"Expected a path, bytes or a binary file, got {type(source).__name__}.")
-
-
-def _shown(name: str | bytes) -> str:
-    """A file name fit for one line of a message."""
-    name = os.fsdecode(name)
-    name = "".join(character if character.isprintable() else "?" for character in name)
-    return name if len(name) <= 100 else f"{name[:60]}...{name[-30:]}"
-
-
-def _open_path(path, shown: str) -> BinaryIO:
-    try:
-        kind = os.stat(path).st_mode
-        if stat.S_ISREG(kind) or stat.S_ISFIFO(kind):
-            return open(path, "rb")
-    except FileNotFoundError:
-        raise AudioError(f"{shown} was not found: check the name.") from None
-    except (OSError, ValueError) as error:  # ValueError: a path that holds a NUL
-        reason = getattr(error, "strerror", None) or error
-        raise AudioError(f"{shown} cannot be opened ({reason}): check its permissions.") from None
-    what = "folder: choose a recording in it" if stat.S_ISDIR(kind) else "device: choose a file"
-    raise AudioError(f"{shown} is a {what}.")
-
-
-def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
-    """The file itself, at its start, or the content of a pipe."""
-    if file.seekable():
-        file.seek(0)
-        return file
-    content = io.BytesIO()
-    while part := file.read(1 << 20):
-        content.write(part)
-        if content.tell() > MAX_PIPE_BYTES:
-            limit = f"{MAX_PIPE_BYTES >> 30} GiB"
-            raise AudioError(f"{shown} brings more than {limit} through a pipe: pass it as a file.")
-    content.seek(0)
-    return content
-
-
-def _decoded(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file."""
-    try:
-        magic = file.read(4)
-        file.seek(0)
-        if not magic:
-            raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
-        found = False
-        if magic in SNDFILE_MAGIC:
-            for part in _decoded_by_sndfile(file):
-                found = True
-                yield part
-        if not found:
-            file.seek(0)
-            yield from _decoded_by_ffmpeg(file, shown)
-    except OSError as error:
-        raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
-
-
-def _decoded_by_sndfile(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields nothing if libsndfile cannot read the file, and stops where it is damaged."""
-    import soundfile
-
-    with contextlib.suppress(soundfile.SoundFileError), soundfile.SoundFile(file) as sound:
-        step = max(1, DECODED_VALUES // sound.channels)
-        while len(block := sound.read(step, dtype="float32", always_2d=True)):
-            yield sound.samplerate, block
-
-
-def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The first audio track, with silence where its time stamps leave a gap."""
-    import av
-
-    try:
-        container = av.open(
-            file,
-            options={"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": ""},
-            io_open=_refuse_more_files,
-            metadata_errors="replace",
-        )
-    except (av.FFmpegError, ValueError):
-        raise AudioError(f"{shown} is not a recording, or its start is damaged: {READABLE}.") from None
-    with container:
-        if not container.streams.audio:
-            raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
-        stream = container.streams.audio[0]
-        yield from _gathered(_frames(container, stream), (container.start_time or 0) / av.time_base)
-
-
-def _refuse_more_files(url, flags, options):
-    raise PermissionError(f"a recording may not open other files ({url!r})")
-
-
-def _frames(container, stream) -> Iterator:
-    """Decoded frames; damaged packets are left out, and a container that breaks off ends there."""
-    import av
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
-        with contextlib.suppress(av.FFmpegError):
-            yield from packet.decode()
-
-
-def _gathered(frames: Iterator, start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames of a thousand samples or so joined to larger arrays [n, channels], gaps filled."""
-    parts: list[np.ndarray] = []
-    size, rate, clock, filled = 0, 0, start_seconds, 0.0
-    for frame in frames:
-        if not frame.samples or not frame.sample_rate:
-            continue
-        samples = frame.to_ndarray()
-        channels = frame.layout.nb_channels
-        samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-        gap = frame.time - clock if frame.time is not None else 0.0
-        fill = gap if GAP_SECONDS < gap <= MAX_SILENCE_SECONDS - filled else 0.0
-        changed = parts and (rate != frame.sample_rate or parts[0].shape[1:] != samples.shape[1:])
-        if parts and (changed or fill or size >= DECODED_VALUES):
-            yield rate, np.concatenate(parts)
-            parts, size = [], 0
-        rate = frame.sample_rate
-        if fill:
-            filled += fill
-            yield rate, np.zeros((round(fill * rate), 1), np.float32)
-        parts.append(samples)
-        size += samples.size
-        clock = (frame.time if frame.time is not None else clock) + len(samples) / rate
-    if parts:
-        yield rate, np.concatenate(parts)
 
 
 def _finished(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core import audio
+from asr_core import audio, sound_files
 from asr_core.audio import Audio, audio_blocks, audio_from_array, load_audio
 from asr_core.errors import AudioError
 
@@ -172,14 +172,14 @@ BROKEN = {
     "noise behind a wav's first bytes": (b"RIFF" + NOISE, "is not a recording"),
     "noise behind a flac's first bytes": (b"fLaC" + NOISE, "is not a recording"),
     "noise behind an ogg's first bytes": (b"OggS" + NOISE, "is not a recording"),
-    "a header and nothing else": (wav(tone(1))[:44], "no sound that can be decoded (0 s); at least 0.1 s are"),
+    "a header and nothing else": (wav(tone(1))[:44], "no sound that can be decoded (0 s); at least 0.1 s"),
     "half a header": (wav(tone(1))[:20], "is not a recording"),
     "no samples": (wav(tone(0)), "holds no sound that can be decoded (0 s)"),
     "one sample": (wav(tone(1 / RATE)), "lasts only 6.25e-05 s; at least 0.1 s are needed: record it again."),
     "0.05 s": (wav(tone(0.05)), "lasts only 0.05 s; at least 0.1 s are needed: record it again."),
-    "NaN": (wav(np.r_[tone(1), np.float32("nan")], subtype="FLOAT"), "not numbers (NaN or infinity): export it"),
+    "NaN": (wav(np.r_[tone(1), np.nan], subtype="FLOAT"), "not numbers (NaN or infinity): export"),
     "infinity": (wav(np.r_[tone(1), -np.float32("inf")], subtype="FLOAT"), "not numbers (NaN or infinity)"),
-    "integers as floats": (wav(tone(1) * 30_000, subtype="FLOAT"), "up to 1.5e+04; full scale is 1: scale it"),
+    "integers as floats": (wav(tone(1) * 30_000, subtype="FLOAT"), "up to 1.5e+04; full scale is 1: scale"),
     "one sample a second": (wav(tone(1), 1), "claims 1 samples a second; 2,000 to 768,000 can be read"),
     "pictures alone": (encoded("mp4", None, None, None, video="mpeg4"), "has no sound track: choose a"),
     "a playlist": (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hosts\n", "is not a recording"),
@@ -282,8 +282,8 @@ class TestBounds:
                 yield rate, samples
 
         with pytest.MonkeyPatch.context() as patch:
-            original = audio._decoded
-            patch.setattr(audio, "_decoded", lambda *args: counted(original(*args)))
+            original = audio.decoded
+            patch.setattr(audio, "decoded", lambda *args: counted(original(*args)))
             with pytest.raises(
                 AudioError, match=r"longer than the limit of 30 s: cut it into shorter parts\.$"
             ):
@@ -305,11 +305,11 @@ class TestBounds:
 
     def test_time_stamps_cannot_ask_for_endless_silence(self):
         frames = [Frame(0.0), *(Frame(500.0 * index) for index in range(1, 50))]
-        parts = list(audio._gathered(iter(frames), 0.0))
-        assert sum(len(samples) for _, samples in parts) / RATE < audio.MAX_SILENCE_SECONDS + 10
+        parts = list(sound_files._gathered(iter(frames), 0.0))
+        assert sum(len(samples) for _, samples in parts) / RATE < sound_files.MAX_SILENCE_SECONDS + 10
 
     def test_an_endless_pipe_is_refused(self, monkeypatch):
-        monkeypatch.setattr(audio, "MAX_PIPE_BYTES", 10_000)
+        monkeypatch.setattr(sound_files, "MAX_PIPE_BYTES", 10_000)
         with pytest.raises(AudioError, match="through a pipe"):
             load_audio(Pipe(wav(tone(1))), RATE)
 

@@ -16,9 +16,10 @@ import srt
 import webvtt
 
 from asr_core.__main__ import main
-from asr_core.audio import READABLE, load_audio
+from asr_core.audio import load_audio
 from asr_core.beam import DecoderOptions
 from asr_core.errors import BundleError
+from asr_core.sound_files import READABLE
 from asr_core.transcript import Transcript, Word, read_json
 
 
