@@ -34,7 +34,10 @@ class Align:
             max_length=limits.text_characters,
             elem_id="align-text",
         )
-        self.button = gr.Button("Align", variant="primary", elem_id="align-button")
+        with gr.Row():
+            self.button = gr.Button(
+                "Align", variant="primary", scale=0, min_width=180, elem_id="align-button"
+            )
         self.result = gr.HTML("", elem_id="alignment")
         with gr.Row(visible=False) as self.row:
             self.downloads = [
@@ -122,7 +125,7 @@ def _word(word) -> Html:
     return tag(
         "button",
         tag("span", word.text),
-        tag("span", clock(word.start, 2), class_="gap small"),
+        tag("span", clock(word.start, 2), class_="gap"),
         type="button",
         class_="pair" if fits else "pair unfit",
         data_at=f"{word.start:.2f},{word.end:.2f}",

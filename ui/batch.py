@@ -64,12 +64,18 @@ class Batch:
             )
         )
         with gr.Row():
-            start = gr.Button("Transcribe all", variant="primary", elem_id="batch-start")
-            stop = gr.Button("Stop", variant="stop", visible=False, elem_id="batch-stop")
+            start = gr.Button(
+                "Transcribe all", variant="primary", scale=0, min_width=180, elem_id="batch-start"
+            )
+            stop = gr.Button(
+                "Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop"
+            )
+            archive = gr.DownloadButton(
+                "Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip"
+            )
         result = gr.HTML(
             notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table"
         )
-        archive = gr.DownloadButton("Download zip", visible=False, elem_id="batch-zip")
         start.click(
             self._run,
             [files, model, cancel],

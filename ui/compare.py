@@ -100,8 +100,8 @@ def _pairs(chunks, said, heard):
 
 
 def _gap(heard, index: int) -> tuple[float | None, float | None]:
-    """Where a missing word must have been: between the words around it."""
-    if not heard:
+    """Where a missing word must have been: between the words around it. Nowhere, if those have no times."""
+    if not heard or heard[0][1].start is None:
         return None, None
     before = heard[index - 1][1] if index > 0 else None
     after = heard[index][1] if index < len(heard) else None
@@ -131,14 +131,16 @@ class Compare:
             max_length=limits.text_characters,
             elem_id="reference",
         )
+        self.reading = gr.Radio(
+            [("Normalised", "normalised"), ("As written", "raw")],
+            value="normalised",
+            label="Show the alignment of",
+            info="Normalised: case and punctuation dropped, figures spelled out.",
+        )
         with gr.Row():
-            self.reading = gr.Radio(
-                [("Normalised", "normalised"), ("As written", "raw")],
-                value="normalised",
-                label="Show the alignment of",
-                info="Normalised: case and punctuation dropped, figures spelled out.",
+            self.button = gr.Button(
+                "Compare", variant="primary", scale=0, min_width=180, elem_id="compare-button"
             )
-            self.button = gr.Button("Compare", variant="primary", elem_id="compare-button")
         self.result = gr.HTML("", elem_id="comparison")
         self._wire()
 

@@ -230,7 +230,7 @@ def _words(clip: Clip, at: float) -> Html:
             tag(
                 "button",
                 tag("span", word.text),
-                tag("span", percent(word.confidence), class_="gap small"),
+                tag("span", percent(word.confidence), class_="gap"),
                 type="button",
                 class_="pair substitute" if here else "pair",
                 data_at=f"{word.start:.2f},{word.end:.2f}",

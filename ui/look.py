@@ -83,6 +83,7 @@ def theme() -> gr.themes.Base:
         button_secondary_border_color_dark="var(--rule-strong)",
         button_secondary_text_color="var(--ink)",
         button_secondary_text_color_dark="var(--ink)",
+        input_border_width="1px",
         button_border_width="1px",
         slider_color="var(--accent-fill)",
         slider_color_dark="var(--accent-fill)",

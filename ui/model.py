@@ -76,7 +76,8 @@ class ModelTab:
                 self.back = gr.Button("Back to the default")
         self.message = gr.HTML("")
         gr.HTML(tag("h2", "The same recording, two models", class_="section-title"))
-        self.both = gr.Button("Let the default and the loaded model hear it")
+        with gr.Row():
+            self.both = gr.Button("Let both hear the open recording", scale=0, min_width=280)
         self.duel = gr.HTML("")
         self._wire(clip)
 

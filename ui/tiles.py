@@ -119,7 +119,7 @@ def _emissions(emissions, start: float, end: float) -> dict:
     """
     step = emissions.step_seconds
     steps = len(emissions.log_probs)
-    first = int(np.clip((start - emissions.start) // step, 0, steps))
+    first = int(np.clip((start - emissions.start) / step + 1e-6, 0, steps))
     last = int(np.clip(np.ceil((end - emissions.start) / step), first, steps))
     group = max(1, -(-(last - first) // MAX_STEPS))
     probabilities = np.exp(emissions.log_probs[first:last])

@@ -98,7 +98,10 @@ class Transcribe:
                     max_lines=16,
                     max_length=self.limits.text_characters,
                 )
-                self.apply = gr.Button("Apply and align again", variant="primary", size="sm")
+                with gr.Row():
+                    self.apply = gr.Button(
+                        "Apply and align again", variant="primary", size="sm", scale=0, min_width=220
+                    )
             with gr.Accordion("Decoding", open=False, elem_id="decoding"):
                 self.decoding = Decoding()
                 self.hypotheses = gr.HTML("", visible=False)

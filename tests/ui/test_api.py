@@ -1,0 +1,115 @@
+"""The programming interface, called as its users call it, on a real server with a fake recogniser."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.ui.fake import FAKE_TEXT, FakeRecognizer
+from ui import build, launch_look
+from ui.engine import Engine
+from ui.hearing import Limits
+
+ENDPOINTS = {"/transcribe", "/align", "/subtitles", "/compare", "/model"}
+
+
+@pytest.fixture(scope="module")
+def server(own_upload_folder):
+    page = build(Engine(load=FakeRecognizer).start(), Limits())
+    options = {"prevent_thread_lock": True, "quiet": True, "ssr_mode": False, "max_file_size": "1mb"}
+    _, url, _ = page.launch(**options, **launch_look())
+    yield url.rstrip("/")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server, verbose=False)
+
+
+def test_only_the_documented_endpoints_are_offered_and_typed(client):
+    described = client.view_api(return_format="dict")
+    assert set(described["named_endpoints"]) == ENDPOINTS
+    assert described["unnamed_endpoints"] == {}
+    transcribe = described["named_endpoints"]["/transcribe"]
+    assert [p["parameter_name"] for p in transcribe["parameters"]] == [
+        "recording", "decoder", "beam_width", "hot_words",
+    ]  # fmt: skip
+    assert transcribe["description"].startswith("Transcribe a recording")
+    assert "words" in transcribe["returns"][0]["type"]["properties"]
+
+
+def test_transcribe_returns_the_json_of_the_command_line(client, recording):
+    result = client.predict(recording=handle_file(recording()), api_name="/transcribe")
+    assert result["text"] == FAKE_TEXT and result["file"] == "tone.wav"
+    assert set(result) == {"file", "text", "seconds", "confidence", "words", "model"}
+    assert set(result["words"][0]) == {"word", "start", "end", "confidence"}
+
+
+def test_align_subtitles_compare_and_model_answer(client, recording):
+    sound = handle_file(recording())
+    aligned = client.predict(sound, "The quick fox.", api_name="/align")
+    assert [word["word"] for word in aligned["words"]] == ["The", "quick", "fox."]
+    assert client.predict(sound, "vtt", api_name="/subtitles").startswith("WEBVTT")
+    scores = client.predict("a b c d", "a x c", api_name="/compare")
+    assert scores["word_error_rate"] == 0.5 and scores["deletions"] == 1
+    assert client.predict(api_name="/model")["licence"] == "CC0-1.0"
+
+
+def test_errors_are_sentences_and_the_next_request_is_answered(client, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"nothing to hear")
+    with pytest.raises(AppError, match=r"bad\.wav is not a recording"):
+        client.predict(recording=handle_file(str(bad)), api_name="/transcribe")
+    with pytest.raises(AppError, match="no words"):
+        client.predict("", "a", api_name="/compare")
+    assert client.predict("a", "a", api_name="/compare")["hits"] == 1
+
+
+def test_too_large_an_upload_is_refused(client, recording):
+    with pytest.raises(Exception, match="(?i)size|large|1048576|1000000"):
+        client.predict(recording=handle_file(recording(60.0)), api_name="/transcribe")
+
+
+def post(url: str, body: dict):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def test_a_path_of_the_server_is_not_taken_for_an_upload(server):
+    """Neither to transcribe what lies there nor to learn whether it exists."""
+    for path in ("/etc/passwd", "../../etc/passwd", __file__):
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for name, data in (("transcribe", [file, "greedy", 16, ""]), ("_run", [[file], None, None])):
+            event = post(f"{server}/gradio_api/call/{name}", {"data": data})["event_id"]
+            with urllib.request.urlopen(f"{server}/gradio_api/call/{name}/{event}", timeout=20) as stream:
+                answer = stream.read().decode()
+            assert "event: error" in answer and "root:" not in answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../../../../etc/passwd",
+        "app.py",
+        "ui/engine.py",
+        "assets/../pyproject.toml",
+        ".git/config",
+    ],
+)
+def test_files_outside_the_upload_folder_are_not_served(server, path):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{server}/gradio_api/file={urllib.parse.quote(path)}", timeout=20)
+    assert refused.value.code in (403, 404)
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(server):
+    with urllib.request.urlopen(server, timeout=20) as answer:
+        page = answer.read().decode()
+    assert "fonts.googleapis" not in page

@@ -1,0 +1,53 @@
+"""The way in: flags over environment over defaults, and a page that is up before TensorFlow."""
+
+import subprocess
+import sys
+
+import pytest
+
+from app import parse_arguments
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    for name in (
+        "ASR_MODEL",
+        "GRADIO_SERVER_NAME",
+        "GRADIO_SERVER_PORT",
+        "GRADIO_SHARE",
+        "GRADIO_MCP_SERVER",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_anything_the_page_is_for_this_machine_only():
+    options = parse_arguments([])
+    assert (options.host, options.port, options.model) == ("127.0.0.1", None, "default")
+    assert not (options.share or options.mcp or options.model_paths)
+
+
+def test_the_environment_of_a_space_is_honoured_and_flags_win(monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
+    monkeypatch.setenv("ASR_MODEL", "name/repo")
+    options = parse_arguments([])
+    assert (options.host, options.port, options.model) == ("0.0.0.0", 7861, "name/repo")
+    options = parse_arguments(["--host", "::1", "--port", "1", "--model", "x"])
+    assert (options.host, options.port, options.model) == ("::1", 1, "x")
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "7e3"])
+def test_a_bad_port_is_a_usage_error(port, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse_arguments(["--port", port])
+    assert stopped.value.code == 2
+    assert port in capsys.readouterr().err
+
+
+def test_building_the_page_imports_no_tensorflow():
+    code = (
+        "import sys; from ui import build; from ui.engine import Engine;"
+        "build(Engine()); assert not {'tensorflow', 'keras'} & set(sys.modules), 'imported too early'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]

@@ -1,0 +1,84 @@
+"""Models load once, in the background, and one that fails can be tried again."""
+
+import threading
+
+import pytest
+
+from asr_core.errors import BundleError
+from tests.ui.fake import FakeRecognizer
+from ui.engine import KEPT_MODELS, Engine
+from ui.model import checked_name, model_chip
+
+
+def test_building_does_not_wait_and_the_first_visitor_is_told():
+    gate = threading.Event()
+    engine = Engine(load=lambda name: gate.wait(10) and FakeRecognizer(name)).start()
+    assert engine.state() == "loading"
+    assert "The model is loading" in model_chip(engine)
+    with pytest.raises(BundleError, match="still loading"):
+        engine.recognizer(timeout=0.01)
+    gate.set()
+    assert engine.recognizer(timeout=5).name == "default"
+    assert engine.state() == "ready"
+    assert "Model: default" in model_chip(engine)
+
+
+def test_many_visitors_cause_one_load():
+    loads = []
+    engine = Engine(load=lambda name: loads.append(name) or FakeRecognizer(name)).start()
+    threads = [threading.Thread(target=engine.recognizer) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loads == ["default"]
+
+
+def test_a_failed_model_is_told_and_may_be_tried_again():
+    answers = iter([BundleError("It is gone."), FakeRecognizer("other")])
+
+    def load(name):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    engine = Engine(load=load)
+    with pytest.raises(BundleError, match="gone"):
+        engine.recognizer("a/b", timeout=5)
+    assert engine.recognizer("a/b", timeout=5).name == "other"
+
+
+def test_the_default_stays_while_others_are_dropped():
+    engine = Engine(load=FakeRecognizer).start()
+    first = engine.recognizer()
+    for i in range(KEPT_MODELS + 2):
+        engine.recognizer(f"a/m{i}")
+    assert engine.recognizer() is first
+    assert engine.state("a/m0") == "absent"
+
+
+def test_an_untrained_model_is_called_so():
+    engine = Engine(load=lambda name: FakeRecognizer(name, trained=False)).start()
+    assert "untrained" in model_chip(engine, wait=True)
+
+
+def test_a_model_that_cannot_load_leaves_a_page_that_says_so():
+    def load(name):
+        raise BundleError("No model comes with this copy.")
+
+    chip = model_chip(Engine(load=load).start(), wait=True)
+    assert "No model comes with this copy." in chip and "failed" in chip
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "/etc", "../a", "a/../b", "a/b/c", "http://x/y", "a b/c", "tests/ui"]
+)
+def test_without_permission_only_hub_repositories_can_be_named(name):
+    with pytest.raises(BundleError):
+        checked_name(name, model_paths=False)
+
+
+def test_with_permission_paths_can_be_named():
+    assert checked_name(" runs/best ", model_paths=True) == "runs/best"
+    assert checked_name("name/repo@v1", model_paths=False) == "name/repo@v1"

@@ -1,0 +1,168 @@
+"""From a file to a clip and on: what a visitor gets, and what he is told when it fails."""
+
+import json
+import logging
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+from asr_core.errors import AlignmentError, AudioError, Cancelled
+from asr_core.transcript import Word, read_json
+from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
+from ui.batch import Row, transcribe_all, write_zip
+from ui.decoding import Choice
+from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
+from ui.hearing import CancelFlag, Limits, decode_again, explain, follow_edit, hear
+from ui.how_it_works import guided_walk
+from ui.words import paragraphs, transcript_card
+
+
+def test_a_file_becomes_words_with_times_and_a_sound_to_play(clip):
+    assert clip.transcript.text == FAKE_TEXT
+    assert clip.seconds == pytest.approx(4.0)
+    assert clip.sound.path.is_file() and len(clip.sound.samples) == 64000
+    assert np.abs(clip.sound.samples).max() == pytest.approx(0.3 * 32767, rel=0.01)
+    assert clip.real_time_factor > 0
+
+
+def test_doubtful_words_are_marked(clip):
+    card = transcript_card(clip)
+    doubtful = [word.text for word in clip.transcript.words if word.confidence < 0.85]
+    assert doubtful == [DOUBTFUL_WORD]
+    assert card.count("data-doubtful") == 1 and "Next doubtful word (1)" in card
+
+
+def test_silence_is_said_to_hold_no_speech(engine, recording):
+    clip = hear(recording(level=0.0), "silence.wav", Choice(), engine, Limits())
+    assert clip.transcript.words == ()
+    assert "No speech was found" in transcript_card(clip)
+    assert all(path.is_file() for path in write_exports(clip, SubtitleLimits()))
+    assert "No word was recognised" in guided_walk(clip, 3)
+
+
+def test_an_edit_is_laid_along_the_sound_again(clip, engine):
+    edited = follow_edit(clip, "The quick, brown fox jumped over the lazy dog!", engine)
+    assert [word.text for word in edited.transcript.words][:3] == ["The", "quick,", "brown"]
+    assert edited.edited and edited.token != clip.token and edited.sound is clip.sound
+    starts = [word.start for word in edited.transcript.words]
+    assert starts == sorted(starts)
+    with pytest.raises(AlignmentError):
+        follow_edit(clip, "", engine)
+
+
+def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
+    monkeypatch.setattr(engine.recognizer(), "emissions", None)
+    again = decode_again(clip, Choice("beam", n_best=3), engine)
+    assert again.emissions is clip.emissions
+    assert len(again.hypotheses) == 3
+
+
+def test_choices_out_of_range_are_moved_into_it():
+    choice = Choice.of("shell", 10**9, 0.5, -3, "  Ada \n\n" + "x\n" * 500)
+    assert (choice.decoder, choice.beam_width, choice.n_best) == ("greedy", 64, 1)
+    assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
+
+
+def test_too_long_and_too_large_are_refused_with_numbers(engine, recording):
+    with pytest.raises(AudioError, match="2"):
+        hear(recording(4.0), "x", Choice(), engine, Limits(audio_seconds=2))
+    with pytest.raises(AudioError, match="limit is 0 MB"):
+        hear(recording(20.0), "x", Choice(), engine, Limits(file_megabytes=0))
+
+
+def test_a_set_flag_stops_the_work(engine, recording):
+    flag = CancelFlag()
+    flag.set()
+    with pytest.raises(Cancelled):
+        hear(recording(), "x", Choice(), engine, Limits(), cancel=flag)
+
+
+def test_every_request_leaves_one_line_without_words(engine, recording, caplog):
+    with caplog.at_level(logging.INFO, "asr.requests"):
+        hear(recording(), "secret name.wav", Choice(), engine, Limits())
+        with pytest.raises(AudioError):
+            hear(__file__, "x", Choice(), engine, Limits())
+    lines = [json.loads(record.message) for record in caplog.records]
+    assert [line["outcome"] for line in lines] == ["ok", "AudioError"]
+    assert lines[0]["audio_seconds"] == 4.0
+    assert "secret" not in caplog.text and "fox" not in caplog.text
+
+
+def test_a_failure_shows_a_reference_and_not_itself(caplog):
+    said = explain(ZeroDivisionError("division of /etc/passwd"))
+    assert "passwd" not in said and "Something broke here" in said
+    assert explain(AudioError("Cut it first.")) == "Cut it first."
+
+
+def test_downloads_are_what_their_formats_say(clip):
+    paths = write_exports(clip, SubtitleLimits())
+    assert [path.suffix[1:] for path in paths] == list(FORMATS)
+    by_suffix = {path.suffix: path.read_text("utf-8") for path in paths}
+    assert by_suffix[".txt"].strip() == FAKE_TEXT
+    assert read_json(by_suffix[".json"]).text == FAKE_TEXT
+    assert by_suffix[".vtt"].startswith("WEBVTT")
+
+
+def test_subtitle_limits_reach_the_file(clip):
+    narrow = written(clip.transcript, "srt", SubtitleLimits(characters=20, lines=1, seconds=2))
+    wide = written(clip.transcript, "srt", SubtitleLimits())
+    assert narrow.count("-->") > wide.count("-->")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("a b<c>.wav", "a-b-c"),
+        ("C:\\x\\y.mp3", "y"),
+        ("...", "recording"),
+        ("", "recording"),
+    ],
+)
+def test_download_names_are_safe(name, stem):
+    assert safe_stem(name) == stem
+
+
+def test_one_bad_file_does_not_stop_the_batch(engine, recording, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"not a recording")
+    rows = [
+        Row(recording(name="a.wav"), "a.wav"),
+        Row(str(bad), "bad.wav"),
+        Row(recording(name="b.wav"), "a.wav"),
+    ]
+    states = [[row.state for row in rows] for _ in transcribe_all(rows, engine, Limits())]
+    assert states[0] == ["waiting"] * 3
+    assert states[-1] == ["done", "failed", "done"]
+    assert rows[1].error and rows[0].transcript.text == FAKE_TEXT
+    names = zipfile.ZipFile(write_zip([rows[0], rows[2]])).namelist()
+    assert {"txt/a.txt", "txt/a-2.txt", "json/a.json", "srt/a-2.srt"} <= set(names) and len(names) == 8
+
+
+def test_a_batch_stops_at_its_limit_and_on_request(engine, recording):
+    rows = [Row(recording(name=f"{i}.wav"), f"{i}.wav") for i in range(3)]
+    list(transcribe_all(rows, engine, Limits(batch_seconds=9)))
+    assert [row.state for row in rows] == ["done", "done", "failed"]
+    flag = CancelFlag()
+    flag.set()
+    rows = [Row(recording(), "x.wav")]
+    list(transcribe_all(rows, engine, Limits(), cancel=flag))
+    assert rows[0].state == "skipped"
+
+
+def test_the_walk_shows_the_numbers_of_the_step_it_is_at(clip):
+    step = int(np.exp(clip.emissions.log_probs[:, 1:]).max(axis=1).argmax())
+    shown = guided_walk(clip, step)
+    token = clip.tokens[int(clip.emissions.log_probs[step].argmax())]
+    assert f"“{token}”" in shown and "640 samples" in shown
+    hertz = float(re.search(r"<b>(\d+) Hz</b>", shown)[1])
+    assert abs(hertz - 440) < 40  # the recording is a tone
+    assert "step 99" in guided_walk(clip, 10**6) and "step 0" in guided_walk(clip, -5)
+
+
+def test_paragraphs_end_at_long_pauses():
+    words = [Word("a", 0, 0.5, 1), Word("b", 0.6, 1, 1), Word("c", 3, 3.5, 1)]
+    assert [[word.text for word in part] for part in paragraphs(words)] == [["a", "b"], ["c"]]
+    assert list(paragraphs([])) == []

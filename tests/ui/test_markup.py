@@ -1,0 +1,55 @@
+"""No text of a visitor or a recogniser becomes markup."""
+
+from types import SimpleNamespace
+
+from asr_core.transcript import Transcript, Word
+from ui.align import alignment_card
+from ui.batch import Row, batch_table
+from ui.compare import compare, comparison_card
+from ui.decoding import hypotheses_table
+from ui.markup import Html, clock, notice, table, tag
+from ui.words import clip_line, facts, transcript_card
+
+EVIL = "<img/src=x/onerror=alert(1)>\"'&"
+
+
+def test_tag_escapes_text_and_attributes_but_not_markup():
+    assert tag("b", EVIL) == "<b>&lt;img/src=x/onerror=alert(1)&gt;\"'&amp;</b>"
+    assert 'title="&lt;img' in tag("b", title=EVIL) and "&quot;&#x27;&amp;" in tag("b", title=EVIL)
+    assert tag("p", tag("b", "x"), ["y", None, 3]) == "<p><b>x</b>y3</p>"
+    assert (
+        tag("input", disabled=True, hidden=False, data_at="1,2") == '<input disabled data-at="1,2"></input>'
+    )
+
+
+def test_everything_shown_of_a_hostile_clip_is_escaped():
+    words = (Word(EVIL.replace(" ", ""), 0.0, 0.5, 0.3),)
+    transcript = Transcript(words, 1.0, EVIL)
+    hypothesis = SimpleNamespace(
+        text=EVIL, score=0.0, acoustic_score=0.0, language_model_score=0.0, hot_word_score=0.0
+    )
+    clip = SimpleNamespace(
+        name=EVIL, transcript=transcript, seconds=1.0, compute_seconds=0.1, real_time_factor=0.1, edited=True,
+        token="t", sound=SimpleNamespace(path=EVIL), hypotheses=(hypothesis,),
+    )  # fmt: skip
+    both = {
+        reading: compare(EVIL + " a", words, reading == "normalised") for reading in ("normalised", "raw")
+    }
+    shown = [
+        transcript_card(clip), facts(clip), clip_line(clip), hypotheses_table(clip), alignment_card(clip, transcript),
+        comparison_card(clip, both, "raw"), notice(EVIL, EVIL), table([EVIL], [[EVIL]], caption=EVIL),
+        batch_table([Row("/x", EVIL, error=EVIL), Row("/y", EVIL, transcript=transcript)]),
+    ]  # fmt: skip
+    for html in shown:
+        assert isinstance(html, Html)
+        assert "<img" not in html
+
+
+def test_clock_carries_into_minutes_and_hours():
+    assert [clock(0), clock(59.96), clock(61.5), clock(3725.25, 2)] == [
+        "0:00.0",
+        "1:00.0",
+        "1:01.5",
+        "1:02:05.25",
+    ]
+    assert clock(75, 0) == "1:15"
