@@ -124,7 +124,7 @@ class SpecAugment(keras.layers.Layer):
 
     def call(self, features, lengths):
         """Features [batch, frames, bins] with stripes set to 0, the mean of normalised features."""
-        batch, frames, bins = ops.shape(features)[0], features.shape[1], features.shape[2]
+        batch, frames, bins = ops.shape(features)[0], ops.shape(features)[1], features.shape[2]
         lengths = ops.expand_dims(ops.cast(lengths, "float32"), 1)
         keep = 1.0
         if self.time_masks:

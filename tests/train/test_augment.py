@@ -1,0 +1,91 @@
+"""Every change does what its name says, and nothing when it is switched off."""
+
+import numpy as np
+import pytest
+
+from train.augment import (
+    NO_AUGMENTATION, Augmentation, SpecAugment, change_speed, mix, reverberate, synthetic_noise, telephone,
+)  # fmt: skip
+
+RATE = 16_000
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def tone(hertz, seconds=1.0):
+    return np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE).astype("float32")
+
+
+def loudest_hertz(x):
+    return np.abs(np.fft.rfft(x)).argmax() * RATE / len(x)
+
+
+def no_babble():
+    raise AssertionError("babble is off")
+
+
+def test_off_means_unchanged(rng):
+    samples = (tone(440) * 9000).astype(np.int16)
+    assert NO_AUGMENTATION(samples, RATE, rng, no_babble) is samples
+    assert set(NO_AUGMENTATION.draw_speeds(50, rng)) == {1.0}
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_speed_changes_tempo_and_pitch_together(speed):
+    faster = change_speed((tone(1000) * 9000).astype(np.int16), speed)
+    assert len(faster) == pytest.approx(RATE / speed, abs=2)
+    assert loudest_hertz(faster.astype("float32")) == pytest.approx(1000 * speed, rel=0.01)
+
+
+@pytest.mark.parametrize("snr_db", [0, 10, 25])
+def test_noise_is_as_loud_as_said(rng, snr_db):
+    clean = tone(440)
+    noise = mix(clean, synthetic_noise(len(clean), RATE, rng), snr_db) - clean
+    assert 10 * np.log10(np.mean(clean**2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=0.1)
+
+
+def test_room_adds_a_decaying_tail_behind_the_direct_sound(rng):
+    click = np.zeros(RATE, "float32")
+    click[100] = 1
+    heard = reverberate(click, RATE, rng)
+    assert np.abs(heard[:100]).max() < 1e-6 and heard[100] == pytest.approx(1, abs=1e-3)
+    early, late = np.mean(heard[200:1200] ** 2), np.mean(heard[5000:6000] ** 2)
+    assert early > 10 * late
+
+
+def test_telephone_keeps_one_kilohertz_and_loses_six():
+    heard = telephone(tone(1000) + tone(6000), RATE)
+    spectrum = np.abs(np.fft.rfft(heard))
+    assert len(heard) == RATE and spectrum[6000] < 0.01 * spectrum[1000]
+
+
+def test_gain_brings_the_peak_into_its_range(rng):
+    quiet = Augmentation(speeds=(1.0,), noise=0, babble=0, room=0, band=0, gain=1.0, gain_dbfs=(-40, -40))
+    heard = quiet((tone(440) * 30_000).astype(np.int16), RATE, rng, no_babble)
+    assert np.abs(heard.astype(int)).max() == pytest.approx(32767 * 0.01, abs=2)
+
+
+def test_everything_at_once_never_overflows(rng):
+    full = Augmentation(noise=1.0, babble=1.0, room=1.0, band=1.0, gain=0.0)
+    loud = (tone(440) * 32_700).astype(np.int16)
+    heard = full(loud, RATE, rng, lambda: loud[:5000])
+    assert heard.dtype == np.int16 and len(heard) == len(loud)
+    # A wrapped sample would jump by nearly the whole range.
+    assert np.abs(np.diff(heard.astype(int))).max() < 60_000
+
+
+def test_spec_augment_masks_stripes_within_its_limits():
+    features = np.ones((8, 100, 80), "float32")
+    layer = SpecAugment(time_masks=1, time_fraction=0.1, frequency_masks=1, frequency_width=15)
+    masked = np.asarray(layer(features, np.full(8, 100)))
+    assert set(np.unique(masked)) <= {0.0, 1.0}
+    for clip in masked:
+        silent_frames, silent_bins = (clip.max(1) == 0).sum(), (clip.max(0) == 0).sum()
+        assert silent_frames <= 10 and silent_bins <= 15
+        assert (clip == 0).sum() == silent_frames * 80 + silent_bins * 100 - silent_frames * silent_bins
+    assert (masked == 0).any()
+    again = np.asarray(layer(features, np.full(8, 100)))
+    assert not np.array_equal(masked, again), "every call draws anew"
