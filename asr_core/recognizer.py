@@ -278,14 +278,15 @@ def _compile(featurizer, model):
 
     if keras.backend.backend() != "tensorflow":
         raise AsrError("Recognition runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
-    shortest = featurizer.frame_samples
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)],
         autograph=False,
     )
     def step(samples, lengths):
-        samples = tf.pad(samples, [[0, 0], [0, tf.maximum(shortest - tf.shape(samples)[1], 0)]])
+        # Room for one frame more: even the shortest clip has one, and the last frame of the longest clip of a
+        # batch ends in zeros as those of the others do.
+        samples = tf.pad(samples, [[0, 0], [0, featurizer.frame_samples]])
         features, frames = featurizer(samples, lengths)
         logits = model(features, frames, training=False)
         return tf.nn.log_softmax(tf.cast(logits, tf.float32)), model.output_lengths(frames)

@@ -14,6 +14,7 @@ from asr_core.ctc import BLANK
 
 WINDOW_SECONDS = 20.0  # about the longest clips of training; also what a single pass may take
 OVERLAP_SECONDS = 5.0  # so that each window is heard with 2.5 s around the part that it speaks for
+ALIGNED_STEPS = 4  # windows lie this many steps apart, or a multiple: a network may join neighbours inside
 SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
 
 SILENCE_RMS = 2e-4  # -74 dB of full scale: below the noise of any microphone, there is nothing to hear
@@ -48,14 +49,15 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
         For each stretch of sound one window if it lasts up to WINDOW_SECONDS, else as few of that length as
         overlap by OVERLAP_SECONDS or more.
     """
-    length = int(WINDOW_SECONDS * sample_rate) // step_samples  # steps, as all that follows
-    overlap = int(OVERLAP_SECONDS * sample_rate) // step_samples
+    unit = step_samples * ALIGNED_STEPS
+    length = int(WINDOW_SECONDS * sample_rate) // unit
+    overlap = -int(-OVERLAP_SECONDS * sample_rate // unit)
     windows = []
     for first, end in _stretches(samples, sample_rate, step_samples):
-        last = max(end // step_samples - length, first)  # where the last window begins
-        hops = -(-(last - first) // (length - overlap))
-        starts = [first + i * (last - first) // max(hops, 1) for i in range(hops + 1)]
-        ends = [(start + length) * step_samples for start in starts[:-1]] + [end]
+        last = max(-(-(end - first * step_samples) // unit) - length, 0)  # units to the last window's start
+        hops = -(-last // (length - overlap))
+        starts = [first + i * last // max(hops, 1) * ALIGNED_STEPS for i in range(hops + 1)]
+        ends = [start * step_samples + length * unit for start in starts[:-1]] + [end]
         windows += [Window(s, s * step_samples, e) for s, e in zip(starts, ends, strict=True)]
     return windows
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asr_core.windows import OVERLAP_SECONDS, SEAM_SECONDS, WINDOW_SECONDS, Joined, windows_of
+from asr_core.windows import ALIGNED_STEPS, OVERLAP_SECONDS, SEAM_SECONDS, WINDOW_SECONDS, Joined, windows_of
 
 RATE, STEP = 1000, 40  # samples a second and a step: 25 steps a second
 
@@ -31,12 +31,13 @@ def test_windows_cover_a_long_recording_and_overlap(seconds):
         assert before.start < after.start
     for window in windows:
         assert window.start == window.start_step * STEP
-        assert abs(window.end - window.start - WINDOW_SECONDS * RATE) < STEP
+        assert abs(window.end - window.start - WINDOW_SECONDS * RATE) < ALIGNED_STEPS * STEP
+        assert window.start_step % ALIGNED_STEPS == 0
 
 
 def test_no_more_windows_than_needed():
-    assert len(windows_of(noise(WINDOW_SECONDS + 15), RATE, STEP)) == 2
-    assert len(windows_of(noise(WINDOW_SECONDS + 15.04), RATE, STEP)) == 3
+    assert len(windows_of(noise(WINDOW_SECONDS + 14), RATE, STEP)) == 2
+    assert len(windows_of(noise(WINDOW_SECONDS + 16), RATE, STEP)) == 3
 
 
 def test_digital_silence_is_left_out():

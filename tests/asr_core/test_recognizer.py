@@ -1,0 +1,287 @@
+"""The whole path with a small random network: the same answer alone, among others and in parts."""
+
+import gc
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+
+from asr_core import models
+from asr_core.audio import Audio
+from asr_core.bundle import load_bundle, save_bundle
+from asr_core.decoder import DecoderOptions
+from asr_core.errors import AudioError, Cancelled
+from asr_core.recognizer import Recognizer, _Network
+from asr_core.vocabulary import Vocabulary
+
+RATE = 8000
+TOKENS = Vocabulary().tokens
+CONFIGURATION = {
+    "featurizer": {"name": "log-mel", "sample_rate": RATE, "bins": 12},
+    "sample_rate": RATE,
+    "tokens": TOKENS,
+    "confidence": {"scale": 0.5, "offset": 0.1},
+    "decoder": {"decoder": "greedy"},
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    keras.utils.set_random_seed(2)
+    network = models.build("conformer", 12, len(TOKENS), width=16, blocks=2, heads=2, channels=4, kernel=5)
+    for weight in network.weights:
+        if weight.path.endswith("head/kernel"):
+            weight.assign(8 * weight)  # an opinion at every step, so that there are words
+    return load_bundle(save_bundle(tmp_path_factory.mktemp("bundles") / "tiny", network, CONFIGURATION))
+
+
+@pytest.fixture(scope="module")
+def recognizer(bundle):
+    return Recognizer(bundle)
+
+
+def sound(seconds, seed=0):
+    """Babble: noise of changing colour and loudness."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 0.1, round(seconds * RATE))
+    samples = np.convolve(samples, rng.normal(size=8))[: len(samples)]
+    samples *= 0.6 + 0.4 * np.sin(np.arange(len(samples)) / RATE * 9)
+    return Audio(samples.clip(-1, 1).astype("float32"), RATE)
+
+
+def logits_of(network, bundle, audio):
+    """What the network says of a whole recording, in one pass and without compilation: [steps, tokens]."""
+    samples = np.pad(audio.samples, (0, RATE))[None]
+    features, frames = bundle.featurizer()(samples, np.array([len(audio.samples)], "int32"))
+    return np.array(network(features, frames))[0, : int(network.output_lengths(frames)[0])]
+
+
+def log_probs(recognizer, audio):
+    return recognizer.emissions(audio).log_probs
+
+
+def test_emissions_are_the_log_probabilities_of_the_network(recognizer, bundle):
+    audio = sound(3)
+    expected = keras.ops.log_softmax(logits_of(bundle.build(), bundle, audio), axis=-1)
+    emissions = recognizer.emissions(audio)
+    np.testing.assert_allclose(emissions.log_probs, expected, atol=1e-4)
+    np.testing.assert_allclose(np.exp(emissions.log_probs).sum(axis=1), 1, atol=1e-5)
+    assert emissions.step_seconds == 0.04
+    assert emissions.log_probs.dtype == np.float32
+    assert len(emissions.energy) % len(emissions) == 0
+
+
+def test_a_clip_says_the_same_alone_and_among_longer_ones(recognizer):
+    clips = [sound(seconds, seed) for seed, seconds in enumerate([1.7, 3, 2.2, 3.1, 2.9, 2.4, 3.3, 2.8])]
+    alone = [log_probs(recognizer, clip) for clip in clips]
+    with ThreadPoolExecutor(8) as visitors:
+        together = list(visitors.map(lambda clip: log_probs(recognizer, clip), clips))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_clip_says_the_same_inside_ten_minutes_of_silence(recognizer):
+    clip = sound(3).samples
+    long = np.zeros(600 * RATE, "float32")
+    start = 300 * RATE
+    long[start : start + len(clip)] = clip
+    emissions = recognizer.emissions(Audio(long, RATE))
+    alone = log_probs(recognizer, Audio(clip, RATE))
+    first = round(300 / emissions.step_seconds)
+    np.testing.assert_allclose(emissions.log_probs[first:][: len(alone)], alone, atol=1e-4)
+    words = recognizer.decode(emissions, 600).words
+    assert words
+    assert all(299 < word.start < word.end < 304 for word in words)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.13, 20.05, 47.3])
+def test_there_is_a_step_for_all_of_the_sound(recognizer, seconds):
+    emissions = recognizer.emissions(sound(seconds))
+    assert emissions.seconds == pytest.approx(seconds, abs=2 * emissions.step_seconds)
+    assert np.isfinite(emissions.log_probs).all()
+
+
+def test_a_long_recording_is_heard_as_in_one_pass(bundle, tmp_path):
+    """Without attention the network sees less than windows overlap; only their levels differ a little."""
+    network = bundle.build()
+    for weight in network.weights:
+        if weight.path.endswith("attention/merge/kernel"):
+            weight.assign(0 * weight)
+    local = load_bundle(save_bundle(tmp_path / "local", network, CONFIGURATION, half=False))
+    audio = sound(50)
+    expected = logits_of(network, bundle, audio).argmax(axis=1)
+    said = log_probs(Recognizer(local), audio).argmax(axis=1)
+    assert len(said) == len(expected)
+    assert (said == expected).mean() > 0.9
+
+
+@pytest.mark.parametrize("samples", [np.zeros(2 * RATE), np.full(2 * RATE, 1e-5), np.zeros(60 * RATE)])
+def test_silence_is_an_empty_transcript(recognizer, samples):
+    transcript = recognizer.transcribe(Audio(samples.astype("float32"), RATE))
+    assert transcript.words == ()
+    assert transcript.seconds == len(samples) / RATE
+
+
+def test_every_kind_of_source_is_heard_alike(recognizer, tmp_path):
+    samples = (sound(2).samples * 32767).astype("int16")
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, samples, RATE)
+    sources = [path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), (RATE, samples)]
+    texts = {recognizer.transcribe(source).text for source in sources}
+    texts.add(recognizer.transcribe(Audio(samples.astype("float32") / 32768, RATE)).text)
+    assert len(texts) == 1 and texts != {""}
+
+
+def test_other_rates_are_resampled(recognizer):
+    audio = recognizer.load(Audio(np.zeros(48_000, "float32"), 48_000))
+    assert (audio.sample_rate, audio.seconds) == (RATE, 1)
+    with pytest.raises(ValueError, match="hears 8000 Hz, not 48000"):
+        recognizer.emissions(Audio(np.zeros(48_000, "float32"), 48_000))
+
+
+def test_what_cannot_be_read_and_what_is_too_long_is_said(recognizer, tmp_path):
+    with pytest.raises(AudioError):
+        recognizer.transcribe(b"not a recording")
+    soundfile.write(tmp_path / "long.wav", sound(3).samples, RATE)
+    with pytest.raises(AudioError, match="longer than the limit of 2 s"):
+        recognizer.transcribe(tmp_path / "long.wav", max_seconds=2)
+
+
+def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
+    audio = sound(5)
+    emissions = recognizer.emissions(audio)
+    transcript = recognizer.decode(emissions, audio.seconds)
+    (hypothesis,) = recognizer.hypotheses(emissions)
+    assert transcript.model == "tiny"
+    assert transcript.words and transcript.text == hypothesis.text
+    assert all(0 <= word.start < word.end <= audio.seconds for word in transcript.words)
+    raw = hypothesis.words[0].confidence
+    odds = np.exp(0.1) * (raw / (1 - raw)) ** 0.5
+    assert transcript.words[0].confidence == pytest.approx(odds / (1 + odds))
+
+
+def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
+    emissions = recognizer.emissions(sound(2))
+    monkeypatch.setattr(recognizer._network, "hear", None)
+    beam = DecoderOptions(decoder="beam", n_best=3)
+    assert recognizer.decode(emissions, 2).words
+    assert recognizer.decode(emissions, 2, beam, hot_words=["word"]).words
+    assert len(recognizer.hypotheses(emissions, beam)) == 3
+
+
+def test_a_given_text_is_laid_along_the_recording(recognizer):
+    emissions = recognizer.emissions(sound(3))
+    assert recognizer.align(emissions, 3, "Hello there!").text == "Hello there!"
+
+
+def test_progress_grows_to_one(recognizer):
+    fractions = []
+    recognizer.emissions(sound(80), progress=fractions.append)
+    assert len(fractions) > 3
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+
+
+def test_cancelling_stops_between_windows(recognizer):
+    cancel = threading.Event()
+    fractions = []
+
+    def stop_at_once(fraction):
+        fractions.append(fraction)
+        cancel.set()
+
+    with pytest.raises(Cancelled, match="The transcription was cancelled"):
+        recognizer.transcribe(sound(600), progress=stop_at_once, cancel=cancel)
+    assert len(fractions) == 1
+    assert recognizer.transcribe(sound(2)).words  # the next request is answered
+
+
+def test_a_dropped_recogniser_takes_its_thread_with_it(bundle):
+    before = set(threading.enumerate())
+    recognizer = Recognizer(bundle)
+    (thread,) = set(threading.enumerate()) - before
+    del recognizer
+    gc.collect()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+class Step:
+    """A compiled step for tests: says each clip's first sample; waits until it may run."""
+
+    def __init__(self):
+        self.batches, self.may_run = [], threading.Event()
+
+    def __call__(self, samples, lengths):
+        self.may_run.wait(5)
+        self.batches.append(list(lengths))
+        if (samples == 13).any():
+            raise RuntimeError("out of memory")
+        steps = np.ones(len(samples), int)
+        return Tensor(np.repeat(samples[:, :1, None], 4, axis=1)), Tensor(steps)
+
+
+class Tensor(np.ndarray):
+    def __new__(cls, array):
+        return np.asarray(array).view(cls)
+
+    def numpy(self):
+        return np.asarray(self)
+
+
+def clip(value, length=10):
+    return np.full(length, value, "float32")
+
+
+def test_requests_that_wait_together_run_together():
+    step = Step()
+    network = _Network(step, most_samples=40)
+    futures = [network.hear(clip(i)) for i in range(7)]
+    step.may_run.set()
+    assert [future.result(5)[0, 0] for future in futures] == list(range(7))
+    assert sorted(map(len, step.batches)) == [1, 2, 4] or sorted(map(len, step.batches)) == [3, 4]
+
+
+def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
+    step = Step()
+    network = _Network(step, most_samples=1000)
+    futures = [network.hear(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
+    step.may_run.set()
+    assert [future.result(5)[0, 0] for future in futures] == list(range(5))
+    assert all(max(batch) <= 2 * min(batch) for batch in step.batches)
+
+
+def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
+    step = Step()
+    network = _Network(step, most_samples=20)
+    futures = [network.hear(clip(13)), network.hear(clip(13))]
+    step.may_run.set()
+    for future in futures:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            future.result(5)
+    assert network.hear(clip(1)).result(5)[0, 0] == 1
+
+
+def test_a_cancelled_window_is_not_run():
+    step = Step()
+    network = _Network(step, most_samples=10)
+    futures = [network.hear(clip(i)) for i in range(3)]
+    futures[1].cancel()
+    step.may_run.set()
+    assert futures[2].result(5)[0, 0] == 2
+    assert len(step.batches) == 2
+
+
+def test_closing_answers_what_waits_and_refuses_what_comes():
+    step = Step()
+    network = _Network(step, most_samples=10)
+    futures = [network.hear(clip(i)) for i in range(3)]
+    network.close()
+    step.may_run.set()
+    assert [future.result(5)[0, 0] for future in futures] == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="has been closed"):
+        network.hear(clip(1))
