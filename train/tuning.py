@@ -1,0 +1,120 @@
+"""Numbers of a finished model that are chosen rather than trained: weights of the beam, and calibration.
+
+Both are chosen on the clips of one half of the speakers and judged on the other half, which had no say.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from asr_core.alignment import Calibration
+from asr_core.beam import DecoderOptions
+from train.scores import Edits, Score
+
+GRID = {"language_model_weight": (0.3, 0.5, 0.7, 0.9, 1.2), "word_bonus": (0.0, 0.75, 1.5, 2.25)}
+BINS = 10  # of equal width, for the calibration error
+LEAST_WORDS = 20  # right and wrong ones together, below which nothing is calibrated
+ODDS = 1e-4  # confidences are kept this far from 0 and 1, as Calibration does
+
+
+def chooses(speaker: str) -> bool:
+    """Whether a speaker belongs to the half that chooses; the same on every machine and in every set."""
+    return hashlib.sha256(speaker.encode()).digest()[0] % 2 == 0
+
+
+def halves(items: Sequence, clip_of: Callable) -> tuple[list, list]:
+    """(to choose on, to judge on), by speaker; clips without one are parted by themselves."""
+    parted: tuple[list, list] = [], []
+    for item in items:
+        clip = clip_of(item)
+        parted[0 if chooses(clip.speaker or clip.id) else 1].append(item)
+    return parted
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a search over decoder options found.
+
+    Attributes:
+        options: the best ones.
+        tried: (values, WER on the half that chooses) of every point of the grid.
+    """
+
+    options: DecoderOptions
+    tried: tuple[tuple[dict, float], ...]
+
+
+def tune(
+    decode: Callable[[DecoderOptions], list[Score]], start: DecoderOptions, grid: dict[str, Sequence[float]]
+) -> Tuning:
+    """The point of a grid with the lowest WER; of equals the first.
+
+    Args:
+        decode: scores the clips to choose on, from emissions that are kept.
+        start: the options that the grid does not name.
+        grid: values by name of an option.
+    """
+    tried = []
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        edits = sum((one.words for one in decode(replace(start, **chosen))), Edits())
+        tried.append((chosen, edits.rate))
+    best, _ = min(tried, key=lambda point: point[1])
+    return Tuning(replace(start, **best), tuple(tried))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A calibration, and what it is worth.
+
+    Attributes:
+        calibration: fitted on one half of the speakers.
+        words: on which it was judged, from the other half.
+        error_before, error_after: expected calibration error there, raw and calibrated.
+    """
+
+    calibration: Calibration
+    words: int
+    error_before: float
+    error_after: float
+
+
+def calibrate(scores: Sequence[Score]) -> Calibrated | None:
+    """Fits the confidence of words to how often they are right; None where there is too little to go by."""
+    fitting, judging = (
+        [pair for one in half for pair in one.judged] for half in halves(scores, lambda one: one.clip)
+    )
+    if min(len(fitting), len(judging)) < LEAST_WORDS or len({right for _, right in fitting}) < 2:
+        return None
+    calibration = fit(fitting)
+    judged = [(calibration(confidence), right) for confidence, right in judging]
+    return Calibrated(calibration, len(judging), calibration_error(judging), calibration_error(judged))
+
+
+def fit(judged: Sequence[tuple[float, bool]]) -> Calibration:
+    """Scale and offset of the log-odds that make the words' rightness most probable (Platt, 1999)."""
+    confidence, right = np.array(judged, float).T
+    confidence = np.clip(confidence, ODDS, 1 - ODDS)
+    log_odds = np.log(confidence / (1 - confidence))
+
+    def loss(parameters):
+        scale, offset = parameters
+        said = scale * log_odds + offset
+        # A weak pull to the identity keeps separable data from infinite weights.
+        pull = 1e-3 * ((scale - 1) ** 2 + offset**2)
+        return np.mean(np.logaddexp(0, said) - right * said) + pull
+
+    scale, offset = minimize(loss, (1.0, 0.0), method="L-BFGS-B", bounds=((0.01, 10), (-10, 10))).x
+    return Calibration(round(float(scale), 4), round(float(offset), 4))
+
+
+def calibration_error(judged: Sequence[tuple[float, bool]]) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy, by bins (Guo et al., 2017)."""
+    confidence, right = np.array(judged, float).T
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, confidence - right, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
