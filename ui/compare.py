@@ -198,25 +198,21 @@ def comparison_card(clip: Clip, both: dict, reading: str) -> Html:
     )
 
 
-KIND_NAMES = {"substitute": "heard instead of", "insert": "added", "delete": "missing"}
+# Between the two words, for those who hear the page instead of seeing its colours.
+SPOKEN = {"substitute": " heard as ", "insert": " added: ", "delete": " missing"}
 
 
 def pair_markup(pair: Pair) -> Html:
+    """One step of the alignment; a button that plays it where its place is known."""
     at = None if pair.start is None else f"{pair.start:.2f},{pair.end:.2f}"
     name = "span" if at is None else "button"
     attributes = {"class_": f"pair {pair.kind}", "data_at": at, "type": "button" if at else None}
     if pair.kind == "equal":
         return tag(name, tag("span", pair.heard), **attributes)
-    spoken = {
-        "substitute": f"{pair.heard}, heard instead of {pair.reference}",
-        "insert": f"{pair.heard}, added",
-        "delete": f"{pair.reference}, missing",
-    }[pair.kind]
     return tag(
         name,
         tag("span", pair.reference or "·", class_="was" if pair.reference else "gap"),
+        tag("span", SPOKEN[pair.kind], class_="unseen"),
         tag("span", pair.heard or "·", class_="now" if pair.heard else "gap"),
-        aria_label=spoken,
-        title=KIND_NAMES[pair.kind],
         **attributes,
     )

@@ -27,7 +27,7 @@ TEMPLATE = """
   <span class="tl-space"></span>
   <button type="button" data-part="zoom-out" aria-label="Zoom out">−</button>
   <button type="button" data-part="zoom-in" aria-label="Zoom in">+</button>
-  <button type="button" data-part="zoom-all" aria-label="Show the whole recording">All</button>
+  <button type="button" data-part="zoom-all" aria-label="All of the recording">All</button>
 </div>
 <div class="tl-frame" data-part="frame" tabindex="0" role="slider" aria-label="Position in the recording"
      aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"><canvas data-part="canvas"></canvas></div>

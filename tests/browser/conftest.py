@@ -1,0 +1,131 @@
+"""A real browser on a real server; the recogniser behind it is a fake one, so that what is tested is the page.
+
+Needs Chromium (CHROMIUM names it, else it is looked for) and, for accessibility, axe-core (AXE names axe.min.js,
+else node_modules is looked into). Where CI is set, missing them is a failure, elsewhere a skip.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.ui.fake import FakeRecognizer
+from ui import build, launch_look
+from ui.engine import Engine
+from ui.hearing import Limits
+
+sync_api = pytest.importorskip("playwright.sync_api") if not os.environ.get("CI") else None
+if sync_api is None:
+    from playwright import sync_api
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=user-gesture-required",
+]
+ROOT = Path(__file__).parents[2]
+
+
+def needed(found, what: str):
+    if not found:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is not installed")
+    return found
+
+
+def serve(engine: Engine):
+    page = build(engine, Limits(file_megabytes=8, audio_seconds=120, batch_files=4))
+    options = {"prevent_thread_lock": True, "quiet": True, "ssr_mode": False, "max_file_size": "8mb"}
+    _, url, _ = page.launch(**options, **launch_look())
+    return page, url
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_upload_folder(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(own_upload_folder):
+    page, url = serve(Engine(load=FakeRecognizer).start())
+    yield url
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def recording(folder):
+    """A WAV of five seconds of tone, with silence at its end."""
+    times = np.arange(5 * 16000) / 16000
+    path = folder / "tone.wav"
+    soundfile.write(path, (0.3 * np.sin(2 * np.pi * 440 * times) * (times < 4.5)).astype(np.float32), 16000)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(recording):
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    needed(program, "Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=[*FLAGS, f"--use-file-for-fake-audio-capture={recording}"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, server):
+    """A function that opens the page as a new visitor; fails the test on any script error or foreign request."""
+    contexts, complaints = [], []
+
+    def open_page(url: str = server, **options):
+        context = browser.new_context(permissions=["microphone"], accept_downloads=True, **options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: complaints.append(request.url) if _foreign(request.url) else None)
+        page.goto(url)
+        page.wait_for_selector("#recording-file")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _foreign(url: str) -> bool:
+    return not url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:"))
+
+
+@pytest.fixture
+def page(visit):
+    return visit()
+
+
+@pytest.fixture
+def opened(page, recording):
+    """The page with the recording open in Transcribe."""
+    page.locator("#recording-file input[type=file]").set_input_files(str(recording))
+    page.wait_for_selector("#words .word")
+    return page
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    named = os.environ.get("AXE")
+    path = Path(named) if named else ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    return needed(path.is_file() and path, "axe-core").read_text("utf-8")
