@@ -9,6 +9,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +18,7 @@ from asr_core.errors import AudioError
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
+ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
@@ -104,10 +106,31 @@ def _decoded_by_sndfile(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
     """Yields nothing if libsndfile cannot read the file, and stops where it is damaged."""
     import soundfile
 
-    with contextlib.suppress(soundfile.SoundFileError), soundfile.SoundFile(file) as sound:
+    with (
+        contextlib.suppress(soundfile.SoundFileError),
+        soundfile.SoundFile(_Forgiving(file)) as sound,
+    ):
         step = max(1, DECODED_VALUES // sound.channels)
         while len(block := sound.read(step, dtype="float32", always_2d=True)):
             yield sound.samplerate, block
+
+
+class _Forgiving:
+    """A file for libsndfile, which seeks wherever a damaged header sends it."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.tell = file.tell
+        self.read = file.read
+        self.readinto = file.readinto
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            self._file.seek(offset, whence)
+        return self._file.tell()
+
+    def write(self, data):
+        raise io.UnsupportedOperation("write")
 
 
 def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -121,55 +144,77 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.nda
             io_open=_refuse_more_files,
             metadata_errors="replace",
         )
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, ValueError, IndexError, OverflowError):
         raise AudioError(f"{shown} is not a recording, or its start is damaged: {READABLE}.") from None
     with container:
         if not container.streams.audio:
             raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
         stream = container.streams.audio[0]
-        yield from _gathered(_frames(container, stream), (container.start_time or 0) / av.time_base)
+        yield from _gathered(_parts(container, stream), (container.start_time or 0) / av.time_base)
 
 
 def _refuse_more_files(url, flags, options):
     raise PermissionError(f"a recording may not open other files ({url!r})")
 
 
-def _frames(container, stream) -> Iterator:
-    """Decoded frames; damaged packets are left out, and a container that breaks off ends there."""
+@dataclass(frozen=True)
+class _Part:
+    """A decoded frame.
+
+    Attributes:
+        rate: Hz.
+        time: seconds on the container's clock, or None if it does not say.
+        samples: float32 [n, channels].
+    """
+
+    rate: int
+    time: float | None
+    samples: np.ndarray
+
+
+def _parts(container, stream) -> Iterator[_Part]:
+    """What can be decoded: damaged packets are left out, and a container that breaks off ends there."""
     import av
 
+    damage = (av.FFmpegError, ValueError, IndexError, OverflowError)
+    plain = stream.codec_context.name.startswith("pcm_")  # what such a track holds was written so
     packets = container.demux(stream)
+    form, packed = None, None
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, *damage):
             return
-        with contextlib.suppress(av.FFmpegError):
-            yield from packet.decode()
+        with contextlib.suppress(*damage):
+            for frame in packet.decode():
+                if form != (frame.format.name, frame.layout.name, frame.sample_rate):
+                    form = (frame.format.name, frame.layout.name, frame.sample_rate)
+                    packed = av.AudioResampler(
+                        format="flt"
+                    )  # PyAV misreads the planes of 8 channels and more
+                for whole in packed.resample(frame):
+                    samples = whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
+                    if len(samples) and frame.sample_rate and (plain or np.abs(samples).max() < ABSURD):
+                        yield _Part(frame.sample_rate, frame.time, samples)
 
 
-def _gathered(frames: Iterator, start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
+def _gathered(parts: Iterator[_Part], start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
     """Frames of a thousand samples or so joined to larger arrays [n, channels], gaps filled."""
-    parts: list[np.ndarray] = []
+    held: list[np.ndarray] = []
     size, rate, clock, filled = 0, 0, start_seconds, 0.0
-    for frame in frames:
-        if not frame.samples or not frame.sample_rate:
-            continue
-        samples = frame.to_ndarray()
-        channels = frame.layout.nb_channels
-        samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-        gap = frame.time - clock if frame.time is not None else 0.0
+    for part in parts:
+        gap = part.time - clock if part.time is not None else 0.0
         fill = gap if GAP_SECONDS < gap <= MAX_SILENCE_SECONDS - filled else 0.0
-        changed = parts and (rate != frame.sample_rate or parts[0].shape[1:] != samples.shape[1:])
-        if parts and (changed or fill or size >= DECODED_VALUES):
-            yield rate, np.concatenate(parts)
-            parts, size = [], 0
-        rate = frame.sample_rate
+        changed = held and (rate != part.rate or held[0].shape[1] != part.samples.shape[1])
+        if held and (changed or fill or size >= DECODED_VALUES):
+            yield rate, np.concatenate(held)
+            held, size = [], 0
+        rate = part.rate
         if fill:
             filled += fill
             yield rate, np.zeros((round(fill * rate), 1), np.float32)
-        parts.append(samples)
-        size += samples.size
-        clock = (frame.time if frame.time is not None else clock) + len(samples) / rate
-    if parts:
-        yield rate, np.concatenate(parts)
+        held.append(part.samples)
+        size += part.samples.size
+        clock = (clock if part.time is None else part.time) + len(part.samples) / rate
+    if held:
+        yield rate, np.concatenate(held)
