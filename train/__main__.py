@@ -17,16 +17,25 @@ def parse(argv):
     parser.add_argument("--limit", type=int, help="train on the first so many clips only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
+    parser.add_argument("--no-compile", action="store_true", help="do not compile the step with XLA")
+    several = parser.add_argument_group("several devices (KERAS_BACKEND=jax)")
+    several.add_argument("--data-parallel", action="store_true", help="share every batch among all devices")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
+    several.add_argument("--processes", type=int, default=1)
+    several.add_argument("--rank", type=int, default=0, help="of this process, from 0")
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
     from train.presets import PRESETS
-    from train.trainer import Trainer, load_data
+    from train.trainer import Trainer, load_data, split
 
     if args.preset not in PRESETS:
         print(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", file=sys.stderr)
@@ -34,14 +43,30 @@ def main(argv=None) -> int:
     preset = PRESETS[args.preset]
     if args.passes:
         preset = dataclasses.replace(preset, passes=args.passes)
+    keras.config.set_dtype_policy(args.precision)
+    if args.data_parallel:
+        if keras.backend.backend() != "jax":
+            print("--data-parallel needs JAX: set KERAS_BACKEND=jax.", file=sys.stderr)
+            return 2
+        if args.processes > 1:
+            keras.distribution.initialize(args.coordinator, args.processes, args.rank)
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        shared = len(keras.distribution.list_devices())
+        preset = dataclasses.replace(preset, batching=dataclasses.replace(preset.batching, multiple_of=shared))
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
     data = load_data(args.data, args.cache, vocabulary, rate, args.limit)
-    validation = load_data(args.validation, args.cache, vocabulary, rate) if args.validation else None
+    if args.validation:
+        validation = load_data(args.validation, args.cache, vocabulary, rate)
+    elif preset.validation_share:
+        data, validation = split(data, preset.validation_share, args.seed)
+    else:
+        validation = data
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; dropped: {dict(data.dropped) or 'none'}")
     trainer = Trainer(
-        preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes
-    )
+        preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
+        compiled=not args.no_compile,
+    )  # fmt: skip
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
     print(f"A run that was stopped goes on with: python -m train {' '.join(argv or sys.argv[1:])}")
     trainer.fit()

@@ -4,12 +4,14 @@ Batch number i of a run is the same whoever asks for it and whenever, which is w
 go on as if nothing had happened.
 """
 
+import copy
 import hashlib
 import io
 import json
 import os
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asr_core.audio import load_audio
+from asr_core.ctc import feasible
 from asr_core.errors import AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
 from train.augment import Augmentation, change_speed
@@ -144,7 +147,6 @@ class Example:
     number: int
     labels: np.ndarray  # int32 [characters]
     seconds: float
-    weight: float = 1.0
 
 
 class SpeechData:
@@ -184,6 +186,12 @@ class SpeechData:
                 self.examples.append(Example(number, labels, seconds))
         self.changes = normalise.changes
 
+    def part(self, wanted: Callable[[Example], bool]) -> "SpeechData":
+        """The same data with some of its examples only."""
+        other = copy.copy(self)
+        other.examples = [example for example in self.examples if wanted(example)]
+        return other
+
     @property
     def hours(self) -> float:
         return sum(example.seconds for example in self.examples) / 3600
@@ -196,33 +204,46 @@ class Batching:
     Attributes:
         bucket_seconds: lengths to which clips are padded; one compiled step exists for each.
         batch_seconds: sound in a batch, padding included.
+        batch_clips: clips in a batch, whatever their length; None goes by `batch_seconds`.
+        multiple_of: of which the number of clips is a multiple (the devices that share a batch).
         characters_second: room for labels; a clip with more goes to a longer bucket.
         short_first_passes: over so many passes short clips come first.
     """
 
     bucket_seconds: tuple[float, ...] = (3.0, 4.0, 5.2, 7.0, 10.5, 16.0)
     batch_seconds: float = 96.0
+    batch_clips: int | None = None
+    multiple_of: int = 1
     characters_second: float = 20.0
     short_first_passes: int = 1
 
     def clips(self, bucket: float) -> int:
-        return max(1, int(self.batch_seconds / bucket))
+        clips = self.batch_clips or int(self.batch_seconds / bucket)
+        return max(1, clips // self.multiple_of) * self.multiple_of
 
     def characters(self, bucket: float) -> int:
         return int(bucket * self.characters_second)
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Augmented batches, from batch `first` on; one pass sees every example once.
+    """Augmented batches; one pass sees every example once.
+
+    `steps_of(samples)` is the number of steps that the network makes of so many samples. A clip whose text does
+    not fit into its steps (`asr_core.ctc.feasible`) would poison the loss: it keeps its own speed where a faster
+    one would leave too few, and never comes where that does not help either (`unfit` counts those).
 
     Each item is `({"samples": int16 [clips, n], "lengths": int32 [clips]},
     {"labels": int32 [clips, characters], "label_lengths": int32 [clips]})`.
     """
 
-    def __init__(self, data: SpeechData, batching: Batching, augmentation: Augmentation, seed=0, first=0, **kwargs):
+    def __init__(
+        self, data: SpeechData, batching: Batching, augmentation: Augmentation, seed=0,
+        steps_of: Callable[[int], int] | None = None, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         self.data, self.batching, self.augmentation = data, batching, augmentation
-        self.seed, self.first = seed, first
+        self.seed, self.first, self.steps_of = seed, 0, steps_of
+        self.unfit = sum(self._bucket(example, 1.0) is None for example in data.examples)
         self._plans: dict[int, list] = {}
         self.steps_per_pass = len(self._make_plan(0))
 
@@ -253,7 +274,7 @@ class TrainingBatches(keras.utils.PyDataset):
         buckets: dict[float, list] = {bucket: [] for bucket in self.batching.bucket_seconds}
         for k in order:
             bucket = self._bucket(examples[k], speeds[k])
-            if bucket is None:  # slowed down past the longest bucket
+            if bucket is None:  # too long for any bucket when slower, or too short for its text when faster
                 bucket, speeds[k] = self._bucket(examples[k], 1.0), 1.0
             if bucket is not None:
                 buckets[bucket].append((examples[k], speeds[k]))
@@ -269,6 +290,9 @@ class TrainingBatches(keras.utils.PyDataset):
         return plan
 
     def _bucket(self, example: Example, speed: float):
+        samples = int(example.seconds / speed * self.data.sample_rate)
+        if self.steps_of and not feasible(example.labels.tolist(), self.steps_of(samples)):
+            return None
         for bucket in self.batching.bucket_seconds:
             if example.seconds / speed <= bucket and len(example.labels) <= self.batching.characters(bucket):
                 return bucket

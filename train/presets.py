@@ -1,4 +1,16 @@
-"""Every recipe, as data: what is trained, on what batches, for how long."""
+"""Every recipe, as data: what is trained, on what batches, for how long. Costs and results are in LOG.md.
+
+`conformer-small` is the embedded model: `python -m train --preset conformer-small --data train.jsonl --validation
+valid.jsonl --out runs/small`. Two hours on two CPU cores are nine passes over 20 hours of speech; a GPU makes 100
+and more (`--passes`).
+
+`keras-example` is the recipe of the Keras example "Automatic Speech Recognition using CTC", made correct: the same
+network, features, optimiser, batch and 90/10 split, but blanks are no labels, padding is no sound, and the sound is
+brought to the network's 22,050 Hz. The example reports 16-17 % WER after 50 epochs of LJSpeech.
+
+`smoke` overfits a handful of clips to 0 % WER within two minutes on a CPU: `python -m train --preset smoke --data
+FILE --out runs/smoke`. It is also a test.
+"""
 
 from dataclasses import dataclass, field
 
@@ -11,6 +23,7 @@ class Preset:
     """A recipe.
 
     Attributes:
+        name: as the command line takes it.
         architecture, sizes: of the network, for `asr_core.models.build`.
         featurizer: for `asr_core.featurizer.make_featurizer`.
         passes: over the data.
@@ -19,9 +32,12 @@ class Preset:
         decay: share of the run over which the learning rate falls at its end.
         weight_decay, clip_norm, average: of the optimiser.
         intermediate_weight: share of the loss at the intermediate heads.
+        validation_share: of the clips that are held out where no validation manifest is given; with 0 the training
+            clips themselves are measured.
         spec_augment: arguments of `train.augment.SpecAugment`, or None.
     """
 
+    name: str
     architecture: str
     sizes: dict = field(default_factory=dict)
     featurizer: dict = field(default_factory=lambda: {"name": "log-mel"})
@@ -36,10 +52,12 @@ class Preset:
     batching: Batching = Batching()
     augmentation: Augmentation = NO_AUGMENTATION
     spec_augment: dict | None = None
+    validation_share: float = 0.1
 
 
-PRESETS = {
-    "conformer-small": Preset(
+_ALL = [
+    Preset(
+        name="conformer-small",
         architecture="conformer",
         sizes={
             "width": 192, "blocks": 8, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2,
@@ -51,7 +69,20 @@ PRESETS = {
         augmentation=Augmentation(noise=0.2, babble=0.04, room=0.1, band=0.05, gain=0.1),
         spec_augment={"time_masks": 4, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 12},
     ),
-    "smoke": Preset(
+    Preset(
+        name="keras-example",
+        architecture="deepspeech2",
+        featurizer={"name": "keras-stft"},
+        passes=50,
+        peak=1e-4,
+        warm_up=1,
+        decay=0.0,
+        weight_decay=0.0,
+        clip_norm=1e9,
+        batching=Batching(batch_clips=32, bucket_seconds=(4.0, 7.0, 10.5), short_first_passes=0),
+    ),
+    Preset(
+        name="smoke",
         architecture="conformer",
         sizes={"width": 96, "blocks": 2, "heads": 4, "reduction": 1, "channels": 16, "dropout": 0.0},
         passes=150,
@@ -59,5 +90,8 @@ PRESETS = {
         warm_up=20,
         average=0.9,
         batching=Batching(batch_seconds=32.0, bucket_seconds=(4.0,), short_first_passes=0),
+        validation_share=0.0,
     ),
-}  # fmt: skip
+]  # fmt: skip
+
+PRESETS = {preset.name: preset for preset in _ALL}

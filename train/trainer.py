@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,11 +29,13 @@ from asr_core.ctc import best_path, collapse
 from asr_core.featurizer import make_featurizer
 from asr_core.vocabulary import Vocabulary
 from train.augment import SpecAugment
-from train.data import Batching, SpeechData, TrainingBatches, evaluation_batches
+from train.curves import EventLog, draw_curves
+from train.data import Batching, SpeechData, TrainingBatches, evaluation_batches, read_manifest
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay
 from train.presets import Preset
 
 CHECKPOINT = "checkpoint.safetensors"
+UNTRAINED_WER = 70.0  # percent; above, what comes out is no transcript yet, and the app says so
 EVALUATION = Batching(bucket_seconds=(4.0, 8.0, 16.0), batch_seconds=96.0)
 
 
@@ -54,6 +57,7 @@ class Trainer:
         checkpoint_seconds=120.0, card: dict | None = None, compiled=True,
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
+        self.devices = Devices.of_this_run()
         self.folder, self.checkpoint_seconds, self.card = Path(folder), checkpoint_seconds, card or {}
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(seed)
@@ -64,7 +68,7 @@ class Trainer:
         )
         spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
         self.training = Training(self.featurizer, self.network, spec_augment, preset.intermediate_weight)
-        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed)
+        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, self._steps_of)
         self.total = preset.passes * self.batches.steps_per_pass
         self.optimizer = SafeAdamW(
             WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total),
@@ -83,22 +87,33 @@ class Trainer:
             tqdm.write(f"Going on at step {self.step} of {self.total}.")
         losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05)
+        events = EventLog(self.folder, self.step) if self.devices.chief else None
         for x, y in self._prefetched():
-            losses.append(float(self.training.train_on_batch(x, y)))
             heard += float(np.sum(x["lengths"])) / self.data.sample_rate
+            losses.append(float(self.training.train_on_batch(*self.devices.share((x, y)))))
             self.step += 1
             bar.update()
             if self.step % 20 == 0:
                 rate = heard / (time.monotonic() - started)
                 bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
+                if events:
+                    learning_rate = float(self.optimizer.learning_rate)
+                    events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
             end_of_pass = self.step % self.batches.steps_per_pass == 0
+            if not self.devices.chief:
+                continue
             if end_of_pass or time.monotonic() - saved > self.checkpoint_seconds:
                 self._save_checkpoint()
                 saved = time.monotonic()
             if end_of_pass:
-                self._finish_pass(float(np.nanmean(losses)), heard, time.monotonic() - started)
+                row = self._finish_pass(float(np.nanmean(losses)), heard, time.monotonic() - started)
+                events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
                 losses, heard, started = [], 0.0, time.monotonic()
         bar.close()
+
+    def _steps_of(self, samples: int) -> int:
+        """Steps that the network makes of so many samples."""
+        return self.network.output_lengths(max(1, self.featurizer.frame_count(samples)))
 
     def _prefetched(self, ahead=6):
         """The remaining batches in order, made by two threads while the device computes."""
@@ -123,10 +138,11 @@ class Trainer:
             if self.validation is not None:
                 row |= self._validate()
             self.save_bundle(self.folder / "last", row)
-            if row.get("wer", 0.0) < self.best:
+            if row.get("wer", 0.0) < self.best or self.validation is None:
                 self.best = row.get("wer", 0.0)
                 self.save_bundle(self.folder / "best", row)
         self._log(row)
+        return row
 
     def averaged_weights(self):
         """Context in which the network has its averaged weights."""
@@ -134,7 +150,7 @@ class Trainer:
 
     def _validate(self) -> dict:
         """WER and CER in percent over the validation clips, greedy; prints two transcripts."""
-        references, hypotheses = [], []
+        references, hypotheses, corpora = [], [], []
         for inputs, examples in evaluation_batches(self.validation, EVALUATION):
             heard = self.training.predict_on_batch(inputs)
             for row, example in enumerate(examples):
@@ -142,7 +158,7 @@ class Trainer:
                 tokens = collapse(best_path(np.asarray(heard["logits"][row][:length], np.float32)))
                 hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
                 references.append(self.vocabulary.decode(example.labels))
-        corpora = [self.validation.clips[e.number].corpus for e in self._validation_order()]
+                corpora.append(self.validation.clips[example.number].corpus)
         words = jiwer.process_words(references, hypotheses)
         row = {
             "wer": round(100 * words.wer, 2),
@@ -156,15 +172,19 @@ class Trainer:
             tqdm.write(f"  said:  {references[i]}\n  heard: {hypotheses[i]}")
         return row
 
-    def _validation_order(self):
-        return [e for _, examples in evaluation_batches(self.validation, EVALUATION) for e in examples]
-
-    def save_bundle(self, folder, row: dict | None = None) -> None:
-        """The network as it is, as a bundle that the app can load."""
+    def save_bundle(self, folder, row: dict) -> None:
+        """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
+        recipe = {"preset": self.preset.name, "passes": self.preset.passes, "step": self.step, "seed": self.seed}
+        evaluation = {"dataset": "validation", "split": "valid", "decoder": "greedy"}
+        measured = {key: row[key] for key in ("wer", "cer") if key in row}
         config = {
+            "trained": row.get("wer", 0.0) < UNTRAINED_WER,
+            "evaluation": [evaluation | measured] if measured else [],
+            "recipe": recipe,
             "featurizer": self.featurizer.config(),
             "sample_rate": self.featurizer.sample_rate,
             "tokens": list(self.vocabulary.tokens),
+            "language": "en",
             **self.card,
         }
         save_bundle(folder, self.network, config)
@@ -173,11 +193,20 @@ class Trainer:
 
     def _describe(self):
         description = {
-            "preset": dataclasses.asdict(self.preset), "seed": self.seed, "total_steps": self.total,
-            "clips": len(self.data.examples), "hours": round(self.data.hours, 2),
-            "dropped": dict(self.data.dropped), "normalised": dict(self.data.changes),
-            "backend": keras.backend.backend(), "keras": keras.__version__, "python": platform.python_version(),
-        }  # fmt: skip
+            "preset": dataclasses.asdict(self.preset),
+            "seed": self.seed,
+            "total_steps": self.total,
+            "clips": len(self.data.examples),
+            "hours": round(self.data.hours, 2),
+            "dropped": {**self.data.dropped, "text does not fit": self.batches.unfit},
+            "normalised": dict(self.data.changes),
+            "versions": {
+                "python": platform.python_version(),
+                "keras": keras.__version__,
+                "backend": keras.backend.backend(),
+                "numpy": np.__version__,
+            },
+        }
         _write(self.folder / "run.json", json.dumps(description, indent=1))
 
     def _log(self, row: dict):
@@ -193,6 +222,7 @@ class Trainer:
             writer.writeheader()
             writer.writerows(rows)
         os.replace(path.with_suffix(".partial"), path)
+        draw_curves(rows, self.folder / "curves.svg")
         tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()))
 
     # Checkpoints.
@@ -255,7 +285,46 @@ def _write(path: Path, text: str):
 
 def load_data(manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None) -> SpeechData:
     """The clips of some manifests, decoded into `cache`."""
-    from train.data import read_manifest
-
     clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
     return SpeechData(clips[:limit], cache, vocabulary, sample_rate)
+
+
+def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
+    """Training and validation part, the latter about `share` of the clips, chosen by seed and clip id."""
+
+    def held_out(example):
+        return zlib.crc32(f"{seed} {data.clips[example.number].id}".encode()) % 10_000 < share * 10_000
+
+    return data.part(lambda example: not held_out(example)), data.part(held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """Where this process stands among those that train together.
+
+    Attributes:
+        rank, processes: of how many; every process steps through all batches and computes its rows of each.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    def of_this_run(cls):
+        if keras.distribution.distribution() is None or keras.backend.backend() != "jax":
+            return cls()
+        import jax
+
+        return cls(jax.process_index(), jax.process_count())
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the run down."""
+        return self.rank == 0
+
+    def share(self, batch):
+        """The rows of a batch that belong to this process; all of them where there is one."""
+        if self.processes == 1:
+            return batch
+        rows = slice(self.rank, None, self.processes)
+        return tuple({key: value[rows] for key, value in part.items()} for part in batch)

@@ -1,0 +1,123 @@
+"""Runs: they learn, they survive being killed, and what they leave behind can be loaded."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from asr_core.bundle import load_bundle
+from asr_core.vocabulary import Vocabulary
+from train.augment import Augmentation
+from train.data import Batching
+from train.presets import PRESETS
+from train.trainer import CHECKPOINT, Trainer, load_data
+
+ROOT = Path(__file__).parents[2]
+TINY = dataclasses.replace(
+    PRESETS["smoke"],
+    sizes={"width": 16, "blocks": 1, "heads": 2, "kernel": 3, "channels": 2, "reduction": 1, "dropout": 0.1},
+    passes=3,
+    batching=Batching(bucket_seconds=(2.2,), batch_seconds=6.0, short_first_passes=0),
+    augmentation=Augmentation(noise=0.5),
+    spec_augment={},
+)
+
+
+def data_of(corpus, tmp_path):
+    return load_data([corpus], tmp_path / "cache", Vocabulary(), 16_000)
+
+
+def test_smoke_overfits_a_handful_of_clips(corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    Trainer(PRESETS["smoke"], data, data, tmp_path / "run").fit()
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["wer"]) == 100.0
+    assert min(float(row["wer"]) for row in rows) == 0.0
+    assert load_bundle(tmp_path / "run" / "best").build().count_params() > 10_000
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_run_that_was_stopped_ends_where_an_unbroken_one_does(corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    Trainer(TINY, data, None, tmp_path / "whole").fit()
+
+    broken = Trainer(TINY, data, None, tmp_path / "broken", checkpoint_seconds=0)
+    batch, stop_at = broken.batches.batch, 7
+    assert stop_at % broken.batches.steps_per_pass, "the middle of a pass"
+
+    def failing(step):
+        if step == stop_at:
+            raise Killed
+        return batch(step)
+
+    broken.batches.batch = failing
+    with pytest.raises(Killed):
+        broken.fit()
+    resumed = Trainer(TINY, data, None, tmp_path / "broken")
+    assert resumed.step == stop_at
+    resumed.fit()
+
+    whole, again = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "broken"))
+    assert whole.keys() == again.keys()
+    for name in whole:
+        np.testing.assert_allclose(whole[name], again[name], atol=1e-5, err_msg=name)
+
+
+def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "train", "--preset", "smoke", "--data", str(corpus), "--out", str(run),
+        "--cache", str(tmp_path / "cache"), "--passes", "4000", "--checkpoint-minutes", "0",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (run / CHECKPOINT).exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with safe_open(run / CHECKPOINT, "np") as file:
+        step = int(file.metadata()["step"])
+    assert step > 0
+    preset = dataclasses.replace(PRESETS["smoke"], passes=4000)
+    assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
+
+
+def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    Trainer(TINY, data, None, tmp_path / "run").fit()
+    other = dataclasses.replace(TINY, sizes={**TINY.sizes, "width": 32})
+    with pytest.raises(ValueError, match="belongs to another recipe"):
+        Trainer(other, data, None, tmp_path / "run")
+
+
+def test_a_run_writes_down_what_it_was(corpus, tmp_path):
+    Trainer(TINY, data_of(corpus, tmp_path), None, tmp_path / "run", seed=7).fit()
+    written = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert written["seed"] == 7 and written["clips"] == 10
+    assert written["preset"]["peak"] == TINY.peak and written["keras"]
+    leftovers = [name for name in os.listdir(tmp_path / "run") if "partial" in name]
+    assert not leftovers
+
+
+def test_command_line_names_the_presets(corpus, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--preset", "huge", "--data", str(corpus), "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "There is no preset 'huge'; there are " in done.stderr and "smoke" in done.stderr
