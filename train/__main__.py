@@ -12,7 +12,7 @@ def parse(argv):
     parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
     parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
     parser.add_argument("--out", required=True, metavar="FOLDER")
-    parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="decoded sound (2 GB for 20 hours)")
+    parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="of decoded sound, 0.1 GB an hour")
     parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
     parser.add_argument("--limit", type=int, help="train on the first so many clips only")
     parser.add_argument("--seed", type=int, default=0)
@@ -51,8 +51,8 @@ def main(argv=None) -> int:
         if args.processes > 1:
             keras.distribution.initialize(args.coordinator, args.processes, args.rank)
         keras.distribution.set_distribution(keras.distribution.DataParallel())
-        shared = len(keras.distribution.list_devices())
-        preset = dataclasses.replace(preset, batching=dataclasses.replace(preset.batching, multiple_of=shared))
+        batching = dataclasses.replace(preset.batching, multiple_of=len(keras.distribution.list_devices()))
+        preset = dataclasses.replace(preset, batching=batching)
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
     data = load_data(args.data, args.cache, vocabulary, rate, args.limit)

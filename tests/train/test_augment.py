@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from train.augment import (
-    NO_AUGMENTATION, Augmentation, SpecAugment, change_speed, mix, reverberate, synthetic_noise, telephone,
+    NO_AUGMENTATION,
+    Augmentation,
+    SpecAugment,
+    change_speed,
+    mix,
+    reverberate,
+    synthetic_noise,
+    telephone,
 )  # fmt: skip
 
 RATE = 16_000

@@ -10,7 +10,13 @@ import pytest
 from asr_core.vocabulary import Vocabulary
 from train.augment import NO_AUGMENTATION, Augmentation
 from train.data import (
-    Batching, SoundCache, SpeechData, TrainingBatches, evaluation_batches, read_bytes, read_manifest,
+    Batching,
+    SoundCache,
+    SpeechData,
+    TrainingBatches,
+    evaluation_batches,
+    read_bytes,
+    read_manifest,
 )  # fmt: skip
 
 RATE = 16_000
@@ -24,7 +30,8 @@ def data(corpus, tmp_path):
 
 def test_manifest_names_the_line_that_is_wrong(tmp_path):
     manifest = tmp_path / "m.jsonl"
-    manifest.write_text('{"id": "a", "audio": "a.wav", "seconds": 1, "speaker": "s", "text": "t"}\n{"id": 1}\n')
+    row = {"id": "a", "audio": "a.wav", "seconds": 1, "speaker": "s", "text": "t"}
+    manifest.write_text(json.dumps(row) + '\n{"id": 1}\n')
     with pytest.raises(ValueError, match="m.jsonl, line 2: not a clip"):
         read_manifest(manifest)
 
