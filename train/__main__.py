@@ -22,7 +22,7 @@ def parse(argv):
     several = parser.add_argument_group("several devices (KERAS_BACKEND=jax)")
     several.add_argument("--data-parallel", action="store_true", help="share every batch among all devices")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
-    several.add_argument("--processes", type=int, default=1)
+    several.add_argument("--processes", type=int, default=1, help="with more than one, WER is measured afterwards")
     several.add_argument("--rank", type=int, default=0, help="of this process, from 0")
     return parser.parse_args(argv)
 

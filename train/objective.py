@@ -101,16 +101,17 @@ class SafeAdamW(keras.optimizers.Optimizer):
             variables, grads, self.first, self.second, self.averaged, strict=True
         ):
             gradient = ops.where(finite, gradient * scale, 0.0)
-            new_first = self.beta_1 * first + (1 - self.beta_1) * gradient
-            new_second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
+            value = ops.cast(variable.value, "float32")
+            new_first = self.beta_1 * first.value + (1 - self.beta_1) * gradient
+            new_second = self.beta_2 * second.value + (1 - self.beta_2) * ops.square(gradient)
             update = new_first / first_share / (ops.sqrt(new_second / second_share) + self.epsilon)
             if len(variable.shape) > 1:
-                update = update + self.decay * variable
-            moved = ops.where(finite, variable - rate * update, variable)
-            first.assign(ops.where(finite, new_first, first))
-            second.assign(ops.where(finite, new_second, second))
-            averaged.assign(momentum * averaged + (1 - momentum) * moved)
-            variable.assign(moved)
+                update = update + self.decay * value
+            moved = ops.where(finite, value - rate * update, value)
+            first.assign(ops.where(finite, new_first, first.value))
+            second.assign(ops.where(finite, new_second, second.value))
+            averaged.assign(momentum * averaged.value + (1 - momentum) * moved)
+            variable.assign(ops.cast(moved, variable.dtype))
         self.skipped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
         self.iterations.assign_add(1)
 

@@ -58,6 +58,8 @@ class Trainer:
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
         self.devices = Devices.of_this_run()
+        if self.devices.processes > 1:
+            self.validation = None  # only one process would measure, and the others would wait for it
         self.folder, self.checkpoint_seconds, self.card = Path(folder), checkpoint_seconds, card or {}
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(seed)
@@ -263,7 +265,7 @@ class _AveragedWeights:
     def __enter__(self):
         self.trained = [np.array(ops.convert_to_numpy(v)) for v in self.variables]
         for variable, average in zip(self.variables, self.averaged, strict=True):
-            variable.assign(average.value)
+            variable.assign(np.array(ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
 
     def __exit__(self, *error):
         for variable, value in zip(self.variables, self.trained, strict=True):

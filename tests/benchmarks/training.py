@@ -1,0 +1,71 @@
+"""Training throughput: the default network's step beside the Keras example's, on the same batches, in one run.
+
+    python -m tests.benchmarks.training [--seconds 6] [--clips 8] [--steps 5] [--precision mixed_bfloat16]
+
+Prints seconds of audio per second for each, compiled, after warm-up, and their ratio. Needs no data: what is timed
+does not depend on what is said.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def step_seconds(preset, clips: int, seconds: float, steps: int) -> tuple[float, float]:
+    """Median seconds of a compiled training step, and seconds until the first one was done."""
+    import keras
+    import numpy as np
+
+    from asr_core import models
+    from asr_core.featurizer import make_featurizer
+    from train.augment import SpecAugment
+    from train.objective import SafeAdamW, Training
+
+    keras.utils.clear_session()
+    featurizer = make_featurizer(preset.featurizer)
+    network = models.build(preset.architecture, featurizer.bins, 31, **preset.sizes)
+    spec_augment = SpecAugment(**preset.spec_augment) if preset.spec_augment else None
+    training = Training(featurizer, network, spec_augment, preset.intermediate_weight)
+    training.compile(optimizer=SafeAdamW(1e-4), loss=None, jit_compile=True)
+    rng = np.random.default_rng(0)
+    samples = int(seconds * featurizer.sample_rate)
+    x = {
+        "samples": rng.integers(-3000, 3000, (clips, samples)).astype(np.int16),
+        "lengths": np.full(clips, samples, np.int32),
+    }
+    labels = rng.integers(1, 31, (clips, int(seconds * 20))).astype(np.int32)
+    y = {"labels": labels, "label_lengths": np.full(clips, int(seconds * 12), np.int32)}
+    times = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        float(training.train_on_batch(x, y))
+        times.append(time.perf_counter() - start)
+    print(f"  {network.count_params():,} parameters, first step after {times[0]:.0f} s", flush=True)
+    return float(np.median(times[1:])), times[0]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each clip")
+    parser.add_argument("--clips", type=int, default=8, help="in a batch")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--precision", default="float32")
+    args = parser.parse_args()
+    import keras
+
+    from train.presets import PRESETS
+
+    keras.config.set_dtype_policy(args.precision)
+    rates = {}
+    for name in ("conformer-small", "keras-example"):
+        print(name, flush=True)
+        median, _ = step_seconds(PRESETS[name], args.clips, args.seconds, args.steps)
+        rates[name] = args.clips * args.seconds / median
+        print(f"  {rates[name]:.1f} seconds of audio per second", flush=True)
+    print(f"ratio {rates['conformer-small'] / rates['keras-example']:.1f}")
+
+
+if __name__ == "__main__":
+    main()
