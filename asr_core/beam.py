@@ -10,7 +10,7 @@ of its words, and by its hot-words.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, log1p
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from asr_core.hot_words import HotWords
 from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
 from asr_core.prefix_tree import NO_WORD, NOWHERE
 from asr_core.vocabulary import BLANK, Vocabulary
+
+# Of all prefixes that a step could lengthen, so many times the width of the beam are looked up in the language
+# model: those that rank best without what the new letter does to their words, which is a few nats.
+SHORTLIST = 4
 
 WORD_START = 0  # the node of the empty beginning in the prefix tree
 
@@ -31,6 +35,8 @@ class DecoderOptions:
         beam_width: prefixes kept at every step. More than 16 changes few words and costs in proportion.
         token_threshold: tokens less probable than this at a step are passed over, the best one excepted.
             A trained network is sure of most steps: 0.001 leaves two or three tokens of thirty.
+        score_threshold: prefixes so many nats below the best are given up. Half of a beam of 16 lies lower
+            than 12 and hardly ever comes back.
         language_model_weight: what a nat of the language model counts beside one of the network, which,
             being sure of itself, exaggerates.
         word_bonus: nats for every word, against the language model's liking for few words.
@@ -43,6 +49,7 @@ class DecoderOptions:
     decoder: str = "beam"
     beam_width: int = 16
     token_threshold: float = 1e-3
+    score_threshold: float = 12.0
     language_model_weight: float = 0.5
     word_bonus: float = 1.0
     unknown_word_score: float = -16.0
@@ -53,9 +60,7 @@ class DecoderOptions:
         if self.decoder not in ("greedy", "beam"):
             raise ValueError(f"The decoder is greedy or beam, not {self.decoder!r}.")
         if not 1 <= self.beam_width <= 1024 or self.n_best < 1:
-            raise ValueError(
-                f"A beam has 1 to 1024 prefixes, not {self.beam_width}; n_best is {self.n_best}."
-            )
+            raise ValueError(f"A beam has 1 to 1024 prefixes, not {self.beam_width}; n_best is {self.n_best}.")
         if not 0 <= self.token_threshold < 1:
             raise ValueError(f"The token threshold is a probability below 1, not {self.token_threshold}.")
 
@@ -151,68 +156,82 @@ class PrefixBeam:
 
     def advance(self, log_probs: np.ndarray) -> None:
         """Reads some more steps: float32 [steps, tokens]."""
-        threshold = np.log(self.options.token_threshold) if self.options.token_threshold else -inf
+        if not len(log_probs):
+            return
         best = log_probs.argmax(axis=1)
-        worth = log_probs >= threshold
+        worth = log_probs >= (np.log(self.options.token_threshold) if self.options.token_threshold else -inf)
         worth[np.arange(len(best)), best] = True
-        silent = worth[:, BLANK] & (worth.sum(axis=1) == 1)
-        blanks = log_probs[:, BLANK].astype(float).tolist()
-        for step, is_silent in enumerate(silent.tolist()):
-            if is_silent:
-                self._stay(blanks[step])
+        steps, tokens = np.nonzero(worth)
+        order = np.lexsort((-log_probs[worth], steps))  # within a step, the most probable token first
+        candidates = list(zip(log_probs[worth][order].tolist(), tokens[order].tolist(), strict=True))
+        ends = np.cumsum(worth.sum(axis=1)).tolist()
+        start = 0
+        for end, token in zip(ends, best.tolist(), strict=True):
+            if end - start == 1 and token == BLANK:
+                self._stay(candidates[start][0])
             else:
-                tokens = np.flatnonzero(worth[step])
-                candidates = zip(tokens.tolist(), log_probs[step, tokens].tolist(), strict=True)
-                self._read(list(candidates), int(best[step]))
-            self.greedy_token = int(best[step])
+                self._read(candidates[start:end], token)
+            self.greedy_token, start = token, end
 
     def _stay(self, blank: float) -> None:
-        """A step that can only be blank: no prefix changes."""
+        """A step that can only be blank: no text changes."""
         for prefix in self.beam:
             prefix.blank = log_add(prefix.blank, prefix.label) + blank
             prefix.label = -inf
 
-    def _read(self, candidates: Sequence[tuple[int, float]], best: int) -> None:
-        """A step that may be any of these tokens, given with their log-probabilities."""
-        met = list(self.beam)
+    def _read(self, candidates: Sequence[tuple[float, int]], best: int) -> None:
+        """A step that may be any of these tokens, given with their log-probabilities, the best one first."""
+        longer = []  # (rank if its words were worth what they are now, score, prefix, token)
+        limit = None
         for prefix in self.beam:
-            either = log_add(prefix.blank, prefix.label)
-            for token, log_prob in candidates:
+            blank, label = prefix.blank, prefix.label
+            either = log_add(blank, label)
+            if limit is None:  # the beam is sorted
+                limit = either + prefix.bonus + candidates[0][0] - self.options.score_threshold
+            worst = limit - either - prefix.bonus if prefix is not self.greedy else -inf
+            for log_prob, token in candidates:
+                if log_prob < worst:
+                    break
                 if token == BLANK:
                     prefix.next_blank = either + log_prob
-                    continue
-                score = either + log_prob
-                if token == prefix.token:  # the same letter goes on, or after a blank a second one begins
-                    prefix.next_label = log_add(prefix.next_label, prefix.label + log_prob)
-                    score = prefix.blank + log_prob
-                if score == -inf:
-                    continue
-                longer = prefix.children.get(token) or self._extend(prefix, token)
-                if longer.next_label == -inf and not longer.kept:
-                    met.append(longer)
-                longer.next_label = log_add(longer.next_label, score)
+                elif token != prefix.token:
+                    longer.append((either + log_prob + prefix.bonus, either + log_prob, prefix, token))
+                else:  # the same letter goes on, or begins a second time after a blank
+                    prefix.next_label = label + log_prob
+                    if blank > -inf:
+                        longer.append((blank + log_prob + prefix.bonus, blank + log_prob, prefix, token))
+        most = SHORTLIST * self.options.beam_width
+        if len(longer) > most:
+            longer.sort(key=_FIRST, reverse=True)
+            longer[most:] = [entry for entry in longer[most:] if entry[2] is self.greedy]
+        met = self.beam
+        for _, score, prefix, token in longer:
+            child = prefix.children.get(token) or self._extend(prefix, token)
+            if child.next_label == -inf and not child.kept:
+                met.append(child)
+            child.next_label = log_add(child.next_label, score)
         if best not in (BLANK, self.greedy_token):
             self.greedy = self.greedy.children[best]
         self._prune(met)
 
     def _prune(self, met: list[Prefix]) -> None:
-        """Ends a step: the best prefixes of those met make the new beam."""
+        """Ends a step: the best prefixes of those met make the new beam, the best one first."""
         for prefix in met:
             prefix.blank, prefix.label = prefix.next_blank, prefix.next_label
             prefix.next_blank = prefix.next_label = -inf
             prefix.rank = log_add(prefix.blank, prefix.label) + prefix.bonus
         met.sort(key=_RANK, reverse=True)
-        self.beam = met[: self.options.beam_width]
-        dropped = met[self.options.beam_width :]
-        if self.greedy in dropped:
-            self.beam.append(self.greedy)
-            dropped.remove(self.greedy)
-        for prefix in self.beam:
-            prefix.kept = True
-        for prefix in dropped:
-            prefix.kept = False
-            prefix.blank = prefix.label = -inf
-            _forget(prefix)
+        limit = met[0].rank - self.options.score_threshold
+        self.beam = []
+        for place, prefix in enumerate(met):
+            prefix.kept = (place < self.options.beam_width and prefix.rank >= limit) or prefix is self.greedy
+            if prefix.kept:
+                self.beam.append(prefix)
+            else:
+                prefix.blank = prefix.label = -inf
+        for prefix in met:
+            if not prefix.kept:
+                _forget(prefix)
 
     def _extend(self, prefix: Prefix, token: int) -> Prefix:
         """The prefix with one more token, and what the words in it are worth."""
@@ -268,7 +287,7 @@ class PrefixBeam:
         return Text(prefix.tokens(), log_add(prefix.blank, prefix.label), words_score, hot_word_score)
 
 
-_RANK = attrgetter("rank")
+_RANK, _FIRST = attrgetter("rank"), itemgetter(0)
 
 
 def _forget(prefix: Prefix) -> None:
