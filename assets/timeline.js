@@ -20,6 +20,7 @@ for (const [name, size, label] of LANES) {
 }
 const MIN_SPAN = 0.08; // seconds; two or three steps of the network
 const LETTER_WIDTH = 9; // pixels between letters that are written
+const LEAST_PEAK = 6; // of 127: silence stays flat
 const LETTER_PROBABILITY = 0.15; // below, a token is drawn but not named
 
 let clip = null; // the component's value
@@ -28,6 +29,7 @@ let overview = null, detail = null; // decoded tiles
 let hover = null; // {x, y} in CSS pixels
 let waiting = 0, asked = 0;
 let colours = {};
+let loudest = 127; // of the clip, of 127: fills the lane, so that a quiet recording is seen, too
 
 // ---- data ------------------------------------------------------------------------------------------------------
 function decode(tile) {
@@ -52,6 +54,7 @@ function take(value) {
   detail = null;
   hover = null;
   overview = clip ? decode(clip.tile) : null;
+  if (clip) loudest = Math.max(LEAST_PEAK, ...overview.peaks.map(Math.abs));
   if (clip && !same) view = { start: 0, end: clip.seconds };
   if (clip) {
     frame.setAttribute("aria-valuemax", clip.seconds.toFixed(2));
@@ -98,6 +101,7 @@ function setView(start, end) {
   start = Math.min(Math.max(0, start), clip.seconds - span);
   view = { start, end: start + span };
   askDetail();
+  showReadout();
   draw();
 }
 function zoom(factor, x = width() / 2) {
@@ -180,7 +184,7 @@ function drawWave(tile, w) {
     const last = Math.min(tile.columns, Math.ceil((view.end - tile.start) / span));
     const bar = Math.max(1, toX(tile.start + span) - toX(tile.start) + 0.3);
     for (let i = first; i < last; i++) {
-      const low = tile.peaks[2 * i] / 127, high = tile.peaks[2 * i + 1] / 127;
+      const low = tile.peaks[2 * i] / loudest, high = tile.peaks[2 * i + 1] / loudest;
       const top = middle - high * (lane.size / 2), bottom = middle - low * (lane.size / 2);
       context.fillRect(toX(tile.start + i * span), top, bar, Math.max(1, bottom - top));
     }
@@ -304,7 +308,7 @@ const font = (mono) => getComputedStyle(element).getPropertyValue(mono ? "--tl-m
 
 // ---- reading off values ----------------------------------------------------------------------------------------
 function describe(x, y) {
-  const tile = best(), seconds = toSeconds(x), parts = [["Time", `${seconds.toFixed(2)} s`]];
+  const tile = best(), seconds = toSeconds(x), parts = [["Time", clip.seconds < 60 ? `${seconds.toFixed(2)} s` : window.asr.clock(seconds, 2)]];
   const column = Math.floor(((seconds - tile.start) / (tile.end - tile.start)) * tile.columns);
   const peak = Math.max(Math.abs(tile.peaks[2 * column]), Math.abs(tile.peaks[2 * column + 1])) / 127;
   const lane = LANE.spectrogram;

@@ -35,14 +35,10 @@ class Align:
             elem_id="align-text",
         )
         with gr.Row():
-            self.button = gr.Button(
-                "Align", variant="primary", scale=0, min_width=180, elem_id="align-button"
-            )
+            self.button = gr.Button("Align", variant="primary", scale=0, min_width=180, elem_id="align-button")
         self.result = gr.HTML("", elem_id="alignment")
         with gr.Row(visible=False) as self.row:
-            self.downloads = [
-                gr.DownloadButton(f"Download {name}", size="sm", min_width=120) for name in EXPORTED
-            ]
+            self.downloads = [gr.DownloadButton(f"Download {name}", size="sm", min_width=120) for name in EXPORTED]
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         outputs = [self.result, self.row, *self.downloads]
         self.clip.change(self._opened, [self.clip, self.text], [self.which, self.text, *outputs], **quiet)
@@ -60,9 +56,7 @@ class Align:
             return self._nothing(no_clip())
         try:
             with logged("align", audio_seconds=round(clip.seconds, 2)):
-                transcript = self.engine.recognizer(clip.model).align(
-                    clip.emissions, clip.seconds, text or ""
-                )
+                transcript = self.engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text or "")
             return [alignment_card(clip, transcript), gr.update(visible=True), *_exports(clip, transcript)]
         except Exception as error:
             return self._nothing(notice("The text could not be aligned", explain(error), kind="error"))
@@ -87,9 +81,7 @@ def alignment_card(clip: Clip, transcript) -> Html:
         else f"{unfit} of {len(words)} words are marked: the sound does not support them. They may not have been said."
     )
     if unfit > len(words) / 2:
-        verdict = (
-            f"{unfit} of {len(words)} words do not fit: this is probably not the text of this recording."
-        )
+        verdict = f"{unfit} of {len(words)} words do not fit: this is probably not the text of this recording."
     rows = [
         (
             word.text,

@@ -14,6 +14,7 @@ from ui.decoding import Choice
 from ui.engine import Engine
 from ui.exports import SubtitleLimits, written
 from ui.hearing import Limits, decode, explain, logged, read_audio
+from ui.transcribe import LISTENING_AT_ONCE
 
 WORD = {
     "type": "object",
@@ -67,9 +68,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         facts["audio_seconds"] = round(audio.seconds, 2)
         return decode(recognizer, recognizer.emissions(audio), audio.seconds, choice)[0]
 
-    def transcribe(
-        recording: str, decoder: str = "greedy", beam_width: int = 16, hot_words: str = ""
-    ) -> dict:
+    def transcribe(recording: str, decoder: str = "greedy", beam_width: int = 16, hot_words: str = "") -> dict:
         """Transcribe a recording of English speech.
 
         Args:
@@ -99,14 +98,10 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             recognizer = engine.recognizer()
             audio = read_audio(recording, recognizer.sample_rate, limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
-            transcript = recognizer.align(
-                recognizer.emissions(audio), audio.seconds, text[: limits.text_characters]
-            )
+            transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, text[: limits.text_characters])
             return as_json(transcript, recording)
 
-    def subtitles(
-        recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7
-    ) -> str:
+    def subtitles(recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7) -> str:
         """Make subtitles for a recording of English speech.
 
         Args:
@@ -153,7 +148,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     kind = gr.Dropdown(["srt", "vtt"], value="srt", label="kind", visible=False)
     width, characters = number(16, "beam_width"), number(42, "characters")
     lines, seconds = number(2, "lines"), number(7, "seconds")
-    heavy = {"concurrency_limit": 2, "concurrency_id": "recogniser"}
+    heavy = {"concurrency_limit": LISTENING_AT_ONCE, "concurrency_id": "recogniser"}
     _endpoint(transcribe, [recording(), choice, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
     _endpoint(align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
     _endpoint(subtitles, [recording(), kind, characters, lines, seconds], line("subtitles"), **heavy)

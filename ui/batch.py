@@ -64,18 +64,10 @@ class Batch:
             )
         )
         with gr.Row():
-            start = gr.Button(
-                "Transcribe all", variant="primary", scale=0, min_width=180, elem_id="batch-start"
-            )
-            stop = gr.Button(
-                "Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop"
-            )
-            archive = gr.DownloadButton(
-                "Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip"
-            )
-        result = gr.HTML(
-            notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table"
-        )
+            start = gr.Button("Transcribe all", variant="primary", scale=0, min_width=180, elem_id="batch-start")
+            stop = gr.Button("Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop")
+            archive = gr.DownloadButton("Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip")
+        result = gr.HTML(notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table")
         start.click(
             self._run,
             [files, model, cancel],
@@ -94,9 +86,7 @@ class Batch:
             yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False)
             return
         if len(paths) > self.limits.batch_files:
-            said = (
-                f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
-            )
+            said = f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
             yield notice("Too many files", said, kind="error"), nothing, gr.update(visible=False)
             return
         cancel.clear()
@@ -140,15 +130,11 @@ def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, 
 def batch_table(rows: list[Row]) -> Html:
     finished = sum(row.state in ("done", "failed") for row in rows)
     failed = sum(row.state == "failed" for row in rows)
-    told = f"{finished} of {len(rows)} files finished" + (
-        f", {failed} of them could not be read" if failed else ""
-    )
+    told = f"{finished} of {len(rows)} files finished" + (f", {failed} of them could not be read" if failed else "")
     return tag(
         "div",
         tag("p", told, class_="small", role="status"),
-        table(
-            ["File", "Length", "Sure", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]
-        ),
+        table(["File", "Length", "Sure", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]),
     )
 
 

@@ -6,16 +6,17 @@ can ask for detail by an unguessable token. When the visitor leaves, the clip an
 
 import secrets
 import shutil
+import wave
 import weakref
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from gradio.utils import get_upload_folder
 
 PEAK_BLOCK_SAMPLES = 256  # one (min, max) pair each: 57.6 M samples of an hour become 225 thousand pairs
+WRITTEN_SAMPLES = 4096 * PEAK_BLOCK_SAMPLES  # at a time: small enough for the processor's cache
 FULL_SCALE = 32767  # of a 16-bit sample
 
 
@@ -31,25 +32,32 @@ class Sound:
         self.seconds = len(samples) / sample_rate
         self.folder = Path(get_upload_folder()) / f"sound-{secrets.token_hex(16)}"
         self.folder.mkdir(parents=True)
-        self.path = self.folder / "sound.wav"
         self._delete = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        pcm = np.round(np.clip(samples, -1, 1) * FULL_SCALE).astype("<i2")
-        soundfile.write(self.path, pcm, sample_rate, subtype="PCM_16")
-        header_bytes = self.path.stat().st_size - pcm.nbytes
-        self.samples = np.memmap(self.path, "<i2", mode="r", offset=header_bytes, shape=pcm.shape)
-        self.block_peaks = _block_peaks(pcm)
+        self.path = self.folder / "sound.wav"
+        self.block_peaks = _write_wav(self.path, samples, sample_rate)
+        offset = self.path.stat().st_size - 2 * len(samples)  # behind the header
+        self.samples = np.memmap(self.path, "<i2", mode="r", offset=offset, shape=samples.shape)
 
     def delete(self) -> None:
         self._delete()
 
 
-def _block_peaks(pcm: np.ndarray) -> np.ndarray:
-    """int16 [blocks, 2], smallest and largest sample of each whole block."""
-    blocks = len(pcm) // PEAK_BLOCK_SAMPLES
-    cut = pcm[: blocks * PEAK_BLOCK_SAMPLES].reshape(blocks, PEAK_BLOCK_SAMPLES)
-    if not blocks:
-        return np.zeros((0, 2), "<i2")
-    return np.stack([cut.min(axis=1), cut.max(axis=1)], axis=1)
+def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Writes 16-bit PCM piece by piece; returns int16 [blocks, 2], lowest and highest sample of each whole block."""
+    peaks = []
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.setnframes(len(samples))
+        for first in range(0, len(samples), WRITTEN_SAMPLES):
+            scaled = np.clip(samples[first : first + WRITTEN_SAMPLES], -1, 1)
+            scaled *= FULL_SCALE
+            pcm = np.rint(scaled, out=scaled).astype("<i2")
+            file.writeframesraw(pcm.tobytes())
+            blocks = pcm[: len(pcm) // PEAK_BLOCK_SAMPLES * PEAK_BLOCK_SAMPLES].reshape(-1, PEAK_BLOCK_SAMPLES)
+            peaks.append(np.stack([blocks.min(axis=1), blocks.max(axis=1)], axis=1))
+    return np.concatenate(peaks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +73,7 @@ class Clip:
         model: name under which the engine knows the model.
         tokens: the model's vocabulary, blank first.
         compute_seconds: from opening the file to the words.
+        trained: whether the model has learned to transcribe; what an untrained one writes means nothing.
         edited: whether a person changed the words.
         hypotheses: n-best list of the last beam search, best first; empty for greedy decoding.
         reference: what was really said, where that is known (the examples).
@@ -79,6 +88,7 @@ class Clip:
     model: str
     tokens: tuple[str, ...]
     compute_seconds: float
+    trained: bool = True
     edited: bool = False
     hypotheses: tuple = ()
     reference: str = ""

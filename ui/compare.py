@@ -60,9 +60,7 @@ def compare(reference: str, words, normalised: bool = True) -> Comparison:
     import jiwer
 
     said = _spoken(reference) if normalised else reference.split()
-    heard = [
-        (piece, word) for word in words for piece in (_spoken(word.text) if normalised else word.text.split())
-    ]
+    heard = [(piece, word) for word in words for piece in (_spoken(word.text) if normalised else word.text.split())]
     if not said:
         raise AlignmentError("The reference holds no words to compare with; paste what was really said.")
     texts = [piece for piece, _ in heard]
@@ -138,18 +136,14 @@ class Compare:
             info="Normalised: case and punctuation dropped, figures spelled out.",
         )
         with gr.Row():
-            self.button = gr.Button(
-                "Compare", variant="primary", scale=0, min_width=180, elem_id="compare-button"
-            )
+            self.button = gr.Button("Compare", variant="primary", scale=0, min_width=180, elem_id="compare-button")
         self.result = gr.HTML("", elem_id="comparison")
         self._wire()
 
     def _wire(self) -> None:
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         inputs = [self.clip, self.reference, self.reading]
-        self.clip.change(
-            self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **quiet
-        )
+        self.clip.change(self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **quiet)
         self.button.click(self._compare, inputs, self.result, **quiet)
         self.reading.input(self._compare, inputs, self.result, **quiet)
 
@@ -161,9 +155,7 @@ class Compare:
             return no_clip()
         try:
             words = clip.transcript.words
-            both = {
-                kind: compare(reference or "", words, kind == "normalised") for kind in ("normalised", "raw")
-            }
+            both = {kind: compare(reference or "", words, kind == "normalised") for kind in ("normalised", "raw")}
         except Exception as error:
             return notice("No comparison", explain(error), kind="error")
         return comparison_card(clip, both, reading)

@@ -69,9 +69,7 @@ class Engine:
         try:
             return self._future(model).result(timeout)
         except FutureTimeout:
-            raise BundleError(
-                f"The model is still loading after {timeout:.0f} s; try again in a minute."
-            ) from None
+            raise BundleError(f"The model is still loading after {timeout:.0f} s; try again in a minute.") from None
 
     def _future(self, model: str) -> Future:
         with self._lock:
@@ -80,17 +78,13 @@ class Engine:
             if future is None or (failed and model != self.default):
                 future = Future()
                 self._recognizers[model] = future
-                threading.Thread(
-                    target=self._run, args=(model, future), daemon=True, name="load-model"
-                ).start()
+                threading.Thread(target=self._run, args=(model, future), daemon=True, name="load-model").start()
             self._recognizers.move_to_end(model)
             self._drop_surplus()
             return future
 
     def _drop_surplus(self) -> None:
-        others = [
-            name for name, future in self._recognizers.items() if name != self.default and future.done()
-        ]
+        others = [name for name, future in self._recognizers.items() if name != self.default and future.done()]
         for name in others[: max(0, len(self._recognizers) - KEPT_MODELS)]:
             del self._recognizers[name]
 

@@ -6,7 +6,10 @@ Every request leaves one structured log line: seconds of audio, seconds of work,
 import json
 import logging
 import secrets
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from ui.clip import Clip, Sound
 from ui.engine import Engine
 
 log = logging.getLogger("asr.requests")
+
+WATCH_SECONDS = 0.3  # between two looks at work that goes on
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,45 @@ class CancelFlag:
         return self._set
 
 
+class Watched:
+    """Work in a thread of its own, watched from a generator of Gradio's.
+
+    Iterating gives the share done now and then until the work ends; then `result` has its result or raises its
+    error. When nobody iterates any longer, because the visitor has left, the work is cancelled.
+
+    Args:
+        work: called with a progress callback.
+        cancel: the flag that `work` heeds.
+    """
+
+    def __init__(self, work: Callable, cancel: CancelFlag):
+        self._work, self._cancel = work, cancel
+        self._future: Future = Future()
+
+    def __iter__(self):
+        share = [0.0]
+        threading.Thread(target=self._run, args=(lambda done: share.__setitem__(0, done),), daemon=True).start()
+        told = 0.0
+        try:
+            while not wait([self._future], timeout=WATCH_SECONDS).done:
+                if share[0] - told >= 0.01:
+                    told = share[0]
+                    yield told
+        except GeneratorExit:
+            self._cancel.set()
+            raise
+
+    def _run(self, progress) -> None:
+        try:
+            self._future.set_result(self._work(progress))
+        except BaseException as error:
+            self._future.set_exception(error)
+
+    @property
+    def result(self):
+        return self._future.result()
+
+
 @contextmanager
 def logged(request: str, **facts):
     """One log line for the request; `facts` may be added to inside the block."""
@@ -77,9 +121,7 @@ def explain(error: BaseException) -> str:
         return str(error)
     reference = secrets.token_hex(3)
     logging.getLogger("asr.failures").error("Failure %s", reference, exc_info=error)
-    return (
-        f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
-    )
+    return f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
 
 
 def read_audio(path: str, sample_rate: int, limits: Limits):
@@ -88,15 +130,11 @@ def read_audio(path: str, sample_rate: int, limits: Limits):
 
     megabytes = Path(path).stat().st_size / 1e6
     if megabytes > limits.file_megabytes:
-        raise AudioError(
-            f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first."
-        )
+        raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
     return load_audio(path, sample_rate, max_seconds=limits.audio_seconds)
 
 
-def hear(
-    path: str, name: str, choice, engine: Engine, limits: Limits, model=None, progress=None, cancel=None
-) -> Clip:
+def hear(path: str, name: str, choice, engine: Engine, limits: Limits, model=None, progress=None, cancel=None) -> Clip:
     """Decode a file, run the network, decode the emissions. Raises AsrError."""
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
@@ -114,6 +152,7 @@ def hear(
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
             compute_seconds=time.perf_counter() - started,
+            trained=recognizer.bundle.config.get("trained") is not False,
             hypotheses=hypotheses,
         )
 

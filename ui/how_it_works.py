@@ -31,9 +31,7 @@ class HowItWorks:
             )
         )
         which = gr.HTML(no_clip())
-        step = gr.Slider(
-            0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step"
-        )
+        step = gr.Slider(0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step")
         walk = gr.HTML("", elem_id="walk")
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         clip.change(self._opened, clip, [which, step, walk], **quiet)
@@ -197,9 +195,7 @@ def _collapse(clip: Clip, step: int) -> Html:
         if kind == "kept":
             kept.append(clip.tokens[token])
         text = "–" if token == 0 else "␣" if clip.tokens[token] == " " else clip.tokens[token]
-        cells.append(
-            tag("span", text, class_=f"{kind} here" if i == step else kind, title=f"step {i}: {kind}")
-        )
+        cells.append(tag("span", text, class_=f"{kind} here" if i == step else kind, title=f"step {i}: {kind}"))
     text = "".join(kept)
     return join(
         [

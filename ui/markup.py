@@ -39,9 +39,7 @@ def join(parts: Iterable, separator: str = "") -> Html:
     return Html(html.escape(separator).join(_written(part) for part in parts))
 
 
-def table(
-    head: Iterable[str], rows: Iterable[Iterable], *, caption: str, numeric: Iterable[int] = ()
-) -> Html:
+def table(head: Iterable[str], rows: Iterable[Iterable], *, caption: str, numeric: Iterable[int] = ()) -> Html:
     """A table with a caption for those who cannot see it; `numeric` columns are set right."""
     numeric = set(numeric)
 

@@ -32,9 +32,7 @@ def model_chip(engine: Engine, model: str | None = None, wait: bool = False) -> 
     try:
         bundle = engine.recognizer(model).bundle
     except Exception as error:
-        return _chip(
-            explain(error) if isinstance(error, AsrError) else "The model could not be loaded", "failed"
-        )
+        return _chip(explain(error) if isinstance(error, AsrError) else "The model could not be loaded", "failed")
     if bundle.config.get("trained") is False:
         return _chip("This model is untrained: what it writes means nothing yet", "failed")
     return _chip(f"Model: {bundle.name}", "ready")

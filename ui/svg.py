@@ -19,14 +19,10 @@ def curve(values: np.ndarray, height: float, colour: str = "var(--accent)") -> H
     x = np.linspace(0, WIDTH, len(values))
     y = height / 2 - np.asarray(values) * height / 2
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    return tag(
-        "polyline", points=points, fill="none", stroke=colour, stroke_width="1.5", stroke_linejoin="round"
-    )
+    return tag("polyline", points=points, fill="none", stroke=colour, stroke_width="1.5", stroke_linejoin="round")
 
 
-def bar(
-    x: float, y: float, width: float, height: float, colour: str = "var(--accent)", opacity: float = 1
-) -> Html:
+def bar(x: float, y: float, width: float, height: float, colour: str = "var(--accent)", opacity: float = 1) -> Html:
     return tag(
         "rect",
         x=f"{x:.1f}",
@@ -39,9 +35,7 @@ def bar(
 
 
 def words_at(x: float, y: float, text: str, anchor: str = "start", strong: bool = False) -> Html:
-    return tag(
-        "text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_="strong" if strong else None
-    )
+    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_="strong" if strong else None)
 
 
 def bars(values: Sequence[float], height: float, colour: str = "var(--accent)") -> list[Html]:

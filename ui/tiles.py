@@ -92,9 +92,7 @@ def _peaks(sound: Sound, start: float, end: float, columns: int) -> np.ndarray:
     if not len(piece_low):
         return np.zeros((columns, 2), np.int8)
     offsets = edges[:-1] - edges[0]
-    peaks = np.stack(
-        [np.minimum.reduceat(piece_low, offsets), np.maximum.reduceat(piece_high, offsets)], axis=1
-    )
+    peaks = np.stack([np.minimum.reduceat(piece_low, offsets), np.maximum.reduceat(piece_high, offsets)], axis=1)
     return np.clip(np.round(peaks / FULL_SCALE * 127), -127, 127).astype(np.int8)
 
 

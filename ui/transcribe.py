@@ -12,11 +12,12 @@ from ui.clip import Clip, Shelf
 from ui.decoding import Decoding, hypotheses_table
 from ui.engine import Engine
 from ui.exports import FORMATS, Subtitles, write_exports
-from ui.hearing import CancelFlag, Limits, decode_again, explain, follow_edit, hear
+from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.markup import Html, notice, tag
 from ui.timeline import ASSETS, timeline, timeline_value
 from ui.words import facts, transcript_card
 
+LISTENING_AT_ONCE = 4  # visitors; what waits in the recogniser is run together, more would only queue there
 SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
 
 
@@ -73,8 +74,7 @@ class Transcribe:
             )
         with gr.Row(elem_classes=["example-row"]):
             self.example_buttons = [
-                (gr.Button(f"Example: {example.title}", size="sm", min_width=140), example)
-                for example in examples()
+                (gr.Button(f"Example: {example.title}", size="sm", min_width=140), example) for example in examples()
             ]
         gr.HTML(self._limits_line())
         self.message = gr.HTML(empty_state(), elem_id="message")
@@ -84,9 +84,7 @@ class Transcribe:
         with gr.Column(visible=False) as self.after:
             with gr.Row(elem_id="downloads"):
                 self.downloads = [
-                    gr.DownloadButton(
-                        f"Download {name}", size="sm", elem_id=f"download-{name}", min_width=120
-                    )
+                    gr.DownloadButton(f"Download {name}", size="sm", elem_id=f"download-{name}", min_width=120)
                     for name in FORMATS
                 ]
             with gr.Accordion("Correct the text", open=False, elem_id="edit"):
@@ -136,10 +134,11 @@ class Transcribe:
 
     def _wire(self) -> None:
         inputs = [self.model, self.cancel, *self.decoding.components, *self.subtitles.components]
+        hidden = {"api_visibility": "private", "show_progress": "hidden"}
         opened = {
             "outputs": self.outputs,
             "api_visibility": "private",
-            "concurrency_limit": 2,
+            "concurrency_limit": LISTENING_AT_ONCE,
             "concurrency_id": "recogniser",
             "show_progress": "hidden",
         }
@@ -153,6 +152,7 @@ class Transcribe:
                 yield from self._open(str(example.path), example.title, example.reference, *values)
 
             running.append(button.click(open_example, inputs, **opened))
+            button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **hidden)
         self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, api_visibility="private")
         self.file.clear(self._close, None, self.outputs, queue=False, api_visibility="private")
 
@@ -184,39 +184,31 @@ class Transcribe:
     def _open_recording(self, path, *values):
         yield from self._open(path, "Recording", "", *values)
 
-    def _open(self, path, name, reference, model, cancel, *values, progress=gr.Progress()):
+    def _open(self, path, name, reference, model, cancel, *values):
         if not path:
             yield self._nothing(empty_state())
             return
         cancel.clear()
         yield self._nothing(self._working(name, model), stop=True)
-        choice, subtitles = (
-            self.decoding.read(values),
-            self.subtitles.read(values[len(self.decoding.components) :]),
-        )
+        choice = self.decoding.read(values)
+        subtitles = self.subtitles.read(values[len(self.decoding.components) :])
+
+        def work(progress):
+            return hear(path, name, choice, self.engine, self.limits, model, progress, cancel)
+
         try:
-            clip = hear(
-                path,
-                name,
-                choice,
-                self.engine,
-                self.limits,
-                model,
-                progress=lambda share: progress(share, desc="Listening"),
-                cancel=cancel,
-            )
-            clip = replace(clip, reference=reference)
-            yield self._show(clip, subtitles)
+            watched = Watched(work, cancel)
+            for share in watched:
+                yield self._row(message=listening(name, share), stop=gr.skip())
+            yield self._show(replace(watched.result, reference=reference), subtitles)
         except Exception as error:
             title = "That did not work" if isinstance(error, AsrError) else "Something broke"
             yield self._nothing(notice(title, explain(error), kind="error"))
 
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":
-            return notice("Listening…", f"{name} is being transcribed.")
-        return notice(
-            "The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds."
-        )
+            return listening(name)
+        return notice("The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds.")
 
     def _decode_again(self, clip, *values):
         if clip is None:
@@ -295,6 +287,12 @@ class Transcribe:
         names = ["clip", "message", "words", "timeline", "after", "text", "hypotheses"]
         first = [changes.get(name, gr.skip()) for name in names]
         return [*first, stop or gr.update(visible=False), *(downloads or [gr.skip() for _ in self.downloads])]
+
+
+def listening(name: str, share: float | None = None) -> Html:
+    """What stands there while the recogniser works; with a bar once there is something to tell."""
+    bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
+    return notice("Listening…", f"{name} is being transcribed.", action=bar)
 
 
 def empty_state() -> Html:

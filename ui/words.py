@@ -13,6 +13,10 @@ SURE = 0.85  # at and above: plain; a calibrated model is wrong on one such word
 DOUBTFUL = 0.6  # below: marked and visited by "next doubtful word"
 PARAGRAPH_PAUSE_SECONDS = 1.2
 PARAGRAPH_SECONDS = 45.0
+UNTRAINED = (
+    "This model is untrained",
+    "It has not learned to transcribe: the letters below show how the page works and are no transcript.",
+)
 
 
 def transcript_card(clip: Clip) -> Html:
@@ -107,7 +111,10 @@ def _buttons(doubtful: int) -> Html:
 
 
 def facts(clip: Clip) -> Html:
-    """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model."""
+    """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model.
+
+    Above it, where that is so, that the model is untrained.
+    """
     items = [
         ("Recording", clip.name),
         ("Audio", f"{clip.seconds:.1f} s"),
@@ -119,7 +126,8 @@ def facts(clip: Clip) -> Html:
     ]
     if clip.edited:
         items.append(("Text", "edited and aligned again"))
-    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
+    line = tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
+    return line if clip.trained else join([notice(*UNTRAINED, kind="warning"), line])
 
 
 def clip_line(clip: Clip | None) -> Html:

@@ -71,15 +71,11 @@ def test_hovering_reads_the_picture_off(opened):
     box = canvas_box(opened)
     opened.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 170)  # in the spectrogram
     readout = opened.locator("#timeline [data-part=readout]")
-    opened.wait_for_function(
-        "document.querySelector('#timeline [data-part=readout]').innerText.includes('Time')"
-    )
+    opened.wait_for_function("document.querySelector('#timeline [data-part=readout]').innerText.includes('Time')")
     said = readout.inner_text()
     assert re.search(r"2\.\d\d s", said) and "Hz" in said and "dB" in said and "Blank" in said
     opened.mouse.move(0, 0)
-    opened.wait_for_function(
-        "document.querySelector('#timeline [data-part=readout]').innerText.includes('Drag')"
-    )
+    opened.wait_for_function("document.querySelector('#timeline [data-part=readout]').innerText.includes('Drag')")
 
 
 def test_the_picture_zooms_and_pans_by_keys_and_wheel_and_asks_for_detail(opened):
@@ -214,9 +210,7 @@ def test_two_visitors_see_nothing_of_each_other(visit, recording):
     assert second.locator(".word").count() == 0
     second.get_by_role("tab", name="Compare").click()
     assert "No recording is open" in second.locator("body").inner_text()
-    second.get_by_role("button", name="Example: Joy").or_(
-        second.get_by_role("tab", name="Transcribe")
-    ).first.click()
+    second.get_by_role("button", name="Example: Joy").or_(second.get_by_role("tab", name="Transcribe")).first.click()
     second.get_by_role("button", name="Example: Joy").click()
     second.wait_for_selector("#words .word")
     assert "Joy" in second.locator("#message").inner_text()

@@ -42,9 +42,7 @@ class FakeRecognizer:
                 "licence": "CC0-1.0",
                 "parameters": 1234567,
                 "training_data": [{"name": "nothing", "hours": 0.0, "licence": "CC0-1.0"}],
-                "evaluation": [
-                    {"dataset": "fake", "split": "valid", "decoder": "greedy", "wer": 0.25, "cer": 0.1}
-                ],
+                "evaluation": [{"dataset": "fake", "split": "valid", "decoder": "greedy", "wer": 0.25, "cer": 0.1}],
             },
         )
 

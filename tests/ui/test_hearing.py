@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import threading
+import time
 import zipfile
 
 import numpy as np
@@ -14,7 +16,7 @@ from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.batch import Row, transcribe_all, write_zip
 from ui.decoding import Choice
 from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
-from ui.hearing import CancelFlag, Limits, decode_again, explain, follow_edit, hear
+from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.how_it_works import guided_walk
 from ui.words import paragraphs, transcript_card
 
@@ -77,6 +79,33 @@ def test_a_set_flag_stops_the_work(engine, recording):
     flag.set()
     with pytest.raises(Cancelled):
         hear(recording(), "x", Choice(), engine, Limits(), cancel=flag)
+
+
+def test_watched_work_tells_its_share_and_gives_its_result():
+    def work(progress):
+        for share in (0.25, 0.75):
+            progress(share)
+            time.sleep(0.5)
+        return "done"
+
+    watched = Watched(work, CancelFlag())
+    assert list(watched) == [0.25, 0.75]
+    assert watched.result == "done"
+
+
+def test_watched_work_is_cancelled_when_nobody_watches_any_longer():
+    flag, ended = CancelFlag(), threading.Event()
+
+    def work(progress):
+        progress(0.5)
+        while not flag.is_set():
+            time.sleep(0.01)
+        ended.set()
+
+    watching = iter(Watched(work, flag))
+    assert next(watching) == 0.5
+    watching.close()
+    assert ended.wait(2)
 
 
 def test_every_request_leaves_one_line_without_words(engine, recording, caplog):

@@ -17,24 +17,19 @@ def test_tag_escapes_text_and_attributes_but_not_markup():
     assert tag("b", EVIL) == "<b>&lt;img/src=x/onerror=alert(1)&gt;\"'&amp;</b>"
     assert 'title="&lt;img' in tag("b", title=EVIL) and "&quot;&#x27;&amp;" in tag("b", title=EVIL)
     assert tag("p", tag("b", "x"), ["y", None, 3]) == "<p><b>x</b>y3</p>"
-    assert (
-        tag("input", disabled=True, hidden=False, data_at="1,2") == '<input disabled data-at="1,2"></input>'
-    )
+    assert tag("input", disabled=True, hidden=False, data_at="1,2") == '<input disabled data-at="1,2"></input>'
 
 
 def test_everything_shown_of_a_hostile_clip_is_escaped():
     words = (Word(EVIL.replace(" ", ""), 0.0, 0.5, 0.3),)
     transcript = Transcript(words, 1.0, EVIL)
-    hypothesis = SimpleNamespace(
-        text=EVIL, score=0.0, acoustic_score=0.0, language_model_score=0.0, hot_word_score=0.0
-    )
+    hypothesis = SimpleNamespace(text=EVIL, score=0.0, acoustic_score=0.0, language_model_score=0.0, hot_word_score=0.0)
     clip = SimpleNamespace(
         name=EVIL, transcript=transcript, seconds=1.0, compute_seconds=0.1, real_time_factor=0.1, edited=True,
+        trained=False,
         token="t", sound=SimpleNamespace(path=EVIL), hypotheses=(hypothesis,),
     )  # fmt: skip
-    both = {
-        reading: compare(EVIL + " a", words, reading == "normalised") for reading in ("normalised", "raw")
-    }
+    both = {reading: compare(EVIL + " a", words, reading == "normalised") for reading in ("normalised", "raw")}
     shown = [
         transcript_card(clip), facts(clip), clip_line(clip), hypotheses_table(clip), alignment_card(clip, transcript),
         comparison_card(clip, both, "raw"), notice(EVIL, EVIL), table([EVIL], [[EVIL]], caption=EVIL),
