@@ -1,0 +1,250 @@
+"""`python -m train.convert CHECKPOINT --out FOLDER`: a checkpoint of the Keras example -> a bundle.
+
+The example is "Automatic Speech Recognition using CTC", as published for Keras 2 and for Keras 3. Only
+numbers are read: no configuration is deserialised, nothing is unpickled, no code of the checkpoint runs. The
+bundle says what the example says, except that "unknown character", which prints as nothing, counts as blank.
+"""
+
+import argparse
+import io
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from asr_core.errors import AsrError, BundleError
+from asr_core.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
+
+SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
+WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # in the zip archive that .keras is
+MOST_BYTES = 2 << 30  # of a checkpoint; the example's own has 107 MB, 320 MB with the optimiser's state
+
+# Where a weight of ours stands in the files that Keras has written over the years.
+CONVOLUTION = ("kernel",)
+NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
+GRU = ("kernel", "recurrent_kernel", "bias")
+DENSE = ("kernel", "bias")
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train.convert", description=__doc__)
+    parser.add_argument("checkpoint", help=".keras, .h5, .weights.h5, a TensorFlow checkpoint or a SavedModel")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="the bundle to write")
+    parser.add_argument("--characters", default=EXAMPLE_CHARACTERS, help="in the order of the StringLookup")
+    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="of its training data")
+    parser.add_argument("--licence", default="unknown", help="of the weights, for the model card")
+    args = parser.parse_args(argv)
+    try:
+        folder = convert(args.checkpoint, args.out, args.characters, args.sample_rate, args.licence)
+    except AsrError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{folder} is a bundle: python app.py --model {folder}")
+    return 0
+
+
+def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_RATE, licence="unknown") -> Path:
+    """Writes the bundle of a checkpoint.
+
+    Args:
+        checkpoint: path of a whole model or of its weights.
+        out: folder of the bundle.
+        characters: what the example's StringLookup was given; it puts "unknown" before them, and the network
+            has one class more.
+        sample_rate: Hz of the recordings that the network was trained on.
+        licence: of the weights.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        BundleError: no checkpoint of the example, or one with another alphabet or other features.
+    """
+    from asr_core import models
+    from asr_core.bundle import save_bundle
+    from asr_core.featurizer import KerasStft
+
+    weights = read_checkpoint(Path(checkpoint))
+    vocabulary, featurizer = Vocabulary(characters), KerasStft(sample_rate)
+    weights |= _reorder_classes(weights, vocabulary)
+    layers, units = _sizes(weights)
+    model = models.build(
+        "deepspeech2", featurizer.bins, len(vocabulary), rnn_layers=layers, rnn_units=units, extra_blanks=1
+    )
+    for variable in model.weights:
+        key = variable.path.removeprefix(model.name + "/")
+        if key not in weights or weights[key].shape != tuple(variable.shape):
+            found = weights[key].shape if key in weights else "missing"
+            raise BundleError(
+                f"This is no checkpoint of the Keras example: {key} is {found}, not {tuple(variable.shape)}."
+            )
+        variable.assign(weights[key])
+    config = {
+        "name": Path(checkpoint).stem,
+        "description": "Converted from the Keras example Automatic Speech Recognition using CTC.",
+        "licence": licence,
+        "featurizer": featurizer.config(),
+        "sample_rate": sample_rate,
+        "tokens": vocabulary.tokens,
+    }
+    return save_bundle(out, model, config, half=False)
+
+
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """The network's weights by our names (`asr_core.models.deepspeech2`), as float32.
+
+    Raises:
+        BundleError: the file is missing, damaged, too large, or in none of the layouts of Keras.
+    """
+    try:
+        if path.is_dir():
+            named = _tensorflow_weights(path / "variables" / "variables")
+        elif path.with_name(path.name + ".index").is_file():
+            named = _tensorflow_weights(path)
+        elif not path.is_file():
+            raise BundleError(f"There is no checkpoint {path}.")
+        elif zipfile.is_zipfile(path):
+            named = _hdf5_weights(_from_archive(path))
+        else:
+            named = _hdf5_weights(path)
+        return {key: np.asarray(weight, "float32") for key, weight in named}
+    except BundleError:
+        raise
+    except Exception as error:  # whatever h5py, zipfile or TensorFlow make of a damaged file
+        raise BundleError(f"{path.name} cannot be read as a checkpoint ({_first_line(error)}).") from error
+
+
+def _from_archive(path: Path) -> io.BytesIO:
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(WEIGHTS_OF_KERAS_FILE).file_size
+        _check_size(path.name, size)
+        with archive.open(WEIGHTS_OF_KERAS_FILE) as file:
+            return io.BytesIO(file.read(size))
+
+
+def _hdf5_weights(file) -> Iterator[tuple[str, np.ndarray]]:
+    import h5py
+
+    found = {}
+    with h5py.File(file, "r") as stored:
+        stored.visititems(lambda name, item: found.update({name: item}))  # follows no links
+        for name, item in found.items():
+            key = key_in_keras_file(name)
+            if key is None or not isinstance(item, h5py.Dataset):
+                continue
+            if item.external or item.is_virtual:
+                raise BundleError(f"The weight {key} lies in another file; this is no checkpoint of Keras.")
+            _check_size(key, item.size * item.dtype.itemsize)
+            yield key, item[()]
+
+
+def key_in_keras_file(name: str) -> str | None:
+    """Our name of a weight that HDF5 files of Keras have under `name`, or None for everything else.
+
+    Whole models and weights of Keras 2 use the names of the example's layers. `.keras` and the weights of
+    Keras 3 number the layers of each class instead.
+    """
+    name = name.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
+    name = name.removeprefix("model_weights/").removesuffix(":0")
+    if match := re.fullmatch(r"(conv_[12])/(?:.*/)?kernel", name):
+        return f"{match[1]}/kernel"
+    if match := re.fullmatch(rf"(conv_[12]_bn)/(?:.*/)?({'|'.join(NORMALISATION)})", name):
+        return f"{match[1]}/{match[2]}"
+    if match := re.fullmatch(r"bidirectional_(\d+)/.*?(forward|backward)_.*/(\w+)", name):
+        return f"bidirectional_{match[1]}/{match[2]}/gru_cell/{match[3]}"
+    if match := re.fullmatch(r"dense((?:_\d+)?)/(?:.*/)?(kernel|bias)", name):
+        return f"{'dense_1' if match[1] == '_1' else 'classifier'}/{match[2]}"
+    return _key_by_number(name)
+
+
+def _key_by_number(name: str) -> str | None:
+    match = re.fullmatch(
+        r"layers/(conv2d|batch_normalization|bidirectional|dense)(?:_(\d+))?"
+        r"(?:/(forward|backward)_layer/cell)?/vars/(\d)",
+        name,
+    )
+    if not match:
+        return None
+    kind, number, part = match[1], int(match[2] or 0) + 1, int(match[4])
+    if kind == "conv2d":
+        return f"conv_{number}/{CONVOLUTION[part]}"
+    if kind == "batch_normalization":
+        return f"conv_{number}_bn/{NORMALISATION[part]}"
+    if kind == "bidirectional":
+        return f"bidirectional_{number}/{match[3]}/gru_cell/{GRU[part]}"
+    return f"{('dense_1', 'classifier')[number - 1]}/{DENSE[part]}"
+
+
+def _tensorflow_weights(prefix: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Weights of a TensorFlow checkpoint, and of a SavedModel, which keeps those of the GRUs in one row."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    shapes = {
+        name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): shape
+        for name, shape in reader.get_variable_to_shape_map().items()
+    }
+    layers = {int(match[1]) for match in map(re.compile(r"layer_with_weights-(\d+)/").match, shapes) if match}
+    for name, shape in shapes.items():
+        key = _key_in_tensorflow(name, last=max(layers, default=0))
+        if key is not None:
+            _check_size(key, 4 * int(np.prod(shape)))
+            yield key, reader.get_tensor(name + "/.ATTRIBUTES/VARIABLE_VALUE")
+
+
+def _key_in_tensorflow(name: str, last: int) -> str | None:
+    """`last` is the number of the classifier among the layers that have weights."""
+    if match := re.fullmatch(r"variables/(\d+)", name):
+        gru, part = divmod(int(match[1]) - 10, 6)  # ten weights of the convolutions and their normalisations
+        return f"bidirectional_{gru + 1}/{('forward', 'backward')[part // 3]}/gru_cell/{GRU[part % 3]}"
+    match = re.fullmatch(r"layer_with_weights-(\d+)/(?:(forward|backward)_layer/cell/)?(\w+)", name)
+    if not match:
+        return None
+    number = int(match[1])
+    if match[2]:
+        return f"bidirectional_{number - 3}/{match[2]}/gru_cell/{match[3]}"
+    first = ("conv_1", "conv_1_bn", "conv_2", "conv_2_bn")
+    layer = first[number] if number < 4 else {last: "classifier", last - 1: "dense_1"}.get(number)
+    return f"{layer}/{match[3]}" if layer else None
+
+
+def _reorder_classes(weights: dict, vocabulary: Vocabulary) -> dict:
+    """The classifier with blank first and unknown last.
+
+    The example of 2021 has unknown first and blank last; that of 2026 trains its first class as blank and
+    leaves the last without use. Neither of the two is ever printed, so their probabilities count together.
+    """
+    classes = len(vocabulary) + 1
+    found = len(weights.get("classifier/bias", ()))
+    if found != classes:
+        raise BundleError(
+            f"The checkpoint has {found} classes, and {len(vocabulary.characters)} characters make {classes} "
+            "with unknown and blank: give its --characters."
+        )
+    order = [classes - 1, *range(1, classes - 1), 0]
+    return {key: weights[key][..., order] for key in ("classifier/kernel", "classifier/bias") if key in weights}
+
+
+def _sizes(weights: dict) -> tuple[int, int]:
+    """(number of recurrent layers, cells in each direction)."""
+    layers = len({key.split("/")[0] for key in weights if key.startswith("bidirectional")})
+    kernel = weights.get("bidirectional_1/forward/gru_cell/recurrent_kernel")
+    if kernel is None:
+        raise BundleError("This is no checkpoint of the Keras example: it has no bidirectional GRU.")
+    return layers, kernel.shape[0]
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MOST_BYTES:
+        raise BundleError(f"{name} has {size:,} bytes; a checkpoint of the example stays below {MOST_BYTES:,}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:160] or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
