@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from asr_core.arpa import NGrams, read_arpa
 from asr_core.errors import LanguageModelError
@@ -225,7 +225,8 @@ class NGramModel:
         arrays["words"] = np.frombuffer("\n".join(self.words).encode(), np.uint8)
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         counts = " ".join(map(str, self.counts))
-        save_file(arrays, path, {"format": FORMAT, "version": FORMAT_VERSION, "counts": counts})
+        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "counts": counts}
+        Path(path).write_bytes(save(arrays, metadata))
 
     @classmethod
     def load(cls, path: str | PathLike) -> "NGramModel":

@@ -1,0 +1,215 @@
+"""Word times against signals whose words are known by construction; texts that fit, and texts that do not."""
+
+import numpy as np
+import pytest
+
+from asr_core.alignment import Calibration, align_text, signal_energy
+from asr_core.ctc import Emissions
+from asr_core.decoder import beam_search, greedy
+from asr_core.errors import AlignmentError
+from asr_core.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary()
+RATE = 16_000
+STEP = 0.04
+SILENCE, ROOM = 0.0, 0.003  # amplitudes of the background
+
+
+def recording(words, pauses, background, seed=0, lag_steps=0):
+    """Noise bursts for words, with pauses of known length between, and emissions that peak inside them.
+
+    A letter sounds for 80 ms and peaks in the middle of it, `lag_steps` later if the network lags.
+
+    Returns:
+        Emissions with energy, and the true (start, end) of every word.
+    """
+    generator = np.random.default_rng(seed)
+    samples, times, peaks = [], [], []
+    for word, pause in zip([*words, ""], pauses, strict=True):
+        samples.append(np.zeros(round(pause * RATE)))
+        start = sum(map(len, samples))
+        for place, letter in enumerate(word):
+            peaks.append((start / RATE + 0.08 * place + 0.04, letter))
+            envelope = 0.6 + 0.4 * np.sin(np.linspace(0, np.pi, round(0.08 * RATE)))
+            samples.append(0.2 * envelope * generator.normal(size=len(envelope)))
+        if word:
+            times.append((start / RATE, sum(map(len, samples)) / RATE))
+            peaks.append((times[-1][1] + 0.02, " "))
+    signal = np.concatenate(samples)
+    signal += background * generator.normal(size=len(signal))
+    path = ["-"] * (round(len(signal) / RATE / STEP) + 1)
+    free = 0
+    for time, letter in peaks:
+        step = max(free, int(time / STEP) + lag_steps)
+        if step < len(path):
+            path[step] = letter
+        free = step + 1 + (letter == " ")
+    log_probs = emissions_of("".join(path)).log_probs
+    energy = signal_energy(signal.astype(np.float32), RATE, STEP, len(log_probs))
+    return Emissions(log_probs, STEP, energy=energy), times
+
+
+def emissions_of(path, confident=0.97):
+    tokens = [0 if character == "-" else VOCABULARY.encode(character)[0] for character in path]
+    probabilities = np.full((len(tokens), len(VOCABULARY)), (1 - confident) / (len(VOCABULARY) - 1), np.float32)
+    probabilities[np.arange(len(tokens)), tokens] = confident
+    return Emissions(np.log(probabilities), STEP)
+
+
+WORDS = ["how", "many", "of", "them", "were", "singing"]
+
+
+@pytest.mark.parametrize("background", [SILENCE, ROOM])
+@pytest.mark.parametrize("lag_steps", [-1, 0, 1])
+def test_words_between_pauses_begin_and_end_where_their_sound_does(background, lag_steps):
+    emissions, times = recording(WORDS, [0.3, 0.2, 0.5, 0.12, 0.3, 0.9, 0.4], background, lag_steps=lag_steps)
+    words = greedy(emissions, VOCABULARY).words
+    assert [word.text for word in words] == WORDS
+    found = np.array([(word.start, word.end) for word in words])
+    errors = np.abs(found - np.array(times))
+    assert np.median(errors) < 0.015
+    assert errors.max() < 0.05
+
+
+def test_without_the_signal_times_come_from_the_peaks():
+    emissions, times = recording(WORDS, [0.3, 0.2, 0.5, 0.12, 0.3, 0.9, 0.4], ROOM)
+    words = greedy(Emissions(emissions.log_probs, STEP), VOCABULARY).words
+    errors = np.abs(np.array([(word.start, word.end) for word in words]) - np.array(times))
+    assert errors.max() < 0.1
+
+
+def test_words_that_run_into_each_other_share_an_edge():
+    emissions, times = recording(["ab", "cd"], [0.2, 0.0, 0.2], ROOM)
+    first, second = greedy(emissions, VOCABULARY).words
+    assert first.end == second.start
+    assert first.end == pytest.approx(times[0][1], abs=0.1)
+
+
+@pytest.mark.parametrize("with_energy", [True, False])
+def test_times_rise_and_stay_inside_the_recording(with_energy):
+    generator = np.random.default_rng(0)
+    for trial in range(50):
+        steps = int(generator.integers(1, 60))
+        log_probs = emissions_of("".join(generator.choice(list("-ab  "), steps))).log_probs
+        energy = generator.normal(-40, 15, 4 * steps).astype(np.float32) if with_energy else None
+        emissions = Emissions(log_probs, STEP, start=float(trial), energy=energy)
+        for words in (greedy(emissions, VOCABULARY).words, beam_search(emissions, VOCABULARY)[0].words):
+            edges = [edge for word in words for edge in (word.start, word.end)]
+            assert edges == sorted(edges)
+            assert all(trial <= edge <= trial + steps * STEP + 1e-9 for edge in edges)
+
+
+def test_times_do_not_depend_on_the_gain():
+    emissions, _ = recording(WORDS[:3], [0.3, 0.2, 0.5, 0.2], ROOM)
+    quiet = Emissions(emissions.log_probs, STEP, energy=emissions.energy - 30)
+    for loud, soft in zip(greedy(emissions, VOCABULARY).words, greedy(quiet, VOCABULARY).words, strict=True):
+        assert (loud.start, loud.end) == pytest.approx((soft.start, soft.end))
+
+
+def test_long_recordings_have_the_word_times_of_their_parts():
+    parts = [recording(WORDS, [0.3, 0.2, 0.5, 0.12, 0.3, 0.9, 0.4], ROOM, seed) for seed in range(5)]
+    joined = Emissions(
+        np.concatenate([part.log_probs for part, _ in parts]),
+        STEP,
+        energy=np.concatenate([part.energy for part, _ in parts]),
+    )
+    whole = iter(align_text(joined, " ".join(WORDS * 5), VOCABULARY).words)
+    offset = 0.0
+    for part, _ in parts:
+        for word in align_text(part, " ".join(WORDS), VOCABULARY).words:
+            same = next(whole)
+            assert abs(same.start - offset - word.start) <= STEP
+            assert abs(same.end - offset - word.end) <= STEP
+        offset += part.seconds
+
+
+def test_signal_energy_is_in_decibels_of_full_scale():
+    samples = np.sin(np.arange(RATE) * np.pi / 2).astype(np.float32)  # 4 kHz, -3 dB; pre-emphasis adds some
+    energy = signal_energy(samples, RATE, STEP, 30)
+    assert energy.shape == (120,) and energy.dtype == np.float32
+    assert energy[50] == pytest.approx(-3.0 + 10 * np.log10(1 + 0.97**2), abs=0.1)
+    assert (energy[101:] == -100).all()  # the signal is shorter than the steps
+
+
+def test_punctuation_and_case_stay_with_their_word():
+    emissions = emissions_of("--h-e-y--  -y-o-u-r-s--")
+    alignment = align_text(emissions, "\u201cHey!\u201d \u2014 Yours...", VOCABULARY)
+    assert [word.text for word in alignment.words] == ["\u201cHey!\u201d \u2014", "Yours..."]
+    assert [character.text for character in alignment.characters] == list("HeyYours")
+    assert alignment.score > 0.9 and alignment.belongs
+
+
+def test_a_hyphen_parts_words_without_a_space():
+    emissions = emissions_of("-t-w-o- -w-a-y-")
+    assert align_text(emissions, "two-way", VOCABULARY).score > 0.9
+
+
+def test_accents_and_apostrophes_are_read_as_the_alphabet_has_them():
+    emissions = emissions_of("-c-a-f-e- -i-t-'-s-")
+    assert align_text(emissions, "Café it\u2019s", VOCABULARY).score > 0.9
+
+
+def test_digits_and_symbols_get_a_wildcard_and_their_place():
+    path = "-i-n- -n-i-n-e-t-e-e-n- -t-e-n- -i-t- -c-o-s-t- -f-i-v-e- -d-o-l-l-a-r-s-"
+    emissions = emissions_of(path)
+    alignment = align_text(emissions, "In 1910, it cost $5", VOCABULARY)
+    assert [word.text for word in alignment.words] == ["In", "1910,", "it", "cost", "$5"]
+    year, price = alignment.words[1], alignment.words[4]
+    assert year.start == pytest.approx(path.index("n-i-n") * STEP, abs=STEP + 1e-6)
+    assert year.end == pytest.approx(path.index("- -i-t") * STEP, abs=STEP + 1e-6)
+    assert price.start == pytest.approx(path.index("f-i-v") * STEP, abs=STEP + 1e-6)
+    assert [character.text for character in alignment.characters][2] == "1910"
+    assert alignment.belongs
+
+
+@pytest.mark.parametrize("text", ["", "   ", "?!", "\u2014 ..."])
+def test_a_text_without_sound_is_refused(text):
+    with pytest.raises(AlignmentError, match="holds no letter"):
+        align_text(emissions_of("-a-"), text, VOCABULARY)
+
+
+def test_a_text_longer_than_the_recording_is_refused():
+    with pytest.raises(AlignmentError, match="at least 12 steps .* has 3"):
+        align_text(emissions_of("-a-"), "hello there", VOCABULARY)
+
+
+def noisy(text, generator):
+    """Emissions of a text by a network that hears about every fifth letter wrong."""
+    path = []
+    for letter in text:
+        wrong = letter != " " and generator.random() < 0.2
+        path += [generator.choice(list("abcdefghijklmnopqrstuvwxyz")) if wrong else letter]
+        path += ["-"] * int(generator.integers(1, 3))
+    return emissions_of("".join(path), confident=0.9)
+
+
+def test_the_score_tells_texts_that_do_not_belong_apart():
+    generator = np.random.default_rng(0)
+    texts = [
+        "the cat sat on the mat and looked at the dog",
+        "nobody had ever seen such a thing before",
+        "what time is it in the city of new york",
+        "she sells sea shells by the shore",
+    ]
+    recordings = [noisy(text, generator) for text in texts]
+    for i, emissions in enumerate(recordings):
+        for j, text in enumerate(texts):
+            alignment = align_text(emissions, text, VOCABULARY)
+            assert alignment.belongs == (i == j), (i, j, alignment.score)
+    assert not align_text(recordings[0], "the cat", VOCABULARY).belongs  # most of the recording is left over
+
+
+def test_words_that_were_misheard_are_less_sure():
+    emissions = emissions_of("-t-h-e- -c-a-b-", confident=0.9)
+    right, wrong = align_text(emissions, "the cat", VOCABULARY).words
+    assert right.confidence == pytest.approx(0.9, abs=0.01)
+    assert wrong.confidence < 0.3
+
+
+def test_calibration_bends_the_confidence_and_keeps_its_order():
+    assert Calibration()(0.3) == pytest.approx(0.3)
+    bent = Calibration(scale=0.5, offset=-1.0)
+    values = [bent(confidence) for confidence in np.linspace(0, 1, 11)]
+    assert values == sorted(values)
+    assert 0 < values[0] and values[-1] < 1
+    assert bent(0.5) == pytest.approx(1 / (1 + np.e))
