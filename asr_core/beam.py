@@ -67,9 +67,13 @@ class DecoderOptions:
 
 @dataclass(frozen=True)
 class Text:
-    """A text at the end of the search, with the three parts of its score in nats."""
+    """A text at the end of the search, with the three parts of its score in nats.
+
+    `steps` says when the search first thought of each token, which is at or before its peak.
+    """
 
     tokens: tuple[int, ...]
+    steps: tuple[int, ...]
     acoustic_score: float
     language_model_score: float
     hot_word_score: float
@@ -84,6 +88,7 @@ class Prefix:
 
     Attributes:
         parent, token: the prefix without its last token, and that token.
+        step: when the search first thought of it.
         children: token -> longer prefix.
         blank, label: log of the probability of its paths so far, by what they end in.
         next_blank, next_label: the same, for the step that is being read.
@@ -98,12 +103,12 @@ class Prefix:
     """
 
     __slots__ = (
-        "parent", "token", "children", "blank", "label", "next_blank", "next_label", "words_score",
+        "parent", "token", "step", "children", "blank", "label", "next_blank", "next_label", "words_score",
         "word_score", "state", "node", "hot_state", "letters", "bonus", "rank", "kept",
     )  # fmt: skip
 
-    def __init__(self, parent: "Prefix | None", token: int):
-        self.parent, self.token = parent, token
+    def __init__(self, parent: "Prefix | None", token: int, step: int):
+        self.parent, self.token, self.step = parent, token, step
         self.children: dict[int, Prefix] = {}
         self.blank = self.label = self.next_blank = self.next_label = -inf
         self.words_score = self.word_score = self.bonus = self.rank = 0.0
@@ -111,14 +116,14 @@ class Prefix:
         self.hot_state = self.letters = 0
         self.kept = False
 
-    def tokens(self) -> tuple[int, ...]:
-        """The text, from its first token on."""
+    def ancestry(self) -> list["Prefix"]:
+        """The prefixes that lead here, from the first token to the last."""
         reverse = []
         prefix = self
         while prefix.parent is not None:
-            reverse.append(prefix.token)
+            reverse.append(prefix)
             prefix = prefix.parent
-        return tuple(reversed(reverse))
+        return reverse[::-1]
 
 
 def log_add(a: float, b: float) -> float:
@@ -143,7 +148,7 @@ class PrefixBeam:
         self.hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         self.space = vocabulary.encode(" ")[0] if " " in vocabulary.characters else None
         self.code_points = [ord(token) if token else 0 for token in vocabulary.tokens]
-        root = Prefix(None, BLANK)
+        root = Prefix(None, BLANK, 0)
         root.blank = 0.0
         if self.model:
             root.state = self.model.begin
@@ -153,6 +158,7 @@ class PrefixBeam:
         self.beam = [root]
         self.greedy = root  # the text of the most probable path, which is never dropped
         self.greedy_token = BLANK
+        self.step = 0
 
     def advance(self, log_probs: np.ndarray) -> None:
         """Reads some more steps: float32 [steps, tokens]."""
@@ -172,6 +178,7 @@ class PrefixBeam:
             else:
                 self._read(candidates[start:end], token)
             self.greedy_token, start = token, end
+            self.step += 1
 
     def _stay(self, blank: float) -> None:
         """A step that can only be blank: no text changes."""
@@ -235,7 +242,7 @@ class PrefixBeam:
 
     def _extend(self, prefix: Prefix, token: int) -> Prefix:
         """The prefix with one more token, and what the words in it are worth."""
-        longer = prefix.children[token] = Prefix(prefix, token)
+        longer = prefix.children[token] = Prefix(prefix, token, self.step)
         if self.model:
             longer.state, longer.node, longer.words_score = prefix.state, prefix.node, prefix.words_score
             if token == self.space:
@@ -284,7 +291,14 @@ class PrefixBeam:
             if prefix.token != self.space:
                 letters += self.hot_words.finish(prefix.hot_state)
             hot_word_score = self.options.hot_word_boost * letters
-        return Text(prefix.tokens(), log_add(prefix.blank, prefix.label), words_score, hot_word_score)
+        line = prefix.ancestry()
+        return Text(
+            tuple(shorter.token for shorter in line),
+            tuple(shorter.step for shorter in line),
+            log_add(prefix.blank, prefix.label),
+            words_score,
+            hot_word_score,
+        )
 
 
 _RANK, _FIRST = attrgetter("rank"), itemgetter(0)

@@ -4,15 +4,18 @@ Greedy decoding takes the most probable token of every step: one path. The proba
 over all its paths, and a language model has its say, too; `beam_search` weighs both.
 """
 
+from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from asr_core.alignment import WordSpan, split_words, words_of
+from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.beam import DecoderOptions, PrefixBeam, Text
 from asr_core.ctc import Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.hot_words import HotWords
 from asr_core.language_model import NGramModel
 from asr_core.vocabulary import Vocabulary
+
+PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
 
@@ -51,7 +54,7 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     """
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
-    return _hypothesis(spans, emissions, vocabulary, Text((), score, 0.0, 0.0))
+    return _hypothesis(spans, emissions, vocabulary, Text((), (), score, 0.0, 0.0))
 
 
 def beam_search(
@@ -86,19 +89,34 @@ def beam_search(
         words = tuple(vocabulary.decode(text.tokens).split())
         different.setdefault(words, text)
     return [
-        _hypothesis(_place(text.tokens, emissions), emissions, vocabulary, text)
+        _hypothesis(_place(text, emissions, space_token(vocabulary)), emissions, vocabulary, text)
         for text in list(different.values())[: options.n_best]
     ]
 
 
-def _place(tokens: tuple[int, ...], emissions: Emissions) -> list[TokenSpan]:
-    """The spans of a text's tokens: all its paths gave it its score, the best one gives it its times."""
-    return forced_align(emissions.log_probs, tokens)[0] if tokens else []
+def _place(text: Text, emissions: Emissions, space: int | None) -> list[TokenSpan]:
+    """The spans of a text's tokens: all its paths gave it its score, the best one gives it its times.
+
+    Alignment takes time as steps times tokens. Long texts are aligned in pieces, parted at the widest gap
+    after a space that the search has seen in every PIECE_STEPS.
+    """
+    spans: list[TokenSpan] = []
+    first, start = 0, 0
+    while first < len(text.tokens):
+        last, end = len(text.tokens), len(emissions)
+        if end - start > 2 * PIECE_STEPS:
+            inside = range(bisect(text.steps, start + PIECE_STEPS), bisect(text.steps, start + 2 * PIECE_STEPS))
+            gaps = [(text.steps[i] - text.steps[i - 1], i) for i in inside if text.tokens[i - 1] == space and i > first]
+            if gaps:
+                width, last = max(gaps)
+                end = text.steps[last] - width // 2
+        piece, _ = forced_align(emissions.log_probs[start:end], text.tokens[first:last])
+        spans += [TokenSpan(span.token, span.start + start, span.end + start) for span in piece]
+        first, start = last, end
+    return spans
 
 
-def _hypothesis(
-    spans: list[TokenSpan], emissions: Emissions, vocabulary: Vocabulary, text: Text
-) -> Hypothesis:
+def _hypothesis(spans: list[TokenSpan], emissions: Emissions, vocabulary: Vocabulary, text: Text) -> Hypothesis:
     groups = split_words(spans, vocabulary)
     texts = [vocabulary.decode(span.token for span in group) for group in groups]
     return Hypothesis(

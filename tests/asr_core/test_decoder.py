@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr_core import decoder
 from asr_core.beam import PrefixBeam
 from asr_core.ctc import Emissions, collapse
 from asr_core.decoder import DecoderOptions, beam_search, greedy
@@ -201,6 +202,17 @@ def test_beam_search_reads_plain_emissions_as_greedy_does(path):
     assert [word.text for word in best.words] == best.text.split()
 
 
+def test_a_long_text_aligned_in_pieces_has_the_times_of_the_whole(monkeypatch):
+    generator = np.random.default_rng(0)
+    words = ["".join(generator.choice(list("abcde"), generator.integers(1, 8))) for _ in range(70)]
+    emissions = emissions_of(" ".join("-".join(word) + "-" * generator.integers(1, 6) for word in words), 0.9)
+    whole = beam_search(emissions, VOCABULARY)[0]
+    monkeypatch.setattr(decoder, "PIECE_STEPS", 100)
+    pieces = beam_search(emissions, VOCABULARY)[0]
+    assert pieces.tokens == whole.tokens
+    assert np.abs(np.subtract(pieces.steps, whole.steps)).max() <= 1
+
+
 def test_many_weak_paths_win_over_one_strong_path():
     """Greedy says nothing (0.6 * 0.6 = 0.36); but "a" has 0.4 * 0.4 + 2 * 0.4 * 0.6 = 0.64."""
     emissions = Emissions(np.log(np.array([[0.6, 0.4], [0.6, 0.4]], np.float32)), 0.04)
@@ -286,23 +298,23 @@ def test_hot_words_are_normalised():
 def test_a_thousand_hot_words_cost_what_ten_do():
     generator = np.random.default_rng(0)
     phrases = ["".join(generator.choice(list("abcdefgh"), 8)) for _ in range(1000)]
-    text = "".join(generator.choice(list("abcdefgh "), 300))
+    text = "".join(generator.choice(list("abcdefgh "), 120))
     emissions = emissions_of("-".join(text), confident=0.6)
     seconds = {}
     for count in (10, 1000):
         hot_words = HotWords.build(phrases[:count], VOCABULARY)
         runs = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             beam_search(emissions, VOCABULARY, hot_words=hot_words)
-            runs.append(time.perf_counter() - start)
+            runs.append(time.thread_time() - start)
         seconds[count] = min(runs)
     assert seconds[1000] < 1.5 * seconds[10]
 
 
 def test_a_long_recording_leaves_no_tree_behind():
     """Prefixes that nothing continues are let go, or an hour of speech would fill the memory."""
-    text = "the cat sat on the mat " * 200
+    text = "the cat sat on the mat " * 60
     emissions = emissions_of("-".join(text), confident=0.5)
     beam = PrefixBeam(VOCABULARY, DecoderOptions(beam_width=8))
     beam.advance(emissions.log_probs)
