@@ -115,7 +115,7 @@ class SoundCache:
     @staticmethod
     def _fill(clips, base, index, sample_rate):
         offsets, failures, position = [], {}, 0
-        partial = base.with_suffix(".partial")
+        partial = base.with_suffix(f".partial-{os.getpid()}")
         with open(partial, "wb") as file:
             for clip in tqdm(clips, desc="decoding", unit="clip"):
                 try:
