@@ -8,13 +8,13 @@ decoder costs no second pass.
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 
 import numpy as np
 
-from asr_core.alignment import Calibration, align_text, signal_energy
+from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy
 from asr_core.audio import Audio, audio_from_array, load_audio
 from asr_core.bundle import Bundle
 from asr_core.ctc import Emissions
@@ -165,6 +165,13 @@ class Recognizer:
         audio = self.load(source, max_seconds)
         return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options, hot_words)
 
+    def calibrated(self, spans: Iterable[WordSpan], seconds: float) -> tuple[Word, ...]:
+        """Decoded words with their confidence as this model's calibration has it, inside `seconds` of sound."""
+        return tuple(
+            Word(span.text, min(span.start, seconds), min(span.end, seconds), self._calibration(span.confidence))
+            for span in spans
+        )
+
     def _steps(self, samples: int) -> int:
         return int(self._output_lengths(max(self._featurizer.frame_count(samples), 1)))
 
@@ -182,16 +189,7 @@ class Recognizer:
         return np.concatenate(parts)
 
     def _transcript(self, spans, seconds: float) -> Transcript:
-        words = tuple(
-            Word(
-                span.text,
-                min(span.start, seconds),
-                min(span.end, seconds),
-                self._calibration(span.confidence),
-            )
-            for span in spans
-        )
-        return Transcript(words, seconds, self.name)
+        return Transcript(self.calibrated(spans, seconds), seconds, self.name)
 
 
 class _Network:

@@ -1,0 +1,351 @@
+"""The path, live: sound in pieces of any size, words that may still change and words that never will.
+
+The network looks both ways and wants to hear some seconds around what it names. So it hears a window of the latest
+sound again and again, each time the same amount of work, and what it said of the older part of the window is kept.
+
+Which words are final
+    1. Every COMMIT_SECONDS of sound a window that ends there is heard. What it says of the steps that have at least
+       FUTURE_SECONDS of sound behind them is *committed*: those log-probabilities never change again. The cut lies
+       where the network is surest of blank, so that no letter is torn.
+    2. The committed part alone is decoded. A word in it is final when a space follows it and when all texts that the
+       beam still weighs agree on everything up to that space (greedy decoding has one text). So are all words before
+       PAUSE_SECONDS in which nothing is said.
+    3. Where the beam does not agree for UNDECIDED_SECONDS, its best text wins.
+    4. What led to final words is dropped; the decoder goes on behind them, with the language model where it was.
+
+Windows that commit end at fixed places in the sound, not where chunks happen to end: the final words do not depend
+on how the sound was cut up. Between those places a window is heard every HOP_SECONDS, or once a chunk if chunks are
+longer, for the partial words only; what it says is forgotten with the next.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asr_core.alignment import WordSpan, space_token, split_words, words_of
+from asr_core.audio import RATES, Audio, _mono, _Resampler
+from asr_core.beam import DecoderOptions, PrefixBeam
+from asr_core.ctc import BLANK, Emissions, TokenSpan, best_path, forced_align, runs
+from asr_core.errors import AudioError
+from asr_core.hot_words import HotWords
+from asr_core.transcript import Word
+from asr_core.windows import ALIGNED_STEPS
+
+WINDOW_SECONDS = 12.0  # about the longest clips of training; the network's work for each hop is that of so much sound
+FUTURE_SECONDS = 2.5  # as around the seams of long files: more changes few letters
+COMMIT_SECONDS = 2.0  # between windows that commit; a stream that is behind hears these alone and catches up
+HOP_SECONDS = 0.5  # between partials: half of what may pass from a word to its appearance
+CUT_SECONDS = 1.0  # how far before the latest step that could be committed the cut may lie
+PAUSE_SECONDS = 1.0  # so long a silence ends a word without a space
+UNDECIDED_SECONDS = 8.0  # bounds the work of the decoder and its memory
+LEAD_SECONDS = 0.5  # kept before the first letter that is not final, for the beginning of its word
+
+
+@dataclass(frozen=True)
+class Update:
+    """What changed with a piece of sound.
+
+    Attributes:
+        final: words that have become final, to be appended to those of earlier updates.
+        partial: the words after them as they look now; they replace those of the update before.
+        seconds: of sound so far.
+    """
+
+    final: tuple[Word, ...]
+    partial: tuple[Word, ...]
+    seconds: float
+
+
+class Stream:
+    """One running recording. It shares nothing with other streams but the recogniser; one thread at a time.
+
+    Holds WINDOW_SECONDS + COMMIT_SECONDS of sound and at most as many seconds of log-probabilities, however long
+    it runs.
+
+    Args:
+        recognizer: an `asr_core.recognizer.Recognizer`.
+        options: how to decode; the bundle's defaults if None.
+        hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
+    """
+
+    def __init__(self, recognizer, options: DecoderOptions | None = None, hot_words: Iterable[str] | None = None):
+        self._recognizer = recognizer
+        self._options = options or recognizer.bundle.decoder_options()
+        if hot_words is not None and not isinstance(hot_words, HotWords):
+            hot_words = HotWords.build(hot_words, recognizer.vocabulary)
+        self._hot_words = hot_words
+        self._rate = recognizer.sample_rate
+        self._step_samples = round(recognizer.step_seconds * self._rate)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything: the next chunk is the beginning of a new recording."""
+        self._incoming = _Incoming(self._rate)
+        self._window = self._whole(WINDOW_SECONDS) * self._step_samples  # samples, as all that follow
+        self._between = self._whole(COMMIT_SECONDS) * self._step_samples
+        self._latest = np.zeros(self._window + self._between, np.float32)
+        self._filled = 0  # of those
+        self._end = 0  # so far
+        self._commit_at = self._between
+        self._heard = 0  # the end of what was heard last
+        self._tail: Emissions | None = None  # what was said of the steps that are not committed
+        self._unsettled = _Unsettled(self._recognizer, self._options, self._hot_words)
+        self._partial: tuple[Word, ...] = ()
+        self._finished = False
+
+    @property
+    def seconds(self) -> float:
+        """Of sound so far."""
+        return self._end / self._rate
+
+    def feed(self, samples: np.ndarray, source_rate: int) -> Update:
+        """Hears some more sound.
+
+        Args:
+            samples: [n] or [n, channels] of any length, none included; integers over their full range, or floats in
+                [-1, 1], as `asr_core.audio.audio_from_array` takes them.
+            source_rate: Hz; may change from chunk to chunk.
+
+        Raises:
+            AudioError: samples that are no sound; the chunk is left out and the stream can go on.
+            TypeError, ValueError: samples of another type or shape; a finished stream.
+        """
+        if self._finished:
+            raise ValueError("This stream is finished: reset it, or make another.")
+        final: list[Word] = []
+        for piece in self._incoming(samples, source_rate):
+            final += self._take(piece)
+        if self._end - self._heard >= HOP_SECONDS * self._rate:
+            self._look()
+        return self._update(final)
+
+    def finish(self) -> Update:
+        """Ends the recording: all its words are final."""
+        final = [word for piece in self._incoming.last() for word in self._take(piece)]
+        if not self._finished and self._end:
+            if self._heard < self._end or self._tail is None:
+                self._look()
+            self._commit(len(self._tail))
+            final += self._words(self._unsettled.settle(ended=True))
+        self._finished, self._partial, self._tail = True, (), None
+        return self._update(final)
+
+    def _whole(self, seconds: float) -> int:
+        return int(seconds * self._rate / self._step_samples)
+
+    def _take(self, piece: np.ndarray) -> list[Word]:
+        """Appends float32 [n], hears every window that commits, and returns what became final."""
+        final: list[Word] = []
+        while len(piece):
+            part, piece = np.split(piece, [self._commit_at - self._end])
+            self._latest[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            self._end += len(part)
+            if self._end == self._commit_at:
+                final += self._hear_and_commit()
+        return final
+
+    def _hear_and_commit(self) -> list[Word]:
+        tail = self._hear()
+        self._commit(self._cut(tail))
+        final = self._words(self._unsettled.settle())
+        self._partial = self._words(self._unsettled.look(self._tail))
+        kept = min(self._filled, self._window)
+        self._latest[:kept] = self._latest[self._filled - kept : self._filled].copy()
+        self._filled = kept
+        self._commit_at += self._between
+        return final
+
+    def _hear(self) -> Emissions:
+        """What the latest window says of the steps that are not committed; becomes the tail."""
+        unit = ALIGNED_STEPS * self._step_samples
+        start = -(-max(self._end - self._window, 0) // unit) * unit
+        window = self._latest[self._filled - (self._end - start) : self._filled]
+        said = self._recognizer.emissions(Audio(window.copy(), self._rate))
+        said = replace(said, start=start / self._rate)
+        self._tail = _part(said, self._unsettled.next_step - start // self._step_samples, len(said))
+        self._heard = self._end
+        return self._tail
+
+    def _look(self) -> None:
+        self._partial = self._words(self._unsettled.look(self._hear()))
+
+    def _cut(self, tail: Emissions) -> int:
+        """How many steps of the tail to commit: to the one between surest blanks, the latest if all are alike."""
+        latest = len(tail) - self._whole(FUTURE_SECONDS)
+        earliest = max(latest - self._whole(CUT_SECONDS), 1)
+        if latest < earliest:
+            return 0
+        blank = tail.log_probs[: latest + 2, BLANK]
+        around = np.convolve(blank, np.ones(4), "valid")  # of the cut before step i: the steps i - 2 to i + 1
+        places = np.arange(max(earliest, 2), latest + 1)
+        return int(places[np.argmax(around[places - 2] - 1e-4 * (latest - places))]) if len(places) else 0
+
+    def _commit(self, steps: int) -> None:
+        self._unsettled.append(_part(self._tail, 0, steps))
+        self._tail = _part(self._tail, steps, len(self._tail))
+
+    def _words(self, spans: list[WordSpan]) -> tuple[Word, ...]:
+        return self._recognizer.calibrated(spans, self.seconds)
+
+    def _update(self, final: list[Word]) -> Update:
+        return Update(tuple(final), self._partial, self.seconds)
+
+
+class _Incoming:
+    """Chunks of any rate and type to mono float32 at one rate, in pieces of some seconds at most."""
+
+    PIECE = 480_000  # source samples: 10 s at 48 kHz
+
+    def __init__(self, sample_rate: int):
+        self._sample_rate = sample_rate
+        self._resampler: _Resampler | None = None
+
+    def __call__(self, samples: np.ndarray, source_rate: int) -> Iterator[np.ndarray]:
+        samples = np.asarray(samples)
+        if samples.ndim not in (1, 2):
+            raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
+        if not RATES[0] <= source_rate <= RATES[1]:
+            raise AudioError(
+                f"The microphone claims {source_rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} can be heard."
+            )
+        if not samples.size:
+            return
+        mono = _mono(samples, "The microphone's sound")  # before anything is kept: a bad chunk changes nothing
+        if self._resampler is not None and self._resampler.rate != source_rate:
+            yield from self.last()
+        self._resampler = self._resampler or _Resampler(source_rate, self._sample_rate)
+        for start in range(0, len(mono), self.PIECE):
+            yield self._resampler(mono[start : start + self.PIECE])
+
+    def last(self) -> Iterator[np.ndarray]:
+        """What the resampler still holds."""
+        if self._resampler is not None:
+            yield self._resampler.last()
+        self._resampler = None
+
+
+class _Unsettled:
+    """Committed log-probabilities behind the last final word, and the decoder that reads them."""
+
+    def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
+        self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
+        self._options, self._hot_words = options, hot_words
+        lengths = (PAUSE_SECONDS, UNDECIDED_SECONDS, LEAD_SECONDS)
+        self._pause, self._undecided, self._lead = (int(s / recognizer.step_seconds) for s in lengths)  # steps
+        self._space = space_token(self._vocabulary)
+        self._emissions: Emissions | None = None
+        self._states: tuple[int, int] | None = None  # of language model and hot-words behind the final words
+        self._word_end = 0.0  # of the last final word, seconds
+        self.next_step = 0  # the first one that is not committed
+
+    def append(self, emissions: Emissions) -> None:
+        self._emissions = _joined(self._emissions, emissions)
+        self.next_step += len(emissions)
+
+    def settle(self, ended: bool = False) -> list[WordSpan]:
+        """The words that are final now; forgets what led to them."""
+        if self._emissions is None or not len(self._emissions):
+            return []
+        said = self._emissions
+        beam = self._beam(said)
+        spans = self._best(said, beam, ended)
+        count = self._certain(said, beam, spans, ended)
+        groups = split_words(spans, self._vocabulary)
+        texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
+        final = len(split_words(spans[:count], self._vocabulary))
+        words = self._in_order(words_of(texts, groups, said)[:final])
+        if final:
+            self._word_end = words[-1].end
+        self._forget(said, spans, count, beam)
+        return words
+
+    def look(self, tail: Emissions) -> list[WordSpan]:
+        """The words behind the final ones, those that are not committed included."""
+        said = _joined(self._emissions, tail)
+        if not len(said):
+            return []
+        spans = self._best(said, self._beam(said), False)
+        groups = split_words(spans, self._vocabulary)
+        texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
+        return self._in_order(words_of(texts, groups, said))
+
+    def _beam(self, said: Emissions) -> PrefixBeam | None:
+        """The beam behind the final words, advanced to the end; None for greedy decoding."""
+        if self._options.decoder == "greedy":
+            return None
+        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
+        if self._states is not None:
+            beam.beam[0].state, beam.beam[0].hot_state = self._states
+        beam.advance(said.log_probs)
+        return beam
+
+    def _best(self, said: Emissions, beam: PrefixBeam | None, ended: bool) -> list[TokenSpan]:
+        """The most probable text with its place in the emissions."""
+        if beam is None:
+            return runs(best_path(said.log_probs))
+        tokens = beam.texts()[0].tokens if ended else beam.beam[0].tokens()
+        return forced_align(said.log_probs, tokens)[0] if tokens else []
+
+    def _certain(self, said: Emissions, beam: PrefixBeam | None, spans: list[TokenSpan], ended: bool) -> int:
+        """How many tokens of the best text are final."""
+        if ended or not spans:
+            return len(spans)
+        quiet = best_path(said.log_probs[spans[-1].end :])
+        if len(quiet) >= self._pause and (quiet == BLANK).all():
+            return len(spans)
+        tokens = [span.token for span in spans]
+        overdue = len(said) - spans[0].start >= self._undecided
+        agreed = len(tokens) if beam is None or overdue else _agreed(tokens, beam)
+        spaces = [i + 1 for i, token in enumerate(tokens[:agreed]) if token == self._space]
+        return spaces[-1] if spaces else len(tokens) if overdue else 0
+
+    def _forget(self, said: Emissions, spans: list[TokenSpan], count: int, beam: PrefixBeam | None) -> None:
+        """Drops the final tokens, and the silence in front of what is left."""
+        cut = len(said) if count == len(spans) else spans[count].start
+        cut -= min(self._lead, cut - spans[count - 1].end if count else cut)
+        self._emissions = _part(said, cut, len(said))
+        if count and beam is not None:
+            self._states = _states(beam, spans, count) if spans[count - 1].token == self._space else None
+
+    def _in_order(self, words: Iterable[WordSpan]) -> list[WordSpan]:
+        """No word begins before the last final one has ended."""
+        end = self._word_end
+        return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
+
+
+def _agreed(tokens: list[int], beam: PrefixBeam) -> int:
+    """How many of these first tokens all texts of the beam begin with."""
+    agreed = len(tokens)
+    for prefix in beam.beam:
+        other = prefix.tokens()[:agreed]
+        same = (i for i, (a, b) in enumerate(zip(tokens, other, strict=False)) if a != b)
+        agreed = next(same, min(agreed, len(other)))
+    return agreed
+
+
+def _states(beam: PrefixBeam, spans: list[TokenSpan], count: int) -> tuple[int, int]:
+    """Where the language model and the hot-words stand after so many tokens of the beam's best text."""
+    prefix = beam.beam[0]
+    for _ in spans[count:]:
+        prefix = prefix.parent
+    return prefix.state, prefix.hot_state
+
+
+def _part(emissions: Emissions, start: int, end: int) -> Emissions:
+    """The steps from `start` to before `end`, with their times."""
+    energy = emissions.energy
+    if energy is not None:
+        fine = len(energy) // max(1, len(emissions))
+        energy = energy[start * fine : end * fine]
+    return Emissions(emissions.log_probs[start:end], emissions.step_seconds, emissions.time(start), energy)
+
+
+def _joined(first: Emissions | None, second: Emissions) -> Emissions:
+    if first is None or not len(first):
+        return second
+    if not len(second):
+        return first
+    energy = None if second.energy is None else np.concatenate([first.energy, second.energy])
+    return Emissions(np.concatenate([first.log_probs, second.log_probs]), first.step_seconds, first.start, energy)
