@@ -72,8 +72,15 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
     return SOME_FAILED if failed or problems else DONE
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, whatever the arguments hold."""
+
+    def error(self, message: str):
+        super().error(_printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m asr_core",
         description="Write down what is said in recordings.",
         epilog="Exit code: 0 all done; 1 some recordings failed (one line each on standard error), 2 misuse.",
@@ -252,9 +259,7 @@ def _failure(recording: Recording, error: Exception) -> str:
         return f"{recording}: something broke here ({type(error).__name__}: {_printable(str(error))[:200]})"
     name = _printable(os.path.basename(recording.path))
     message = str(error)
-    return (
-        f"{recording}{message.removeprefix(name)}" if message.startswith(name) else f"{recording}: {message}"
-    )
+    return f"{recording}{message.removeprefix(name)}" if message.startswith(name) else f"{recording}: {message}"
 
 
 def _complain(line: str) -> None:

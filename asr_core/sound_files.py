@@ -149,7 +149,9 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.nda
     with container:
         if not container.streams.audio:
             raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
-        stream = container.streams.audio[0]
+        stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
+        if stream is None:
+            raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
         yield from _gathered(_parts(container, stream), (container.start_time or 0) / av.time_base)
 
 

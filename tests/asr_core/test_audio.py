@@ -190,6 +190,7 @@ BROKEN = {
     "integers as floats": (wav(tone(1) * 30_000, subtype="FLOAT"), "up to 1.5e+04; full scale is 1: scale"),
     "one sample a second": (wav(tone(1), 1), "claims 1 samples a second; 2,000 to 768,000 can be read"),
     "pictures alone": (encoded("mp4", None, None, None, video="mpeg4"), "has no sound track: choose a"),
+    "an unknown codec": (wav(tone(1)).replace(b"\x10\0\0\0\x01\0", b"\x10\0\0\0\x77\x77"), "in a form that"),
     "a playlist": (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hosts\n", "is not a recording"),
 }  # fmt: skip
 
