@@ -7,6 +7,7 @@ GRADIO_ROOT_PATH. A flag wins over the environment. Without either the page is f
 """
 
 import argparse
+import importlib.util
 import logging
 import os
 
@@ -17,23 +18,18 @@ FIRST_PORT = 7860  # Gradio takes the next free one when it is not named
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     environment = os.environ
     parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
-    parser.add_argument(
-        "--model", default=environment.get("ASR_MODEL", "default"), help="bundle: folder or Hub repo"
-    )
-    parser.add_argument(
-        "--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on"
-    )
+    parser.add_argument("--model", default=environment.get("ASR_MODEL", "default"), help="bundle: folder or Hub repo")
+    parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on")
     parser.add_argument("--port", type=_port, default=environment.get("GRADIO_SERVER_PORT"), help="0-65535")
-    parser.add_argument(
-        "--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link"
-    )
-    parser.add_argument(
-        "--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too"
-    )
+    parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
+    parser.add_argument("--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too")
     parser.add_argument(
         "--model-paths", action="store_true", help="visitors may load a model by a path on this machine"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        parser.error('--mcp needs one more package: pip install "gradio[mcp]"')
+    return options
 
 
 def _port(text: str) -> int:
@@ -51,21 +47,17 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    from ui import build, launch_look
+    from ui import build, launch_options
     from ui.engine import Engine
-    from ui.hearing import Limits
 
-    limits = Limits()
-    page = build(Engine(options.model).start(), limits, model_paths=options.model_paths)
+    engine = Engine(options.model).start()
+    page = build(engine, model_paths=options.model_paths)
     page.launch(
         server_name=options.host,
         server_port=options.port,
         share=options.share,
         mcp_server=options.mcp,
-        max_file_size=f"{limits.file_megabytes}mb",
-        show_error=False,
-        ssr_mode=False,
-        **launch_look(),
+        **launch_options(engine),
     )
 
 

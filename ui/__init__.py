@@ -10,11 +10,12 @@ from ui.compare import Compare
 from ui.engine import Engine
 from ui.hearing import Limits
 from ui.how_it_works import HowItWorks
-from ui.look import TITLE, launch_look, masthead
+from ui.look import TITLE, look, masthead
 from ui.model import ModelTab, model_chip
+from ui.protection import app_options, refuse_urls
 from ui.transcribe import Transcribe
 
-__all__ = ["build", "launch_look"]
+__all__ = ["build", "launch_options"]
 
 DELETE_CACHE = (600, 3600)  # seconds: every ten minutes, uploads and downloads older than an hour go
 QUEUE_LENGTH = 64  # waiting requests; the next visitor is told that the queue is full
@@ -56,4 +57,16 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
         described = [head, models.card, models.readme, *transcribe.defaulted]
         page.load(describe, model, described, **quiet)
         model.change(describe, model, described, **quiet)
+    refuse_urls(page)
     return page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=4)
+
+
+def launch_options(engine: Engine, limits: Limits | None = None) -> dict:
+    """What `launch` takes besides where to listen: looks, limits, protection."""
+    return {
+        **look(),
+        "app_kwargs": app_options(engine),
+        "max_file_size": f"{(limits or Limits()).file_megabytes}mb",
+        "show_error": False,
+        "ssr_mode": False,
+    }

@@ -134,8 +134,8 @@ def _spectrum(clip: Clip, at: float) -> Html:
                 tag("b", f"{hertz[loudest]:.0f} Hz"),
                 " with ",
                 tag("b", f"{levels[loudest]:.0f} dB"),
-                ". Vowels are stacks of low peaks, an s is a cloud at the top. The bands are as narrow below and as wide "
-                "above as our hearing (the mel scale).",
+                ". Vowels are stacks of low peaks, an s is a cloud at the top. The bands are narrow below and wide "
+                "above, as in our hearing (the mel scale).",
             ),
             picture(142, bars(shares, 118), marks, label=f"Spectrum: loudest at {hertz[loudest]:.0f} hertz"),
         ]

@@ -92,8 +92,8 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch_look() -> dict:
-    """What `launch` takes of all this."""
+def look() -> dict:
+    """Theme, style sheet and script as `launch` takes them."""
     script = (ASSETS / "page.js").read_text("utf-8")
     return {
         "theme": theme(),

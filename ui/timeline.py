@@ -32,7 +32,8 @@ TEMPLATE = """
 <div class="tl-frame" data-part="frame" tabindex="0" role="slider" aria-label="Position in the recording"
      aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"><canvas data-part="canvas"></canvas></div>
 <div class="tl-readout" data-part="readout"
-     data-hint="Point at the picture to read its values. Drag to pan, pinch or Ctrl + wheel to zoom; keys: arrows, + and −, space."></div>
+     data-hint="Point at the picture to read its values. Drag to pan, pinch or Ctrl + wheel to zoom;
+     keys: arrows, + and −, space."></div>
 </div>
 """
 

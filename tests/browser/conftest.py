@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.ui.fake import FakeRecognizer
-from ui import build, launch_look
+from ui import build, launch_options
 from ui.engine import Engine
 from ui.hearing import Limits
 
@@ -38,9 +38,9 @@ def needed(found, what: str):
 
 
 def serve(engine: Engine):
-    page = build(engine, Limits(file_megabytes=8, audio_seconds=120, batch_files=4))
-    options = {"prevent_thread_lock": True, "quiet": True, "ssr_mode": False, "max_file_size": "8mb"}
-    _, url, _ = page.launch(**options, **launch_look())
+    limits = Limits(file_megabytes=8, audio_seconds=120, batch_files=4)
+    page = build(engine, limits)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine, limits))
     return page, url
 
 
@@ -94,6 +94,7 @@ def visit(browser, server):
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
+        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: complaints.append(request.url) if _foreign(request.url) else None)

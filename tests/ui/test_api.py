@@ -1,6 +1,8 @@
 """The programming interface, called as its users call it, on a real server with a fake recogniser."""
 
+import importlib.util
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -10,7 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
-from ui import build, launch_look
+from ui import build, launch_options
 from ui.engine import Engine
 from ui.hearing import Limits
 
@@ -19,9 +21,10 @@ ENDPOINTS = {"/transcribe", "/align", "/subtitles", "/compare", "/model"}
 
 @pytest.fixture(scope="module")
 def server(own_upload_folder):
-    page = build(Engine(load=FakeRecognizer).start(), Limits())
-    options = {"prevent_thread_lock": True, "quiet": True, "ssr_mode": False, "max_file_size": "1mb"}
-    _, url, _ = page.launch(**options, **launch_look())
+    engine, limits = Engine(load=FakeRecognizer).start(), Limits(file_megabytes=1)
+    page = build(engine, limits)
+    mcp = importlib.util.find_spec("mcp") is not None
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=mcp, **launch_options(engine, limits))
     yield url.rstrip("/")
     page.close()
 
@@ -107,6 +110,36 @@ def test_files_outside_the_upload_folder_are_not_served(server, path):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{server}/gradio_api/file={urllib.parse.quote(path)}", timeout=20)
     assert refused.value.code in (403, 404)
+
+
+def test_addresses_are_neither_fetched_nor_relayed(server):
+    """The port is our own, so that a fetch would succeed if one were made."""
+    file = {"path": f"{server}/health", "meta": {"_type": "gradio.FileData"}}
+    event = post(f"{server}/gradio_api/call/transcribe", {"data": [file, "greedy", 16, ""]})["event_id"]
+    with urllib.request.urlopen(f"{server}/gradio_api/call/transcribe/{event}", timeout=20) as stream:
+        assert "Addresses are not fetched" in stream.read().decode()
+    for path in (f"file={server}/health", f"proxy={server}/health"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{server}/gradio_api/{path}", timeout=20)
+        assert refused.value.code == 403
+
+
+def test_mcp_offers_the_endpoints_as_tools_with_their_documentation(server):
+    if importlib.util.find_spec("mcp") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)('the package mcp is missing: pip install "gradio[mcp]"')
+    with urllib.request.urlopen(f"{server}/gradio_api/mcp/schema", timeout=20) as answer:
+        tools = {tool["name"]: tool for tool in json.load(answer)}
+    assert len(tools) == len(ENDPOINTS)
+    transcribe = next(tool for name, tool in tools.items() if name.endswith("transcribe"))
+    assert transcribe["description"].startswith("Transcribe a recording of English speech")
+    assert "An audio or video file." in str(transcribe["inputSchema"])
+
+
+def test_health_and_headers(server):
+    with urllib.request.urlopen(f"{server}/health", timeout=20) as answer:
+        assert json.load(answer) == {"status": "ready"}
+        assert "object-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_nothing_on_the_page_comes_from_elsewhere(server):

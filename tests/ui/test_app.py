@@ -44,6 +44,13 @@ def test_a_bad_port_is_a_usage_error(port, capsys):
     assert port in capsys.readouterr().err
 
 
+def test_mcp_without_its_package_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        parse_arguments(["--mcp"])
+    assert "gradio[mcp]" in capsys.readouterr().err
+
+
 def test_building_the_page_imports_no_tensorflow():
     code = (
         "import sys; from ui import build; from ui.engine import Engine;"
