@@ -25,7 +25,7 @@ import numpy as np
 
 from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.audio import RATES, Audio, _mono, _Resampler
-from asr_core.beam import DecoderOptions, PrefixBeam
+from asr_core.beam import DecoderOptions, Prefix, PrefixBeam
 from asr_core.ctc import BLANK, Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.errors import AudioError
 from asr_core.hot_words import HotWords
@@ -89,6 +89,7 @@ class Stream:
         self._end = 0  # so far
         self._commit_at = self._between
         self._heard = 0  # the end of what was heard last
+        self._read = 0  # the end of what the partial words were read from
         self._tail: Emissions | None = None  # what was said of the steps that are not committed
         self._unsettled = _Unsettled(self._recognizer, self._options, self._hot_words)
         self._partial: tuple[Word, ...] = ()
@@ -117,16 +118,15 @@ class Stream:
         for piece in self._incoming(samples, source_rate):
             final += self._take(piece)
         if self._end - self._heard >= HOP_SECONDS * self._rate:
-            self._look()
+            self._hear()
+        self._look()
         return self._update(final)
 
     def finish(self) -> Update:
         """Ends the recording: all its words are final."""
         final = [word for piece in self._incoming.last() for word in self._take(piece)]
         if not self._finished and self._end:
-            if self._heard < self._end or self._tail is None:
-                self._look()
-            self._commit(len(self._tail))
+            self._commit(len(self._hear() if self._heard < self._end else self._tail))
             final += self._words(self._unsettled.settle(ended=True))
         self._finished, self._partial, self._tail = True, (), None
         return self._update(final)
@@ -150,7 +150,6 @@ class Stream:
         tail = self._hear()
         self._commit(self._cut(tail))
         final = self._words(self._unsettled.settle())
-        self._partial = self._words(self._unsettled.look(self._tail))
         kept = min(self._filled, self._window)
         self._latest[:kept] = self._latest[self._filled - kept : self._filled].copy()
         self._filled = kept
@@ -169,7 +168,10 @@ class Stream:
         return self._tail
 
     def _look(self) -> None:
-        self._partial = self._words(self._unsettled.look(self._hear()))
+        """Reads the partial words, if anything was heard since they were read."""
+        if self._read < self._heard:
+            self._partial = self._words(self._unsettled.look(self._tail))
+            self._read = self._heard
 
     def _cut(self, tail: Emissions) -> int:
         """How many steps of the tail to commit: to the one between surest blanks, the latest if all are alike."""
@@ -285,7 +287,7 @@ class _Unsettled:
         """The most probable text with its place in the emissions."""
         if beam is None:
             return runs(best_path(said.log_probs))
-        tokens = beam.texts()[0].tokens if ended else beam.beam[0].tokens()
+        tokens = beam.texts()[0].tokens if ended else _tokens(beam.beam[0])
         return forced_align(said.log_probs, tokens)[0] if tokens else []
 
     def _certain(self, said: Emissions, beam: PrefixBeam | None, spans: list[TokenSpan], ended: bool) -> int:
@@ -315,13 +317,17 @@ class _Unsettled:
         return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
 
 
+def _tokens(prefix: Prefix) -> list[int]:
+    return [shorter.token for shorter in prefix.ancestry()]
+
+
 def _agreed(tokens: list[int], beam: PrefixBeam) -> int:
     """How many of these first tokens all texts of the beam begin with."""
     agreed = len(tokens)
     for prefix in beam.beam:
-        other = prefix.tokens()[:agreed]
-        same = (i for i, (a, b) in enumerate(zip(tokens, other, strict=False)) if a != b)
-        agreed = next(same, min(agreed, len(other)))
+        other = _tokens(prefix)
+        different = (i for i, (a, b) in enumerate(zip(tokens[:agreed], other, strict=False)) if a != b)
+        agreed = next(different, min(agreed, len(other)))
     return agreed
 
 
