@@ -12,6 +12,7 @@ def parse(argv):
     parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
     parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
     parser.add_argument("--out", required=True, metavar="FOLDER")
+    parser.add_argument("--start", metavar="PATH_OR_REPO", help="a model to begin with, such as 'default'")
     parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="of decoded sound, 0.1 GB an hour")
     parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
     parser.add_argument("--limit", type=int, help="train on the first so many clips only")
@@ -32,6 +33,7 @@ def main(argv=None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
+    from asr_core.bundle import load_bundle
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
     from train.presets import PRESETS
@@ -65,7 +67,7 @@ def main(argv=None) -> int:
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; dropped: {dict(data.dropped) or 'none'}")
     trainer = Trainer(
         preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
-        compiled=not args.no_compile,
+        compiled=not args.no_compile, start=load_bundle(args.start) if args.start else None,
     )  # fmt: skip
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
     print(f"A run that was stopped goes on with: python -m train {' '.join(argv or sys.argv[1:])}")

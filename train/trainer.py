@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from asr_core import models
-from asr_core.bundle import save_bundle
+from asr_core.bundle import Bundle, save_bundle
 from asr_core.ctc import best_path, collapse
 from asr_core.featurizer import make_featurizer
 from asr_core.vocabulary import Vocabulary
@@ -50,11 +50,16 @@ class Trainer:
         seed: of weights, order and augmentation.
         checkpoint_seconds: at most so much work is lost when the run is killed.
         card: fields for the bundle's `config.json` (licence, training_data, name).
+        compiled: whether XLA compiles the step.
+        start: a bundle whose weights the run begins with, of the preset's architecture and sizes.
+
+    Raises:
+        ValueError: the checkpoint in `folder`, or `start`, is of another network than the preset's.
     """
 
     def __init__(
         self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
-        checkpoint_seconds=120.0, card: dict | None = None, compiled=True,
+        checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
         self.devices = Devices.of_this_run()
@@ -80,7 +85,8 @@ class Trainer:
         self.training.compile(optimizer=self.optimizer, loss=None, jit_compile=compiled)
         self.training.built = True
         self.step, self.best = 0, float("inf")
-        self._resume()
+        if not self._resume() and start is not None:
+            self._start_from(start)
 
     def fit(self) -> None:
         """Trains to the end, or from where the run was."""
@@ -243,10 +249,17 @@ class Trainer:
             os.fsync(file.fileno())
         os.replace(partial, self.folder / CHECKPOINT)
 
-    def _resume(self):
+    def _start_from(self, bundle: Bundle):
+        model = bundle.build()
+        if [tuple(v.shape) for v in model.variables] != [tuple(v.shape) for v in self.network.variables]:
+            raise ValueError(f"{bundle.name} is another network than that of the preset {self.preset.name}")
+        self.network.set_weights(model.get_weights())
+
+    def _resume(self) -> bool:
+        """Whether there was a checkpoint to go on from."""
         path = self.folder / CHECKPOINT
         if not path.exists():
-            return
+            return False
         state, arrays = self._state(), load_file(path)
         if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
@@ -254,6 +267,7 @@ class Trainer:
             variable.assign(arrays[name])
         progress = _metadata(path)
         self.step, self.best = int(progress["step"]), float(progress["best"])
+        return True
 
 
 class _AveragedWeights:

@@ -105,6 +105,21 @@ def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
         Trainer(other, data, None, tmp_path / "run")
 
 
+def test_a_run_begins_with_the_weights_of_another_model(corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    Trainer(TINY, data, None, tmp_path / "first").fit()
+    bundle = load_bundle(tmp_path / "first" / "last")
+    fresh, begun = (Trainer(TINY, data, None, tmp_path / name, start=start).network
+                    for name, start in (("fresh", None), ("begun", bundle)))  # fmt: skip
+    wanted = bundle.build().get_weights()
+    for got, want in zip(begun.get_weights(), wanted, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert any(np.abs(got - want).max() > 0.01 for got, want in zip(fresh.get_weights(), wanted, strict=True))
+    other = dataclasses.replace(TINY, sizes={**TINY.sizes, "width": 32})
+    with pytest.raises(ValueError, match="another network"):
+        Trainer(other, data, None, tmp_path / "other", start=bundle)
+
+
 def test_a_run_writes_down_what_it_was(corpus, tmp_path):
     Trainer(TINY, data_of(corpus, tmp_path), None, tmp_path / "run", seed=7).fit()
     written = json.loads((tmp_path / "run" / "run.json").read_text())
