@@ -68,12 +68,12 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         facts["audio_seconds"] = round(audio.seconds, 2)
         return decode(recognizer, recognizer.emissions(audio), audio.seconds, choice)[0]
 
-    def transcribe(recording: str, decoder: str = "greedy", beam_width: int = 16, hot_words: str = "") -> dict:
+    def transcribe(recording: str, decoder: str = "recommended", beam_width: int = 16, hot_words: str = "") -> dict:
         """Transcribe a recording of English speech.
 
         Args:
             recording: An audio or video file.
-            decoder: "greedy", or "beam" for a beam search, which hot-words need.
+            decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
             beam_width: How many texts the beam keeps, 2 to 64.
             hot_words: Names and terms to listen for, one a line.
 
@@ -144,7 +144,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     def recording() -> gr.File:
         return gr.File(label="recording", type="filepath", visible=False)
 
-    choice = gr.Dropdown(["greedy", "beam"], value="greedy", label="decoder", visible=False)
+    choice = gr.Dropdown(["recommended", "greedy", "beam"], value="recommended", label="decoder", visible=False)
     kind = gr.Dropdown(["srt", "vtt"], value="srt", label="kind", visible=False)
     width, characters = number(16, "beam_width"), number(42, "characters")
     lines, seconds = number(2, "lines"), number(7, "seconds")

@@ -1,11 +1,12 @@
 """The Batch tab: many files, a table that fills as they finish, one zip of transcripts. A bad file stops nothing."""
 
-import secrets
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from asr_core.errors import AudioError, Cancelled
 from ui.engine import Engine
@@ -94,8 +95,12 @@ class Batch:
         for _ in transcribe_all(rows, self.engine, self.limits, model, cancel):
             yield batch_table(rows), nothing, gr.update(visible=True)
         done = [row for row in rows if row.transcript is not None]
-        zipped = gr.update(visible=True, value=str(write_zip(done))) if done else nothing
-        yield batch_table(rows), zipped, gr.update(visible=False)
+        if not done:
+            yield batch_table(rows), nothing, gr.update(visible=False)
+            return
+        with tempfile.TemporaryDirectory(dir=get_upload_folder(), prefix="batch-") as folder:
+            zipped = gr.update(visible=True, value=str(write_zip(done, Path(folder))))  # Gradio takes a copy
+            yield batch_table(rows), zipped, gr.update(visible=False)
 
 
 def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, cancel=None):
@@ -138,12 +143,8 @@ def batch_table(rows: list[Row]) -> Html:
     )
 
 
-def write_zip(rows: list[Row]) -> Path:
+def write_zip(rows: list[Row], folder: Path) -> Path:
     """All formats of all transcripts; files of the same name are numbered, not overwritten."""
-    from gradio.utils import get_upload_folder
-
-    folder = Path(get_upload_folder()) / f"batch-{secrets.token_hex(16)}"
-    folder.mkdir(parents=True)
     path = folder / "transcripts.zip"
     taken: set[str] = set()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

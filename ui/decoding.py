@@ -15,18 +15,18 @@ MAX_HOT_WORDS = 200
 class Choice:
     """What a visitor set; what he did not, the model decides (None)."""
 
-    decoder: str = "greedy"
+    decoder: str | None = None
     beam_width: int | None = None
     language_model_weight: float | None = None
     n_best: int = 1
     hot_words: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, decoder, beam_width=None, language_model_weight=None, n_best=1, hot_words="") -> "Choice":
+    def of(cls, decoder=None, beam_width=None, language_model_weight=None, n_best=1, hot_words="") -> "Choice":
         """From the values of controls or of a request; out of range is moved into it, empty lines are dropped."""
         lines = (line.strip() for line in (hot_words or "").splitlines())
         return cls(
-            decoder="beam" if decoder == "beam" else "greedy",
+            decoder=decoder if decoder in ("greedy", "beam") else None,
             beam_width=None if beam_width is None else min(max(int(beam_width), 1), 64),
             language_model_weight=None if language_model_weight is None else float(language_model_weight),
             n_best=min(max(int(n_best), 1), 10),
@@ -35,8 +35,8 @@ class Choice:
 
     def options(self, bundle):
         """DecoderOptions: those of the model with the choice laid over them."""
-        chosen = {"decoder": self.decoder, "n_best": self.n_best}
-        for name in ("beam_width", "language_model_weight"):
+        chosen = {"n_best": self.n_best}
+        for name in ("decoder", "beam_width", "language_model_weight"):
             if getattr(self, name) is not None:
                 chosen[name] = getattr(self, name)
         return replace(bundle.decoder_options(), **chosen)
@@ -53,7 +53,7 @@ class Decoding:
         )
         with gr.Row():
             self.decoder = gr.Radio(
-                [("Greedy", "greedy"), ("Beam", "beam")], value="greedy", label="Decoder", elem_id="decoder"
+                [("Greedy", "greedy"), ("Beam", "beam")], value=None, label="Decoder", elem_id="decoder"
             )
             self.beam_width = gr.Slider(
                 2,
@@ -98,7 +98,7 @@ class Decoding:
     def defaults(self, bundle) -> list:
         """Updates that set the controls to what the model recommends."""
         options = bundle.decoder_options()
-        return [options.beam_width, options.language_model_weight]
+        return [options.decoder, options.beam_width, options.language_model_weight]
 
 
 def hypotheses_table(clip: Clip) -> Html:

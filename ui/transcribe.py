@@ -237,7 +237,7 @@ class Transcribe:
 
     @property
     def defaulted(self) -> list:
-        return [self.decoding.beam_width, self.decoding.language_model_weight]
+        return [self.decoding.decoder, self.decoding.beam_width, self.decoding.language_model_weight]
 
     def decoding_defaults(self, model: str | None) -> list:
         """Updates of `defaulted` to what the model recommends; none while there is no model."""

@@ -154,6 +154,7 @@ def test_an_impossible_edit_says_why_and_changes_nothing(opened):
 
 def test_another_decoder_reads_again_at_once_and_shows_its_best(opened):
     opened.get_by_role("button", name="Decoding").click()
+    assert opened.get_by_label("Greedy", exact=True).is_checked()  # as the model recommends
     shown = opened.locator("#decoding input[type=number]").nth(2)
     shown.fill("3")
     shown.press("Enter")

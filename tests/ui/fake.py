@@ -32,7 +32,7 @@ class FakeRecognizer:
             name=name,
             path="fake",
             sample_rate=16000,
-            decoder_options=DecoderOptions,
+            decoder_options=lambda: DecoderOptions(decoder="greedy"),
             config={
                 "name": name,
                 "trained": trained,

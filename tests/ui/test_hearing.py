@@ -63,7 +63,7 @@ def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
 
 def test_choices_out_of_range_are_moved_into_it():
     choice = Choice.of("shell", 10**9, 0.5, -3, "  Ada \n\n" + "x\n" * 500)
-    assert (choice.decoder, choice.beam_width, choice.n_best) == ("greedy", 64, 1)
+    assert (choice.decoder, choice.beam_width, choice.n_best) == (None, 64, 1)
     assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
 
 
@@ -166,7 +166,7 @@ def test_one_bad_file_does_not_stop_the_batch(engine, recording, tmp_path):
     assert states[0] == ["waiting"] * 3
     assert states[-1] == ["done", "failed", "done"]
     assert rows[1].error and rows[0].transcript.text == FAKE_TEXT
-    names = zipfile.ZipFile(write_zip([rows[0], rows[2]])).namelist()
+    names = zipfile.ZipFile(write_zip([rows[0], rows[2]], tmp_path)).namelist()
     assert {"txt/a.txt", "txt/a-2.txt", "json/a.json", "srt/a-2.srt"} <= set(names) and len(names) == 8
 
 

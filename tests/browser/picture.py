@@ -1,0 +1,37 @@
+"""Takes the README's picture from the running app: `python -m tests.browser.picture assets/screenshot.png`.
+
+The first example is opened with the model that ships; Chromium is found as in the browser tests.
+"""
+
+import os
+import shutil
+import sys
+
+from playwright.sync_api import sync_playwright
+
+from ui import build, launch_options
+from ui.engine import Engine
+
+SIZE = {"width": 1280, "height": 1040}
+PATIENCE_MILLISECONDS = 180_000  # the model may have to be compiled first
+
+
+def take(path: str, theme: str = "light") -> None:
+    engine = Engine(os.environ.get("ASR_MODEL", "default")).start()
+    page = build(engine)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine))
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        view = browser.new_page(viewport=SIZE)
+        view.goto(f"{url}?__theme={theme}")
+        view.locator(".example-row button").first.click()
+        view.wait_for_selector("#words .word", timeout=PATIENCE_MILLISECONDS)
+        view.wait_for_timeout(1500)
+        view.screenshot(path=path)
+        browser.close()
+    page.close()
+
+
+if __name__ == "__main__":
+    take(*sys.argv[1:3])
