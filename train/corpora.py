@@ -1,6 +1,6 @@
 """Corpora -> manifests: public ones fetched, those on this disk read, any folder with a table of texts.
 
-    python -m train.corpora read recordings --out data/mine.jsonl --valid 0.1
+    python -m train.corpora folder recordings --out data/mine.jsonl --valid 0.1
     python -m train.corpora fetch librispeech --parts dev-clean train-clean-100 --to data
 
 A manifest has one JSON object a line: id, audio (relative to the manifest), seconds, speaker, text as
@@ -207,7 +207,7 @@ def write_manifest(rows: Sequence[dict], path: Path) -> None:
 
 
 def read(asked: argparse.Namespace) -> None:
-    """`read`: a folder on this disk -> a manifest.
+    """`folder`: a folder on this disk -> a manifest.
 
     Raises:
         CorpusError: it holds nothing to train on.
@@ -266,8 +266,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train.corpora", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="{read,fetch}")
-    reading = commands.add_parser("read", help="a folder on this disk -> a manifest")
+    commands = parser.add_subparsers(required=True, metavar="{folder,fetch}")
+    reading = commands.add_parser("folder", help="a folder on this disk -> a manifest")
     reading.add_argument("folder", type=Path, help="LJSpeech, LibriSpeech, Common Voice, or your recordings")
     reading.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
     reading.add_argument("--name", help="of the corpus (default: of the folder)")

@@ -30,7 +30,8 @@ OPTIONS = {  # flag -> field of DecoderOptions
 def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> None:
     """Puts rates, the last decoder and its confidence into a bundle's config.json, in one step.
 
-    Rates of the same data, split and decoder are replaced; others stay.
+    Rates of the same data, split and decoder are replaced, and so is what the trainer measured in passing; others
+    stay.
 
     Raises:
         BundleError: the folder holds no bundle.
@@ -42,6 +43,7 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
     kept = {
         (entry.get("dataset"), entry.get("split"), entry.get("decoder")): entry
         for entry in config.get("evaluation", [])
+        if "words" in entry
     }
     for content in reports:
         for row in content["figures"]:
@@ -67,9 +69,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--manifest", nargs="+", required=True, type=Path, metavar="FILE")
     parser.add_argument("--model", default="default", metavar="PATH_OR_REPO[@REVISION]")
-    parser.add_argument(
-        "--decoder", nargs="+", choices=["greedy", "beam"], help="default: what the model prefers"
-    )
+    parser.add_argument("--decoder", nargs="+", choices=["greedy", "beam"], help="default: what the model prefers")
     parser.add_argument("--limit", type=_count, metavar="N", help="N clips, spread evenly over the manifests")
     parser.add_argument(
         "--group", action="append", default=[], type=_group, metavar="NAME=CORPUS,CORPUS",

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jiwer
 import numpy as np
@@ -16,7 +17,9 @@ from scipy.stats import bootstrap
 
 from asr_core.alignment import WordSpan
 from asr_core.vocabulary import normalise
-from train.data import Clip
+
+if TYPE_CHECKING:  # it imports Keras, which scores do not need
+    from train.data import Clip
 
 NORMALISATION = "lower case, figures and abbreviations spelled out, no punctuation but the apostrophe"
 RESAMPLES = 2000
@@ -63,7 +66,7 @@ class Score:
         judged: (raw confidence, whether it is right) of every word of the hypothesis.
     """
 
-    clip: Clip
+    clip: "Clip"
     reference: str
     hypothesis: str
     words: Edits
@@ -73,7 +76,7 @@ class Score:
     judged: tuple[tuple[float, bool], ...]
 
 
-def score(clip: Clip, words: Sequence[WordSpan]) -> Score:
+def score(clip: "Clip", words: Sequence[WordSpan]) -> Score:
     """Compares what a recogniser heard in a clip with the clip's text."""
     spoken = [(word.confidence, text) for word in words for text in normalise(word.text).split()]
     reference, hypothesis = normalise(clip.text), " ".join(text for _, text in spoken)
@@ -168,9 +171,7 @@ def interval(groups: Sequence[Edits]) -> tuple[float, float] | None:
     if len(groups) < 2 or not any(group.length for group in groups):
         return None
     counts = np.array([group.count for group in groups]), np.array([group.length for group in groups])
-    drawn = bootstrap(
-        counts, _rate, paired=True, vectorized=True, method="percentile", n_resamples=RESAMPLES, rng=0
-    )
+    drawn = bootstrap(counts, _rate, paired=True, vectorized=True, method="percentile", n_resamples=RESAMPLES, rng=0)
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 

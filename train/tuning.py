@@ -85,9 +85,7 @@ class Calibrated:
 
 def calibrate(scores: Sequence[Score]) -> Calibrated | None:
     """Fits the confidence of words to how often they are right; None where there is too little to go by."""
-    fitting, judging = (
-        [pair for one in half for pair in one.judged] for half in halves(scores, lambda one: one.clip)
-    )
+    fitting, judging = ([pair for one in half for pair in one.judged] for half in halves(scores, lambda one: one.clip))
     if min(len(fitting), len(judging)) < LEAST_WORDS or len({right for _, right in fitting}) < 2:
         return None
     calibration = fit(fitting)

@@ -29,6 +29,7 @@ class Repository:
     commits: dict[str, "dict[str, bytes] | Path"] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)  # of a Space
 
     def add(self, files: "dict[str, bytes] | Path", branch="main", message="", oid=None) -> str:
         oid = oid or hashlib.sha1(f"{len(self.commits)}".encode()).hexdigest()
@@ -38,6 +39,13 @@ class Repository:
     def oid(self, revision: str) -> str | None:
         oid = self.branches.get(revision, revision)
         return oid if oid in self.commits else None
+
+    def file(self, oid: str, path: str) -> bytes | None:
+        """One file of a commit, or None."""
+        files = self.commits[oid]
+        if isinstance(files, Path):
+            return (files / path).read_bytes() if (files / path).is_file() else None
+        return files.get(path)
 
     def files(self, revision: str = "main") -> dict[str, bytes]:
         files = self.commits[self.oid(revision)]
@@ -218,15 +226,11 @@ class HubRequest(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in sorted(repository.files(oid))]
         self.reply(200, {"id": name, "sha": oid, "private": repository.private, "siblings": siblings, "tags": []})
 
-    def tree(self, kind, name, revision):
-        if not (repository := self.repository(KINDS[kind], name)):
-            return
-        files = repository.files(revision)
-        entries = [
-            {"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)}
-            for path, content in sorted(files.items())
-        ]
-        self.reply(200, entries)
+    def variables(self, name):
+        if (repository := self.repository("space", name)) and self.may_write(name.split("/")[0]):
+            asked = json.loads(self.body)
+            repository.variables[asked["key"]] = asked["value"]
+            self.reply(200, {key: {"value": value} for key, value in repository.variables.items()})
 
     def preupload(self, kind, name, revision):
         if not (repository := self.repository(KINDS[kind], name)) or not self.may_write(name.split("/")[0]):
@@ -295,7 +299,7 @@ class HubRequest(BaseHTTPRequestHandler):
             return
         if not (oid := repository.oid(revision)):
             return self.reply(404, {"error": "no revision"}, **{"X-Error-Code": "RevisionNotFound"})
-        if (content := repository.files(oid).get(file)) is None:
+        if (content := repository.file(oid, file)) is None:
             return self.reply(404, {"error": "no such file"}, **{"X-Error-Code": "EntryNotFound"})
         tag = f'"{hashlib.sha256(content).hexdigest()}"'
         self.send_body(file, content, **{"ETag": tag, "X-Repo-Commit": oid})
@@ -352,7 +356,7 @@ ROUTES = (
     (("POST",), "/api/validate-yaml", HubRequest.validate_yaml),
     (("GET",), _API, HubRequest.info),
     (("GET",), rf"{_API}/revision/(?P<revision>.+)", HubRequest.info),
-    (("GET",), rf"{_API}/tree/(?P<revision>[^/]+)/?", HubRequest.tree),
+    (("POST",), rf"/api/spaces/{_NAME}/variables", HubRequest.variables),
     (("POST",), rf"{_API}/preupload/(?P<revision>.+)", HubRequest.preupload),
     (("POST",), rf"{_API}/commit/(?P<revision>.+)", HubRequest.commit),
     (("POST",), rf"/(?P<prefix>spaces/)?{_NAME}\.git/info/lfs/objects/batch", HubRequest.lfs_batch),

@@ -31,8 +31,8 @@ def record(path, seconds=1.0, rate=RATE, **how):
 
 
 def read(folder, out, *flags):
-    """The clips of the manifest that `read` makes."""
-    assert main(["read", str(folder), "--out", str(out), *flags]) == 0
+    """The clips of the manifest that `folder` makes."""
+    assert main(["folder", str(folder), "--out", str(out), *flags]) == 0
     return read_manifest(out)
 
 
@@ -142,7 +142,7 @@ def test_a_table_elsewhere_is_named(mine, tmp_path):
 def test_several_tables_are_not_guessed_among(mine, tmp_path, capsys):
     (mine / "metadata.csv").rename(mine / "a.csv")
     (mine / "b.csv").write_text("0.wav,hello\n")
-    assert main(["read", str(mine), "--out", str(tmp_path / "out.jsonl")]) == FAILED
+    assert main(["folder", str(mine), "--out", str(tmp_path / "out.jsonl")]) == FAILED
     assert "has several tables, a.csv, b.csv: name one with --table" in capsys.readouterr().err
 
 
@@ -191,7 +191,7 @@ def test_common_voice_is_read_by_part(commonvoice, tmp_path, capsys):
     assert [clip.speaker for clip in clips] == ["voice0", "voice1"]
     assert (clips[0].text, clips[0].accent) == ('He said "no".', "Scottish English")
     assert clips[0].seconds == pytest.approx(1.0, abs=0.1)
-    assert main(["read", str(commonvoice), "--out", "x.jsonl", "--parts", "dev"]) == FAILED
+    assert main(["folder", str(commonvoice), "--out", "x.jsonl", "--parts", "dev"]) == FAILED
     assert "has train, test, validated, not dev" in capsys.readouterr().err
 
 
@@ -238,7 +238,7 @@ def test_few_speakers_are_parted_by_clip(mine, tmp_path, capsys):
 )
 def test_a_folder_without_speech_is_told_what_it_needs(make, message, tmp_path, capsys):
     make(tmp_path / "speech")
-    assert main(["read", str(tmp_path / "speech"), "--out", str(tmp_path / "x.jsonl")]) == FAILED
+    assert main(["folder", str(tmp_path / "speech"), "--out", str(tmp_path / "x.jsonl")]) == FAILED
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "x.jsonl").exists()

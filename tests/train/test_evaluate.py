@@ -95,9 +95,7 @@ def test_few_speakers_are_said_to_be_few():
 
 def test_clips_of_one_voice_do_not_narrow_the_interval():
     """Ten clips of a speaker who is misheard say no more than one."""
-    scores = [
-        scored("a b c d", "a b c d" if v % 2 else "x", speaker=f"s{v}") for v in range(8) for _ in range(10)
-    ]
+    scores = [scored("a b c d", "a b c d" if v % 2 else "x", speaker=f"s{v}") for v in range(8) for _ in range(10)]
     alone = [scored("a b c d", "a b c d" if v % 2 else "x", speaker=f"s{v}") for v in range(8)]
     assert figures(scores).interval == figures(alone).interval
 
@@ -181,9 +179,7 @@ class Listener:
 
     def emissions(self, text):
         self.passes += 1
-        return dataclasses.replace(
-            Emissions(np.zeros((25, 3), np.float32), 0.04, energy=np.zeros(50)), start=text
-        )
+        return dataclasses.replace(Emissions(np.zeros((25, 3), np.float32), 0.04, energy=np.zeros(50)), start=text)
 
     def hypotheses(self, emissions, options):
         text = emissions.start
@@ -218,9 +214,7 @@ def test_every_decoder_is_measured_on_one_pass_of_the_network(clips):
 def test_tuning_finds_the_best_options_without_another_pass(clips):
     listener = Listener(clips)
     run = Run(DecoderOptions("beam", language_model_weight=0.1))
-    content = measure(
-        listener, clips, [run], {}, {"language_model_weight": (0.5, 0.8), "word_bonus": (0.0, 1.0)}
-    )
+    content = measure(listener, clips, [run], {}, {"language_model_weight": (0.5, 0.8), "word_bonus": (0.0, 1.0)})
     assert listener.passes == 12
     found = content["tuning"]
     assert [point["wer"] for point in found["tried"]] == [0.25, 0.25, 0.0, 0.0]
@@ -264,9 +258,7 @@ def test_every_flag_is_an_option_that_a_bundle_keeps():
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     keras.utils.set_random_seed(3)
-    network = models.build(
-        "conformer", 20, len(VOCABULARY), width=16, blocks=1, heads=2, channels=4, kernel=5
-    )
+    network = models.build("conformer", 20, len(VOCABULARY), width=16, blocks=1, heads=2, channels=4, kernel=5)
     config = {
         "featurizer": {"name": "log-mel", "sample_rate": 16_000, "bins": 20},
         "sample_rate": 16_000,
@@ -295,7 +287,7 @@ def test_what_was_measured_is_written_into_the_bundle(bundle, corpus, capsys):
 
 def test_a_second_evaluation_replaces_the_first_and_nothing_else(bundle):
     def rates(wer):
-        row = {"kind": "corpus", "name": "books", "wer": wer, "cer": 0.1}
+        row = {"kind": "corpus", "name": "books", "words": 9, "wer": wer, "cer": 0.1}
         accent = row | {"kind": "accent", "name": "Scots"}
         return [
             {
@@ -310,7 +302,7 @@ def test_a_second_evaluation_replaces_the_first_and_nothing_else(bundle):
     write(bundle, rates(0.3), "test", {})
     write(bundle, rates(0.2), "test", {})
     after = load_bundle(bundle).config
-    entry = {"dataset": "books", "split": "test", "decoder": "greedy", "wer": 0.2, "cer": 0.1}
+    entry = {"dataset": "books", "split": "test", "decoder": "greedy", "words": 9, "wer": 0.2, "cer": 0.1}
     assert after["evaluation"] == [*before.get("evaluation", []), entry]
     assert after["files"] == before["files"]
 

@@ -1,0 +1,127 @@
+"""Whose speech and texts a model has learned from, and on what terms: what a model card owes to them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it imports Keras, for which nobody should wait to read a card
+    from train.data import Clip
+
+UNKNOWN = "not said"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus.
+
+    Attributes:
+        title: its name, for people.
+        licence: its terms.
+        what: who speaks there, and how.
+        credit: whom to name.
+        hub: its name on the Hub, or empty.
+    """
+
+    title: str
+    licence: str
+    what: str
+    credit: str = ""
+    hub: str = ""
+
+
+MOZILLA = "the volunteers of Mozilla Common Voice, who must not be identified"
+SPEECH = {  # corpus, as manifests name it -> where it comes from
+    "asterisk_allison": Source(
+        "Asterisk prompts", "CC BY-SA 3.0", "telephone prompts by one American woman", "Allison Smith, for Asterisk"
+    ),
+    "cathy_arctic": Source(
+        "CMU Arctic prompts, read by Cathy", "CC0", "prompts read by one American woman", "the reader, Cathy"
+    ),
+    "commonvoice_en_delta": Source(
+        "Common Voice 13 delta, English", "CC0", "volunteers with many accents and their own microphones, validated",
+        MOZILLA, "mozilla-foundation/common_voice_13_0",
+    ),
+    "commonvoice_en_machine": Source(
+        "Common Voice 13 delta, English, machine-labelled", "CC0 (sound)",
+        "clips without a published text, labelled by two unrelated recognisers where they agree to within a tenth "
+        "of the words; about one word in twenty is wrong", MOZILLA, "mozilla-foundation/common_voice_13_0",
+    ),
+    "commonvoice_v1_dev": Source(
+        "Common Voice 1, English, valid-dev", "CC0", "volunteers with all accents; many sentences are read by several "
+        "people", MOZILLA,
+    ),
+    "games": Source(
+        "Game dialogue", "freeware licences: distribution and modification allowed, notices kept",
+        "Beneath a Steel Sky, Flight of the Amazon Queen, Drascula: acted, British and American, recorded at 11 kHz",
+        "Revolution Software; Interactive Binary Illusions; Alcachofa Soft",
+    ),
+    "lj_prompts_matthes": Source(
+        "LJSpeech sentences, read by Matthes", "Apache-2.0", "a man with a German accent, at home",
+        "the reader, Matthes",
+    ),
+    "speechocean762": Source(
+        "speechocean762", "CC BY 4.0", "sentences read by Mandarin speakers, half of them children, in pronunciation "
+        "of every quality", "Speechocean; Junbo Zhang et al., 2021", "mispeech/speechocean762",
+    ),
+    "ljspeech": Source(
+        "LJSpeech 1.1", "public domain", "public-domain books read by one American woman, Linda Johnson",
+        "Keith Ito and Linda Johnson", "keithito/lj_speech",
+    ),
+    "librispeech": Source(
+        "LibriSpeech", "CC BY 4.0", "public-domain books read by volunteers of LibriVox",
+        "Vassil Panayotov et al., 2015", "openslr/librispeech_asr",
+    ),
+    "synthesis": Source(
+        "Synthetic speech", "Apache-2.0 (the synthesiser)", "sentences of the texts below, in 28 voices of Kokoro-82M "
+        "and blends of them", "hexgrad, Kokoro-82M", "",
+    ),
+}  # fmt: skip
+
+_TEXTS = (
+    ("40 novels and essays as produced by Standard Ebooks", "public domain in the US; productions CC0"),
+    ("Common Voice sentence collections (Mozilla)", "CC0"),
+    ("Snips voice commands", "CC0"),
+    ("Speeches of US presidents, 1945-2020", "US public domain"),
+    ("MASC, spoken and written parts (American National Corpus)", "free for research and commercial development"),
+    ("Tatoeba, English sentences", "CC BY 2.0 FR"),
+    ("Wikinews, English", "CC BY 2.5"),
+    ("CLINC out-of-scope queries", "CC BY 3.0"),
+    ("AMI and ICSI meeting transcripts", "CC BY 4.0"),
+    ("NLU evaluation data of a home assistant (Xingkun Liu et al.)", "CC BY 4.0"),
+    ("PolyAI task-specific requests", "CC BY 4.0, one part CC BY-SA 4.0"),
+    ("Schema-Guided Dialogue", "CC BY-SA 4.0"),
+    ("Wikipedia sentences (WikiSplit and CLINC)", "CC BY-SA 4.0"),
+    ("Topical-Chat", "CDLA-Sharing-1.0"),
+)
+# What the embedded language model has read, as entries of training_data in a bundle's config.
+TEXTS = [{"name": name, "licence": licence, "kind": "text"} for name, licence in _TEXTS]
+
+
+def training_data(clips: "Iterable[Clip]") -> list[dict]:
+    """What a bundle's config says of its training data: an entry for each corpus, the largest first.
+
+    A corpus that is not known here keeps its name, and its licence is not said.
+    """
+    seconds: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for clip in clips:
+        seconds[clip.corpus] = seconds.get(clip.corpus, 0.0) + clip.seconds
+        counts[clip.corpus] = counts.get(clip.corpus, 0) + 1
+    entries = []
+    for corpus in sorted(seconds, key=seconds.__getitem__, reverse=True):
+        source = source_of(corpus)
+        entry = {
+            "name": source.title,
+            "corpus": corpus,
+            "hours": round(seconds[corpus] / 3600, 2),
+            "clips": counts[corpus],
+            "licence": source.licence,
+        }
+        further = {"what": source.what, "credit": source.credit, "hub": source.hub}
+        entries.append(entry | {key: value for key, value in further.items() if value})
+    return entries
+
+
+def source_of(corpus: str) -> Source:
+    """Where a corpus comes from; the parts of LibriSpeech, such as librispeech-dev-clean, are LibriSpeech."""
+    return SPEECH.get(corpus) or SPEECH.get(corpus.partition("-")[0]) or Source(corpus, UNKNOWN, "")
