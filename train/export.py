@@ -1,0 +1,171 @@
+"""`python -m train.export BUNDLE --format saved_model|onnx|litert --out FOLDER`: a bundle -> other runtimes.
+
+What is exported is the graph that the recogniser itself runs, features included: sound at the bundle's rate in,
+log-probabilities out. `export.json` beside it says what a program around it needs: rate, tokens, time of a step.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from asr_core.errors import AsrError
+from asr_core.windows import WINDOW_SECONDS
+
+FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
+OUTPUTS = ("log_probs", "steps")
+OPSET = 18  # of ONNX; runtimes since 2023 have it
+
+
+class ExportError(AsrError, RuntimeError):
+    """A model that a format cannot hold, or a converter that is not installed."""
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
+    parser.add_argument("bundle", help="a folder, name/repo[@revision] on the Hub, or default")
+    parser.add_argument("--format", required=True, choices=FILES)
+    parser.add_argument("--out", required=True, metavar="FOLDER", type=Path)
+    parser.add_argument("--seconds", type=float, help="fix the input to one clip of this length, shorter ones padded")
+    args = parser.parse_args(argv)
+    try:
+        path = export(args.bundle, args.format, args.out, args.seconds)
+    except AsrError as error:
+        print(error, file=sys.stderr)
+        return 1
+    size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+    print(f"{path}: {size / 1e6:.1f} MB")
+    return 0
+
+
+def export(bundle: str, format: str, out: Path, seconds: float | None = None) -> Path:
+    """Writes a bundle's network and front end in another format.
+
+    Args:
+        bundle: as `load_bundle` takes it.
+        format: a key of FILES.
+        out: folder to write into.
+        seconds: if given, the input is one clip, padded to this length; else any number of any length. For
+            LiteRT, whose operations know lengths beforehand, it is WINDOW_SECONDS if not given.
+
+    Returns:
+        The file, or the folder of a SavedModel. Inputs: `samples` float32 [batch, n], `lengths` int32 [batch];
+        outputs: `log_probs` float32 [batch, steps, tokens], `steps` int32 [batch].
+
+    Raises:
+        BundleError: there is no such bundle.
+        ExportError: the format cannot hold the network, or its converter is not installed.
+    """
+    from asr_core.bundle import load_bundle
+    from asr_core.recognizer import compiled_step
+
+    bundle = load_bundle(bundle)
+    featurizer, model = bundle.featurizer(), bundle.build()
+    if format == "litert" and seconds is None:
+        seconds = WINDOW_SECONDS
+    samples = None if seconds is None else round(seconds * bundle.sample_rate)
+    step = compiled_step(featurizer, model, samples)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / FILES[format]
+    {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[format](step, model, path)
+    step_samples = featurizer.hop_samples * model.subsampling
+    facts = {
+        "model": bundle.name,
+        "file": path.name,
+        "sample_rate": bundle.sample_rate,
+        "step_seconds": step_samples / bundle.sample_rate,
+        "tokens": bundle.vocabulary.tokens,
+        "samples": samples,
+    }
+    (out / "export.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _saved_model(step, model, path: Path) -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=step.input_signature, autograph=False)
+    def serve(samples, lengths):
+        return dict(zip(OUTPUTS, step(samples, lengths), strict=True))
+
+    module = tf.Module()
+    module.step, module.variables_of_model = serve, [variable.value for variable in model.variables]
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+
+
+def _litert(step, model, path: Path) -> None:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        with _fourier_by_products():
+            _saved_model(step, model, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        path.write_bytes(converter.convert())
+
+
+def _onnx(step, model, path: Path) -> None:
+    try:
+        import onnx
+        import tf2onnx  # noqa: F401, which Keras uses
+    except ImportError as error:
+        raise ExportError("The ONNX format needs two packages: pip install tf2onnx onnx.") from error
+    import keras
+
+    class Listener(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.network = model
+            self.built = True
+
+        def call(self, samples, lengths):
+            return step.python_function(samples, lengths)
+
+    with _fourier_by_products():
+        Listener().export(
+            str(path), format="onnx", input_signature=step.input_signature, opset_version=OPSET, verbose=False
+        )
+    stored = onnx.load(path)
+    names = {output.name: name for output, name in zip(stored.graph.output, OUTPUTS, strict=True)}
+    for node in stored.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for output in stored.graph.output:
+        output.name = names[output.name]
+    onnx.checker.check_model(stored)
+    onnx.save(stored, path)
+
+
+@contextmanager
+def _fourier_by_products() -> Iterator[None]:
+    """While a graph is traced, its Fourier transforms are matrix products: ONNX and LiteRT lack others."""
+    from keras import ops
+
+    def rfft(frames, fft_length=None):
+        length = frames.shape[-1]
+        turns = np.outer(np.arange(length), np.arange((fft_length or length) // 2 + 1)) / (fft_length or length)
+        real, imaginary = np.cos(2 * np.pi * turns), -np.sin(2 * np.pi * turns)
+        return ops.matmul(frames, real.astype("float32")), ops.matmul(frames, imaginary.astype("float32"))
+
+    def stft(samples, frame, hop, fft_length, window="hann", center=False):
+        if window != "hann" or center:
+            raise NotImplementedError("only periodic Hann windows without centring")
+        before = (fft_length - frame) // 2
+        taper = np.zeros(fft_length, "float32")
+        taper[before : before + frame] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
+        return rfft(ops.extract_sequences(samples, fft_length, hop) * taper)
+
+    originals = ops.rfft, ops.stft
+    ops.rfft, ops.stft = rfft, stft
+    try:
+        yield
+    finally:
+        ops.rfft, ops.stft = originals
+
+
+if __name__ == "__main__":
+    sys.exit(main())
