@@ -61,7 +61,7 @@ _ALL = [
         architecture="conformer",
         sizes={
             "width": 192, "blocks": 8, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2,
-            "channels": 24, "dropout": 0.0, "intermediate": [4],
+            "parts": 2, "channels": 24, "dropout": 0.0, "intermediate": [4],
         },
         passes=7,
         decay=0.72,

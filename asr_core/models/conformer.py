@@ -1,8 +1,9 @@
 """The default network: a Conformer over log-mel features, with explicit length masks throughout.
 
 Two strided convolutions bring 100 frames a second down to 25 steps. Optionally the inner blocks run at half that
-rate again (pairs of steps are joined, and parted at the end), which halves their cost while the characters keep
-their 40 ms grid. Every operation that looks beyond one step masks the padding, and every normalisation looks at
+rate again (pairs of steps are joined, and parted at the end), which halves their cost. English has 15 characters a
+second, and 25 in quick syllables, which 25 steps with the blanks between them cannot hold: the head may part every
+step once more. Every operation that looks beyond one step masks the padding, and every normalisation looks at
 one step alone: a clip gives the same logits alone and in a batch of longer ones.
 """
 
@@ -189,27 +190,28 @@ class Conformer(keras.Model):
         width, blocks, heads, kernel, expansion: sizes of the blocks; `kernel` in steps of the block's own rate.
         outer_blocks: how many of the blocks, from the first, run at the full 25 steps a second.
         reduction: 1, or 2 to run the other blocks on pairs of steps.
+        parts: output steps that the head makes of every one of the 25.
         channels: of the subsampling convolutions.
         dropout: after every module, in training.
         intermediate: 1-based numbers of blocks behind which the CTC head reads as well, in training only (Lee and
             Watanabe, 2021, arXiv 2102.03216).
     """
 
-    subsampling = 4  # feature frames per output step
-
     def __init__(
         self, bins, tokens, width=192, blocks=10, heads=4, kernel=15, expansion=4, outer_blocks=1, reduction=2,
-        channels=32, dropout=0.1, intermediate=(), name="conformer", **kwargs,
+        parts=1, channels=32, dropout=0.1, intermediate=(), name="conformer", **kwargs,
     ):  # fmt: skip
         super().__init__(name=name, **kwargs)
-        if reduction not in (1, 2):
-            raise ValueError(f"reduction is 1 or 2, not {reduction}")
+        for name_of, value in (("reduction", reduction), ("parts", parts)):
+            if value not in (1, 2):
+                raise ValueError(f"{name_of} is 1 or 2, not {value}")
         self.sizes = {
             "bins": bins, "tokens": tokens, "width": width, "blocks": blocks, "heads": heads, "kernel": kernel,
-            "expansion": expansion, "outer_blocks": outer_blocks, "reduction": reduction, "channels": channels,
-            "dropout": dropout, "intermediate": list(intermediate),
+            "expansion": expansion, "outer_blocks": outer_blocks, "reduction": reduction, "parts": parts,
+            "channels": channels, "dropout": dropout, "intermediate": list(intermediate),
         }  # fmt: skip
-        self.reduction, self.intermediate = reduction, tuple(intermediate)
+        self.reduction, self.parts, self.intermediate = reduction, parts, tuple(intermediate)
+        self.subsampling = 4 // parts  # feature frames per output step
         self.outer_blocks = outer_blocks if reduction > 1 else 0
         self.rotary_width = width // heads
         self.subsample = ConvolutionSubsampling(channels, width, name="subsample")
@@ -219,7 +221,8 @@ class Conformer(keras.Model):
         ]
         if reduction > 1:
             self.join = layers.Dense(width, name="join")
-            self.part = layers.Dense(reduction * width, name="part")
+        if reduction * parts > 1:
+            self.part = layers.Dense(reduction * parts * width, name="part")
             self.normalise = layers.LayerNormalization(name="normalise")
         self.head = layers.Dense(tokens, name="head")
 
@@ -230,6 +233,7 @@ class Conformer(keras.Model):
             block.build((None, None, width))
         if self.reduction > 1:
             self.join.build((None, None, self.reduction * width))
+        if self.reduction * self.parts > 1:
             self.part.build((None, None, width))
             self.normalise.build((None, None, width))
         self.head.build((None, None, width))
@@ -249,9 +253,10 @@ class Conformer(keras.Model):
 
     def logits(self, features, lengths, training=False):
         """Logits [batch, steps, tokens], and the list of those of the intermediate heads."""
+        outputs = self.output_lengths(ops.shape(features)[1])
         x, lengths = self.subsample(features, lengths)
-        full_rate, steps = x, ops.shape(x)[1]
-        surroundings = self._surroundings(lengths, steps, x.dtype)
+        full_rate = x
+        surroundings = self._surroundings(lengths, ops.shape(x)[1], x.dtype)
         intermediate = []
         for number, block in enumerate(self.blocks, 1):
             if self.reduction > 1 and number == self.outer_blocks + 1:
@@ -259,16 +264,19 @@ class Conformer(keras.Model):
                 surroundings = self._surroundings(half(lengths), ops.shape(x)[1], x.dtype)
             x = block(x, *surroundings, training=training)
             if number in self.intermediate:
-                intermediate.append(self._read(x, full_rate, steps))
-        return self._read(x, full_rate, steps), intermediate
+                intermediate.append(self._read(x, full_rate, outputs))
+        return self._read(x, full_rate, outputs), intermediate
 
-    def _read(self, x, full_rate, steps):
-        """The CTC head on the blocks' output, at the full rate."""
-        if self.reduction == 1:
+    def _read(self, x, full_rate, outputs):
+        """The CTC head on the blocks' output, at the rate of the output steps."""
+        if self.reduction * self.parts == 1:
             return self.head(x)
         batch, width = ops.shape(x)[0], self.sizes["width"]
-        parted = ops.reshape(self.part(x), (batch, ops.shape(x)[1] * self.reduction, width))
-        return self.head(self.normalise(parted[:, :steps] + full_rate))
+        if self.reduction == 1:
+            full_rate = x
+        x = ops.reshape(self.part(x), (batch, ops.shape(x)[1] * self.reduction * self.parts, width))
+        x = x[:, :outputs] + ops.repeat(full_rate, self.parts, axis=1)[:, :outputs]
+        return self.head(self.normalise(x))
 
     def _surroundings(self, lengths, steps, dtype):
         """What a block needs to know beside its input: mask, attention bias, rotary positions."""
@@ -277,8 +285,8 @@ class Conformer(keras.Model):
         return ops.cast(mask, dtype), bias, rotary_positions(steps, self.rotary_width, dtype)
 
     def output_lengths(self, frame_lengths):
-        """Steps that so many frames give (ints, arrays or tensors): a quarter, rounded up."""
-        return half(half(frame_lengths))
+        """Steps that so many frames give (ints, arrays or tensors): `1 / subsampling` of them, rounded up."""
+        return half(frame_lengths) if self.parts == 2 else half(half(frame_lengths))
 
     def get_config(self):
         return {**self.sizes, "name": self.name}

@@ -13,18 +13,19 @@ def conformer(**sizes):
     return models.build("conformer", bins=20, tokens=7, **{**SMALL, **sizes})
 
 
+@pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("reduction", [1, 2])
-def test_output_lengths_are_those_of_the_real_output(reduction):
-    model = conformer(reduction=reduction)
+def test_output_lengths_are_those_of_the_real_output(reduction, parts):
+    model = conformer(reduction=reduction, parts=parts)
     for frames in range(1, 14):
         logits = model(np.zeros((1, frames, 20), "float32"), np.array([frames]))
         assert logits.shape == (1, model.output_lengths(frames), 7)
 
 
-@pytest.mark.parametrize("reduction,outer", [(1, 0), (2, 0), (2, 1), (2, 3)])
+@pytest.mark.parametrize("reduction,outer,parts", [(1, 0, 1), (1, 0, 2), (2, 0, 1), (2, 1, 2), (2, 3, 1)])
 @pytest.mark.parametrize("frames", [37, 38, 39, 40])
-def test_padding_never_changes_the_logits(reduction, outer, frames):
-    model = conformer(reduction=reduction, outer_blocks=outer)
+def test_padding_never_changes_the_logits(reduction, outer, parts, frames):
+    model = conformer(reduction=reduction, outer_blocks=outer, parts=parts)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((3, 61, 20)).astype("float32")
     features[1, frames:] = 0
@@ -74,5 +75,7 @@ def test_impossible_sizes_are_refused():
         conformer(width=30, heads=4)
     with pytest.raises(ValueError, match="reduction is 1 or 2, not 3"):
         conformer(reduction=3)
+    with pytest.raises(ValueError, match="parts is 1 or 2, not 4"):
+        conformer(parts=4)
     with pytest.raises(ValueError, match="unknown architecture 'lstm'; there are conformer, deepspeech2"):
         models.build("lstm", 80, 31)
