@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from asr_core.errors import AudioError, Cancelled
 from ui.engine import Engine
@@ -98,8 +97,8 @@ class Batch:
         if not done:
             yield batch_table(rows), nothing, gr.update(visible=False)
             return
-        with tempfile.TemporaryDirectory(dir=get_upload_folder(), prefix="batch-") as folder:
-            zipped = gr.update(visible=True, value=str(write_zip(done, Path(folder))))  # Gradio takes a copy
+        with tempfile.TemporaryDirectory(prefix="batch-") as folder:
+            zipped = gr.update(visible=True, value=str(write_zip(done, Path(folder))))  # copied by Gradio
             yield batch_table(rows), zipped, gr.update(visible=False)
 
 
