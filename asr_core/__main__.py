@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import os
 import sys
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -180,9 +181,37 @@ def _recognizer(model: str):
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from asr_core.bundle import load_bundle
-    from asr_core.recognizer import Recognizer
 
-    return Recognizer(load_bundle(model))
+    bundle = load_bundle(model)  # a download shows its progress
+    with _unheard_greetings():
+        from asr_core.recognizer import Recognizer
+
+        return Recognizer(bundle)
+
+
+@contextlib.contextmanager
+def _unheard_greetings() -> Iterator[None]:
+    """Keep standard error clear of what TensorFlow 2.21 says when it starts, whatever its log level.
+
+    Its libraries write to the file descriptor itself. What they wrote is shown after all if they fail.
+    """
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        screen = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        except AsrError:
+            failed = False
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+            if failed:
+                said.seek(0)
+                sys.stderr.write(said.read().decode(errors="replace"))
 
 
 def _transcribe(recordings: list[Recording], options, recognizer_factory: Callable) -> int:

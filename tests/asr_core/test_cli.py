@@ -15,7 +15,7 @@ import soundfile
 import srt
 import webvtt
 
-from asr_core.__main__ import main
+from asr_core.__main__ import _unheard_greetings, main
 from asr_core.audio import load_audio
 from asr_core.beam import DecoderOptions
 from asr_core.errors import BundleError
@@ -227,10 +227,7 @@ class TestFailures:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
         code, out, err = run("-")
         assert (code, out) == (1, "")
-        assert (
-            err
-            == "standard input: The recording is empty (0 bytes): record it again, or choose another file.\n"
-        )
+        assert err == "standard input: The recording is empty (0 bytes): record it again, or choose another file.\n"
 
     def test_a_folder_without_recordings(self, run, tmp_path):
         assert run(tmp_path) == (1, "", f"{tmp_path}: no recordings in this folder\n")
@@ -254,6 +251,28 @@ class TestFailures:
         code, out, err = run(sound(tmp_path / "a.wav", 0.5), recognizer=FakeRecognizer(trained=False))
         assert (code, out) == (0, "tenths 5\n")
         assert err == "The model default is untrained: what it writes means nothing.\n"
+
+
+class TestGreetings:
+    """What libraries write to file descriptor 2 while the model is loaded."""
+
+    def test_are_kept_from_the_screen(self, capfd):
+        with _unheard_greetings():
+            os.write(2, b"oneDNN custom operations are on\n")
+        os.write(2, b"heard\n")
+        assert capfd.readouterr().err == "heard\n"
+
+    def test_are_shown_when_loading_breaks(self, capfd):
+        with pytest.raises(ZeroDivisionError), _unheard_greetings():
+            os.write(2, b"no such kernel\n")
+            raise ZeroDivisionError
+        assert capfd.readouterr().err == "no such kernel\n"
+
+    def test_are_not_shown_beside_a_message_for_the_user(self, capfd):
+        with pytest.raises(BundleError), _unheard_greetings():
+            os.write(2, b"oneDNN custom operations are on\n")
+            raise BundleError("The weights are damaged.")
+        assert capfd.readouterr().err == ""
 
 
 class TestDecoder:
@@ -285,9 +304,7 @@ class TestUsage:
     def test_a_slip_is_answered_with_code_2(self, run, arguments, message):
         code, out, err = run(*arguments)
         assert (code, out) == (2, "")
-        assert message in err.splitlines()[-1] and err.splitlines()[-1].startswith(
-            "python -m asr_core: error: "
-        )
+        assert message in err.splitlines()[-1] and err.splitlines()[-1].startswith("python -m asr_core: error: ")
 
     def test_subtitles_of_several_recordings_need_files(self, run, tmp_path):
         files = [sound(tmp_path / name, 0.5) for name in ("a.wav", "b.wav")]
