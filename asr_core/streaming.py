@@ -75,13 +75,13 @@ class Stream:
         if hot_words is not None and not isinstance(hot_words, HotWords):
             hot_words = HotWords.build(hot_words, recognizer.vocabulary)
         self._hot_words = hot_words
-        self._rate = recognizer.sample_rate
+        self.sample_rate = self._rate = recognizer.sample_rate
         self._step_samples = round(recognizer.step_seconds * self._rate)
         self.reset()
 
     def reset(self) -> None:
         """Forgets everything: the next chunk is the beginning of a new recording."""
-        self._incoming = _Incoming(self._rate)
+        self._incoming = Incoming(self._rate)
         self._window = self._whole(WINDOW_SECONDS) * self._step_samples  # samples, as all that follow
         self._between = self._whole(COMMIT_SECONDS) * self._step_samples
         self._latest = np.zeros(self._window + self._between, np.float32)
@@ -195,8 +195,11 @@ class Stream:
         return Update(tuple(final), self._partial, self.seconds)
 
 
-class _Incoming:
-    """Chunks of any rate and type to mono float32 at one rate, in pieces of some seconds at most."""
+class Incoming:
+    """Chunks of any rate and type to mono float32 at one rate, in pieces of some seconds at most.
+
+    Call it with samples and rate as for `Stream.feed`; it raises the same. `last` empties the resampler.
+    """
 
     PIECE = 480_000  # source samples: 10 s at 48 kHz
 

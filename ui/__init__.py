@@ -10,6 +10,7 @@ from ui.compare import Compare
 from ui.engine import Engine
 from ui.hearing import Limits
 from ui.how_it_works import HowItWorks
+from ui.live import Live
 from ui.look import TITLE, look, masthead
 from ui.model import ModelTab, model_chip
 from ui.protection import app_options, refuse_urls
@@ -34,9 +35,11 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
     with gr.Blocks(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
         model = gr.State(None)
         head = gr.HTML(masthead(model_chip(engine)), elem_id="masthead")
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Transcribe", id="transcribe"):
                 transcribe = Transcribe(engine, shelf, limits, model)
+            with gr.Tab("Live", id="live"):
+                live = Live(engine, limits, model, transcribe, tabs)
             with gr.Tab("Compare", id="compare", render_children=True):
                 Compare(transcribe.clip, limits)
             with gr.Tab("Align", id="align", render_children=True):
@@ -48,6 +51,7 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
             with gr.Tab("Model", id="model", render_children=True):
                 models = ModelTab(engine, model, transcribe.clip, model_paths)
         endpoints(engine, limits)
+        page.unload(live.leave)
 
         def describe(name):
             chip = model_chip(engine, name, wait=True)

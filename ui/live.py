@@ -17,6 +17,7 @@ from ui.hearing import Limits, explain
 from ui.live_session import LiveSession
 from ui.look import ASSETS
 from ui.markup import Html, tag
+from ui.transcribe import LISTENING_AT_ONCE, Transcribe
 from ui.words import level
 
 log = logging.getLogger("asr.live")
@@ -62,7 +63,7 @@ class Live:
         tabs: to go there.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, model: gr.State, transcribe, tabs: gr.Tabs):
+    def __init__(self, engine: Engine, limits: Limits, model: gr.State, transcribe: Transcribe, tabs: gr.Tabs):
         self.engine, self.limits, self.model, self.transcribe, self.tabs = engine, limits, model, transcribe, tabs
         self.session = gr.State(None, time_to_live=3600, delete_callback=_close)
         self._sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()  # by Gradio's session
@@ -86,7 +87,7 @@ class Live:
                 gr.DownloadButton(f"Download {name}", size="sm", elem_id=f"live-download-{name}", min_width=120)
                 for name in FORMATS
             ]
-            self.open = gr.Button("Open in Transcribe", variant="primary", size="sm", min_width=180, elem_id="live-open")
+            self.open = gr.Button("Open in Transcribe", variant="primary", size="sm", elem_id="live-open")
 
     def _limits_line(self) -> Html:
         return tag(
@@ -110,14 +111,12 @@ class Live:
         )
         shown = [self.panel, self.session, self.after, *self.downloads]
         self.panel.click(self._act, self.session, shown, concurrency_limit=None, **hidden)
-        transcribe = self.transcribe
-        values = [transcribe.cancel, *transcribe.decoding.components, *transcribe.subtitles.components]
         self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **hidden)
         self.open.click(
             self._open,
-            [self.session, self.model, *values],
-            transcribe.outputs,
-            concurrency_limit=2,
+            [self.session, *self.transcribe.inputs],
+            self.transcribe.outputs,
+            concurrency_limit=LISTENING_AT_ONCE,
             concurrency_id="recogniser",
             **hidden,
         )
@@ -147,12 +146,11 @@ class Live:
             update = gr.update(visible=bool(paths))
             return [shown(session), session, update, *(paths or (None for _ in self.downloads))]
         except Exception as error:
-            failed = ("That did not work" if isinstance(error, AsrError) else "Something broke", explain(error), "error")
-            return [shown(session, failed), session, *hide]
+            title = "That did not work" if isinstance(error, AsrError) else "Something broke"
+            return [shown(session, (title, explain(error), "error")), session, *hide]
 
-    def _open(self, session: LiveSession | None, *values, progress=gr.Progress()):
-        path = None if session is None else session.recording_path
-        yield from self.transcribe.open(path, "Live recording", *values, progress=progress)
+    def _open(self, session: LiveSession | None, *values):
+        yield from self.transcribe.open(session and session.recording_path, "Live recording", *values)
 
     def leave(self, request: gr.Request) -> None:
         """The visitor has left: nothing of his is heard any more, and his recording goes."""

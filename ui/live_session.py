@@ -18,7 +18,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 from asr_core.errors import AsrError
-from asr_core.streaming import Incoming, Stream
+from asr_core.streaming import Incoming, Stream, Update
 from asr_core.transcript import Transcript, Word
 from ui.engine import Engine
 from ui.exports import FORMATS, SubtitleLimits, written
@@ -61,7 +61,7 @@ class LiveSession:
         self.id = secrets.token_hex(8)
         self.phase = "loading"
         self._engine, self._model, self._limits = engine, model, limits
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._inbox: list[tuple[int, np.ndarray, float]] = []
         self._working = False
@@ -106,24 +106,31 @@ class LiveSession:
             return View(self.phase, self.seconds, self._delay, tuple(self._final), self._partial, notice)
 
     def pause(self) -> None:
-        """Ends the take: hears what is left, and all words are final."""
+        """Ends the take: hears what is left, and all words are final.
+
+        Raises:
+            AsrError: too much is waiting to be heard.
+        """
         with self._lock:
             self._deaf_until = time.monotonic() + STRAGGLER_SECONDS
-            done = self._idle.wait_for(lambda: not self._working, FINISH_SECONDS)
-            if not done or self._stream is None or self.phase not in ("listening", "loading"):
-                return
-            self._end_take()
-            self.phase = "paused"
-            self._quiet = 0.0
+            if not self._idle.wait_for(lambda: not self._working, FINISH_SECONDS):
+                raise AsrError("This machine is busy and has not heard everything yet: try again in a minute.")
+            if self.phase in ("listening", "loading"):
+                if self._stream is not None:
+                    self._end_take()
+                self.phase = "paused"
+                self._quiet = 0.0
 
     def stop(self) -> list[Path]:
         """Ends the recording. Returns its transcript as files, one of each of FORMATS; none if nothing was said."""
         self.pause()
         with self._lock:
-            if self.phase == "closed" or self._recording is None:
+            if self.phase == "closed":
+                return []
+            self.phase = "stopped"
+            if self._recording is None:
                 return []
             self._recording.close()
-            self.phase = "stopped"
             transcript = Transcript(tuple(self._final), self.seconds, self._model_name)
         paths = []
         for extension in FORMATS if transcript.words else ():
@@ -158,9 +165,13 @@ class LiveSession:
                 self._hear(waiting)
             except Exception as error:
                 with self._lock:
-                    title = "That did not work" if isinstance(error, AsrError) else "Something broke"
-                    self._notice = (title, explain(error), "error")
+                    self._working = False
+                    self._idle.notify_all()
                     self._inbox.clear()
+                    if self.phase != "closed":  # else the recording has gone under our hands
+                        title = "That did not work" if isinstance(error, AsrError) else "Something broke"
+                        self._notice = (title, explain(error), "error")
+                    return
 
     def _begin(self, recognizer) -> None:
         with self._lock:
@@ -175,18 +186,17 @@ class LiveSession:
     def _hear(self, waiting: list[tuple[int, np.ndarray, float]]) -> None:
         stream = self._stream
         for group in _same_rate(waiting):
-            rate, samples = group[0][0], np.concatenate([samples for _, samples, _ in group])
-            final, partial = [], self._partial
-            for piece in self._incoming(samples, rate):
+            rate, first, arrived = group[0]
+            for piece in self._incoming(np.concatenate([samples for _, samples, _ in group]), rate):
                 self._keep(piece)
-                update = stream.feed(piece, stream.sample_rate)
-                final += update.final
-                partial = update.partial
+                self._take(stream.feed(piece, stream.sample_rate))
             with self._lock:
-                self._final += [_moved(word, self._offset) for word in final]
-                self._partial = tuple(_moved(word, self._offset) for word in partial)
-                first_rate, first, arrived = group[0]
-                self._delay = time.monotonic() - arrived + len(first) / first_rate
+                self._delay = time.monotonic() - arrived + len(first) / rate
+
+    def _take(self, update: Update) -> None:
+        with self._lock:
+            self._final += [_moved(word, self._offset) for word in update.final]
+            self._partial = tuple(_moved(word, self._offset) for word in update.partial)
 
     def _keep(self, piece: np.ndarray) -> None:
         """Writes the sound to disk, and minds its level and the limit."""
@@ -196,18 +206,17 @@ class LiveSession:
         self._recording.write(piece)
         loud = np.abs(piece).max(initial=0) > SILENT_PEAK
         with self._lock:
-            self._quiet = 0.0 if loud else self._quiet + len(piece) / self._stream.sample_rate
+            self._quiet = 0.0 if loud else self._quiet + len(piece) / self._recording.sample_rate
             self._notice = None
 
     def _end_take(self) -> None:
-        started, stream = time.perf_counter(), self._stream
-        with logged("live") as facts:
+        stream = self._stream
+        with logged("live", audio_seconds=round(stream.seconds, 2)):
             for piece in self._incoming.last():
                 self._recording.write(piece)
-                self._final += [_moved(word, self._offset) for word in stream.feed(piece, stream.sample_rate).final]
-            self._final += [_moved(word, self._offset) for word in stream.finish().final]
-            facts |= {"audio_seconds": round(stream.seconds, 2), "finish_seconds": time.perf_counter() - started}
-        self._partial, self._offset = (), self.seconds
+                self._take(stream.feed(piece, stream.sample_rate))
+            self._take(stream.finish())
+        self._offset = self.seconds
         stream.reset()
 
 

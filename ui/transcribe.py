@@ -132,8 +132,17 @@ class Transcribe:
             *self.downloads,
         ]
 
+    @property
+    def inputs(self) -> list:
+        """What `open` wants to know."""
+        return [self.model, self.cancel, *self.decoding.components, *self.subtitles.components]
+
+    def open(self, path: str | None, name: str, *values):
+        """Opens a recording from another tab: updates of `outputs`, given the values of `inputs`."""
+        yield from self._open(path, name, "", *values)
+
     def _wire(self) -> None:
-        inputs = [self.model, self.cancel, *self.decoding.components, *self.subtitles.components]
+        inputs = self.inputs
         hidden = {"api_visibility": "private", "show_progress": "hidden"}
         opened = {
             "outputs": self.outputs,

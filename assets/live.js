@@ -1,0 +1,185 @@
+// The panel of the Live tab: buttons, level, and words as they come. Runs once, with Gradio's `element`, `props`,
+// `trigger` and `watch`. Sound goes through Gradio's own streaming microphone, which is hidden and pressed from here;
+// the value that comes back holds the latest final words, the partial ones, and what there is to say.
+const $ = (name) => element.querySelector(`[data-part=${name}]`);
+const box = $("all"), line = $("line"), words = $("words"), notice = $("notice");
+const LAST_CHUNK = 700; // ms: what was said just before a stop is still on its way to the server
+const LATE = 300; // ms: until that chunk has been taken
+const WAITING = 2500; // ms without a free place before it is said
+const FLOOR_DB = -60; // the meter's left end
+const MIC = "#live-microphone";
+
+let mic = "off"; // off, starting, on, stopping
+let phase = "idle"; // of the recording, as the server has it: idle, loading, listening, paused, stopped
+let id = null, count = 0, tail = []; // of the words shown
+let capture = null, context = null, watcher = 0;
+
+const REFUSED = {
+  NotAllowedError: ["The microphone was refused", "Allow it for this page in the address bar of the browser, then press Start again."],
+  NotFoundError: ["No microphone was found", "Plug one in or switch it on, then press Start again. A file can be opened in Transcribe."],
+  NotReadableError: ["The microphone cannot be read", "Another program may be using it: close that one, then press Start again."],
+  Unsupported: ["This browser hands out no microphone here", "Microphones need a page on https or on this machine (localhost). A file can be opened in Transcribe."],
+};
+
+// ---- the microphone --------------------------------------------------------------------------------------------
+const button = (...names) => document.querySelector(names.map((name) => `${MIC} .${name}`).join(", "));
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function start() {
+  say(null);
+  set("starting");
+  try {
+    if (!navigator.mediaDevices?.getUserMedia) throw { name: "Unsupported" };
+    capture = await navigator.mediaDevices.getUserMedia({ audio: true });
+  } catch (error) {
+    const [title, text] = REFUSED[error.name] || ["The microphone did not start", `The browser says: ${error.message || error.name}.`];
+    say(title, text, "error");
+    return set("off");
+  }
+  if (phase === "stopped") clearWords();
+  showLevel();
+  button("record-button")?.click();
+  set("on");
+  watchOver();
+}
+
+// Notices when Gradio's microphone ends by itself (time limit, lost connection) or waits for a free place.
+function watchOver() {
+  clearInterval(watcher);
+  const begun = performance.now();
+  watcher = setInterval(() => {
+    const waited = performance.now() - begun;
+    if (button("spinner-button") && waited > WAITING && phase === "idle") {
+      say("All places are taken", "Others are speaking just now. Words appear here as soon as one of them has finished; what is said before that is lost.", "warning");
+    }
+    if (mic === "on" && waited > WAITING && button("record-button")) {
+      release();
+      trigger("click", { do: "pause", by: "limit" });
+    }
+  }, 400);
+}
+
+async function halt() {
+  set("stopping");
+  await pause(LAST_CHUNK);
+  button("stop-button", "spinner-button", "stop-button-paused")?.click();
+  await pause(LATE);
+  release();
+}
+
+function release() {
+  clearInterval(watcher);
+  capture?.getTracks().forEach((track) => track.stop());
+  capture = null;
+  context?.close();
+  context = null;
+  level(0);
+  set("off");
+}
+
+function showLevel() {
+  context = new AudioContext();
+  const analyser = context.createAnalyser();
+  analyser.fftSize = 1024;
+  context.createMediaStreamSource(capture).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  const own = context;
+  (function draw() {
+    if (context !== own) return;
+    analyser.getFloatTimeDomainData(samples);
+    level(Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length));
+    requestAnimationFrame(draw);
+  })();
+}
+
+function level(rms) {
+  const db = 20 * Math.log10(rms + 1e-9);
+  $("level").style.transform = `scaleX(${Math.min(1, Math.max(0, 1 - db / FLOOR_DB))})`;
+  $("meter").classList.toggle("loud", db > -6);
+}
+
+// ---- what is shown ---------------------------------------------------------------------------------------------
+const STATES = { off: "", starting: "Asking for the microphone…", on: "Listening", stopping: "Finishing…" };
+const PHASES = { idle: "Ready", loading: "The model is loading…", listening: "Ready", paused: "Paused", stopped: "Stopped" };
+
+function set(state) {
+  mic = state;
+  box.dataset.mic = state;
+  const off = state === "off", some = count + tail.length > 0;
+  $("state").textContent = state === "on" && phase === "loading" ? PHASES.loading : STATES[state] || PHASES[phase];
+  $("start").textContent = phase === "paused" ? "Go on" : "Start";
+  $("start").disabled = !off;
+  $("pause").disabled = state !== "on";
+  $("stop").disabled = !(state === "on" || (off && phase === "paused"));
+  $("clear").disabled = !off || !(some || phase !== "idle");
+  $("copy").disabled = !some;
+  $("hint").hidden = some;
+}
+
+function say(title, text = "", kind = "info") {
+  const shown = notice.dataset.shown || "", wanted = title ? title + text : "";
+  if (shown === wanted) return;
+  notice.dataset.shown = wanted;
+  notice.className = `notice ${kind}`;
+  notice.hidden = !title;
+  notice.setAttribute("role", kind === "error" ? "alert" : "status");
+  notice.replaceChildren(...(title ? [paragraph(title, "notice-title"), paragraph(text)] : []));
+}
+
+function paragraph(text, kind = "") {
+  const made = document.createElement("p");
+  made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
+function word([text, start, end, sure, level], kind = "") {
+  const made = document.createElement("span");
+  made.className = `word ${level} ${kind}`.trim();
+  made.textContent = text;
+  made.title = kind ? "may still change" : `${Math.round(100 * sure)} % sure, ${start.toFixed(1)} s`;
+  return made;
+}
+
+function clearWords() {
+  line.replaceChildren();
+  count = 0;
+  tail = [];
+  id = null;
+}
+
+function take(value) {
+  if (!value || !value.phase) return;
+  const below = words.scrollHeight - words.scrollTop - words.clientHeight < 60;
+  if (value.id !== id) clearWords();
+  id = value.id;
+  tail.forEach((node) => node.remove());
+  value.final.slice(Math.max(0, count - value.first)).forEach((one) => line.append(word(one), " "));
+  count = Math.max(count, value.first + value.final.length);
+  tail = value.partial.flatMap((one) => [word(one, "tail"), document.createTextNode(" ")]);
+  line.append(...tail);
+  if (below) words.scrollTop = words.scrollHeight;
+  phase = value.phase;
+  $("seconds").textContent = clock(value.seconds);
+  $("delay").textContent = value.delay === null ? "–" : `${value.delay.toFixed(1)} s`;
+  box.dataset.text = [...line.querySelectorAll(".word")].map((one) => one.textContent).join(" ");
+  if (value.notice) say(...value.notice);
+  else if (mic !== "off" || phase === "idle") say(null);
+  set(mic);
+}
+
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+// ---- wiring ----------------------------------------------------------------------------------------------------
+$("start").addEventListener("click", start);
+$("pause").addEventListener("click", async () => { await halt(); trigger("click", { do: "pause" }); });
+$("stop").addEventListener("click", async () => {
+  if (mic === "on") await halt();
+  trigger("click", { do: "stop" });
+});
+$("clear").addEventListener("click", () => trigger("click", { do: "clear" }));
+watch("value", () => take(props.value));
+set("off");
