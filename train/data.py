@@ -206,6 +206,7 @@ class Batching:
         batch_seconds: sound in a batch, padding included.
         batch_clips: clips in a batch, whatever their length; None goes by `batch_seconds`.
         multiple_of: of which the number of clips is a multiple (the devices that share a batch).
+        repeats: how often a pass sees every clip; more than once where there are only a few.
         characters_second: room for labels; a clip with more goes to a longer bucket.
         short_first_passes: over so many passes short clips come first.
     """
@@ -214,6 +215,7 @@ class Batching:
     batch_seconds: float = 96.0
     batch_clips: int | None = None
     multiple_of: int = 1
+    repeats: int = 1
     characters_second: float = 20.0
     short_first_passes: int = 1
 
@@ -226,7 +228,7 @@ class Batching:
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Augmented batches; one pass sees every example once.
+    """Augmented batches; one pass sees every example.
 
     `steps_of(samples)` is the number of steps that the network makes of so many samples. A clip whose text does
     not fit into its steps (`asr_core.ctc.feasible`) would poison the loss: it keeps its own speed where a faster
@@ -269,15 +271,16 @@ class TrainingBatches(keras.utils.PyDataset):
         """Pass `number` as a list of (bucket, [(example, speed), ...])."""
         rng = np.random.default_rng((self.seed, number, 0))
         examples = self.data.examples
-        order = rng.permutation(len(examples))
-        speeds = self.augmentation.draw_speeds(len(examples), rng)
+        order = np.concatenate([rng.permutation(len(examples)) for _ in range(self.batching.repeats)])
+        speeds = self.augmentation.draw_speeds(len(order), rng)
         buckets: dict[float, list] = {bucket: [] for bucket in self.batching.bucket_seconds}
-        for k in order:
-            bucket = self._bucket(examples[k], speeds[k])
+        for number_of, speed in zip(order, speeds, strict=True):
+            example = examples[number_of]
+            bucket = self._bucket(example, speed)
             if bucket is None:  # too long for any bucket when slower, or too short for its text when faster
-                bucket, speeds[k] = self._bucket(examples[k], 1.0), 1.0
+                bucket, speed = self._bucket(example, 1.0), 1.0
             if bucket is not None:
-                buckets[bucket].append((examples[k], speeds[k]))
+                buckets[bucket].append((example, speed))
         plan = []
         for bucket, members in buckets.items():
             size = self.batching.clips(bucket)

@@ -86,11 +86,11 @@ _ALL = [
         name="smoke",
         architecture="conformer",
         sizes={"width": 96, "blocks": 2, "heads": 4, "reduction": 1, "channels": 16, "dropout": 0.0},
-        passes=150,
+        passes=12,
         peak=2e-3,
         warm_up=20,
         average=0.9,
-        batching=Batching(batch_seconds=32.0, bucket_seconds=(4.0,), short_first_passes=0),
+        batching=Batching(batch_seconds=32.0, bucket_seconds=(4.0,), short_first_passes=0, repeats=12),
         validation_share=0.0,
     ),
 ]  # fmt: skip
