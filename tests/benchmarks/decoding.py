@@ -3,7 +3,8 @@
     python tests/benchmarks/decoding.py [--language-model FILE] [--emissions FILE.npz] [--width 16]
 
 Without emissions of a real network it makes some: sentences spelled out in peaks, with blanks between them, and
-letters confused to the degree of a network that gets every tenth letter wrong. Times are the best of three.
+letters confused by a network that is unsure of many. Times are CPU time, best of three, so that what else the
+machine does matters little.
 """
 
 import argparse
@@ -50,9 +51,9 @@ def best_seconds(function, repeats: int = 3) -> float:
     function()  # warm
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         function()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
