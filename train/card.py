@@ -75,23 +75,23 @@ def _metadata(config: dict, name: str) -> str:
     known = {"cc0": "cc0-1.0"}.get(known, known)
     results = [
         EvalResult(
-            task_type=TASK, task_name="Automatic Speech Recognition", dataset_type=_slug(one["dataset"]),
+            task_type=TASK, task_name="Automatic Speech Recognition", dataset_type=_slug(one.get("dataset", "")),
             dataset_name=_dataset(one), dataset_split=one.get("split"), metric_type=metric,
             metric_name=f"{metric.upper()}, {one.get('decoder', 'greedy')}", metric_value=round(100 * one[metric], 2),
         )
-        for one in config.get("evaluation", [])
+        for one in _entries(config, "evaluation")
         for metric in ("wer", "cer")
         if isinstance(one.get(metric), int | float)
     ]  # fmt: skip
-    speech = [one for one in config.get("training_data", []) if one.get("kind") != "text"]
+    speech = [one for one in _entries(config, "training_data") if one.get("kind") != "text"]
     data = ModelCardData(
         language=config.get("language", "en"),
-        license=known if known in HUB_LICENCES else "other",
-        license_name=None if known in HUB_LICENCES or not licence else _slug(licence),
+        license=(known if known in HUB_LICENCES else "other") if licence else None,
+        license_name=_slug(licence) if licence and known not in HUB_LICENCES else None,
         library_name="keras",
         pipeline_tag=TASK,
         tags=["ctc", "speech", config["architecture"]["name"]],
-        datasets=list(dict.fromkeys(one.get("hub") or _slug(one["name"]) for one in speech)) or None,
+        datasets=list(dict.fromkeys(one.get("hub") or _slug(one.get("name", "")) for one in speech)) or None,
         metrics=["wer", "cer"],
         model_name=name,
         eval_results=results or None,
@@ -130,7 +130,7 @@ def _measured(config: dict) -> str:
             _dataset(one), one.get("split", ""), one.get("decoder", ""), one.get("clips", ""), one.get("words", ""),
             _percent(one.get("wer")), _interval(one), _percent(one.get("cer")),
         ]
-        for one in config.get("evaluation", [])
+        for one in _entries(config, "evaluation")
     ]  # fmt: skip
     if not rows:
         return "Nothing has been measured."
@@ -152,12 +152,12 @@ def _interval(one: dict) -> str:
 
 def _trained_on(config: dict) -> str:
     speech, texts = [], []
-    for one in config.get("training_data", []):
+    for one in _entries(config, "training_data"):
         licence, credit = one.get("licence", ""), one.get("credit", "")
         if one.get("kind") == "text":
-            texts.append([one["name"], licence])
+            texts.append([one.get("name", ""), licence])
         else:
-            speech.append([one["name"], _number(one.get("hours")), licence, one.get("what", ""), credit])
+            speech.append([one.get("name", ""), _number(one.get("hours")), licence, one.get("what", ""), credit])
     if not speech:
         return "The training data is not said."
     parts = [_table(["Speech", "Hours", "Licence", "What", "Credit"], speech, "lrlll")]
@@ -187,7 +187,7 @@ def _recipe(config: dict, run: dict, picture: str | None) -> str:
 def _heard(config: dict) -> str:
     """Who was heard best and worst, by the last decoder that was measured on corpora."""
     measured = [
-        one for one in config.get("evaluation", [])
+        one for one in _entries(config, "evaluation")
         if isinstance(one.get("wer"), int | float) and one.get("dataset") != "all" and "corpora" not in one
     ]  # fmt: skip
     last = [one for one in measured if one.get("decoder") == measured[-1].get("decoder")] if measured else []
@@ -203,9 +203,15 @@ def _heard(config: dict) -> str:
 def _dataset(one: dict) -> str:
     from train.credits import source_of
 
+    name = str(one.get("dataset", ""))
     if corpora := one.get("corpora"):
-        return f"{one['dataset']}: {', '.join(source_of(corpus).title for corpus in corpora)}"
-    return "all together" if one["dataset"] == "all" else source_of(one["dataset"]).title
+        return f"{name}: {', '.join(source_of(corpus).title for corpus in corpora)}"
+    return "all together" if name == "all" else source_of(name).title
+
+
+def _entries(config: dict, field: str) -> list[dict]:
+    """A list in a config; what is in it is not checked when a bundle is loaded."""
+    return [one for one in config.get(field, []) if isinstance(one, dict)]
 
 
 def _language(config: dict) -> str:
@@ -234,9 +240,9 @@ def _number(value) -> str:
     return f"{value:.2f}" if isinstance(value, int | float) else ""
 
 
-def _slug(text: str) -> str:
+def _slug(text) -> str:
     """A name as the Hub's metadata has it."""
-    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-") or "unnamed"
+    return re.sub(r"[^a-z0-9._]+", "-", str(text).lower()).strip("-") or "unnamed"
 
 
 def write_card(folder: Path, **changes) -> None:

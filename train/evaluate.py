@@ -38,6 +38,7 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
     """
     from asr_core.bundle import CONFIG
     from asr_core.description import check_description, read_description
+    from train.card import replace_file
 
     config = read_description(folder / CONFIG, folder.name)
     kept = {
@@ -58,9 +59,7 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
     if confidence := reports[-1]["confidence"]:
         config["confidence"] = {name: confidence[name] for name in ("scale", "offset")}
     check_description(config, folder.name)
-    partial = folder / f".{CONFIG}.partial"
-    partial.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / CONFIG)
+    replace_file(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

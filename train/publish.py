@@ -102,6 +102,8 @@ def model_upload(source: Path, repository: str) -> Upload:
             files[name] = run / name
     record = json.loads((run / "run.json").read_text(encoding="utf-8")) if "run.json" in files else None
     files[README] = card(bundle.config, repository, record, picture).encode()
+    if unsaid := [field for field in ("licence", "training_data") if not bundle.config.get(field)]:
+        print(f"The card will not say: {', '.join(unsaid)}. Note it with python -m train.card {folder} (see --help).")
     return Upload(repository, "model", files, f"Publish {source.resolve().name}")
 
 

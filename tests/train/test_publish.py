@@ -21,6 +21,7 @@ from asr_core.errors import BundleError
 from tests.train.hub_server import READER, WRITER, Fault, Repository, serving
 from train import space
 from train.card import card, write_card
+from train.card import main as card_main
 from train.publish import FAILED, PublishError, main, parse, push
 from train.space import app_files, check_tree, front_page, push_space, space_upload
 
@@ -159,6 +160,27 @@ def test_the_card_of_the_embedded_model_names_no_repository(run):
     assert load_bundle(run / "best").config["name"] == "Ours | theirs"
 
 
+def test_the_corpora_of_manifests_are_credited(run, tmp_path, capsys):
+    rows = [
+        {"id": str(i), "audio": "a.wav", "seconds": 1800, "speaker": "s", "text": "a", "corpus": corpus}
+        for i, corpus in enumerate(["librispeech-dev-clean", "speechocean762", "speechocean762", "mine"])
+    ]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert card_main([str(run / "best"), "--data", str(tmp_path / "data.jsonl"), "--texts", "--licence", "mit"]) == 0
+    noted = load_bundle(run / "best").config["training_data"]
+    assert [(one["name"], one.get("hours"), one["licence"]) for one in noted[:3]] == [
+        ("speechocean762", 1.0, "CC BY 4.0"),
+        ("LibriSpeech", 0.5, "CC BY 4.0"),
+        ("mine", 0.5, "not said"),
+    ]
+    text = (run / "best" / "README.md").read_text()
+    assert "| LibriSpeech | 0.50 | CC BY 4.0 |" in text and "Vassil Panayotov" in text
+    assert "The language model has read:" in text and "| Topical-Chat | CDLA-Sharing-1.0 |" in text
+    assert ModelCard(text).data.datasets == ["mispeech/speechocean762", "openslr/librispeech_asr", "mine"]
+    assert card_main([str(tmp_path), "--name", "x"]) == FAILED
+    assert "has no config.json" in capsys.readouterr().err
+
+
 def test_a_licence_that_the_hub_does_not_list_keeps_its_name():
     config = CONFIGURATION | {"architecture": {"name": "conformer", "sizes": SIZES}, "files": {}, "licence": "My Own"}
     data = ModelCard(card(config)).data
@@ -188,6 +210,20 @@ def test_a_bundle_that_was_not_evaluated_is_refused(run, hub):
     with pytest.raises(PublishError, match=r"has not been evaluated.*train.evaluate --manifest FILE --model .*best"):
         push(run, "name/repo")
     assert hub.requests == []
+
+
+def test_what_the_card_cannot_say_is_said_before(run, hub, capsys):
+    edit(run, lambda c: [c.pop(field) for field in ("licence", "training_data")])
+    push(run, "name/repo")
+    assert "The card will not say: licence, training_data. Note it with python -m train.card" in capsys.readouterr().out
+    page = ModelCard(published(hub).files()["README.md"].decode())
+    assert page.data.license is None and "The training data is not said." in page.text
+
+
+def test_a_strangers_config_makes_a_card_all_the_same():
+    odd = {"evaluation": [{}, 3, {"wer": "low"}], "training_data": [{}, None], "language": "", "licence": ""}
+    config = CONFIGURATION | {"architecture": {"name": "conformer", "sizes": {}}, "files": {}} | odd
+    assert ModelCard(card(config, "name/repo")).data.pipeline_tag == "automatic-speech-recognition"
 
 
 def test_a_damaged_bundle_is_refused(run, hub):
