@@ -28,11 +28,14 @@ class _Featurizer:
         """What `make_featurizer` needs to make this one again."""
         return {"name": self.name, "sample_rate": self.sample_rate, "bins": self.bins}
 
-    def _spectrum(self, samples, fft_length, window):
-        """Power of the short-time spectrum: [batch, n] -> float32 [batch, frames, fft_length // 2 + 1]."""
-        real, imaginary = ops.stft(
-            samples, self.frame_samples, self.hop_samples, fft_length, window=window, center=False
-        )
+    def _spectrum(self, samples):
+        """Power of the short-time spectrum: [batch, n] -> float32 [batch, frames, fft_length // 2 + 1].
+
+        Frames are cut and windowed here, since `keras.ops.stft` takes `fft_length` samples for every frame and so
+        finds fewer of them.
+        """
+        frames = ops.extract_sequences(samples, self.frame_samples, self.hop_samples)
+        real, imaginary = ops.rfft(frames * hann(self.frame_samples), self.fft_length)
         return ops.square(real) + ops.square(imaginary)
 
     def _mask(self, features, lengths):
@@ -78,7 +81,7 @@ class LogMel(_Featurizer):
         Returns:
             float32 [batch, frames, bins], zero where there is padding, and int32 [batch], valid frames.
         """
-        energies = ops.matmul(self._spectrum(samples, self.fft_length, "hann"), self.filters)
+        energies = ops.matmul(self._spectrum(samples), self.filters)
         mask, frame_lengths = self._mask(energies, lengths)
         loudest = ops.max(energies * mask, axis=(1, 2), keepdims=True)
         floor = ops.maximum(loudest * self.DYNAMIC_RANGE, self.SILENCE)
@@ -99,28 +102,14 @@ class KerasStft(_Featurizer):
         if bins != self.fft_length // 2 + 1:
             raise ValueError(f"keras-stft has {self.fft_length // 2 + 1} bins, not {bins}")
         self.sample_rate, self.bins = sample_rate, bins
-        # tf.signal.stft windows the frame, then pads it on the right; keras.ops.stft would pad on both sides.
-        self.window = np.zeros(self.fft_length, "float32")
-        self.window[: self.frame_samples] = 0.5 - 0.5 * np.cos(
-            2 * np.pi * np.arange(self.frame_samples) / self.frame_samples
-        )
 
     def __call__(self, samples, lengths):
         """As `LogMel.__call__`, with 193 bins."""
-        frames = self._frames(samples)
-        real, imaginary = ops.rfft(frames * self.window)
-        magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))
-        spectrum = ops.sqrt(magnitude)
+        spectrum = ops.power(self._spectrum(samples), 0.25)  # the square root of the magnitude
         mean = ops.mean(spectrum, axis=-1, keepdims=True)
         deviation = ops.std(spectrum, axis=-1, keepdims=True)
         mask, frame_lengths = self._mask(spectrum, lengths)
         return (spectrum - mean) / (deviation + 1e-10) * mask, frame_lengths
-
-    def _frames(self, samples):
-        """[batch, n] -> [batch, frames, fft_length], each frame with what follows it (the window hides that)."""
-        extra = self.fft_length - self.frame_samples
-        padded = ops.pad(samples, [[0, 0], [0, extra]])
-        return ops.extract_sequences(padded, self.fft_length, self.hop_samples)
 
 
 def length_mask(lengths, size):
@@ -144,6 +133,11 @@ def normalise_bins(features, mask):
     centred = (features - mean) * mask
     variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
     return centred / (ops.sqrt(variance) + 1e-3)
+
+
+def hann(count: int) -> np.ndarray:
+    """The periodic Hann window, float32 [count]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count)).astype("float32")
 
 
 def mel_filters(sample_rate: int, fft_length: int, bins: int) -> np.ndarray:

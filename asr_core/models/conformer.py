@@ -58,7 +58,7 @@ class FeedForward(layers.Layer):
         super().__init__(**kwargs)
         self.normalise = layers.LayerNormalization(name="normalise")
         self.widen = layers.Dense(width * expansion, activation="silu", name="widen")
-        self.narrow = layers.Dense(width, name="narrow")
+        self.narrow = layers.Dense(width, kernel_initializer="zeros", name="narrow")
         self.dropout = layers.Dropout(dropout)
 
     def build(self, shape):
@@ -83,7 +83,7 @@ class SelfAttention(layers.Layer):
         self.width, self.heads, self.head_width = width, heads, width // heads
         self.normalise = layers.LayerNormalization(name="normalise")
         self.project = layers.Dense(3 * width, use_bias=False, name="project")
-        self.merge = layers.Dense(width, use_bias=False, name="merge")
+        self.merge = layers.Dense(width, use_bias=False, kernel_initializer="zeros", name="merge")
         self.dropout = layers.Dropout(dropout)
 
     def build(self, shape):
@@ -126,7 +126,7 @@ class ConvolutionModule(layers.Layer):
         self.normalise = layers.LayerNormalization(name="normalise")
         self.gate = layers.Dense(2 * width, name="gate")
         self.normalise_inside = layers.LayerNormalization(name="normalise_inside")
-        self.project = layers.Dense(width, name="project")
+        self.project = layers.Dense(width, kernel_initializer="zeros", name="project")
         self.dropout = layers.Dropout(dropout)
 
     def build(self, shape):
@@ -157,7 +157,12 @@ class ConvolutionModule(layers.Layer):
 
 
 class ConformerBlock(layers.Layer):
-    """Half a feed-forward, self-attention, convolution, half a feed-forward, normalised."""
+    """Half a feed-forward, self-attention, convolution, half a feed-forward, normalised.
+
+    Every part ends in weights of zero: a fresh block passes on what it gets, and grows from there. With the usual
+    random start and a learning rate of 1.5e-3 the first feed-forward of every deep block outgrew its input tenfold
+    and drowned it; those blocks then learned nothing (see train/LOG.md).
+    """
 
     def __init__(self, width, heads, kernel, expansion, dropout, **kwargs):
         super().__init__(**kwargs)
