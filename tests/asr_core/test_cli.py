@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -321,7 +320,6 @@ class TestUsage:
         assert capsys.readouterr() == ("", "python -m asr_core: error: There is no model mine.\n")
 
     def test_is_answered_before_anything_heavy_is_imported(self):
-        start = time.perf_counter()
         command = (
             "import sys\nfrom asr_core.__main__ import main\n"
             "try: main(['--shard', '0/0', 'a.wav'])\n"
@@ -330,7 +328,6 @@ class TestUsage:
         )
         result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
         assert result.stdout == "2 set()\n"
-        assert time.perf_counter() - start < 5
 
     def test_help_names_every_option(self, run):
         code, out, _ = run("--help")

@@ -143,10 +143,10 @@ def test_counts_the_texts_that_needed_each_change():
 def test_plain_text_takes_the_fast_path():
     line = "this is the plain running text of a novel, and there's nothing in it to spell out."
     normaliser = Normaliser()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(5000):
         normaliser(line)
-    words_a_second = 5000 * 16 / (time.perf_counter() - start)
+    words_a_second = 5000 * 16 / (time.process_time() - start)
     assert words_a_second > 100_000, f"{words_a_second:.0f} words a second"
 
 
@@ -154,9 +154,9 @@ def test_plain_text_takes_the_fast_path():
 def test_no_text_makes_it_slow(text):
     text *= 100_000 // len(text)
     text += " Mr. 1"
-    start = time.perf_counter()
+    start = time.process_time()
     normalise(text)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 @settings(derandomize=True, max_examples=300, deadline=None)
