@@ -46,8 +46,8 @@ def _decoder(content: dict) -> Iterator[str]:
     if any(row["resampled"] == "clips" and row["wer_low"] is not None for row in content["figures"]):
         yield "* too few speakers to resample: the interval resamples clips and is too narrow"
     yield (
-        f"real-time factor {content['real_time_factor']:.3f}, of which the decoder takes "
-        f"{content['real_time_factor_of_decoder']:.3f}"
+        f"real-time factor {content['real_time_factor']:.3f}; {content['cpu_seconds_a_second']:.3f} s of CPU for a "
+        f"second of sound, of which the decoder takes {content['cpu_seconds_a_second_of_decoder']:.3f}"
     )
     if found := content["confidence"]:
         yield (
