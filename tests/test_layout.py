@@ -19,8 +19,9 @@ FOREIGN = {
     "app": {"train"},
 }
 ORDER = (
-    "errors audio featurizer vocabulary models ctc alignment arpa prefix_tree language_model hot_words beam "
-    "decoder subtitles transcript description bundle windows recognizer streaming __main__"
+    "errors spoken_forms sound_files audio featurizer vocabulary models ctc alignment arpa prefix_tree "
+    "language_model hot_words beam_kernel beam decoder subtitles transcript description bundle windows recognizer "
+    "streaming __main__"
 ).split()
 BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 40_000_000
 
