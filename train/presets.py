@@ -61,11 +61,11 @@ _ALL = [
         architecture="conformer",
         sizes={
             "width": 192, "blocks": 8, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2,
-            "parts": 2, "channels": 24, "dropout": 0.0, "intermediate": [4],
+            "parts": 2, "channels": 24, "dropout": 0.0,
         },
         passes=7,
         decay=0.72,
-        peak=1.5e-3,
+        peak=2e-3,
         batching=Batching(batch_seconds=64.0, bucket_seconds=(3.0, 4.0, 5.5, 7.5, 12.0)),
         augmentation=Augmentation(noise=0.2, babble=0.04, room=0.1, band=0.05, gain=0.1),
         spec_augment={"time_masks": 2, "time_fraction": 0.04, "frequency_masks": 1, "frequency_width": 12},

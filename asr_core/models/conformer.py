@@ -157,11 +157,11 @@ class ConvolutionModule(layers.Layer):
 
 
 class ConformerBlock(layers.Layer):
-    """Half a feed-forward, self-attention, convolution, half a feed-forward, normalised.
+    """Half a feed-forward, self-attention, convolution, half a feed-forward, each added to what it was given.
 
-    Every part ends in weights of zero: a fresh block passes on what it gets, and grows from there. With the usual
-    random start and a learning rate of 1.5e-3 the first feed-forward of every deep block outgrew its input tenfold
-    and drowned it; those blocks then learned nothing (see train/LOG.md).
+    Every part ends in weights of zero: a fresh block passes on what it gets, and grows from there. The paper's
+    normalisation at the end of every block is left out. With it, parts whose output grew drowned the block's
+    input, the next block's too, and nothing passed through eight of them (see train/LOG.md).
     """
 
     def __init__(self, width, heads, kernel, expansion, dropout, **kwargs):
@@ -170,19 +170,16 @@ class ConformerBlock(layers.Layer):
         self.attention = SelfAttention(width, heads, dropout, name="attention")
         self.convolution = ConvolutionModule(width, kernel, dropout, name="convolution")
         self.feed_forward_out = FeedForward(width, expansion, dropout, name="feed_forward_out")
-        self.normalise = layers.LayerNormalization(name="normalise")
 
     def build(self, shape):
         for part in (self.feed_forward_in, self.attention, self.convolution, self.feed_forward_out):
             part.build(shape)
-        self.normalise.build(shape)
 
     def call(self, x, mask, bias, positions, training=False):
         x = x + 0.5 * self.feed_forward_in(x, training=training)
         x = x + self.attention(x, bias, positions, training=training)
         x = x + self.convolution(x, mask, training=training)
-        x = x + 0.5 * self.feed_forward_out(x, training=training)
-        return self.normalise(x)
+        return x + 0.5 * self.feed_forward_out(x, training=training)
 
 
 @keras.saving.register_keras_serializable("asr_core")
@@ -224,7 +221,9 @@ class Conformer(keras.Model):
             ConformerBlock(width, heads, kernel, expansion, dropout, name=f"block_{i + 1}")
             for i in range(blocks)
         ]
+        self.normalise_blocks = layers.LayerNormalization(name="normalise_blocks")
         if reduction > 1:
+            self.normalise_outer = layers.LayerNormalization(name="normalise_outer")
             self.join = layers.Dense(width, name="join")
         if reduction * parts > 1:
             self.part = layers.Dense(reduction * parts * width, name="part")
@@ -236,7 +235,9 @@ class Conformer(keras.Model):
         self.subsample.build((None, None, bins))
         for block in self.blocks:
             block.build((None, None, width))
+        self.normalise_blocks.build((None, None, width))
         if self.reduction > 1:
+            self.normalise_outer.build((None, None, width))
             self.join.build((None, None, self.reduction * width))
         if self.reduction * self.parts > 1:
             self.part.build((None, None, width))
@@ -265,7 +266,8 @@ class Conformer(keras.Model):
         intermediate = []
         for number, block in enumerate(self.blocks, 1):
             if self.reduction > 1 and number == self.outer_blocks + 1:
-                full_rate, x = x, self.join(pairs(x * surroundings[0]))
+                full_rate = self.normalise_outer(x)
+                x = self.join(pairs(full_rate * surroundings[0]))
                 surroundings = self._surroundings(half(lengths), ops.shape(x)[1], x.dtype)
             x = block(x, *surroundings, training=training)
             if number in self.intermediate:
@@ -274,6 +276,7 @@ class Conformer(keras.Model):
 
     def _read(self, x, full_rate, outputs):
         """The CTC head on the blocks' output, at the rate of the output steps."""
+        x = self.normalise_blocks(x)
         if self.reduction * self.parts == 1:
             return self.head(x)
         batch, width = ops.shape(x)[0], self.sizes["width"]

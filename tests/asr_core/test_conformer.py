@@ -5,12 +5,26 @@ import pytest
 from keras import ops
 
 from asr_core import models
+from asr_core.models.conformer import rotary_positions
 
 SMALL = {"width": 32, "blocks": 3, "heads": 2, "kernel": 7, "channels": 4, "dropout": 0.1}
 
 
 def conformer(**sizes):
-    return models.build("conformer", bins=20, tokens=7, **{**SMALL, **sizes})
+    """A network none of whose parts is idle, as those of a fresh one are."""
+    model = models.build("conformer", bins=20, tokens=7, **{**SMALL, **sizes})
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(rng.standard_normal(variable.shape) / np.sqrt(variable.shape[-2]))
+    return model
+
+
+def test_fresh_blocks_pass_on_what_they_get():
+    block = models.build("conformer", bins=20, tokens=7, **SMALL).blocks[0]
+    x = np.random.default_rng(0).standard_normal((1, 9, 32)).astype("float32")
+    ones = np.ones((1, 9, 1), "float32")
+    np.testing.assert_array_equal(block(x, ones, ones[:, None, None, :, 0] * 0, rotary_positions(9, 16, "float32")), x)
 
 
 @pytest.mark.parametrize("parts", [1, 2])
