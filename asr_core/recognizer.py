@@ -80,7 +80,13 @@ class Recognizer:
             return audio_from_array(source.samples, source.sample_rate, self.sample_rate)
         return source
 
-    def emissions(self, audio: Audio, progress: Callable[[float], None] | None = None, cancel=None) -> Emissions:
+    def emissions(
+        self,
+        audio: Audio,
+        progress: Callable[[float], None] | None = None,
+        cancel=None,
+        heard: Callable[[Emissions], None] | None = None,
+    ) -> Emissions:
         """What the network hears.
 
         Recordings beyond WINDOW_SECONDS go through in overlapping windows. Each window is normalised on its
@@ -90,6 +96,7 @@ class Recognizer:
             audio: at this model's sample rate (see `load`).
             progress: called with the fraction done, from 0 to 1, after every window.
             cancel: anything with `is_set()`, looked at several times a second.
+            heard: called after every window with what has been heard since and will not change any more.
 
         Raises:
             Cancelled: `cancel` was set.
@@ -99,6 +106,8 @@ class Recognizer:
         samples, steps = audio.samples, self._steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._step_samples)
         joined = Joined(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS))
+        settled = [window.start_step for window in windows[1:]] + [steps]  # after each: where the next can change it
+        told = 0
         waiting: deque[tuple[int, Future]] = deque()
         try:
             for number, window in enumerate(windows, 1):
@@ -107,8 +116,12 @@ class Recognizer:
                     start, future = waiting[0]
                     joined.add(start, _wait(future, cancel))
                     waiting.popleft()
+                    done = number - len(waiting)
+                    if heard is not None:
+                        heard(self._part(joined, samples, told, settled[done - 1]))
+                        told = settled[done - 1]
                     if progress is not None:
-                        progress((number - len(waiting)) / len(windows))
+                        progress(done / len(windows))
         finally:
             for _, future in waiting:
                 future.cancel()
@@ -176,6 +189,11 @@ class Recognizer:
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)
 
+    def _part(self, joined: Joined, samples: np.ndarray, start: int, end: int) -> Emissions:
+        """The steps from `start` to before `end` of a recording."""
+        energy = self._energy(samples[start * self._step_samples :], end - start)
+        return Emissions(joined.log_probs[start:end].copy(), self.step_seconds, start * self.step_seconds, energy)
+
     def _energy(self, samples: np.ndarray, steps: int) -> np.ndarray:
         """Loudness beside the steps, a minute at a time: the sums behind it are 20 times its size."""
         minute = self._whole_steps(60)
@@ -184,7 +202,7 @@ class Recognizer:
             part = samples[first * self._step_samples :][: minute * self._step_samples]
             count = min(minute, steps - first)
             parts.append(signal_energy(part, self.sample_rate, self.step_seconds, count))
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
     def _transcript(self, spans, seconds: float) -> Transcript:
         return Transcript(self.calibrated(spans, seconds), seconds, self.name)

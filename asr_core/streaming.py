@@ -18,15 +18,15 @@ on how the sound was cut up. Between those places a window is heard every HOP_SE
 longer, for the partial words only; what it says is forgotten with the next.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.audio import RATES, Audio, _mono, _Resampler
-from asr_core.beam import DecoderOptions, Prefix, PrefixBeam
-from asr_core.ctc import BLANK, Emissions, TokenSpan, best_path, forced_align, runs
+from asr_core.beam import DecoderOptions, PrefixBeam
+from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.errors import AudioError
 from asr_core.hot_words import HotWords
 from asr_core.transcript import Word
@@ -39,6 +39,7 @@ HOP_SECONDS = 0.5  # between partials: half of what may pass from a word to its 
 CUT_SECONDS = 1.0  # how far before the latest step that could be committed the cut may lie
 PAUSE_SECONDS = 1.0  # so long a silence ends a word without a space
 UNDECIDED_SECONDS = 8.0  # bounds the work of the decoder and its memory
+CONTEXT_WORDS = 3  # what a language model of four words sees
 LEAD_SECONDS = 0.5  # kept before the first letter that is not final, for the beginning of its word
 
 
@@ -91,7 +92,7 @@ class Stream:
         self._heard = 0  # the end of what was heard last
         self._read = 0  # the end of what the partial words were read from
         self._tail: Emissions | None = None  # what was said of the steps that are not committed
-        self._unsettled = _Unsettled(self._recognizer, self._options, self._hot_words)
+        self._unsettled = Unsettled(self._recognizer, self._options, self._hot_words)
         self._partial: tuple[Word, ...] = ()
         self._finished = False
 
@@ -231,8 +232,11 @@ class Incoming:
         self._resampler = None
 
 
-class _Unsettled:
-    """Committed log-probabilities behind the last final word, and the decoder that reads them."""
+class Unsettled:
+    """Committed log-probabilities behind the last final word, and the decoder that reads them.
+
+    Serves whoever has log-probabilities piece by piece, also those of a long file.
+    """
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
         self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
@@ -241,11 +245,12 @@ class _Unsettled:
         self._pause, self._undecided, self._lead = (int(s / recognizer.step_seconds) for s in lengths)  # steps
         self._space = space_token(self._vocabulary)
         self._emissions: Emissions | None = None
-        self._states: tuple[int, int] | None = None  # of language model and hot-words behind the final words
+        self._latest: list[str] = []  # final words, for the language model
         self._word_end = 0.0  # of the last final word, seconds
         self.next_step = 0  # the first one that is not committed
 
     def append(self, emissions: Emissions) -> None:
+        """Takes the steps that follow."""
         self._emissions = _joined(self._emissions, emissions)
         self.next_step += len(emissions)
 
@@ -254,46 +259,50 @@ class _Unsettled:
         if self._emissions is None or not len(self._emissions):
             return []
         said = self._emissions
-        beam = self._beam(said)
-        spans = self._best(said, beam, ended)
-        count = self._certain(said, beam, spans, ended)
-        groups = split_words(spans, self._vocabulary)
-        texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
+        texts = self._texts(said)
+        spans = self._place(said, texts)
+        count = self._certain(said, spans, texts, ended)
         final = len(split_words(spans[:count], self._vocabulary))
-        words = self._in_order(words_of(texts, groups, said)[:final])
-        if final:
+        words = self._spoken(said, spans)[:final]
+        if words:
             self._word_end = words[-1].end
-        self._forget(said, spans, count, beam)
+            self._latest = (self._latest + [word.text for word in words])[-CONTEXT_WORDS:]
+        self._forget(said, spans, count)
         return words
 
     def look(self, tail: Emissions) -> list[WordSpan]:
         """The words behind the final ones, those that are not committed included."""
         said = _joined(self._emissions, tail)
-        if not len(said):
+        return self._spoken(said, self._place(said, self._texts(said)))
+
+    def _texts(self, said: Emissions) -> list[tuple[int, ...]]:
+        """The texts that the beam weighs, best first; none for greedy decoding.
+
+        The beam is told the words before as if it had just heard them.
+        """
+        if self._options.decoder == "greedy":
             return []
-        spans = self._best(said, self._beam(said), False)
+        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
+        before = self._vocabulary.encode("".join(f"{word} " for word in self._latest)) if self._space else []
+        beam.advance(_spelled(before, len(self._vocabulary)))
+        beam.advance(said.log_probs)
+        return [text.tokens[len(before) :] for text in beam.texts()]
+
+    def _place(self, said: Emissions, texts: list[tuple[int, ...]]) -> list[TokenSpan]:
+        """The tokens of the best text where they lie in the emissions."""
+        if not texts:
+            return runs(best_path(said.log_probs)) if len(said) else []
+        return forced_align(said.log_probs, texts[0])[0] if texts[0] else []
+
+    def _spoken(self, said: Emissions, spans: list[TokenSpan]) -> list[WordSpan]:
+        """The words of these tokens; none begins before the last final one has ended."""
         groups = split_words(spans, self._vocabulary)
         texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
-        return self._in_order(words_of(texts, groups, said))
+        end = self._word_end
+        words = words_of(texts, groups, said)
+        return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
 
-    def _beam(self, said: Emissions) -> PrefixBeam | None:
-        """The beam behind the final words, advanced to the end; None for greedy decoding."""
-        if self._options.decoder == "greedy":
-            return None
-        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
-        if self._states is not None:
-            beam.beam[0].state, beam.beam[0].hot_state = self._states
-        beam.advance(said.log_probs)
-        return beam
-
-    def _best(self, said: Emissions, beam: PrefixBeam | None, ended: bool) -> list[TokenSpan]:
-        """The most probable text with its place in the emissions."""
-        if beam is None:
-            return runs(best_path(said.log_probs))
-        tokens = beam.texts()[0].tokens if ended else _tokens(beam.beam[0])
-        return forced_align(said.log_probs, tokens)[0] if tokens else []
-
-    def _certain(self, said: Emissions, beam: PrefixBeam | None, spans: list[TokenSpan], ended: bool) -> int:
+    def _certain(self, said: Emissions, spans: list[TokenSpan], texts: list[tuple[int, ...]], ended: bool) -> int:
         """How many tokens of the best text are final."""
         if ended or not spans:
             return len(spans)
@@ -302,44 +311,29 @@ class _Unsettled:
             return len(spans)
         tokens = [span.token for span in spans]
         overdue = len(said) - spans[0].start >= self._undecided
-        agreed = len(tokens) if beam is None or overdue else _agreed(tokens, beam)
+        agreed = len(tokens) if overdue else min((_agreed(tokens, text) for text in texts), default=len(tokens))
         spaces = [i + 1 for i, token in enumerate(tokens[:agreed]) if token == self._space]
         return spaces[-1] if spaces else len(tokens) if overdue else 0
 
-    def _forget(self, said: Emissions, spans: list[TokenSpan], count: int, beam: PrefixBeam | None) -> None:
+    def _forget(self, said: Emissions, spans: list[TokenSpan], count: int) -> None:
         """Drops the final tokens, and the silence in front of what is left."""
         cut = len(said) if count == len(spans) else spans[count].start
         cut -= min(self._lead, cut - spans[count - 1].end if count else cut)
         self._emissions = _part(said, cut, len(said))
-        if count and beam is not None:
-            self._states = _states(beam, spans, count) if spans[count - 1].token == self._space else None
-
-    def _in_order(self, words: Iterable[WordSpan]) -> list[WordSpan]:
-        """No word begins before the last final one has ended."""
-        end = self._word_end
-        return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
 
 
-def _tokens(prefix: Prefix) -> list[int]:
-    return [shorter.token for shorter in prefix.ancestry()]
+def _agreed(tokens: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts have in common at their beginning."""
+    different = (i for i, (a, b) in enumerate(zip(tokens, other, strict=False)) if a != b)
+    return next(different, min(len(tokens), len(other)))
 
 
-def _agreed(tokens: list[int], beam: PrefixBeam) -> int:
-    """How many of these first tokens all texts of the beam begin with."""
-    agreed = len(tokens)
-    for prefix in beam.beam:
-        other = _tokens(prefix)
-        different = (i for i, (a, b) in enumerate(zip(tokens[:agreed], other, strict=False)) if a != b)
-        agreed = next(different, min(agreed, len(other)))
-    return agreed
-
-
-def _states(beam: PrefixBeam, spans: list[TokenSpan], count: int) -> tuple[int, int]:
-    """Where the language model and the hot-words stand after so many tokens of the beam's best text."""
-    prefix = beam.beam[0]
-    for _ in spans[count:]:
-        prefix = prefix.parent
-    return prefix.state, prefix.hot_state
+def _spelled(tokens: Sequence[int], size: int) -> np.ndarray:
+    """Log-probabilities that say a text beyond doubt: float32 [steps, size], a blank behind every token."""
+    path = [step for token in tokens for step in (token, BLANK)]
+    log_probs = np.full((len(path), size), IMPOSSIBLE, np.float32)
+    log_probs[np.arange(len(path)), path] = 0.0
+    return log_probs
 
 
 def _part(emissions: Emissions, start: int, end: int) -> Emissions:

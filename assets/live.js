@@ -7,11 +7,15 @@ const LAST_CHUNK = 700; // ms: what was said just before a stop is still on its 
 const LATE = 300; // ms: until that chunk has been taken
 const WAITING = 2500; // ms without a free place before it is said
 const FLOOR_DB = -60; // the meter's left end
+const LOST = 10000; // ms without an update: the connection is gone, or the time is up
+const ATTEMPTS = 60; // about twenty seconds, on a slow line
+const START_MS = 1500; // from pressing to the first update, or to a failure
 const MIC = "#live-microphone";
 
 let mic = "off"; // off, starting, on, stopping
 let phase = "idle"; // of the recording, as the server has it: idle, loading, listening, paused, stopped
 let id = null, count = 0, tail = []; // of the words shown
+let updates = 0, updated = 0; // from the server; the latest one, ms
 let capture = null, context = null, watcher = 0;
 
 const REFUSED = {
@@ -38,9 +42,31 @@ async function start() {
   }
   if (phase === "stopped") clearWords();
   showLevel();
-  button("record-button")?.click();
+  for (let attempt = 1; !(await record()); attempt++) {
+    button("stop-button", "spinner-button", "stop-button-paused")?.click();
+    if (attempt === ATTEMPTS) {
+      release();
+      return say("The recorder did not start", "Reload the page and press Start again.", "error");
+    }
+    await pause(LATE);
+  }
   set("on");
   watchOver();
+}
+
+// Gradio's recorder fetches its encoder after the page has loaded, and breaks when it is started before that has come.
+async function record() {
+  let broken = false;
+  const before = updates;
+  const notice = (event) => {
+    broken ||= /not a constructor/.test(event.reason?.message);
+    if (broken) event.preventDefault();
+  };
+  window.addEventListener("unhandledrejection", notice);
+  button("record-button")?.click();
+  for (let waited = 0; waited < START_MS && !broken && updates === before; waited += 50) await pause(50);
+  window.removeEventListener("unhandledrejection", notice);
+  return !broken;
 }
 
 // Notices when Gradio's microphone ends by itself (time limit, lost connection) or waits for a free place.
@@ -52,7 +78,9 @@ function watchOver() {
     if (button("spinner-button") && waited > WAITING && phase === "idle") {
       say("All places are taken", "Others are speaking just now. Words appear here as soon as one of them has finished; what is said before that is lost.", "warning");
     }
-    if (mic === "on" && waited > WAITING && button("record-button")) {
+    const lost = phase !== "idle" && performance.now() - Math.max(updated, begun) > LOST;
+    if (mic === "on" && waited > WAITING && (button("record-button") || lost)) {
+      button("stop-button", "spinner-button", "stop-button-paused")?.click();
       release();
       trigger("click", { do: "pause", by: "limit" });
     }
@@ -150,6 +178,8 @@ function clearWords() {
 
 function take(value) {
   if (!value || !value.phase) return;
+  updates++;
+  updated = performance.now();
   const below = words.scrollHeight - words.scrollTop - words.clientHeight < 60;
   if (value.id !== id) clearWords();
   id = value.id;

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from asr_core.errors import AsrError, AudioError
@@ -134,14 +135,47 @@ def read_audio(path: str, sample_rate: int, limits: Limits):
     return load_audio(path, sample_rate, max_seconds=limits.audio_seconds)
 
 
-def hear(path: str, name: str, choice, engine: Engine, limits: Limits, model=None, progress=None, cancel=None) -> Clip:
-    """Decode a file, run the network, decode the emissions. Raises AsrError."""
+class FirstWords:
+    """The words of a long recording as they are heard, before it is decoded as a whole.
+
+    Attributes:
+        words: so far, in order; read greedily, so that they cost next to nothing.
+    """
+
+    def __init__(self):
+        self.words: list = []
+        self._unsettled = None
+
+    def heard(self, recognizer, seconds: float, emissions) -> None:
+        """Takes what `Recognizer.emissions` has just heard of so many seconds."""
+        from asr_core.beam import DecoderOptions
+        from asr_core.streaming import Unsettled
+
+        if self._unsettled is None:
+            self._unsettled = Unsettled(recognizer, DecoderOptions(decoder="greedy"), None)
+        self._unsettled.append(emissions)
+        self.words += recognizer.calibrated(self._unsettled.settle(), seconds)
+
+
+def hear(
+    path: str,
+    name: str,
+    choice,
+    engine: Engine,
+    limits: Limits,
+    model=None,
+    progress=None,
+    cancel=None,
+    first_words: FirstWords | None = None,
+) -> Clip:
+    """Decode a file, run the network, decode the emissions; `first_words` are filled on the way. Raises AsrError."""
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
         started = time.perf_counter()
         audio = read_audio(path, recognizer.sample_rate, limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
-        emissions = recognizer.emissions(audio, progress=progress, cancel=cancel)
+        heard = first_words and partial(first_words.heard, recognizer, audio.seconds)
+        emissions = recognizer.emissions(audio, progress=progress, cancel=cancel, heard=heard)
         transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice)
         return Clip(
             name=name,

@@ -12,10 +12,10 @@ from ui.clip import Clip, Shelf
 from ui.decoding import Decoding, hypotheses_table
 from ui.engine import Engine
 from ui.exports import FORMATS, Subtitles, write_exports
-from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
+from ui.hearing import CancelFlag, FirstWords, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.markup import Html, notice, tag
 from ui.timeline import ASSETS, timeline, timeline_value
-from ui.words import facts, transcript_card
+from ui.words import facts, first_words_card, transcript_card
 
 LISTENING_AT_ONCE = 4  # visitors; what waits in the recogniser is run together, more would only queue there
 SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
@@ -202,13 +202,16 @@ class Transcribe:
         choice = self.decoding.read(values)
         subtitles = self.subtitles.read(values[len(self.decoding.components) :])
 
+        first = FirstWords()
+
         def work(progress):
-            return hear(path, name, choice, self.engine, self.limits, model, progress, cancel)
+            return hear(path, name, choice, self.engine, self.limits, model, progress, cancel, first)
 
         try:
             watched = Watched(work, cancel)
             for share in watched:
-                yield self._row(message=listening(name, share), stop=gr.skip())
+                words = gr.update(value=first_words_card(first.words), visible=True) if first.words else gr.skip()
+                yield self._row(message=listening(name, share), words=words, stop=gr.skip())
             yield self._show(replace(watched.result, reference=reference), subtitles)
         except Exception as error:
             title = "That did not work" if isinstance(error, AsrError) else "Something broke"

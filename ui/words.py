@@ -13,6 +13,7 @@ SURE = 0.85  # at and above: plain; a calibrated model is wrong on one such word
 DOUBTFUL = 0.6  # below: marked and visited by "next doubtful word"
 PARAGRAPH_PAUSE_SECONDS = 1.2
 PARAGRAPH_SECONDS = 45.0
+SHOWN_FIRST = 300  # words of a recording that is still being heard
 UNTRAINED = (
     "This model is untrained",
     "It has not learned to transcribe: the letters below show how the page works and are no transcript.",
@@ -44,6 +45,14 @@ def transcript_card(clip: Clip) -> Html:
         data_stamp=clip.token,
         data_text=clip.transcript.text,
     )
+
+
+def first_words_card(words) -> Html:
+    """The latest words of a recording that is still being heard, as plain text: they are sent again with every look."""
+    latest = words[-SHOWN_FIRST:]
+    count = tag("p", f"{len(words)} words so far, the latest of them here:", class_="small")
+    text = tag("p", tag("span", clock(latest[0].start, 0), class_="stamp"), " ".join(word.text for word in latest))
+    return tag("div", count, tag("div", text, class_="transcript", lang="en"), class_="card first-words")
 
 
 def paragraphs(words) -> Iterator[list]:

@@ -186,6 +186,16 @@ def test_progress_grows_to_one(recognizer):
     assert fractions[-1] == 1
 
 
+def test_what_will_not_change_any_more_is_told_on_the_way(recognizer):
+    parts = []
+    whole = recognizer.emissions(sound(80), heard=parts.append)
+    assert len(parts) > 3
+    np.testing.assert_array_equal(np.concatenate([part.log_probs for part in parts]), whole.log_probs)
+    steps = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    np.testing.assert_allclose([part.start for part in parts], steps * whole.step_seconds)
+    assert sum(len(part.energy) for part in parts) == len(whole.energy)
+
+
 def test_cancelling_stops_between_windows(recognizer):
     cancel = threading.Event()
     fractions = []

@@ -9,13 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from asr_core.audio import Audio
+from asr_core.ctc import Emissions
 from asr_core.errors import BundleError
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.engine import Engine
-from ui.hearing import Limits
+from ui.hearing import FirstWords, Limits
 from ui.live import Live, shown
 from ui.live_session import SILENT_SECONDS, STRAGGLER_SECONDS, LiveSession
 from ui.transcribe import Transcribe
+from ui.words import first_words_card
 
 SAID = "red green blue black white brown red blue"
 
@@ -274,3 +277,20 @@ def test_a_visitor_who_leaves_is_forgotten_and_no_other(live):
     assert first.phase == "closed" and second.phase == "listening"
     live.leave(VISITOR)  # twice is no harm
     second.close()
+
+
+# ---- long files: the first words while the rest is heard
+
+
+def test_the_words_of_a_long_file_come_before_the_file_is_done(engine):
+    recognizer, told = engine.recognizer(), []
+    sound = Audio(tones(SAID), RATE)
+    whole = recognizer.emissions(sound)
+    first = FirstWords()
+    for part in np.array_split(np.arange(len(whole)), 3):
+        first.heard(recognizer, sound.seconds, Emissions(whole.log_probs[part], 0.04, part[0] * 0.04))
+        told.append(text_of(first.words))
+    assert told[0] and told[0] != told[1] and all(SAID.startswith(text) for text in told)
+    assert len(told[2].split()) >= len(SAID.split()) - 1  # the last one has no space behind it
+    card = first_words_card(first.words)
+    assert "words so far" in card and told[2] in card

@@ -32,16 +32,16 @@ class ToneRecognizer(FakeRecognizer):
 
     step_seconds = STEP_SECONDS
 
-    def emissions(self, audio, progress=None, cancel=None) -> Emissions:
-        heard = [self._tone(audio.samples[start : start + STEP]) for start in range(0, len(audio.samples), STEP)]
-        tokens = np.zeros(max(1, len(heard)), int)
+    def emissions(self, audio, progress=None, cancel=None, heard=None) -> Emissions:
+        hz = [self._tone(audio.samples[start : start + STEP]) for start in range(0, len(audio.samples), STEP)]
+        tokens = np.zeros(max(1, len(hz)), int)
         start = 0
-        while start < len(heard):
+        while start < len(hz):
             end = start + 1
-            while end < len(heard) and heard[end] == heard[start]:
+            while end < len(hz) and hz[end] == hz[start]:
                 end += 1
-            if heard[start] and end - start > 2:  # shorter ones lie at the edge of a tone, or are noise
-                said = self.vocabulary.encode(TONES[heard[start]] + " ")[: (end - start) // 2]
+            if hz[start] and end - start > 2:  # shorter ones lie at the edge of a tone, or are noise
+                said = self.vocabulary.encode(TONES[hz[start]] + " ")[: (end - start) // 2]
                 tokens[start : start + 2 * len(said) : 2] = said
             start = end
         rows = np.full((len(tokens), len(self.vocabulary)), 1e-4)

@@ -1,0 +1,176 @@
+"""Live, as a visitor uses it: a fake microphone plays tones that the recogniser behind the page hears as words."""
+
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.browser.conftest import FLAGS, needed, serve
+from tests.ui.tones import RATE, ToneRecognizer, tones
+from ui.engine import Engine
+
+SAID = "red green blue black white brown red blue green"
+LEAD_SECONDS = 2.0  # of silence, while the microphone opens
+
+
+@pytest.fixture(scope="module")
+def live_server(own_upload_folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.5")
+        engine = Engine(load=ToneRecognizer).start()
+        engine.recognizer()
+        page, url = serve(engine)
+        yield page, url
+        page.close()
+
+
+def browser_with(chromium, sound, *flags):
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    needed(program, "Chromium")
+    fake = f"--use-file-for-fake-audio-capture={sound}%noloop"
+    kept = [flag for flag in FLAGS if not flags or "fake" not in flag]
+    return chromium.launch(executable_path=program, args=[*kept, *(flags or (fake,))])
+
+
+@pytest.fixture(scope="module")
+def spoken(folder):
+    path = folder / "spoken.wav"
+    silence = np.zeros(round(LEAD_SECONDS * RATE), np.float32)
+    soundfile.write(path, np.concatenate([silence, tones(SAID), np.zeros(60 * RATE, np.float32)]), RATE)
+    return path
+
+
+@pytest.fixture
+def speaking(chromium, spoken, live_server):
+    """The Live tab in a browser whose microphone says SAID once it is opened."""
+    browser = browser_with(chromium, spoken)
+    yield from opened(browser, live_server[1], permissions=["microphone"])
+
+
+@pytest.fixture
+def refused(chromium, spoken, live_server):
+    """The Live tab in a browser that hands out no microphone."""
+    browser = browser_with(chromium, spoken, "--no-sandbox", "--deny-permission-prompts")
+    yield from opened(browser, live_server[1])
+
+
+@pytest.fixture(scope="module")
+def chromium(browser):
+    """The one that runs: a second cannot be started beside it."""
+    return browser.browser_type
+
+
+def opened(browser, url, **options):
+    context = browser.new_context(accept_downloads=True, **options)
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.get_by_role("tab", name="Live").click()
+    page.wait_for_selector("#live [data-part=start]")
+    yield page
+    browser.close()
+    assert complaints == []
+
+
+def words(page, kind=""):
+    return " ".join(page.locator(f"#live .live-words .word{kind}").all_inner_texts())
+
+
+def press(page, name):
+    page.locator("#live").get_by_role("button", name=name, exact=True).click()
+
+
+def wait_for_words(page, text):
+    said = "[...document.querySelectorAll('#live .live-words .word')].map((word) => word.textContent).join(' ')"
+    page.wait_for_function(f"text => {said}.includes(text)", arg=text)
+
+
+def test_words_appear_while_he_speaks_and_the_text_is_right_in_the_end(speaking):
+    press(speaking, "Start")
+    wait_for_words(speaking, "red green")
+    assert words(speaking, ".tail")  # may still change, and looks it
+    assert "green blue black white brown red blue green" not in words(speaking)
+    assert "italic" == speaking.evaluate("getComputedStyle(document.querySelector('#live .tail')).fontStyle")
+    wait_for_words(speaking, SAID)
+    assert float(speaking.locator("#live [data-part=delay]").inner_text().split()[0]) < 3
+    press(speaking, "Stop")
+    speaking.wait_for_selector("#live-open")
+    assert (words(speaking), words(speaking, ".tail")) == (SAID, "")
+    with speaking.expect_download() as download:
+        speaking.locator("#live-download-txt").click()
+    assert download.value.path().read_text("utf-8").strip() == SAID
+    speaking.locator("#live-open").click()
+    speaking.wait_for_selector("#words .word")
+    assert " ".join(speaking.locator("#words .transcript .word").all_inner_texts()) == SAID
+    assert "Live recording" in speaking.locator("#message .facts").inner_text()
+
+
+def test_pause_go_on_and_clear(speaking):
+    press(speaking, "Start")
+    wait_for_words(speaking, "red green")
+    assert speaking.evaluate("document.querySelector('#live [data-part=level]').style.transform") != ""
+    press(speaking, "Pause")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Paused')")
+    before = words(speaking)
+    assert before and not words(speaking, ".tail")
+    press(speaking, "Go on")
+    wait_for_words(speaking, before + " ")
+    speaking.wait_for_timeout(2500)
+    assert words(speaking).startswith(before)
+    press(speaking, "Pause")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Paused')")
+    press(speaking, "Clear")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Ready')")
+    assert words(speaking) == ""
+    assert speaking.locator("#live [data-part=hint]").is_visible()
+
+
+def test_leaving_the_page_frees_the_session(speaking, live_server):
+    press(speaking, "Start")
+    wait_for_words(speaking, "red")
+    sessions = live_sessions(live_server[0])
+    assert [session.phase for session in sessions] == ["listening"]
+    folder = sessions[0]._recording.path.parent
+    assert folder.is_dir()
+    speaking.goto("about:blank")
+    deadline = time.monotonic() + 10
+    while sessions[0].phase != "closed" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sessions[0].phase == "closed" and not folder.exists()
+
+
+def live_sessions(page):
+    """Those of visitors who are there."""
+    leave = next(fn.fn for fn in page.fns.values() if fn.name == "leave")
+    return [session for session in leave.__self__._sessions.values() if session.phase != "closed"]
+
+
+def test_a_refused_microphone_is_said_in_words(refused):
+    press(refused, "Start")
+    refused.wait_for_selector("#live .notice.error")
+    said = refused.locator("#live .notice.error").inner_text()
+    assert "refused" in said and "Start again" in said
+    assert refused.locator("#live [data-part=start]").is_enabled()
+
+
+def test_a_missing_microphone_is_said_in_words(speaking):
+    speaking.evaluate(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'))"
+    )
+    press(speaking, "Start")
+    speaking.wait_for_selector("#live .notice.error:has-text('No microphone was found')")
+
+
+def test_a_silent_microphone_is_said_in_words(speaking):
+    speaking.evaluate(
+        """() => { const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => { const stream = await get(wanted);
+        stream.getAudioTracks().forEach((track) => { track.enabled = false; }); return stream; }; }"""
+    )
+    press(speaking, "Start")
+    speaking.wait_for_selector("#live .notice.warning:has-text('Nothing is heard')")
