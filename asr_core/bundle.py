@@ -182,7 +182,9 @@ def save_bundle(folder, model, config: dict, *, language_model=None, readme=None
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (fresh / CONFIG).write_text(text + "\n", encoding="utf-8")
         (fresh / README).write_text(readme or f"# {config.get('name', folder.name)}\n", encoding="utf-8")
-        fresh.chmod(0o755)  # mkdtemp makes it for its owner alone
+        fresh.chmod(0o755)  # mkdtemp, and safetensors its files, make them for their owner alone
+        for path in fresh.iterdir():
+            path.chmod(0o644)
         _replace(folder, fresh)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

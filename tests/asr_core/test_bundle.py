@@ -90,6 +90,11 @@ def test_weights_are_named_by_their_place_in_the_network(saved):
     assert {"head/kernel", "block_2/attention/project/kernel"} <= load_file(path).keys()
 
 
+def test_everybody_may_read_a_bundle(saved):
+    assert saved.stat().st_mode & 0o555 == 0o555
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in saved.iterdir())
+
+
 def test_saving_replaces_a_bundle_and_leaves_nothing_beside_it(network, saved):
     save_bundle(saved, network, CONFIGURATION | {"licence": "MIT"})
     assert load_bundle(saved).config["licence"] == "MIT"
