@@ -13,7 +13,7 @@ from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.engine import Engine
 
 SAID = "red green blue black white brown red blue green"
-LEAD_SECONDS = 2.0  # of silence, while the microphone opens
+LEAD_SECONDS = 4.0  # of silence, while the microphone opens
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +65,17 @@ def chromium(browser):
 
 def opened(browser, url, **options):
     context = browser.new_context(accept_downloads=True, **options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(url)
     page.get_by_role("tab", name="Live").click()
     page.wait_for_selector("#live [data-part=start]")
+    # The microphone of the browser plays from when it is first opened: the recorder's encoder must be there by then.
+    loaded = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/module-')).length >= 3"
+    page.wait_for_function(loaded)
+    page.wait_for_timeout(2000)
     yield page
     browser.close()
     assert complaints == []
