@@ -46,9 +46,7 @@ class Emissions:
         if self.log_probs.ndim != 2:
             raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
         if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
-            raise ValueError(
-                f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps."
-            )
+            raise ValueError(f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps.")
 
     def __len__(self) -> int:
         return len(self.log_probs)
@@ -129,9 +127,7 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
 
     # All paths together, read off at the last step, where they must have reached one of the last two states.
     final = ops.take_along_axis(forward, ops.expand_dims(last_step, 2), axis=1)[:, 0]
-    final = ops.take_along_axis(
-        final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1
-    )
+    final = ops.take_along_axis(final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1)
     final = ops.where(
         ops.expand_dims(label_lengths, 1) > 0, final, ops.stack([final[:, 0], final[:, 0] + IMPOSSIBLE], 1)
     )
@@ -168,6 +164,11 @@ def feasible(tokens: Sequence[int], steps: int) -> bool:
 def collapse(path: Sequence[int]) -> list[int]:
     """The text of a path: repeats merged, then blanks dropped."""
     return [span.token for span in runs(path)]
+
+
+def finite(log_probs: np.ndarray) -> np.ndarray:
+    """Log-probabilities that can be added up: log(0), and what is no number, become IMPOSSIBLE; float32."""
+    return np.clip(np.fmax(log_probs, IMPOSSIBLE), IMPOSSIBLE, -IMPOSSIBLE, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ class _Lattice:
 
     def __init__(self, log_probs: np.ndarray, tokens: Sequence[int]):
         wildcard = log_probs.max(axis=1, keepdims=True) + np.log(WILDCARD_PROBABILITY)
-        self.scores = np.maximum(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32), IMPOSSIBLE)
+        self.scores = finite(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32))
         self.steps = len(log_probs)
         self.columns = np.full(2 * len(tokens) + 1, BLANK, dtype=np.int64)  # where a state's score stands
         self.columns[1::2] = tokens

@@ -7,10 +7,25 @@ Corasick, 1975, "Efficient string matching"): one move per character, however ma
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
 
 from asr_core.vocabulary import Vocabulary, normalise
 
 NOTHING_READ = 0
+
+
+class PhraseTables(NamedTuple):
+    """The automaton as int32 arrays, for compiled code; the moves of a state stand in a row, by token."""
+
+    first_move: np.ndarray
+    token: np.ndarray
+    target: np.ndarray
+    fallback: np.ndarray
+    earned: np.ndarray
+    credit: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +80,15 @@ class HotWords:
             credit[state] = letters[state] if moves[state] else credit[fallback[state]]
         start = moves[NOTHING_READ].get(space, NOTHING_READ)  # a text begins as if after a space
         return cls(spelled, start, moves, fallback, earned, credit, space)
+
+    @cached_property
+    def tables(self) -> PhraseTables:
+        """The automaton for the beam."""
+        moves = [sorted(of_state.items()) for of_state in self.moves]
+        first_move = np.cumsum([0, *map(len, moves)])
+        token, target = zip(*(move for of_state in moves for move in of_state), strict=True)
+        columns = (first_move, token, target, self.fallback, self.earned, self.credit)
+        return PhraseTables(*(np.array(column, np.int32) for column in columns))
 
     def advance(self, state: int, token: int) -> int:
         """The state after one more token."""

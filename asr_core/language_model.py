@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -33,6 +34,20 @@ ROOT = 0  # the state of no context
 
 LOWEST_LOG_PROB = -30.0  # nats; what quantisation makes of anything less probable, such as log10 p = -99
 LEVELS = 256  # of a quantised column: one byte
+
+
+class WordTables(NamedTuple):
+    """A model and its tree of beginnings, int32 and float32 throughout, for compiled code."""
+
+    first_child: np.ndarray
+    word: np.ndarray
+    log_prob: np.ndarray
+    backoff: np.ndarray
+    shorter: np.ndarray
+    letter_first_child: np.ndarray
+    letter: np.ndarray
+    letter_word: np.ndarray
+    letter_best: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +111,7 @@ class NGramModel:
             log_prob += self._value(self._backoff, self.backoff_values, state)
             state = self._shorter[state]
         log_prob += self._value(self._log_prob, self.log_prob_values, node)
-        while (
-            not 0 <= node < len(self._shorter)
-        ):  # no context: forget words from the first on until it is one
+        while not 0 <= node < len(self._shorter):  # no context: forget words from the first on until it is one
             state, node = self._shorter[state], self._child(self._shorter[state], word) if state else ROOT
         return log_prob, node
 
@@ -116,6 +129,19 @@ class NGramModel:
         return PrefixTree.build(
             self.words[len(SPECIAL_WORDS) :], self._unigram_log_probs(), first_number=len(SPECIAL_WORDS)
         )
+
+    @cached_property
+    def tables(self) -> WordTables:
+        """The model for the beam: a copy of some 20 MB, made when it is first asked for."""
+        tree = self.prefixes
+        values = {"log_prob": self.log_prob_values, "backoff": self.backoff_values}
+        log_prob, backoff = (
+            getattr(self, name) if values[name] is None else values[name][getattr(self, name)] for name in values
+        )
+        columns = (self._first_child, self.word, log_prob, backoff, self._shorter)
+        columns += (tree.first_child, tree.character, tree.word, tree.best)
+        kinds = [np.float32 if np.asarray(column).dtype.kind == "f" else np.int32 for column in columns]
+        return WordTables(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
 
     def _unigram_log_probs(self) -> np.ndarray:
         column = self.log_prob[1 + len(SPECIAL_WORDS) : 1 + len(self.words)]

@@ -318,15 +318,18 @@ def test_a_long_recording_leaves_no_tree_behind():
     emissions = emissions_of("-".join(text), confident=0.5)
     beam = PrefixBeam(VOCABULARY, DecoderOptions(beam_width=8))
     beam.advance(emissions.log_probs)
-    root = beam.greedy
-    while root.parent is not None:
-        root = root.parent
-    prefixes, waiting = 0, [root]
-    while waiting:
-        prefix = waiting.pop()
-        prefixes += 1
-        waiting.extend(prefix.children.values())
-    assert len(text) < prefixes < 8 * len(text)  # no more than the beam's own texts
+    assert len(text) < len(beam.tree) < 6 * len(text)  # 18 new ones a letter would be kept otherwise
+
+
+def test_a_network_gone_wrong_does_no_harm(model):
+    generator = np.random.default_rng(0)
+    for value in (np.nan, np.inf, -np.inf):
+        for share in (0.1, 1.0):
+            log_probs = random_emissions(30, seed=1).log_probs.copy()
+            log_probs[generator.random(log_probs.shape) < share] = value
+            for decode in (greedy, beam_search):
+                decode(Emissions(log_probs, 0.04), SMALL)
+            beam_search(Emissions(log_probs, 0.04), SMALL, DecoderOptions(), model, ["ab"])
 
 
 @pytest.mark.parametrize("wrong", [{"decoder": "best"}, {"beam_width": 0}, {"n_best": 0}, {"token_threshold": 1.0}])

@@ -1,0 +1,347 @@
+"""The inner loops of the prefix beam search, compiled by Numba.
+
+What the search does is told in `beam.py`; this is how. Prefixes are records in one array and know each other by
+their places in it. The first use on a machine compiles for some seconds; the result is kept on disk.
+"""
+
+from math import exp, inf, log1p
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from asr_core.language_model import SENTENCE_END, UNKNOWN
+from asr_core.prefix_tree import NO_WORD, NOWHERE
+from asr_core.vocabulary import BLANK
+
+NONE = -1  # no prefix
+DROPPED, KEPT, FORGOTTEN = range(3)  # what a prefix is: out of the beam, in it, out of the tree
+WORD_START = 0  # the empty beginning in the tree of words
+
+# A beginning of a text, as a node in the tree of all prefixes that are still of use.
+PREFIX = np.dtype(
+    [
+        ("parent", np.int32),  # the prefix without its last token
+        ("token", np.int32),  # its last token
+        ("step", np.int32),  # when the search first kept it
+        ("child", np.int32),  # the latest of the prefixes that are one token longer ...
+        ("sibling", np.int32),  # ... and from each of them the next
+        ("fate", np.int32),  # DROPPED (only longer ones are in the beam), KEPT or FORGOTTEN
+        ("blank", np.float64),  # log of the probability of its paths that end in a blank,
+        ("label", np.float64),  # and of those that end in its last token
+        ("next_blank", np.float64),  # the same, for the step that is being read
+        ("next_label", np.float64),
+        ("words_score", np.float64),  # what its finished words are worth
+        ("bonus", np.float64),  # what all its words are worth, hot ones included; the unfinished one at best
+        ("rank", np.float64),  # what it is ranked by: its paths and its bonus
+        ("state", np.int32),  # of the language model, after the finished words
+        ("node", np.int32),  # of the unfinished word in the tree of words
+        ("hot_state", np.int32),  # of the hot-words' automaton
+        ("letters", np.int32),  # earned by hot-words
+    ]
+)
+
+
+class Rules(NamedTuple):
+    """The settings of a search. With them go `words`, WordTables, and `phrases`, PhraseTables."""
+
+    width: int
+    token_threshold: float  # a log-probability, like the next
+    score_threshold: float
+    weight: float
+    word_bonus: float
+    unknown_word_score: float
+    hot_word_boost: float
+    space: int  # the token that parts words, or NONE
+    code_points: np.ndarray  # int32 [tokens]
+    has_model: bool
+    has_hot_words: bool
+
+
+class Progress(NamedTuple):
+    """What changes from step to step, int32 arrays; where the comment does not say more, of one number."""
+
+    beam: np.ndarray  # [width + 1], places of the prefixes, best first
+    size: np.ndarray  # of the beam
+    greedy: np.ndarray  # the text of the most probable path, which is never dropped
+    last: np.ndarray  # the token of that path at the last step
+    step: np.ndarray
+    free: np.ndarray  # [1 + capacity], how many places in the tree are free, then which
+
+
+@njit(cache=True)
+def log_add(a, b):
+    """log(exp(a) + exp(b))."""
+    if a < b:
+        a, b = b, a
+    return a if b == -inf else a + log1p(exp(b - a))
+
+
+@njit(cache=True)
+def find(sorted_numbers, number, first, last):
+    """Where a number stands in a part of an array, or NONE."""
+    end = last
+    while first < last:
+        middle = (first + last) // 2
+        if sorted_numbers[middle] < number:
+            first = middle + 1
+        else:
+            last = middle
+    return first if first < end and sorted_numbers[first] == number else NONE
+
+
+@njit(cache=True)
+def score_word(words, state, number):
+    """NGramModel.score."""
+    log_prob = 0.0
+    node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
+    while node == NONE:
+        log_prob += words.backoff[state]
+        state = words.shorter[state]
+        node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
+    log_prob += words.log_prob[node]
+    contexts = len(words.shorter)
+    while node == NONE or node >= contexts:
+        if state == 0:
+            return log_prob, 0
+        state = words.shorter[state]
+        node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
+    return log_prob, node
+
+
+@njit(cache=True)
+def finish_word(rules, words, words_score, state, node):
+    """Score of all words once the last one is finished, and the state of the language model after it."""
+    if node == WORD_START:
+        return words_score, state
+    number = words.letter_word[node] if node != NOWHERE else NO_WORD
+    log_prob, state = score_word(words, state, number if number != NO_WORD else UNKNOWN)
+    if number == NO_WORD:
+        log_prob = rules.unknown_word_score
+    return words_score + rules.weight * log_prob + rules.word_bonus, state
+
+
+@njit(cache=True)
+def advance_phrases(phrases, state, token):
+    """HotWords.advance."""
+    while True:
+        move = find(phrases.token, token, phrases.first_move[state], phrases.first_move[state + 1])
+        if move != NONE:
+            return phrases.target[move]
+        if state == 0:
+            return 0
+        state = phrases.fallback[state]
+
+
+@njit(cache=True)
+def lengthen(longer, prefix, token, rules, words, phrases):
+    """Makes `longer` the prefix with one more token, and works out what its words are worth."""
+    longer.token = token
+    longer.child = NONE
+    longer.state, longer.node, longer.words_score = prefix.state, prefix.node, prefix.words_score
+    longer.hot_state, longer.letters = prefix.hot_state, prefix.letters
+    longer.bonus = 0.0
+    if rules.has_model:
+        if token == rules.space:
+            longer.words_score, longer.state = finish_word(rules, words, prefix.words_score, prefix.state, prefix.node)
+            longer.node = WORD_START
+            longer.bonus = longer.words_score
+        else:
+            likely = rules.unknown_word_score
+            if prefix.node != NOWHERE:
+                first, last = words.letter_first_child[prefix.node], words.letter_first_child[prefix.node + 1]
+                longer.node = find(words.letter, rules.code_points[token], first, last)
+                if longer.node != NOWHERE:
+                    likely = max(likely, words.letter_best[longer.node])
+            longer.bonus = longer.words_score + rules.weight * likely + rules.word_bonus
+    if rules.has_hot_words:
+        if token != rules.space or (prefix.token != rules.space and prefix.token != BLANK):
+            longer.hot_state = advance_phrases(phrases, prefix.hot_state, token)
+            longer.letters += phrases.earned[longer.hot_state]
+        longer.bonus += rules.hot_word_boost * (longer.letters + phrases.credit[longer.hot_state])
+
+
+@njit(cache=True)
+def child_of(tree, place, token):
+    """The place of the prefix with one more token, or NONE."""
+    child = tree[place].child
+    while child != NONE and tree[child].token != token:
+        child = tree[child].sibling
+    return child
+
+
+@njit(cache=True)
+def forget(tree, place, progress):
+    """Takes a prefix that nothing in the beam continues out of the tree, and what only it continued."""
+    while tree[place].fate == DROPPED and tree[place].child == NONE:
+        parent = tree[place].parent
+        if tree[parent].child == place:
+            tree[parent].child = tree[place].sibling
+        else:
+            before = tree[parent].child
+            while tree[before].sibling != place:
+                before = tree[before].sibling
+            tree[before].sibling = tree[place].sibling
+        tree[place].fate = FORGOTTEN
+        progress.free[0] += 1
+        progress.free[progress.free[0]] = place
+        place = parent
+
+
+@njit(cache=True)
+def stay(tree, progress, blank):
+    """A step that can only be blank: no text changes."""
+    for i in range(progress.size[0]):
+        prefix = tree[progress.beam[i]]
+        prefix.blank = log_add(prefix.blank, prefix.label) + blank
+        prefix.label = -inf
+
+
+@njit(cache=True)
+def spread(tree, progress, log_probs, tokens, longer, rules, words, phrases):
+    """Hands the probability of every prefix on to what it can be after this step.
+
+    Args:
+        tokens: those worth looking at, the most probable first.
+        longer: room for prefixes that are not in the beam.
+
+    Returns:
+        How many of them there are.
+    """
+    top = tree[progress.beam[0]]
+    limit = log_add(top.blank, top.label) + top.bonus + log_probs[tokens[0]] - rules.score_threshold
+    count = 0
+    for i in range(progress.size[0]):
+        place = progress.beam[i]
+        prefix = tree[place]
+        either = log_add(prefix.blank, prefix.label)
+        for token in tokens:
+            log_prob = log_probs[token]
+            if either + prefix.bonus + log_prob < limit and place != progress.greedy[0]:
+                break
+            score = either + log_prob
+            if token == BLANK:
+                prefix.next_blank = score
+                continue
+            if token == prefix.token:  # the same letter goes on, or after a blank begins a second time
+                prefix.next_label = log_add(prefix.next_label, prefix.label + log_prob)
+                score = prefix.blank + log_prob
+            if score == -inf:
+                continue
+            child = child_of(tree, place, token)
+            if child != NONE and tree[child].fate == KEPT:
+                tree[child].next_label = log_add(tree[child].next_label, score)
+                continue
+            lengthen(longer[count], prefix, token, rules, words, phrases)
+            longer[count].parent = place
+            longer[count].sibling = child  # until it is known whether it will be kept
+            longer[count].label = score
+            longer[count].rank = score + longer[count].bonus
+            count += 1
+    return count
+
+
+@njit(cache=True)
+def keep(tree, progress, longer, count, best, rules):
+    """Ends a step: the best prefixes make the new beam."""
+    size = progress.size[0]
+    ranks = np.empty(size + count)
+    for i in range(size):
+        prefix = tree[progress.beam[i]]
+        prefix.blank, prefix.label = prefix.next_blank, prefix.next_label
+        prefix.next_blank = prefix.next_label = -inf
+        prefix.rank = ranks[i] = log_add(prefix.blank, prefix.label) + prefix.bonus
+    for i in range(count):
+        ranks[size + i] = longer[i].rank
+    order = np.argsort(-ranks, kind="mergesort")
+    limit = ranks[order[0]] - rules.score_threshold
+    extends = best != BLANK and best != progress.last[0]
+    old_greedy = progress.greedy[0]
+    if extends:
+        progress.greedy[0] = child_of(tree, old_greedy, best)  # NONE or forgotten if it is to be made anew
+
+    old = progress.beam[:size].copy()
+    for place in old:
+        tree[place].fate = DROPPED
+    kept = 0
+    for i in range(size + count):
+        entry = order[i]
+        passes = i < rules.width and ranks[entry] >= limit
+        if entry < size:
+            if passes or old[entry] == progress.greedy[0]:
+                tree[old[entry]].fate = KEPT
+                progress.beam[kept] = old[entry]
+                kept += 1
+            continue
+        new = longer[entry - size]
+        is_greedy = extends and new.parent == old_greedy and new.token == best
+        if passes or is_greedy:
+            place = adopt(tree, progress, new)
+            if is_greedy:
+                progress.greedy[0] = place
+            progress.beam[kept] = place
+            kept += 1
+    progress.size[0] = kept
+    for place in old:
+        if tree[place].fate == DROPPED:
+            forget(tree, place, progress)
+
+
+@njit(cache=True)
+def adopt(tree, progress, new):
+    """Gives a new prefix its place in the tree, unless it has one because longer ones are in the beam."""
+    place = new.sibling
+    if place == NONE:
+        place = progress.free[progress.free[0]]
+        progress.free[0] -= 1
+        tree[place] = new
+        tree[place].sibling = tree[new.parent].child
+        tree[new.parent].child = place
+        tree[place].step = progress.step[0]
+    prefix = tree[place]
+    prefix.fate = KEPT
+    prefix.label, prefix.rank = new.label, new.rank
+    prefix.blank = prefix.next_blank = prefix.next_label = -inf
+    return place
+
+
+@njit(cache=True)
+def finish(tree, progress, rules, words, phrases):
+    """What each prefix of the beam is worth as a whole text: acoustic, words, hot-words; float64 [size, 3]."""
+    scores = np.zeros((progress.size[0], 3))
+    for i in range(len(scores)):
+        prefix = tree[progress.beam[i]]
+        scores[i, 0] = log_add(prefix.blank, prefix.label)
+        if rules.has_model:
+            total, state = finish_word(rules, words, prefix.words_score, prefix.state, prefix.node)
+            scores[i, 1] = total + rules.weight * score_word(words, state, SENTENCE_END)[0]
+        if rules.has_hot_words:
+            letters = prefix.letters
+            if prefix.token != rules.space and rules.space != NONE:
+                letters += phrases.earned[advance_phrases(phrases, prefix.hot_state, rules.space)]
+            scores[i, 2] = rules.hot_word_boost * letters
+    return scores
+
+
+@njit(cache=True, nogil=True)
+def advance(log_probs, tree, progress, rules, words, phrases):
+    """Reads steps, float32 [steps, tokens], until the last or until the tree is full; returns how many."""
+    steps, vocabulary = log_probs.shape
+    longer = np.empty((rules.width + 1) * vocabulary, PREFIX)
+    for step in range(steps):
+        if progress.free[0] <= rules.width:
+            return step
+        row = log_probs[step]
+        best = row.argmax()
+        worth = np.flatnonzero(row >= rules.token_threshold)
+        if len(worth) == 0:
+            worth = np.array([best])
+        if len(worth) == 1 and best == BLANK:
+            stay(tree, progress, row[BLANK])
+        else:
+            tokens = worth[np.argsort(-row[worth], kind="mergesort")]
+            count = spread(tree, progress, row, tokens, longer, rules, words, phrases)
+            keep(tree, progress, longer, count, best, rules)
+        progress.last[0] = best
+        progress.step[0] += 1
+    return steps
