@@ -214,7 +214,7 @@ class Conformer(keras.Model):
         }  # fmt: skip
         self.reduction, self.parts, self.intermediate = reduction, parts, tuple(intermediate)
         self.subsampling = 4 // parts  # feature frames per output step
-        self.outer_blocks = outer_blocks if reduction > 1 else 0
+        self.outer_blocks = min(outer_blocks, blocks - 1)
         self.rotary_width = width // heads
         self.subsample = ConvolutionSubsampling(channels, width, name="subsample")
         self.blocks = [
@@ -223,7 +223,6 @@ class Conformer(keras.Model):
         ]
         self.normalise_blocks = layers.LayerNormalization(name="normalise_blocks")
         if reduction > 1:
-            self.normalise_outer = layers.LayerNormalization(name="normalise_outer")
             self.join = layers.Dense(width, name="join")
         if reduction * parts > 1:
             self.part = layers.Dense(reduction * parts * width, name="part")
@@ -237,7 +236,6 @@ class Conformer(keras.Model):
             block.build((None, None, width))
         self.normalise_blocks.build((None, None, width))
         if self.reduction > 1:
-            self.normalise_outer.build((None, None, width))
             self.join.build((None, None, self.reduction * width))
         if self.reduction * self.parts > 1:
             self.part.build((None, None, width))
@@ -261,30 +259,25 @@ class Conformer(keras.Model):
         """Logits [batch, steps, tokens], and the list of those of the intermediate heads."""
         outputs = self.output_lengths(ops.shape(features)[1])
         x, lengths = self.subsample(features, lengths)
-        full_rate = x
         surroundings = self._surroundings(lengths, ops.shape(x)[1], x.dtype)
         intermediate = []
         for number, block in enumerate(self.blocks, 1):
             if self.reduction > 1 and number == self.outer_blocks + 1:
-                full_rate = self.normalise_outer(x)
-                x = self.join(pairs(full_rate * surroundings[0]))
+                x = self.join(pairs(x * surroundings[0]))
                 surroundings = self._surroundings(half(lengths), ops.shape(x)[1], x.dtype)
             x = block(x, *surroundings, training=training)
             if number in self.intermediate:
-                intermediate.append(self._read(x, full_rate, outputs))
-        return self._read(x, full_rate, outputs), intermediate
+                intermediate.append(self._read(x, outputs))
+        return self._read(x, outputs), intermediate
 
-    def _read(self, x, full_rate, outputs):
+    def _read(self, x, outputs):
         """The CTC head on the blocks' output, at the rate of the output steps."""
         x = self.normalise_blocks(x)
-        if self.reduction * self.parts == 1:
-            return self.head(x)
-        batch, width = ops.shape(x)[0], self.sizes["width"]
-        if self.reduction == 1:
-            full_rate = x
-        x = ops.reshape(self.part(x), (batch, ops.shape(x)[1] * self.reduction * self.parts, width))
-        x = x[:, :outputs] + ops.repeat(full_rate, self.parts, axis=1)[:, :outputs]
-        return self.head(self.normalise(x))
+        if self.reduction * self.parts > 1:
+            batch, width = ops.shape(x)[0], self.sizes["width"]
+            x = ops.reshape(self.part(x), (batch, ops.shape(x)[1] * self.reduction * self.parts, width))
+            x = self.normalise(x[:, :outputs])
+        return self.head(x)
 
     def _surroundings(self, lengths, steps, dtype):
         """What a block needs to know beside its input: mask, attention bias, rotary positions."""
