@@ -92,7 +92,7 @@ def find(sorted_numbers, number, first, last):
 
 @njit(cache=True)
 def score_word(words, state, number):
-    """NGramModel.score."""
+    """Log-probability of a word after a state, and the state after it: NGramModel.score, compiled."""
     log_prob = 0.0
     node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
     while node == NONE:
@@ -123,7 +123,7 @@ def finish_word(rules, words, words_score, state, node):
 
 @njit(cache=True)
 def advance_phrases(phrases, state, token):
-    """HotWords.advance."""
+    """The state of the hot-words' automaton after one more token."""
     while True:
         move = find(phrases.token, token, phrases.first_move[state], phrases.first_move[state + 1])
         if move != NONE:

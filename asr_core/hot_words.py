@@ -42,7 +42,6 @@ class HotWords:
         fallback: for every state, the one to go on from when none of its moves fits.
         earned: for every state, the letters of all phrases that end on entering it.
         credit: for every state, the letters read of the longest phrase that is still open.
-        space: the token that parts words, or None.
     """
 
     phrases: tuple[str, ...]
@@ -51,7 +50,6 @@ class HotWords:
     fallback: list[int]
     earned: list[int]
     credit: list[int]
-    space: int | None
 
     @classmethod
     def build(cls, phrases: Iterable[str], vocabulary: Vocabulary) -> "HotWords":
@@ -79,7 +77,7 @@ class HotWords:
         for state in _breadth_first(moves):  # a fallback is less deep, so it has its credit already
             credit[state] = letters[state] if moves[state] else credit[fallback[state]]
         start = moves[NOTHING_READ].get(space, NOTHING_READ)  # a text begins as if after a space
-        return cls(spelled, start, moves, fallback, earned, credit, space)
+        return cls(spelled, start, moves, fallback, earned, credit)
 
     @cached_property
     def tables(self) -> PhraseTables:
@@ -89,18 +87,6 @@ class HotWords:
         token, target = zip(*(move for of_state in moves for move in of_state), strict=True)
         columns = (first_move, token, target, self.fallback, self.earned, self.credit)
         return PhraseTables(*(np.array(column, np.int32) for column in columns))
-
-    def advance(self, state: int, token: int) -> int:
-        """The state after one more token."""
-        while token not in self.moves[state]:
-            if state == NOTHING_READ:
-                return NOTHING_READ
-            state = self.fallback[state]
-        return self.moves[state][token]
-
-    def finish(self, state: int) -> int:
-        """The letters earned by phrases that end with the text."""
-        return 0 if self.space is None else self.earned[self.advance(state, self.space)]
 
 
 def _spell(phrase: str, vocabulary: Vocabulary) -> str:
