@@ -95,6 +95,7 @@ def model_upload(source: Path, repository: str) -> Upload:
             f"{folder} has not been evaluated, and people should know what they get: run python -m train.evaluate "
             f"--manifest FILE --model {folder} --write first."
         )
+    bundle.build()  # what does not load here will not load anywhere
     files: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG, *bundle.config["files"])}
     picture = next((name for name in PICTURES if (run / name).is_file()), None)
     for name in (picture, *RECORDS):

@@ -236,6 +236,13 @@ def test_a_damaged_bundle_is_refused(run, hub):
     assert hub.requests == []
 
 
+def test_a_bundle_that_no_network_takes_is_refused(run, hub):
+    edit(run, lambda c: c["architecture"]["sizes"].update(width=32))
+    with pytest.raises(BundleError, match="has shape"):
+        push(run, "name/repo")
+    assert hub.requests == []
+
+
 def test_a_dry_run_shows_everything_and_sends_nothing(run, hub, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     assert main([str(run), "--repo", "name/repo", "--dry-run"]) == 0
