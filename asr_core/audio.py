@@ -154,8 +154,8 @@ def _finished(
         if resampler is not None and resampler.rate != rate:
             yield resampler.last()
             resampler = None
-        resampler = resampler or _Resampler(rate, sample_rate)
-        yield resampler(_mono(samples, shown))
+        resampler = resampler or Resampler(rate, sample_rate)
+        yield resampler(to_mono(samples, shown))
     if seconds < MIN_SECONDS:
         held = f"lasts only {seconds:.3g} s" if seconds else "holds no sound that can be decoded (0 s)"
         raise AudioError(f"{shown} {held}; at least {MIN_SECONDS} s are needed: record it again.")
@@ -165,7 +165,7 @@ def _finished(
 INTEGER_SCALE = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
 
 
-def _mono(samples: np.ndarray, shown: str) -> np.ndarray:
+def to_mono(samples: np.ndarray, shown: str) -> np.ndarray:
     """[n] or [n, channels] of any sample type -> float32 [n], channels averaged."""
     kind = samples.dtype.name
     if kind not in INTEGER_SCALE and samples.dtype.kind != "f":
@@ -184,7 +184,7 @@ def _mono(samples: np.ndarray, shown: str) -> np.ndarray:
     return mono
 
 
-class _Resampler:
+class Resampler:
     """A stretch of one rate to the rate wanted, in [-1, 1]."""
 
     def __init__(self, rate: int, sample_rate: int):

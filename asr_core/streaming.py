@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asr_core.alignment import WordSpan, space_token, split_words, words_of
-from asr_core.audio import RATES, Audio, _mono, _Resampler
+from asr_core.audio import RATES, Audio, Resampler, to_mono
 from asr_core.beam import DecoderOptions, PrefixBeam
 from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.errors import AudioError
@@ -206,7 +206,7 @@ class Incoming:
 
     def __init__(self, sample_rate: int):
         self._sample_rate = sample_rate
-        self._resampler: _Resampler | None = None
+        self._resampler: Resampler | None = None
 
     def __call__(self, samples: np.ndarray, source_rate: int) -> Iterator[np.ndarray]:
         samples = np.asarray(samples)
@@ -218,10 +218,10 @@ class Incoming:
             )
         if not samples.size:
             return
-        mono = _mono(samples, "The microphone's sound")  # before anything is kept: a bad chunk changes nothing
+        mono = to_mono(samples, "The microphone's sound")  # before anything is kept: a bad chunk changes nothing
         if self._resampler is not None and self._resampler.rate != source_rate:
             yield from self.last()
-        self._resampler = self._resampler or _Resampler(source_rate, self._sample_rate)
+        self._resampler = self._resampler or Resampler(source_rate, self._sample_rate)
         for start in range(0, len(mono), self.PIECE):
             yield self._resampler(mono[start : start + self.PIECE])
 

@@ -17,6 +17,9 @@ def parse(argv):
     parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
     parser.add_argument("--limit", type=int, help="train on the first so many clips only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", help="of the model, for its card")
+    parser.add_argument("--licence", help="of the model, for its card")
+    parser.add_argument("--push", metavar="NAME/REPO", help="publish the best model on the Hub at the end")
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the step with XLA")
@@ -34,6 +37,7 @@ def main(argv=None) -> int:
     import keras
 
     from asr_core.bundle import load_bundle
+    from asr_core.errors import AsrError
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
     from train.presets import PRESETS
@@ -57,21 +61,31 @@ def main(argv=None) -> int:
         preset = dataclasses.replace(preset, batching=batching)
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
-    data = load_data(args.data, args.cache, vocabulary, rate, args.limit)
-    if args.validation:
-        validation = load_data(args.validation, args.cache, vocabulary, rate)
-    elif preset.validation_share:
+    try:
+        data = load_data(args.data, args.cache, vocabulary, rate, args.limit)
+        validation = load_data(args.validation, args.cache, vocabulary, rate) if args.validation else data
+        start = load_bundle(args.start) if args.start else None
+    except (AsrError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not data.examples:
+        print(f"There is nothing to learn from; left out: {dict(data.dropped) or 'none'}.", file=sys.stderr)
+        return 1
+    if not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
-    else:
-        validation = data
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; dropped: {dict(data.dropped) or 'none'}")
     trainer = Trainer(
         preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
-        compiled=not args.no_compile, start=load_bundle(args.start) if args.start else None,
+        card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
+        compiled=not args.no_compile, start=start,
     )  # fmt: skip
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
     print(f"A run that was stopped goes on with: python -m train {' '.join(argv or sys.argv[1:])}")
     trainer.fit()
+    if args.push and trainer.devices.chief:
+        from train.publish import push
+
+        push(args.out, args.push)
     return 0
 
 

@@ -29,6 +29,7 @@ from asr_core.ctc import best_path, collapse
 from asr_core.featurizer import make_featurizer
 from asr_core.vocabulary import Vocabulary
 from train.augment import SpecAugment
+from train.credits import training_data
 from train.curves import EventLog, draw_curves
 from train.data import Batching, SpeechData, TrainingBatches, evaluation_batches, read_manifest
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay
@@ -49,7 +50,7 @@ class Trainer:
         folder: of the run; a checkpoint in it is resumed.
         seed: of weights, order and augmentation.
         checkpoint_seconds: at most so much work is lost when the run is killed.
-        card: fields for the bundle's `config.json` (licence, training_data, name).
+        card: further fields for the bundle's `config.json` (licence, name, description).
         compiled: whether XLA compiles the step.
         start: a bundle whose weights the run begins with, of the preset's architecture and sizes.
 
@@ -184,7 +185,7 @@ class Trainer:
         """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
         recipe = {"preset": self.preset.name, "passes": self.preset.passes, "step": self.step, "seed": self.seed}
         evaluation = {"dataset": "validation", "split": "valid", "decoder": "greedy"}
-        measured = {key: row[key] for key in ("wer", "cer") if key in row}
+        measured = {key: round(row[key] / 100, 4) for key in ("wer", "cer") if key in row}
         config = {
             "trained": row.get("wer", 0.0) < UNTRAINED_WER,
             "evaluation": [evaluation | measured] if measured else [],
@@ -193,6 +194,7 @@ class Trainer:
             "sample_rate": self.featurizer.sample_rate,
             "tokens": list(self.vocabulary.tokens),
             "language": "en",
+            "training_data": training_data(self.data.clips),
             **self.card,
         }
         save_bundle(folder, self.network, config)

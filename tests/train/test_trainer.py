@@ -136,3 +136,22 @@ def test_command_line_names_the_presets(corpus, tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "There is no preset 'huge'; there are " in done.stderr and "smoke" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line,said",
+    [
+        (None, "No such file"),
+        ("no json", "line 1: not a clip"),
+        ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "{'not decodable': 1}"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys, line, said):
+    from train.__main__ import main
+
+    manifest = tmp_path / "m.jsonl"
+    if line:
+        manifest.write_text(line)
+    arguments = ["--preset", "smoke", "--data", str(manifest), "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 1
+    assert said in capsys.readouterr().err
