@@ -16,14 +16,16 @@ from asr_core.errors import AlignmentError
 from asr_core.vocabulary import Vocabulary
 
 FRAMES_PER_STEP = 4  # energy is measured this much finer than the steps: 10 ms where a step is 40 ms
-PRE_EMPHASIS = 0.97  # takes hum and rumble out of the energy, and lifts the quiet consonants
 
-# A pause is where the signal lies nearer to the quietest frame between two words than to the words around it.
-PAUSE_LEVEL = 0.3  # how far up from the quietest frame to the words' own level, in dB
-DEEPEST_DB = 40.0  # quieter than this below the words tells nothing more (digital silence)
+# A pause is quieter than this far up, in dB, from the quiet between two words to the level of the words.
+PAUSE_LEVEL = 0.2
+QUIET_PERCENTILE = 5  # of the frames between two words, smoothed; the lowest frame alone is chance
+SMOOTHING_FRAMES = 3
+NO_SOUND_DB = -95.0  # digital silence, which says nothing about how quiet the room is
+DEEPEST_DB = 40.0  # quieter than this below the words tells nothing more
 SHALLOWEST_DB = 6.0  # a dip less deep than this is no pause
 REACH_SECONDS = 0.5  # how far before its first or after its last peak a word beside a pause can sound
-PEAK_MARGIN_SECONDS = 0.04  # without energy: how much longer than its peak a sound lasts, on either side
+PEAK_MARGIN_SECONDS = 0.04  # where no pause is found: how much longer than its peak a sound lasts, either side
 
 BELONGS_SCORE = 0.3  # texts of other recordings score below this, correct ones above
 SPOKEN_PUNCTUATION = "%&@#"  # what Unicode calls punctuation though it is read out
@@ -129,68 +131,68 @@ def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list
 def word_times(emissions: Emissions, words: Sequence[Sequence[TokenSpan]]) -> list[tuple[float, float]]:
     """Start and end of each word in seconds, from the peaks of its tokens and the energy of the signal.
 
-    Between the last peak of a word and the first of the next lies one edge or one pause. Where the energy
-    dips there, the pause is the stretch around its lowest frame that stays near to it, and the words end and
-    begin at its two ends; where it does not dip, one word runs into the other at the lowest frame. The peak
-    itself may lie in the pause (a network often names a sound after it has ended), so the search begins at
-    the far side of both peaks. Without energy, peaks are widened by PEAK_MARGIN_SECONDS, at most to the
-    middle between them.
+    The peaks alone, widened by PEAK_MARGIN_SECONDS but at most to the middle between two words, are right to
+    some 50 ms. Where the energy dips between two words there is a pause, and the words end and begin at its
+    two ends. A peak itself may lie in the pause, for a network may name a sound after it has ended; so the
+    search begins at the far side of both peaks. Words that run into each other keep the times of their peaks.
     """
     if not words:
         return []
     peaks = [(word[0].start, word[0].end, word[-1].start, word[-1].end) for word in words]
-    if emissions.energy is None:
-        return _times_of_peaks(emissions, peaks)
-    return _times_of_energy(emissions, peaks)
+    starts, ends = _edges_of_peaks(emissions, peaks)
+    if emissions.energy is not None:
+        _move_to_pauses(emissions, peaks, starts, ends)
+    in_order = np.maximum.accumulate(np.column_stack([starts, ends]).ravel()).reshape(-1, 2)
+    return [(emissions.time(start), emissions.time(end)) for start, end in in_order.tolist()]
 
 
-def _times_of_peaks(emissions: Emissions, peaks) -> list[tuple[float, float]]:
+def _edges_of_peaks(emissions: Emissions, peaks) -> tuple[list[float], list[float]]:
+    """Starts and ends in steps."""
     margin = PEAK_MARGIN_SECONDS / emissions.step_seconds
     starts = [max(0.0, first - margin) for first, _, _, _ in peaks]
     ends = [min(float(len(emissions)), last + margin) for _, _, _, last in peaks]
     for i in range(1, len(peaks)):
         middle = (peaks[i - 1][3] + peaks[i][0]) / 2
         ends[i - 1], starts[i] = min(ends[i - 1], middle), max(starts[i], middle)
-    return [(emissions.time(start), emissions.time(end)) for start, end in zip(starts, ends, strict=True)]
+    return starts, ends
 
 
-def _times_of_energy(emissions: Emissions, peaks) -> list[tuple[float, float]]:
+def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list[float]) -> None:
+    """Moves starts and ends, in steps, to the ends of the pauses in the gaps before, between and after words."""
     energy = emissions.energy
     per_step = len(energy) // len(emissions)
     reach = round(REACH_SECONDS / emissions.step_seconds)
-    # The gaps between the words, before the first and after the last: steps from peak to peak, both included.
     gap_starts = [max(0, peaks[0][0] - reach), *(last_start for _, _, last_start, _ in peaks)]
     gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
-    levels = [float(np.median(energy[p[0] * per_step : p[3] * per_step])) for p in peaks]
-    ends_of_words, starts_of_words = [], []
+    levels = [float(np.median(energy[peak[0] * per_step : peak[3] * per_step])) for peak in peaks]
     for i, (gap_start, gap_end) in enumerate(zip(gap_starts, gap_ends, strict=True)):
-        gap = energy[gap_start * per_step : gap_end * per_step]
-        before = levels[max(i - 1, 0)]
-        after = levels[min(i, len(peaks) - 1)]
-        pause_start, pause_end = _pause(gap, before, after)
-        ends_of_words.append(gap_start + pause_start / per_step)
-        starts_of_words.append(gap_start + pause_end / per_step)
-    return [
-        (emissions.time(start), emissions.time(max(start, end)))
-        for start, end in zip(starts_of_words[:-1], ends_of_words[1:], strict=True)
-    ]
+        neighbours = levels[max(i - 1, 0) : i + 1]
+        pause = _pause(energy[gap_start * per_step : gap_end * per_step], min(neighbours))
+        if pause is None:
+            continue
+        if i > 0:
+            ends[i - 1] = gap_start + pause[0] / per_step
+        if i < len(peaks):
+            starts[i] = gap_start + pause[1] / per_step
 
 
-def _pause(gap: np.ndarray, before: float, after: float) -> tuple[int, int]:
-    """The frames (from, before) of the pause in a gap between two words of these levels, in dB."""
-    lowest = int(gap.argmin())
-    start, end = lowest, lowest + 1
-    floors = [max(float(gap[lowest]), level - DEEPEST_DB) for level in (before, after)]
-    limits = [
-        floor + PAUSE_LEVEL * (level - floor) for floor, level in zip(floors, (before, after), strict=True)
-    ]
-    if min(before, after) - gap[lowest] < SHALLOWEST_DB:
-        return lowest, lowest
-    while start > 0 and gap[start - 1] < limits[0]:
-        start -= 1
-    while end < len(gap) and gap[end] < limits[1]:
-        end += 1
-    return start, end
+def _pause(gap: np.ndarray, level: float) -> tuple[int, int] | None:
+    """The frames (from, before) of the pause in a gap between words of some level in dB, if there is one.
+
+    It is the stretch that is quieter than the limit by most in all, so that a click does not break it.
+    """
+    padded = np.pad(gap, SMOOTHING_FRAMES // 2, mode="edge")
+    smooth = np.convolve(padded, np.full(SMOOTHING_FRAMES, 1 / SMOOTHING_FRAMES), "valid")
+    room = smooth[smooth > NO_SOUND_DB] if smooth.max() > NO_SOUND_DB else smooth
+    quiet = max(float(np.percentile(room, QUIET_PERCENTILE)), level - DEEPEST_DB)
+    depth = level - quiet
+    if depth < SHALLOWEST_DB:
+        return None
+    limit = quiet + PAUSE_LEVEL * depth
+    quieter = np.clip(limit - gap, -depth, PAUSE_LEVEL * depth)
+    total = np.concatenate([[0.0], np.cumsum(quieter)])
+    end = int(np.argmax(total - np.minimum.accumulate(total)))
+    return int(np.argmin(total[: end + 1])), end
 
 
 def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, steps: int) -> np.ndarray:
@@ -200,18 +202,23 @@ def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, st
         samples: float32 [n], mono.
         sample_rate: Hz.
         step_seconds: length of an emission step.
-        steps: number of steps; samples beyond them are ignored, missing ones are silence.
+        steps: number of steps; samples beyond them are ignored, missing ones are as loud as the last.
 
     Returns:
-        float32 [steps * FRAMES_PER_STEP], dB relative to full scale, after pre-emphasis.
+        float32 [steps * FRAMES_PER_STEP], dB relative to full scale, without what is slower than a frame (hum).
     """
     edges = np.arange(steps * FRAMES_PER_STEP + 1) * (step_seconds * sample_rate / FRAMES_PER_STEP)
     edges = np.minimum(edges.round().astype(np.int64), len(samples))
-    emphasised = samples[: edges[-1]].astype(np.float32)
-    emphasised[1:] -= PRE_EMPHASIS * samples[: max(0, edges[-1] - 1)]
-    total = np.concatenate([[0.0], np.cumsum(np.square(emphasised, dtype=np.float64))])
-    power = np.diff(total[edges]) / np.maximum(1, np.diff(edges))
-    return (10 * np.log10(power + 1e-10)).astype(np.float32)
+    heard = samples[: edges[-1]].astype(np.float64)
+    sums = np.diff(np.concatenate([[0.0], np.cumsum(heard)])[edges])
+    squares = np.diff(np.concatenate([[0.0], np.cumsum(np.square(heard))])[edges])
+    count = np.maximum(1, np.diff(edges))
+    variance = np.maximum(squares / count - np.square(sums / count), 0.0)
+    energy = (10 * np.log10(variance + 1e-10)).astype(np.float32)
+    whole = int(len(samples) * FRAMES_PER_STEP / (step_seconds * sample_rate))
+    if 0 < whole < len(energy):
+        energy[whole:] = energy[whole - 1]
+    return energy
 
 
 def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
@@ -288,9 +295,7 @@ def _sounds(written: str, vocabulary: Vocabulary) -> list[tuple[str, int]]:
         elif kind[0] in "LNS" or character in SPOKEN_PUNCTUATION:
             group = sounds.pop()[0] if sounds and sounds[-1][1] == WILDCARD else ""
             sounds.append((group + character, WILDCARD))
-        elif (
-            kind == "Pd" and sounds and space_token(vocabulary) is not None
-        ):  # twenty-one is two words to hear
+        elif kind == "Pd" and sounds and space_token(vocabulary) is not None:  # twenty-one is two words to hear
             sounds.append((character, space_token(vocabulary)))
     while sounds and sounds[-1][1] == space_token(vocabulary):
         sounds.pop()

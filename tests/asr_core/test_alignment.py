@@ -124,11 +124,14 @@ def test_long_recordings_have_the_word_times_of_their_parts():
 
 
 def test_signal_energy_is_in_decibels_of_full_scale():
-    samples = np.sin(np.arange(RATE) * np.pi / 2).astype(np.float32)  # 4 kHz, -3 dB; pre-emphasis adds some
+    samples = 0.3 + np.sin(np.arange(RATE) * np.pi / 2).astype(np.float32)  # 4 kHz at -3 dB, and an offset
     energy = signal_energy(samples, RATE, STEP, 30)
     assert energy.shape == (120,) and energy.dtype == np.float32
-    assert energy[50] == pytest.approx(-3.0 + 10 * np.log10(1 + 0.97**2), abs=0.1)
-    assert (energy[101:] == -100).all()  # the signal is shorter than the steps
+    assert energy[50] == pytest.approx(-3.0, abs=0.1)
+    assert (energy[100:] == energy[99]).all()  # the signal is shorter than the steps
+    assert signal_energy(samples, RATE, STEP, 10).shape == (40,)  # or longer
+    assert signal_energy(samples[:0], RATE, STEP, 2).shape == (8,)
+    assert signal_energy(samples, RATE, STEP, 0).shape == (0,)
 
 
 def test_punctuation_and_case_stay_with_their_word():
