@@ -27,6 +27,8 @@ from asr_core.hot_words import HotWords, PhraseTables
 from asr_core.language_model import NGramModel, WordTables
 from asr_core.vocabulary import BLANK, Vocabulary
 
+WIDEST = 1024  # prefixes in a beam
+HEAVIEST = 1000  # of any weight or score that is set
 CAPACITY = 1024  # prefixes that there is room for at first; it doubles when they are used up
 
 
@@ -64,10 +66,16 @@ class DecoderOptions:
     def __post_init__(self):
         if self.decoder not in ("greedy", "beam"):
             raise ValueError(f"The decoder is greedy or beam, not {self.decoder!r}.")
-        if not 1 <= self.beam_width <= 1024 or self.n_best < 1:
-            raise ValueError(f"A beam has 1 to 1024 prefixes, not {self.beam_width}; n_best is {self.n_best}.")
+        for name, most in ("beam_width", WIDEST), ("n_best", WIDEST):
+            if type(value := getattr(self, name)) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is a number from 1 to {most}, not {value!r}.")
         if not 0 <= self.token_threshold < 1:
-            raise ValueError(f"The token threshold is a probability below 1, not {self.token_threshold}.")
+            raise ValueError(f"token_threshold is a probability below 1, not {self.token_threshold!r}.")
+        if not self.score_threshold > 0:
+            raise ValueError(f"score_threshold is a number above 0, not {self.score_threshold!r}.")
+        for name in ("language_model_weight", "word_bonus", "unknown_word_score", "hot_word_boost"):
+            if not abs(value := getattr(self, name)) <= HEAVIEST:
+                raise ValueError(f"{name} is a number from -{HEAVIEST} to {HEAVIEST}, not {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ def keep(tree, progress, longer, count, best, rules):
     kept = 0
     for i in range(size + count):
         entry = order[i]
-        passes = i < rules.width and ranks[entry] >= limit
+        passes = i == 0 or (i < rules.width and ranks[entry] >= limit)
         if entry < size:
             if passes or old[entry] == progress.greedy[0]:
                 tree[old[entry]].fate = KEPT
