@@ -17,9 +17,9 @@ OVERLAP_SECONDS = 5.0  # so that each window is heard with 2.5 s around the part
 ALIGNED_STEPS = 4  # windows lie this many steps apart, or a multiple: a network may join neighbours inside
 SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
 
-SILENCE_RMS = 2e-4  # -74 dB of full scale: below the noise of any microphone, there is nothing to hear
-SILENCE_SECONDS = 1.0  # shorter silences are pauses of the one who speaks
-BLOCK_SECONDS = 0.02  # loudness is measured over
+SILENCE_PEAK = 5e-4  # of full scale, 16 steps of 16-bit sound: microphones are louder, there is nothing to hear
+SILENCE_SECONDS = 1.0  # shorter silences between sounds are pauses of the one who speaks
+BLOCK_SECONDS = 0.02  # what is looked at together in search of sound
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
 
 
@@ -28,7 +28,7 @@ class Window:
     """A part of a recording.
 
     Attributes:
-        start_step: the output step at which it begins; steps of the window count on from there.
+        start_step: the output step nearest to its start; steps of the window count on from there.
         start, end: its samples, `start` to before `end`.
     """
 
@@ -38,7 +38,10 @@ class Window:
 
 
 def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list[Window]:
-    """Windows over all of a recording that is not silent, beginning on whole steps.
+    """Windows over all of a recording that is not silent.
+
+    The first one begins with the first sample that can be heard, so that a clip is cut, and hence heard, alike
+    wherever in a recording it stands; further ones begin whole steps later.
 
     Args:
         samples: float32 [n].
@@ -53,33 +56,39 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
     length = int(WINDOW_SECONDS * sample_rate) // unit
     overlap = -int(-OVERLAP_SECONDS * sample_rate // unit)
     windows = []
-    for first, end in _stretches(samples, sample_rate, step_samples):
-        last = max(-(-(end - first * step_samples) // unit) - length, 0)  # units to the last window's start
+    for begin, end in _stretches(samples, sample_rate):
+        last = max(-(-(end - begin) // unit) - length, 0)  # units from the first window to the last
         hops = -(-last // (length - overlap))
-        starts = [first + i * last // max(hops, 1) * ALIGNED_STEPS for i in range(hops + 1)]
-        ends = [start * step_samples + length * unit for start in starts[:-1]] + [end]
-        windows += [Window(s, s * step_samples, e) for s, e in zip(starts, ends, strict=True)]
+        starts = [begin + i * last // max(hops, 1) * unit for i in range(hops + 1)]
+        ends = [start + length * unit for start in starts[:-1]] + [end]
+        first = round(begin / step_samples)
+        windows += [
+            Window(first + (start - begin) // step_samples, start, end) for start, end in zip(starts, ends, strict=True)
+        ]
     return windows
 
 
-def _stretches(samples: np.ndarray, sample_rate: int, step_samples: int) -> Iterator[tuple[int, int]]:
-    """(first step, end sample) of each stretch of sound between silences of SILENCE_SECONDS."""
+def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """(first sample, sample after the last) of each stretch of sound between silences of SILENCE_SECONDS."""
     block = round(BLOCK_SECONDS * sample_rate)
-    loud = np.flatnonzero(_is_loud(samples, block))
+    loud = np.flatnonzero(_loud_blocks(samples, block))
     if not len(loud):
         return
     breaks = np.flatnonzero(np.diff(loud) * block > SILENCE_SECONDS * sample_rate)
     for first, last in zip(loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]], strict=True):
-        end = -(-int(last + 1) * block // step_samples) * step_samples
-        yield int(first) * block // step_samples, min(end, len(samples))
+        head, tail = int(first) * block, int(last) * block
+        begin = np.flatnonzero(np.abs(samples[head : head + block]) > SILENCE_PEAK)[0]
+        end = np.flatnonzero(np.abs(samples[tail : tail + block]) > SILENCE_PEAK)[-1]
+        yield head + int(begin), tail + int(end) + 1
 
 
-def _is_loud(samples: np.ndarray, block: int) -> np.ndarray:
-    """bool [blocks], which blocks of a recording are louder than SILENCE_RMS; the last may be shorter."""
+def _loud_blocks(samples: np.ndarray, block: int) -> np.ndarray:
+    """bool [blocks], which blocks of a recording exceed SILENCE_PEAK; the last may be shorter."""
     whole = samples[: len(samples) // block * block].reshape(-1, block)
     rest = samples[whole.size :]
-    energies = np.append(np.einsum("ij,ij->i", whole, whole), rest @ rest)
-    return energies > block * SILENCE_RMS**2
+    highest = np.append(whole.max(axis=1, initial=0), rest.max(initial=0))
+    lowest = np.append(whole.min(axis=1, initial=0), rest.min(initial=0))
+    return np.maximum(highest, -lowest) > SILENCE_PEAK
 
 
 class Joined:

@@ -9,7 +9,9 @@ RATE, STEP = 1000, 40  # samples a second and a step: 25 steps a second
 
 
 def noise(seconds):
-    return np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE)).astype("float32")
+    """Audible from the first sample to the last."""
+    samples = np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE)).astype("float32")
+    return samples + np.copysign(0.01, samples)
 
 
 def spans(samples):
@@ -30,7 +32,7 @@ def test_windows_cover_a_long_recording_and_overlap(seconds):
         assert before.end - after.start >= OVERLAP_SECONDS * RATE
         assert before.start < after.start
     for window in windows:
-        assert window.start == window.start_step * STEP
+        assert window.start == window.start_step * STEP  # for the sound begins at once
         assert abs(window.end - window.start - WINDOW_SECONDS * RATE) < ALIGNED_STEPS * STEP
         assert window.start_step % ALIGNED_STEPS == 0
 
@@ -41,11 +43,18 @@ def test_no_more_windows_than_needed():
 
 
 def test_digital_silence_is_left_out():
-    samples = np.concatenate(
-        [np.zeros(30 * RATE, "float32"), noise(4), np.zeros(600 * RATE, "float32"), noise(2)]
-    )
+    samples = np.concatenate([np.zeros(30 * RATE, "float32"), noise(4), np.zeros(600 * RATE, "float32"), noise(2)])
     assert spans(samples) == [(30, 34), (634, 636)]
     assert spans(samples[:30_000]) == []
+
+
+def test_a_clip_is_cut_alike_wherever_it_stands():
+    clip = np.concatenate([np.zeros(333, "float32"), noise(4), np.zeros(250, "float32")])
+    long = np.zeros(600 * RATE, "float32")
+    long[123_456:][: len(clip)] = clip
+    (alone,), (inside,) = windows_of(clip, RATE, STEP), windows_of(long, RATE, STEP)
+    np.testing.assert_array_equal(clip[alone.start : alone.end], long[inside.start : inside.end])
+    assert inside.start_step == round((123_456 + 333) / STEP)
 
 
 def test_a_pause_is_no_silence():
