@@ -14,6 +14,7 @@ from asr_core import bundle as bundle_module
 from asr_core import models
 from asr_core.bundle import CONFIG, load_bundle, save_bundle
 from asr_core.errors import BundleError
+from asr_core.language_model import NGramModel
 
 TOKENS = ["", *"abc' "]
 CONFIGURATION = {
@@ -64,6 +65,17 @@ def test_what_was_saved_is_loaded(network, tmp_path):
     assert bundle.featurizer().bins == 12
     assert bundle.language_model() is None
     assert bundle.config["licence"] == "CC0-1.0"
+
+
+def test_a_language_model_goes_with_it(network, tmp_path):
+    arpa = tmp_path / "words.arpa"
+    arpa.write_text("\\data\\\nngram 1=4\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 abba\n-1 cab\n\\end\\\n")
+    words = NGramModel.from_arpa(arpa)
+    bundle = load_bundle(save_bundle(tmp_path / "small", network, CONFIGURATION, language_model=words))
+    assert bundle.language_model().words == words.words
+    (bundle.path / "language_model.safetensors").unlink()
+    with pytest.raises(BundleError, match="small is incomplete: language_model.safetensors is missing"):
+        load_bundle(bundle.path)
 
 
 def test_half_precision_is_half_the_size_and_nearly_the_same(network, tmp_path):

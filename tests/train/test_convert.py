@@ -14,7 +14,7 @@ from asr_core.bundle import load_bundle
 from asr_core.errors import BundleError
 from asr_core.recognizer import Recognizer
 from asr_core.vocabulary import EXAMPLE_CHARACTERS
-from train.convert import convert, main, read_checkpoint
+from train.convert import convert, key_in_keras_file, main, read_checkpoint
 
 UNITS, LAYERS, BINS, CLASSES = 6, 2, 193, 32
 
@@ -61,7 +61,44 @@ def the_example(keras):
 
 
 def keras_version(number):
+    """Keras 2 asks for a second TensorFlow: `pip install --no-deps tf_keras` to see it read for real."""
     return keras if number == 3 else pytest.importorskip("tf_keras", reason="Keras 2 is not installed")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        # Keras 2, weights and whole models; its GRU cells are numbered through the whole program
+        ("conv_1/conv_1/kernel:0", "conv_1/kernel"),
+        ("model_weights/conv_2_bn/conv_2_bn/moving_variance:0", "conv_2_bn/moving_variance"),
+        (
+            "bidirectional_1/bidirectional_1/forward_gru_1/gru_cell_16/kernel:0",
+            "bidirectional_1/forward/gru_cell/kernel",
+        ),
+        (
+            "model_weights/bidirectional_5/bidirectional_5/backward_gru_5/gru_cell/recurrent_kernel:0",
+            "bidirectional_5/backward/gru_cell/recurrent_kernel",
+        ),
+        ("dense_1/dense_1/bias:0", "dense_1/bias"),
+        ("dense_7/dense_7/bias:0", "classifier/bias"),
+        # Keras 3, and the .keras files of Keras 2.13 on
+        ("layers/conv2d_1/vars/0", "conv_2/kernel"),
+        ("layers/batch_normalization/vars/3", "conv_1_bn/moving_variance"),
+        ("layers/bidirectional/forward_layer/cell/vars/2", "bidirectional_1/forward/gru_cell/bias"),
+        ("layers/bidirectional_4/backward_layer/cell/vars/0", "bidirectional_5/backward/gru_cell/kernel"),
+        ("layers/dense/vars/0", "dense_1/kernel"),
+        ("layers/dense_1/vars/1", "classifier/bias"),
+        # the .keras files of Keras 2.12
+        ("_layer_checkpoint_dependencies\\conv2d\\vars\\0", "conv_1/kernel"),
+        # what is none of the network's
+        ("optimizer_weights/adam/conv_1_kernel_momentum", None),
+        ("optimizer_weights/Adam/m/conv_1/kernel:0", None),
+        ("optimizer/vars/13", None),
+        ("metrics/mean/vars/0", None),
+    ],
+)
+def test_weights_are_found_under_the_names_of_every_version(name, key):
+    assert key_in_keras_file(name) == key
 
 
 def sound(seconds=1.3):
