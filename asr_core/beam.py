@@ -39,8 +39,8 @@ class DecoderOptions:
     Attributes:
         decoder: "greedy", or "beam" for the search below.
         beam_width: prefixes kept at every step. More than 16 changes few words and costs in proportion.
-        token_threshold: tokens less probable than this at a step are passed over, the best one excepted.
-            A trained network is sure of most steps: 0.001 leaves two or three tokens of thirty.
+        token_threshold: a token less probable than this at a step does not lengthen a text, unless it is the
+            most probable one. A trained network is sure of most steps: 0.001 leaves two or three of thirty.
         score_threshold: prefixes so many nats below the best are given up. Half of a beam of 16 lies lower
             than 12 and hardly ever comes back.
         language_model_weight: what a nat of the language model counts beside one of the network, which,
@@ -73,7 +73,10 @@ class DecoderOptions:
             raise ValueError(f"token_threshold is a probability below 1, not {self.token_threshold!r}.")
         if not self.score_threshold > 0:
             raise ValueError(f"score_threshold is a number above 0, not {self.score_threshold!r}.")
-        for name in ("language_model_weight", "word_bonus", "unknown_word_score", "hot_word_boost"):
+        for name in ("language_model_weight", "hot_word_boost"):
+            if not 0 <= (value := getattr(self, name)) <= HEAVIEST:
+                raise ValueError(f"{name} is a number from 0 to {HEAVIEST}, not {value!r}.")
+        for name in ("word_bonus", "unknown_word_score"):
             if not abs(value := getattr(self, name)) <= HEAVIEST:
                 raise ValueError(f"{name} is a number from -{HEAVIEST} to {HEAVIEST}, not {value!r}.")
 
@@ -123,6 +126,7 @@ class PrefixBeam:
             word_bonus=float(options.word_bonus),
             unknown_word_score=float(options.unknown_word_score),
             hot_word_boost=float(options.hot_word_boost),
+            highest_hot_word_bonus=float(options.hot_word_boost * self._most_letters(hot_words)),
             space=vocabulary.encode(" ")[0] if " " in vocabulary.characters else kernel.NONE,
             code_points=np.array([ord(token) if token else 0 for token in vocabulary.tokens], np.int32),
             has_model=language_model is not None,
@@ -141,11 +145,16 @@ class PrefixBeam:
         root = self.tree[self._take()]
         root["parent"] = root["child"] = root["sibling"] = kernel.NONE
         root["token"], root["fate"] = BLANK, kernel.KEPT
-        root["label"] = root["next_blank"] = root["next_label"] = -np.inf
+        root["label"] = -np.inf
         if language_model:
             root["state"] = language_model.begin
         if hot_words:
             root["hot_state"] = hot_words.start
+
+    @staticmethod
+    def _most_letters(hot_words: HotWords | None) -> int:
+        """The most letters that one more token can earn or be credited with."""
+        return max(map(sum, zip(hot_words.earned, hot_words.credit, strict=True))) if hot_words else 0
 
     def _take(self) -> int:
         """A free place in the tree."""
@@ -182,13 +191,8 @@ class PrefixBeam:
         return sorted(texts, key=lambda text: -text.score)
 
     def _history(self, place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The tokens of a prefix, and the step at which the search first kept each."""
-        line = []
-        while (parent := int(self.tree["parent"][place])) != kernel.NONE:
-            line.append(place)
-            place = parent
-        line.reverse()
-        return tuple(self.tree["token"][line].tolist()), tuple(self.tree["step"][line].tolist())
+        tokens, steps = kernel.history(self.tree, place)
+        return tuple(tokens.tolist()), tuple(steps.tolist())
 
 
 NO_WORDS = WordTables(

@@ -32,7 +32,8 @@ PREFIX = np.dtype(
         ("next_blank", np.float64),  # the same, for the step that is being read
         ("next_label", np.float64),
         ("words_score", np.float64),  # what its finished words are worth
-        ("bonus", np.float64),  # what all its words are worth, hot ones included; the unfinished one at best
+        ("word_score", np.float64),  # what its unfinished word is worth at best
+        ("bonus", np.float64),  # what all its words are worth, hot ones included
         ("rank", np.float64),  # what it is ranked by: its paths and its bonus
         ("state", np.int32),  # of the language model, after the finished words
         ("node", np.int32),  # of the unfinished word in the tree of words
@@ -52,6 +53,7 @@ class Rules(NamedTuple):
     word_bonus: float
     unknown_word_score: float
     hot_word_boost: float
+    highest_hot_word_bonus: float  # that one more token can earn
     space: int  # the token that parts words, or NONE
     code_points: np.ndarray  # int32 [tokens]
     has_model: bool
@@ -140,7 +142,7 @@ def lengthen(longer, prefix, token, rules, words, phrases):
     longer.child = NONE
     longer.state, longer.node, longer.words_score = prefix.state, prefix.node, prefix.words_score
     longer.hot_state, longer.letters = prefix.hot_state, prefix.letters
-    longer.bonus = 0.0
+    longer.word_score = longer.bonus = 0.0
     if rules.has_model:
         if token == rules.space:
             longer.words_score, longer.state = finish_word(rules, words, prefix.words_score, prefix.state, prefix.node)
@@ -153,7 +155,8 @@ def lengthen(longer, prefix, token, rules, words, phrases):
                 longer.node = find(words.letter, rules.code_points[token], first, last)
                 if longer.node != NOWHERE:
                     likely = max(likely, words.letter_best[longer.node])
-            longer.bonus = longer.words_score + rules.weight * likely + rules.word_bonus
+            longer.word_score = rules.weight * likely + rules.word_bonus
+            longer.bonus = longer.words_score + longer.word_score
     if rules.has_hot_words:
         if token != rules.space or (prefix.token != rules.space and prefix.token != BLANK):
             longer.hot_state = advance_phrases(phrases, prefix.hot_state, token)
@@ -198,59 +201,108 @@ def stay(tree, progress, blank):
 
 
 @njit(cache=True)
-def spread(tree, progress, log_probs, tokens, longer, rules, words, phrases):
-    """Hands the probability of every prefix on to what it can be after this step.
+def spread(tree, progress, log_probs):
+    """Hands the probability of the prefixes in the beam on to themselves and to each other, and ranks them."""
+    for i in range(progress.size[0]):
+        prefix = tree[progress.beam[i]]
+        prefix.next_blank = log_add(prefix.blank, prefix.label) + log_probs[BLANK]
+        prefix.next_label = -inf
+        if prefix.parent != NONE:
+            prefix.next_label = prefix.label + log_probs[prefix.token]
+            if tree[prefix.parent].fate == KEPT:
+                score = begin(tree[prefix.parent], prefix.token) + log_probs[prefix.token]
+                prefix.next_label = log_add(prefix.next_label, score)
+        prefix.rank = log_add(prefix.next_blank, prefix.next_label) + prefix.bonus
+
+
+@njit(cache=True)
+def begin(prefix, token):
+    """Log-probability of the paths after which a token is a new letter: not of those that end in it already."""
+    return prefix.blank if token == prefix.token else log_add(prefix.blank, prefix.label)
+
+
+@njit(cache=True)
+def highest_bonus(prefix, token, rules, words):
+    """What one more token can be worth at most, known without looking it up.
+
+    A letter can only take hope from an unfinished word; a word that ends can become as probable as 1.
+    """
+    if not rules.has_model:
+        bonus = 0.0
+    elif token == rules.space:
+        bonus = prefix.words_score + max(rules.word_bonus, 0.0)
+    elif prefix.node == WORD_START:
+        likely = max(words.letter_best[WORD_START], rules.unknown_word_score)
+        bonus = prefix.words_score + rules.weight * likely + rules.word_bonus
+    else:
+        bonus = prefix.words_score + prefix.word_score
+    return bonus + rules.highest_hot_word_bonus + rules.hot_word_boost * prefix.letters
+
+
+@njit(cache=True)
+def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrases):
+    """All prefixes outside the beam that may come into it: those one token longer than one inside.
 
     Args:
         tokens: those worth looking at, the most probable first.
-        longer: room for prefixes that are not in the beam.
+        longer: room for what is found.
 
     Returns:
-        How many of them there are.
+        How many there are.
     """
-    top = tree[progress.beam[0]]
-    limit = log_add(top.blank, top.label) + top.bonus + log_probs[tokens[0]] - rules.score_threshold
+    size = progress.size[0]
+    best_ranks = np.full(rules.width, -inf)  # ascending; a prefix that ranks below the first cannot be kept
+    for i in range(size):
+        enter(best_ranks, tree[progress.beam[i]].rank)
     count = 0
-    for i in range(progress.size[0]):
+    for i in range(size):
         place = progress.beam[i]
         prefix = tree[place]
-        either = log_add(prefix.blank, prefix.label)
+        is_greedy = place == progress.greedy[0]
         for token in tokens:
-            log_prob = log_probs[token]
-            if either + prefix.bonus + log_prob < limit and place != progress.greedy[0]:
-                break
-            score = either + log_prob
             if token == BLANK:
-                prefix.next_blank = score
                 continue
-            if token == prefix.token:  # the same letter goes on, or after a blank begins a second time
-                prefix.next_label = log_add(prefix.next_label, prefix.label + log_prob)
-                score = prefix.blank + log_prob
-            if score == -inf:
+            score = begin(prefix, token) + log_probs[token]
+            limit = max(best_ranks[0], best_ranks[-1] - rules.score_threshold)
+            if score == -inf or (score + highest_bonus(prefix, token, rules, words) < limit and not is_greedy):
                 continue
             child = child_of(tree, place, token)
             if child != NONE and tree[child].fate == KEPT:
-                tree[child].next_label = log_add(tree[child].next_label, score)
                 continue
-            lengthen(longer[count], prefix, token, rules, words, phrases)
-            longer[count].parent = place
-            longer[count].sibling = child  # until it is known whether it will be kept
-            longer[count].label = score
-            longer[count].rank = score + longer[count].bonus
+            new = longer[count]
+            lengthen(new, prefix, token, rules, words, phrases)
+            new.parent = place
+            new.sibling = child  # until it is known whether it will be kept
+            new.label = score
+            new.rank = score + new.bonus
+            enter(best_ranks, new.rank)
             count += 1
     return count
+
+
+@njit(cache=True)
+def enter(best_ranks, rank):
+    """Puts a rank among the best ones, ascending, in place of the lowest."""
+    if rank <= best_ranks[0]:
+        return
+    i = 1
+    while i < len(best_ranks) and best_ranks[i] < rank:
+        best_ranks[i - 1] = best_ranks[i]
+        i += 1
+    best_ranks[i - 1] = rank
 
 
 @njit(cache=True)
 def keep(tree, progress, longer, count, best, rules):
     """Ends a step: the best prefixes make the new beam."""
     size = progress.size[0]
+    old = progress.beam[:size].copy()
     ranks = np.empty(size + count)
     for i in range(size):
-        prefix = tree[progress.beam[i]]
+        prefix = tree[old[i]]
         prefix.blank, prefix.label = prefix.next_blank, prefix.next_label
-        prefix.next_blank = prefix.next_label = -inf
-        prefix.rank = ranks[i] = log_add(prefix.blank, prefix.label) + prefix.bonus
+        prefix.fate = DROPPED
+        ranks[i] = prefix.rank
     for i in range(count):
         ranks[size + i] = longer[i].rank
     order = np.argsort(-ranks, kind="mergesort")
@@ -258,11 +310,8 @@ def keep(tree, progress, longer, count, best, rules):
     extends = best != BLANK and best != progress.last[0]
     old_greedy = progress.greedy[0]
     if extends:
-        progress.greedy[0] = child_of(tree, old_greedy, best)  # NONE or forgotten if it is to be made anew
+        progress.greedy[0] = child_of(tree, old_greedy, best)  # if it is not in the beam, it will be adopted
 
-    old = progress.beam[:size].copy()
-    for place in old:
-        tree[place].fate = DROPPED
     kept = 0
     for i in range(size + count):
         entry = order[i]
@@ -301,7 +350,7 @@ def adopt(tree, progress, new):
     prefix = tree[place]
     prefix.fate = KEPT
     prefix.label, prefix.rank = new.label, new.rank
-    prefix.blank = prefix.next_blank = prefix.next_label = -inf
+    prefix.blank = -inf
     return place
 
 
@@ -323,6 +372,22 @@ def finish(tree, progress, rules, words, phrases):
     return scores
 
 
+@njit(cache=True)
+def history(tree, place):
+    """The tokens of a prefix from the first to the last, and the steps at which each was first kept."""
+    length = 0
+    at = place
+    while tree[at].parent != NONE:
+        length += 1
+        at = tree[at].parent
+    tokens, steps = np.empty(length, np.int32), np.empty(length, np.int32)
+    while length:
+        length -= 1
+        tokens[length], steps[length] = tree[place].token, tree[place].step
+        place = tree[place].parent
+    return tokens, steps
+
+
 @njit(cache=True, nogil=True)
 def advance(log_probs, tree, progress, rules, words, phrases):
     """Reads steps, float32 [steps, tokens], until the last or until the tree is full; returns how many."""
@@ -340,7 +405,8 @@ def advance(log_probs, tree, progress, rules, words, phrases):
             stay(tree, progress, row[BLANK])
         else:
             tokens = worth[np.argsort(-row[worth], kind="mergesort")]
-            count = spread(tree, progress, row, tokens, longer, rules, words, phrases)
+            spread(tree, progress, row)
+            count = lengthen_all(tree, progress, row, tokens, longer, rules, words, phrases)
             keep(tree, progress, longer, count, best, rules)
         progress.last[0] = best
         progress.step[0] += 1
