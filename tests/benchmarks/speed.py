@@ -108,11 +108,11 @@ def measure(model: str, clip: Path) -> tuple[float, float, float]:
     recognizer = Recognizer(load_bundle(model))
     greedy = DecoderOptions(decoder="greedy")
     seconds = []
-    for _ in range(2 + RUNS):
+    for _ in range(1 + RUNS):
         started = time.perf_counter()
         recognizer.transcribe(clip, greedy)
         seconds.append(time.perf_counter() - started)
-    seconds = seconds[2:]  # the first compile
+    seconds = seconds[1:]  # the first compiles
     return statistics.median(seconds), min(seconds), max(seconds)
 
 
