@@ -91,7 +91,8 @@ class Trainer:
 
     def fit(self) -> None:
         """Trains to the end, or from where the run was."""
-        self._describe()
+        if self.devices.chief:
+            self._describe()
         if self.step:
             tqdm.write(f"Going on at step {self.step} of {self.total}.")
         losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
@@ -109,15 +110,14 @@ class Trainer:
                     learning_rate = float(self.optimizer.learning_rate)
                     events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
             end_of_pass = self.step % self.batches.steps_per_pass == 0
-            if not self.devices.chief:
-                continue
-            if end_of_pass or time.monotonic() - saved > self.checkpoint_seconds:
-                self._save_checkpoint()
-                saved = time.monotonic()
             if end_of_pass:
                 row = self._finish_pass(float(np.nanmean(losses)), heard, time.monotonic() - started)
-                events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
+                if events:
+                    events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
                 losses, heard, started = [], 0.0, time.monotonic()
+            if self.devices.chief and (end_of_pass or time.monotonic() - saved > self.checkpoint_seconds):
+                self._save_checkpoint()
+                saved = time.monotonic()
         bar.close()
 
     def _steps_of(self, samples: int) -> int:
@@ -143,14 +143,17 @@ class Trainer:
             "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
             "audio_seconds_per_second": round(heard / seconds, 1), "seconds": round(seconds),
         }  # fmt: skip
-        with self.averaged_weights():
+        with self.averaged_weights():  # in every process, since they share the weights
             if self.validation is not None:
                 row |= self._validate()
-            self.save_bundle(self.folder / "last", row)
-            if row.get("wer", 0.0) < self.best or self.validation is None:
-                self.best = row.get("wer", 0.0)
-                self.save_bundle(self.folder / "best", row)
-        self._log(row)
+            better = row.get("wer", 0.0) < self.best or self.validation is None
+            self.best = row.get("wer", 0.0) if better else self.best
+            if self.devices.chief:
+                self.save_bundle(self.folder / "last", row)
+                if better:
+                    self.save_bundle(self.folder / "best", row)
+        if self.devices.chief:
+            self._log(row)
         return row
 
     def averaged_weights(self):
