@@ -126,7 +126,6 @@ class PrefixBeam:
             word_bonus=float(options.word_bonus),
             unknown_word_score=float(options.unknown_word_score),
             hot_word_boost=float(options.hot_word_boost),
-            highest_hot_word_bonus=float(options.hot_word_boost * self._most_letters(hot_words)),
             space=vocabulary.encode(" ")[0] if " " in vocabulary.characters else kernel.NONE,
             code_points=np.array([ord(token) if token else 0 for token in vocabulary.tokens], np.int32),
             has_model=language_model is not None,
@@ -150,11 +149,6 @@ class PrefixBeam:
             root["state"] = language_model.begin
         if hot_words:
             root["hot_state"] = hot_words.start
-
-    @staticmethod
-    def _most_letters(hot_words: HotWords | None) -> int:
-        """The most letters that one more token can earn or be credited with."""
-        return max(map(sum, zip(hot_words.earned, hot_words.credit, strict=True))) if hot_words else 0
 
     def _take(self) -> int:
         """A free place in the tree."""

@@ -53,7 +53,6 @@ class Rules(NamedTuple):
     word_bonus: float
     unknown_word_score: float
     hot_word_boost: float
-    highest_hot_word_bonus: float  # that one more token can earn
     space: int  # the token that parts words, or NONE
     code_points: np.ndarray  # int32 [tokens]
     has_model: bool
@@ -222,7 +221,7 @@ def begin(prefix, token):
 
 
 @njit(cache=True)
-def highest_bonus(prefix, token, rules, words):
+def highest_bonus(prefix, token, rules, words, phrases):
     """What one more token can be worth at most, known without looking it up.
 
     A letter can only take hope from an unfinished word; a word that ends can become as probable as 1.
@@ -236,7 +235,9 @@ def highest_bonus(prefix, token, rules, words):
         bonus = prefix.words_score + rules.weight * likely + rules.word_bonus
     else:
         bonus = prefix.words_score + prefix.word_score
-    return bonus + rules.highest_hot_word_bonus + rules.hot_word_boost * prefix.letters
+    if rules.has_hot_words:
+        bonus += rules.hot_word_boost * (prefix.letters + phrases.most[prefix.hot_state])
+    return bonus
 
 
 @njit(cache=True)
@@ -264,7 +265,8 @@ def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrase
                 continue
             score = begin(prefix, token) + log_probs[token]
             limit = max(best_ranks[0], best_ranks[-1] - rules.score_threshold)
-            if score == -inf or (score + highest_bonus(prefix, token, rules, words) < limit and not is_greedy):
+            highest = score + highest_bonus(prefix, token, rules, words, phrases)
+            if score == -inf or (highest < limit and not is_greedy):
                 continue
             child = child_of(tree, place, token)
             if child != NONE and tree[child].fate == KEPT:

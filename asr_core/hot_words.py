@@ -26,6 +26,7 @@ class PhraseTables(NamedTuple):
     fallback: np.ndarray
     earned: np.ndarray
     credit: np.ndarray
+    most: np.ndarray  # letters that one more token can earn or be credited with
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,11 @@ class HotWords:
         moves = [sorted(of_state.items()) for of_state in self.moves]
         first_move = np.cumsum([0, *map(len, moves)])
         token, target = zip(*(move for of_state in moves for move in of_state), strict=True)
-        columns = (first_move, token, target, self.fallback, self.earned, self.credit)
+        most = list(self.credit)
+        for state in _breadth_first(self.moves):
+            gains = [self.earned[longer] + self.credit[longer] for longer in self.moves[state].values()]
+            most[state] = max(most[state], most[self.fallback[state]], *gains, 0)
+        columns = (first_move, token, target, self.fallback, self.earned, self.credit, most)
         return PhraseTables(*(np.array(column, np.int32) for column in columns))
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -192,6 +193,70 @@ def test_reading_in_chunks_is_reading_the_whole(seed, cuts, model):
     for piece in np.split(emissions.log_probs, sorted(cuts)):
         pieces.advance(piece)
     assert pieces.texts() == whole.texts()
+
+
+def worth_of_beginning(tokens, options, model, phrases):
+    """What a prefix is ranked by beside its paths, by definition: a function of its text alone."""
+    *finished, unfinished = SMALL.decode(tokens).split(" ")
+    worth, state = 0.0, model.begin
+    for word in filter(None, finished):
+        log_prob, state = model.score(state, model.word_number(word))
+        known = model.word_number(word) != UNKNOWN
+        worth += options.language_model_weight * (log_prob if known else options.unknown_word_score)
+        worth += options.word_bonus
+    if unfinished:
+        could_be = [word for word in model.words[3:] if word.startswith(unfinished)]
+        log_probs = [model.score(ROOT, model.word_number(word))[0] for word in could_be]
+        worth += options.language_model_weight * max(options.unknown_word_score, *log_probs, -99)
+        worth += options.word_bonus
+    read = " " + " ".join([*filter(None, finished), unfinished])
+    worth += hot_word_score(SMALL.encode(" ".join(filter(None, finished))), options, phrases)
+    ends = [read[start:] for start in range(len(read))]
+    started = [end for end in ends for phrase in phrases if f" {phrase} ".startswith(end) and end != f" {phrase} "]
+    return worth + options.hot_word_boost * max((len(end.replace(" ", "")) for end in started), default=0)
+
+
+def plain_beam(log_probs, options, worth):
+    """Prefix beam search as it stands in the book: everything is looked up, then the best are kept."""
+    beam, greedy_text, last = {(): (0.0, -np.inf)}, (), 0
+    for row in log_probs:
+        best = int(row.argmax())
+        if best == 0 and row[1:].max() < np.log(options.token_threshold):  # nothing but blank
+            row = np.where(np.arange(len(row)) == 0, row, -np.inf)
+        met = {text: [-np.inf, -np.inf] for text in beam}
+        for text, (blank, label) in beam.items():
+            met[text][0] = np.logaddexp(met[text][0], np.logaddexp(blank, label) + row[0])
+            if text:
+                met[text][1] = np.logaddexp(met[text][1], label + row[text[-1]])
+            for token in range(1, len(row)):
+                score = blank if text and token == text[-1] else np.logaddexp(blank, label)
+                longer = (*text, token)
+                worthwhile = token == best or row[token] >= np.log(options.token_threshold) or longer in beam
+                if worthwhile and score > -np.inf:
+                    met.setdefault(longer, [-np.inf, -np.inf])
+                    met[longer][1] = np.logaddexp(met[longer][1], score + row[token])
+        if best not in (0, last):
+            greedy_text = (*greedy_text, best)
+        last = best
+        ranks = {text: np.logaddexp(*scores) + worth(text) for text, scores in met.items()}
+        order = sorted(met, key=lambda text: -ranks[text])
+        kept = [t for t in order[: options.beam_width] if ranks[t] >= ranks[order[0]] - options.score_threshold]
+        beam = {text: met[text] for text in {*kept, greedy_text}}
+    return {text: np.logaddexp(*scores) for text, scores in beam.items()}
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8])
+@pytest.mark.parametrize("phrases", [(), ("ab b", "a")])
+def test_a_narrow_beam_keeps_what_the_book_keeps(width, phrases, model):
+    for seed in range(8):
+        options = DecoderOptions(beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02)
+        emissions = random_emissions(25, seed=100 * width + seed, sharpness=2.0)
+        worth = cache(lambda text, options=options: worth_of_beginning(text, options, model, phrases))
+        expected = plain_beam(emissions.log_probs.astype(float), options, worth)
+        search = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
+        search.advance(emissions.log_probs)
+        found = {text.tokens: text.acoustic_score for text in search.texts()}
+        assert found == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("path", ["", "-", "----", "a", "   ", "aa-a", "hh-e-ll-l-oo  w"])
