@@ -76,9 +76,9 @@ class DecoderOptions:
         for name in ("language_model_weight", "hot_word_boost"):
             if not 0 <= (value := getattr(self, name)) <= HEAVIEST:
                 raise ValueError(f"{name} is a number from 0 to {HEAVIEST}, not {value!r}.")
-        for name in ("word_bonus", "unknown_word_score"):
-            if not abs(value := getattr(self, name)) <= HEAVIEST:
-                raise ValueError(f"{name} is a number from -{HEAVIEST} to {HEAVIEST}, not {value!r}.")
+        for name, most in ("word_bonus", HEAVIEST), ("unknown_word_score", 0):
+            if not -HEAVIEST <= (value := getattr(self, name)) <= most:
+                raise ValueError(f"{name} is a number from -{HEAVIEST} to {most}, not {value!r}.")
 
 
 @dataclass(frozen=True)

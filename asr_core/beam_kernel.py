@@ -1,7 +1,8 @@
 """The inner loops of the prefix beam search, compiled by Numba.
 
 What the search does is told in `beam.py`; this is how. Prefixes are records in one array and know each other by
-their places in it. The first use on a machine compiles for some seconds; the result is kept on disk.
+their places in it. The first use on a machine compiles for some seconds; the result is kept on disk. All of it
+stands in one file because that cache does not notice when a function elsewhere has changed.
 """
 
 from math import exp, inf, log1p

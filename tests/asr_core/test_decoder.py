@@ -409,6 +409,8 @@ def test_a_network_gone_wrong_does_no_harm(model):
         {"score_threshold": math.nan},
         {"language_model_weight": math.nan},
         {"word_bonus": math.inf},
+        {"unknown_word_score": 1.0},
+        {"language_model_weight": -0.5},
     ],
 )
 def test_options_that_make_no_sense_are_refused(wrong):
