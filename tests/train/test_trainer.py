@@ -42,7 +42,7 @@ def test_smoke_overfits_a_handful_of_clips(corpus, tmp_path):
     Trainer(PRESETS["smoke"], data, data, tmp_path / "run").fit()
     with open(tmp_path / "run" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert float(rows[0]["wer"]) == 100.0
+    assert float(rows[0]["loss"]) > 1 > 100 * float(rows[-1]["loss"])
     assert min(float(row["wer"]) for row in rows) == 0.0
     assert load_bundle(tmp_path / "run" / "best").build().count_params() > 10_000
 
