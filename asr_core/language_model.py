@@ -167,14 +167,16 @@ class NGramModel:
         for count in self.counts[1:-1]:
             nodes = np.arange(start, start + count)
             above = shorter[parents[nodes - 1]]
-            pending = np.ones(count, bool)
+            shorter[nodes] = 1 + self.word[nodes]  # right where the root is above, and there alone
+            pending = above != ROOT
             while pending.any():
-                wanted = above * len(self.words) + self.word[nodes]
+                wanted = above[pending] * len(self.words) + self.word[nodes[pending]]
                 found = np.searchsorted(keys, wanted)
-                hit = pending & (keys[np.minimum(found, len(keys) - 1)] == wanted)
-                shorter[nodes[hit]] = found[hit] + 1
-                pending &= ~hit & (above != ROOT)
+                hit = np.append(keys, -1)[found] == wanted
+                shorter[nodes[pending][hit]] = found[hit] + 1
                 above = shorter[above]
+                pending[pending] = ~hit
+                pending &= above != ROOT
             start += count
         return shorter
 
