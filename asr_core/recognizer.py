@@ -55,8 +55,9 @@ class Recognizer:
         weakref.finalize(self, self._network.close)  # a recogniser that is dropped leaves no thread behind
 
     def warm_up(self) -> None:
-        """Compiles the network's step, which takes seconds, so that no request has to wait for it."""
-        self._network.hear(np.zeros(self.sample_rate, np.float32)).result()
+        """Compiles the network's step and the beam, which takes seconds: so no request has to wait for it."""
+        sound = Audio(np.full(self.sample_rate, 0.1, np.float32), self.sample_rate)  # silence is not even run
+        self.decode(self.emissions(sound), sound.seconds)
 
     def close(self) -> None:
         """Ends the thread behind it; what waits is answered first. A later request raises RuntimeError."""

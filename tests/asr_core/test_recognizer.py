@@ -211,6 +211,15 @@ def test_cancelling_stops_between_windows(recognizer):
     assert recognizer.transcribe(sound(2)).words  # the next request is answered
 
 
+def test_warming_up_compiles_what_requests_will_run(bundle):
+    recognizer = Recognizer(bundle)
+    assert recognizer._network._step.experimental_get_tracing_count() == 0
+    recognizer.warm_up()
+    recognizer.transcribe(sound(1.5))
+    recognizer.transcribe(sound(45))
+    assert recognizer._network._step.experimental_get_tracing_count() == 1
+
+
 def test_a_dropped_recogniser_takes_its_thread_with_it(bundle):
     before = set(threading.enumerate())
     recognizer = Recognizer(bundle)
