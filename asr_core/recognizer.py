@@ -14,14 +14,14 @@ from concurrent.futures import TimeoutError as NotYet
 
 import numpy as np
 
-from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy
+from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy, space_token
 from asr_core.audio import Audio, audio_from_array, load_audio
 from asr_core.bundle import Bundle
 from asr_core.ctc import Emissions
 from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
 from asr_core.errors import AsrError, Cancelled
 from asr_core.transcript import Transcript, Word
-from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, windows_of
+from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps, windows_of
 
 BATCH_SECONDS = 4 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
 WINDOWS_AHEAD = 8  # of one recording in the queue: two batches, and others get their turn in between
@@ -107,6 +107,8 @@ class Recognizer:
         samples, steps = audio.samples, self._steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._step_samples)
         joined = Joined(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS))
+        if (space := space_token(self.vocabulary)) is not None:
+            joined.part(silent_steps(windows, self._step_samples), space)
         settled = [window.start_step for window in windows[1:]] + [steps]  # after each: where the next can change it
         told = 0
         waiting: deque[tuple[int, Future]] = deque()

@@ -5,8 +5,9 @@ lies where both hear a pause, so that no character is cut in two, written twice,
 silence are left out: they would only shift the level that the sound around them is measured by.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,6 +69,15 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
     return windows
 
 
+def silent_steps(windows: Sequence[Window], step_samples: int) -> list[int]:
+    """The middle step of every silence between two windows."""
+    return [
+        (before.end + after.start) // 2 // step_samples
+        for before, after in pairwise(windows)
+        if after.start - before.end > 2 * step_samples
+    ]
+
+
 def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
     """(first sample, sample after the last) of each stretch of sound between silences of SILENCE_SECONDS."""
     block = round(BLOCK_SECONDS * sample_rate)
@@ -105,6 +115,11 @@ class Joined:
         self.log_probs[:, BLANK] = np.log(1 - SURE)
         self.seam_steps = seam_steps
         self.end = 0  # where the latest window ended
+
+    def part(self, steps: Iterable[int], space: int) -> None:
+        """Says a space at each of these silent steps: who was silent for so long has ended the word."""
+        for step in steps:
+            self.log_probs[step, [BLANK, space]] = self.log_probs[step, [space, BLANK]]
 
     def add(self, start: int, log_probs: np.ndarray) -> None:
         """Takes what a window says from step `start` on, float32 [steps, tokens]."""

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from asr_core.windows import ALIGNED_STEPS, OVERLAP_SECONDS, SEAM_SECONDS, WINDOW_SECONDS, Joined, windows_of
+from asr_core.windows import (
+    ALIGNED_STEPS,
+    OVERLAP_SECONDS,
+    SEAM_SECONDS,
+    WINDOW_SECONDS,
+    Joined,
+    silent_steps,
+    windows_of,
+)
 
 RATE, STEP = 1000, 40  # samples a second and a step: 25 steps a second
 
@@ -119,3 +127,13 @@ def test_silence_is_surely_blank():
     said = join(np.zeros(5 * RATE, "float32"), None)
     assert (said.argmax(axis=1) == 0).all()
     np.testing.assert_allclose(np.exp(said).sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_silence_between_sounds_ends_a_word():
+    samples = np.concatenate([noise(4), np.zeros(2 * RATE, "float32"), noise(30)])
+    windows = windows_of(samples, RATE, STEP)
+    assert silent_steps(windows, STEP) == [125]  # 5 s, and none where windows overlap
+    joined = Joined(len(samples) // STEP, 5, 0)
+    joined.part([125], space=4)
+    assert list(np.flatnonzero(joined.log_probs.argmax(axis=1) == 4)) == [125]
+    np.testing.assert_allclose(np.exp(joined.log_probs).sum(axis=1), 1, atol=1e-5)
