@@ -23,8 +23,8 @@ from asr_core.errors import AsrError, Cancelled
 from asr_core.transcript import Transcript, Word
 from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps, windows_of
 
-BATCH_SECONDS = 4 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
-WINDOWS_AHEAD = 8  # of one recording in the queue: two batches, and others get their turn in between
+BATCH_SECONDS = 8 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
+WINDOWS_AHEAD = 16  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from asr_core.ctc import BLANK
 
-WINDOW_SECONDS = 20.0  # about the longest clips of training; also what a single pass may take
-OVERLAP_SECONDS = 5.0  # so that each window is heard with 2.5 s around the part that it speaks for
+WINDOW_SECONDS = 12.0  # the longest clips of training; also what a single pass may take
+OVERLAP_SECONDS = 4.0  # so that each window is heard with 2 s around the part that it speaks for
 ALIGNED_STEPS = 4  # windows lie this many steps apart, or a multiple: a network may join neighbours inside
 SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
 
