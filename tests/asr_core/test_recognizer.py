@@ -11,13 +11,14 @@ import pytest
 import soundfile
 
 from asr_core import models
-from asr_core.audio import Audio
-from asr_core.bundle import load_bundle, save_bundle
+from asr_core.audio import Audio, load_audio
+from asr_core.bundle import DEFAULT_FOLDER, load_bundle, save_bundle
 from asr_core.decoder import DecoderOptions
 from asr_core.errors import AudioError, Cancelled
 from asr_core.recognizer import Recognizer, _Network
 from asr_core.vocabulary import Vocabulary
 
+EXAMPLES = DEFAULT_FOLDER.parent / "examples"
 RATE = 8000
 TOKENS = Vocabulary().tokens
 CONFIGURATION = {
@@ -228,6 +229,36 @@ def test_a_dropped_recogniser_takes_its_thread_with_it(bundle):
     gc.collect()
     thread.join(timeout=5)
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def default_recognizer():
+    if not DEFAULT_FOLDER.is_dir():
+        pytest.skip("no model is embedded")
+    return Recognizer(load_bundle())
+
+
+def test_real_speech_is_the_same_words_alone_among_longer_clips_and_in_ten_minutes(default_recognizer):
+    rate = default_recognizer.sample_rate
+    clips = [load_audio(path, rate) for path in sorted(EXAMPLES.glob("*.opus"))]
+    greedy = DecoderOptions(decoder="greedy")
+
+    def words(audio):
+        return default_recognizer.transcribe(audio, greedy).text
+
+    alone = [words(clip) for clip in clips]
+    longer = Audio(np.resize(clips[0].samples, 12 * rate), rate)
+    for clip, expected in zip(clips, alone, strict=True):
+        with ThreadPoolExecutor(8) as visitors:
+            together = list(visitors.map(words, [clip] + 7 * [longer]))
+        assert together[0] == expected
+
+    silence = np.zeros(round(2.345 * rate), "float32")
+    parts = [part for clip in clips for part in (silence, clip.samples)]
+    ten_minutes = np.concatenate(parts + [silence])
+    ten_minutes = np.resize(ten_minutes, 600 * rate)
+    rounds = 600 * rate // sum(map(len, parts + [silence]))
+    assert words(Audio(ten_minutes, rate)).startswith(" ".join(" ".join(alone).split() * rounds))
 
 
 class Step:
