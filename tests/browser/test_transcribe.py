@@ -17,6 +17,14 @@ def words_of(page) -> str:
     return " ".join(page.locator("#words .transcript .word").all_inner_texts())
 
 
+def correct(page, text: str) -> None:
+    """Replaces the transcript by a text, once the page has brought it into the text field."""
+    page.get_by_role("button", name="Correct the text").click()
+    page.wait_for_function(f"document.querySelector('#edit textarea')?.value === {json.dumps(FAKE_TEXT)}")
+    page.locator("#edit textarea").fill(text)
+    page.get_by_role("button", name="Apply and align again").click()
+
+
 def canvas_box(page) -> dict:
     canvas = page.locator("#timeline canvas")
     canvas.scroll_into_view_if_needed()
@@ -124,9 +132,7 @@ def test_keys_move_the_playhead_and_say_where_it_is(opened):
 
 
 def test_an_edit_is_aligned_and_reaches_the_downloads(opened):
-    opened.get_by_role("button", name="Correct the text").click()
-    opened.locator("#edit textarea").fill(FAKE_TEXT.replace("lazy", "very lazy"))
-    opened.get_by_role("button", name="Apply and align again").click()
+    correct(opened, FAKE_TEXT.replace("lazy", "very lazy"))
     opened.wait_for_selector("#words .word:has-text('very')")
     assert "edited" in opened.locator("#message .facts").inner_text()
     for kind, check in (
@@ -144,9 +150,7 @@ def test_an_edit_is_aligned_and_reaches_the_downloads(opened):
 
 
 def test_an_impossible_edit_says_why_and_changes_nothing(opened):
-    opened.get_by_role("button", name="Correct the text").click()
-    opened.locator("#edit textarea").fill("word " * 400)
-    opened.get_by_role("button", name="Apply and align again").click()
+    correct(opened, "word " * 400)
     opened.wait_for_selector("#message .notice.error")
     assert "Nothing was changed" in opened.locator("#message").inner_text()
     assert words_of(opened) == FAKE_TEXT
@@ -195,10 +199,8 @@ def test_hostile_names_and_words_stay_text(page, folder, recording):
     path.write_bytes(recording.read_bytes())
     page.locator("#recording-file input[type=file]").set_input_files(str(path))
     page.wait_for_selector("#words .word")
-    page.get_by_role("button", name="Correct the text").click()
     evil = "<script>alert(3)</script> ${alert(4)} {{this}}"
-    page.locator("#edit textarea").fill(f"the {evil} dog")
-    page.get_by_role("button", name="Apply and align again").click()
+    correct(page, f"the {evil} dog")
     page.wait_for_function("document.querySelector('#words .transcript')?.innerText.includes('alert(4)')")
     assert page.locator("#words img, #words script, #message img").count() == 0
 
