@@ -5,6 +5,7 @@ windows into its queue; what waits there together is run together. Log-probabili
 decoder costs no second pass.
 """
 
+import logging
 import threading
 import weakref
 from collections import deque
@@ -22,6 +23,8 @@ from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
 from asr_core.errors import AsrError, Cancelled
 from asr_core.transcript import Transcript, Word
 from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps, windows_of
+
+log = logging.getLogger("asr.network")
 
 BATCH_SECONDS = 8 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
 WINDOWS_AHEAD = 16  # of one recording in the queue: two batches, and others get their turn in between
@@ -215,7 +218,8 @@ class _Network:
     """One thread that runs a compiled step over whatever waits in its queue.
 
     Windows that wait together are run in one batch, as long as padding does not waste half of it; a lone one
-    goes at once. The thread knows nothing of the recogniser, so that one that is dropped can be collected.
+    goes at once. The thread knows nothing of the recogniser, so that one that is dropped can be collected. What would
+    end the thread fails the batch that it ran; the rest of the queue is answered.
 
     Args:
         step: (float32 [batch, samples], int32 [batch]) -> float32 [batch, steps, tokens], int32 [batch].
@@ -245,10 +249,17 @@ class _Network:
             self._changed.notify()
 
     def _serve(self) -> None:
-        while batch := self._next_batch():
-            running = [(s, future) for s, future in batch if future.set_running_or_notify_cancel()]
-            if running:
-                self._run([samples for samples, _ in running], [future for _, future in running])
+        batch, open_ = [], True
+        while open_:
+            try:
+                batch = self._next_batch()
+                open_ = bool(batch)
+                running = [(s, future) for s, future in batch if future.set_running_or_notify_cancel()]
+                if running:
+                    self._run([samples for samples, _ in running], [future for _, future in running])
+            except BaseException as error:  # not of the step: no memory between two batches, or a thread killed
+                log.exception("The network's thread was stopped and goes on")
+                _fail([future for _, future in batch], error)
 
     def _next_batch(self) -> list[tuple[np.ndarray, Future]]:
         """The window that has waited longest, and those that go well with it; none when closed."""
@@ -277,10 +288,19 @@ class _Network:
             log_probs, steps = self._step(samples, lengths)
             for future, said, count in zip(futures, log_probs.numpy(), steps.numpy(), strict=True):
                 future.set_result(said[:count].copy())  # a view would keep the whole batch alive
-        except BaseException as error:
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
+        except Exception as error:
+            _fail(futures, error)
+
+
+def _fail(futures: list[Future], error: BaseException) -> None:
+    """Tells those who wait. What would end a thread, or the program, becomes an error of theirs that does not."""
+    if not isinstance(error, Exception):
+        told = RuntimeError(f"the network's thread was ended by {type(error).__name__}")
+        told.__cause__ = error
+        error = told
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
 
 
 def compiled_step(featurizer, model, samples: int | None = None):

@@ -1,5 +1,6 @@
 """The whole path with a small random network: the same answer alone, among others and in parts."""
 
+import ctypes
 import gc
 import io
 import threading
@@ -315,6 +316,57 @@ def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
         with pytest.raises(RuntimeError, match="out of memory"):
             future.result(5)
     assert network.hear(clip(1)).result(5)[0, 0] == 1
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
+def test_what_would_end_the_thread_fails_one_batch_and_no_more(end):
+    class Deadly(Step):
+        def __call__(self, samples, lengths):
+            if (samples == 14).any():
+                raise end
+            return super().__call__(samples, lengths)
+
+    step = Deadly()
+    network = _Network(step, most_samples=10)  # of one clip each
+    futures = [network.hear(clip(value)) for value in (1, 14, 2)]
+    step.may_run.set()
+    with pytest.raises((RuntimeError, MemoryError)):  # nothing that would end the asker's thread in its turn
+        futures[1].result(5)
+    assert [futures[i].result(5)[0, 0] for i in (0, 2)] == [1, 2]
+    assert network.hear(clip(3)).result(5)[0, 0] == 3
+
+
+def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
+    failures = iter([MemoryError, MemoryError])
+    next_batch = _Network._next_batch
+
+    def short_of_memory(network):
+        if failure := next(failures, None):
+            raise failure
+        return next_batch(network)
+
+    monkeypatch.setattr(_Network, "_next_batch", short_of_memory)
+    step = Step()
+    step.may_run.set()
+    assert _Network(step, most_samples=10).hear(clip(1)).result(5)[0, 0] == 1
+
+
+def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeypatch):
+    """As the interpreter kills one: an exception out of nowhere, here in the middle of the compiled step."""
+    step, killed = recognizer._network._step, []
+
+    def deadly(samples, lengths):
+        if not killed:
+            killed.append(ctypes.c_ulong(threading.get_ident()))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(killed[0], ctypes.py_object(SystemExit))
+        return step(samples, lengths)
+
+    expected = recognizer.transcribe(sound(2)).text
+    monkeypatch.setattr(recognizer._network, "_step", deadly)
+    with pytest.raises(RuntimeError, match="ended by SystemExit"):
+        recognizer.transcribe(sound(2))
+    with ThreadPoolExecutor(4) as visitors:
+        assert set(visitors.map(lambda _: recognizer.transcribe(sound(2)).text, range(4))) == {expected}
 
 
 def test_a_cancelled_window_is_not_run():
