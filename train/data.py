@@ -1,8 +1,4 @@
-"""Manifests -> batches: decoded once into a cache, then cut into batches that depend on seed and step alone.
-
-Batch number i of a run is the same whoever asks for it and whenever, which is what makes a run that was killed
-go on as if nothing had happened.
-"""
+"""Manifests -> examples: every clip decoded once into a cache, its text in tokens, what cannot be learned left out."""
 
 import copy
 import hashlib
@@ -10,20 +6,20 @@ import io
 import json
 import os
 import tarfile
-from collections import Counter
-from collections.abc import Callable
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
 from asr_core.audio import load_audio
-from asr_core.ctc import feasible
 from asr_core.errors import AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
-from train.augment import Augmentation, change_speed
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,36 @@ def read_bytes(audio: str) -> bytes:
 
 
 _ARCHIVES: dict[str, dict[str, tuple[int, int]]] = {}
+_ARCHIVES_LOCK = threading.Lock()
 
 
 def _members(archive: str) -> dict[str, tuple[int, int]]:
     """Name -> (offset, size) of an uncompressed tar archive, read once a process."""
-    if archive not in _ARCHIVES:
-        with tarfile.open(archive) as tar:
-            _ARCHIVES[archive] = {m.name: (m.offset_data, m.size) for m in tar if m.isfile()}
-    return _ARCHIVES[archive]
+    with _ARCHIVES_LOCK:
+        if archive not in _ARCHIVES:
+            with tarfile.open(archive) as tar:
+                _ARCHIVES[archive] = {m.name: (m.offset_data, m.size) for m in tar if m.isfile()}
+        return _ARCHIVES[archive]
+
+
+def in_threads(function: Callable, items: Iterable, threads: int, ahead: int) -> Iterator:
+    """`function` of every item, in their order; some threads work up to so many items ahead of the reader."""
+    items = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+            yield result
+
+
+def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
+    """int16 samples [n] of a clip's `audio`, and why there are none where there are none."""
+    try:
+        samples = load_audio(io.BytesIO(read_bytes(audio)), sample_rate).samples
+    except (AudioError, OSError, KeyError) as error:
+        return np.zeros(0, np.int16), str(error) or repr(error)
+    return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16), ""
 
 
 class SoundCache:
@@ -116,13 +134,14 @@ class SoundCache:
     def _fill(clips, base, index, sample_rate):
         offsets, failures, position = [], {}, 0
         partial = base.with_suffix(f".partial-{os.getpid()}")
+        threads = os.cpu_count() or 1  # decoders and resampler let go of the interpreter while they work
+        decoded = in_threads(lambda clip: decode(clip.audio, sample_rate), clips, threads, ahead=4 * threads)
         with open(partial, "wb") as file:
-            for clip in tqdm(clips, desc="decoding", unit="clip"):
-                try:
-                    audio = load_audio(io.BytesIO(read_bytes(clip.audio)), sample_rate)
-                    samples = np.round(np.clip(audio.samples, -1, 1) * 32767).astype(np.int16)
-                except (AudioError, OSError, KeyError) as error:
-                    failures[clip.id], samples = str(error), np.zeros(0, np.int16)
+            for clip, (samples, failure) in zip(
+                tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True
+            ):
+                if failure:
+                    failures[clip.id] = failure
                 file.write(samples.tobytes())
                 offsets.append((position, len(samples)))
                 position += len(samples)
@@ -195,150 +214,3 @@ class SpeechData:
     @property
     def hours(self) -> float:
         return sum(example.seconds for example in self.examples) / 3600
-
-
-@dataclass(frozen=True)
-class Batching:
-    """How clips become batches.
-
-    Attributes:
-        bucket_seconds: lengths to which clips are padded; one compiled step exists for each.
-        batch_seconds: sound in a batch, padding included.
-        batch_clips: clips in a batch, whatever their length; None goes by `batch_seconds`.
-        multiple_of: of which the number of clips is a multiple (the devices that share a batch).
-        repeats: how often a pass sees every clip; more than once where there are only a few.
-        characters_second: room for labels; a clip with more goes to a longer bucket.
-        short_first_passes: over so many passes short clips come first.
-    """
-
-    bucket_seconds: tuple[float, ...] = (3.0, 4.0, 5.2, 7.0, 10.5, 16.0)
-    batch_seconds: float = 96.0
-    batch_clips: int | None = None
-    multiple_of: int = 1
-    repeats: int = 1
-    characters_second: float = 20.0
-    short_first_passes: int = 1
-
-    def clips(self, bucket: float) -> int:
-        clips = self.batch_clips or int(self.batch_seconds / bucket)
-        return max(1, clips // self.multiple_of) * self.multiple_of
-
-    def characters(self, bucket: float) -> int:
-        return int(bucket * self.characters_second)
-
-
-class TrainingBatches(keras.utils.PyDataset):
-    """Augmented batches; one pass sees every example.
-
-    `steps_of(samples)` is the number of steps that the network makes of so many samples. A clip whose text does
-    not fit into its steps (`asr_core.ctc.feasible`) would poison the loss: it keeps its own speed where a faster
-    one would leave too few, and never comes where that does not help either (`unfit` counts those).
-
-    Each item is `({"samples": int16 [clips, n], "lengths": int32 [clips]},
-    {"labels": int32 [clips, characters], "label_lengths": int32 [clips]})`.
-    """
-
-    def __init__(
-        self, data: SpeechData, batching: Batching, augmentation: Augmentation, seed=0,
-        steps_of: Callable[[int], int] | None = None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(**kwargs)
-        self.data, self.batching, self.augmentation = data, batching, augmentation
-        self.seed, self.first, self.steps_of = seed, 0, steps_of
-        self.unfit = sum(self._bucket(example, 1.0) is None for example in data.examples)
-        self._plans: dict[int, list] = {}
-        self.steps_per_pass = len(self._make_plan(0))
-
-    def __len__(self):
-        return self.steps_per_pass
-
-    def __getitem__(self, index):
-        return self.batch(self.first + index)
-
-    def on_epoch_end(self):
-        self.first += self.steps_per_pass
-
-    def batch(self, step: int):
-        """Batch number `step` of the run."""
-        number, index = divmod(step, self.steps_per_pass)
-        if number not in self._plans:
-            self._plans = {number: self._make_plan(number)}
-        plan = self._plans[number]
-        bucket, members = plan[index % len(plan)]
-        return self._assemble(bucket, members, np.random.default_rng((self.seed, step, 1)))
-
-    def _make_plan(self, number: int) -> list[tuple[float, list[tuple[Example, float]]]]:
-        """Pass `number` as a list of (bucket, [(example, speed), ...])."""
-        rng = np.random.default_rng((self.seed, number, 0))
-        examples = self.data.examples
-        order = np.concatenate([rng.permutation(len(examples)) for _ in range(self.batching.repeats)])
-        speeds = self.augmentation.draw_speeds(len(order), rng)
-        buckets: dict[float, list] = {bucket: [] for bucket in self.batching.bucket_seconds}
-        for number_of, speed in zip(order, speeds, strict=True):
-            example = examples[number_of]
-            bucket = self._bucket(example, speed)
-            if bucket is None:  # too long for any bucket when slower, or too short for its text when faster
-                bucket, speed = self._bucket(example, 1.0), 1.0
-            if bucket is not None:
-                buckets[bucket].append((example, speed))
-        plan = []
-        for bucket, members in buckets.items():
-            size = self.batching.clips(bucket)
-            for start in range(0, len(members), size):
-                batch = members[start : start + size]
-                batch += [members[j] for j in rng.integers(len(members), size=size - len(batch))]
-                plan.append((bucket, batch))
-        if number >= self.batching.short_first_passes:
-            plan = [plan[i] for i in rng.permutation(len(plan))]
-        return plan
-
-    def _bucket(self, example: Example, speed: float):
-        samples = int(example.seconds / speed * self.data.sample_rate)
-        if self.steps_of and not feasible(example.labels.tolist(), self.steps_of(samples)):
-            return None
-        for bucket in self.batching.bucket_seconds:
-            if example.seconds / speed <= bucket and len(example.labels) <= self.batching.characters(bucket):
-                return bucket
-        return None
-
-    def _assemble(self, bucket, members, rng):
-        rate = self.data.sample_rate
-        size = int(bucket * rate)
-        samples = np.zeros((len(members), size), np.int16)
-        lengths = np.zeros(len(members), np.int32)
-        labels = np.zeros((len(members), self.batching.characters(bucket)), np.int32)
-        label_lengths = np.array([len(example.labels) for example, _ in members], np.int32)
-        for row, (example, speed) in enumerate(members):
-            sound = change_speed(self.data.sound[example.number], speed)
-            sound = self.augmentation(sound, rate, rng, babble=lambda: self._other_voice(rng))[:size]
-            samples[row, : len(sound)], lengths[row] = sound, len(sound)
-            labels[row, : len(example.labels)] = example.labels
-        return (
-            {"samples": samples, "lengths": lengths},
-            {"labels": labels, "label_lengths": label_lengths},
-        )
-
-    def _other_voice(self, rng) -> np.ndarray:
-        return self.data.sound[self.data.examples[rng.integers(len(self.data.examples))].number]
-
-
-def evaluation_batches(data: SpeechData, batching: Batching):
-    """Every example once, unchanged, shortest first: yields ({"samples", "lengths"}, [example, ...]).
-
-    The last batch of a bucket is filled up with repeats, so that all batches of a bucket have one shape; only the
-    listed examples count.
-    """
-    rate = data.sample_rate
-    remaining = sorted(data.examples, key=lambda example: example.seconds)
-    for bucket in batching.bucket_seconds:
-        members = [e for e in remaining if e.seconds <= bucket]
-        remaining = remaining[len(members) :]
-        size = batching.clips(bucket)
-        for start in range(0, len(members), size):
-            batch = members[start : start + size]
-            samples = np.zeros((size, int(bucket * rate)), np.int16)
-            lengths = np.full(size, rate, np.int32)
-            for row, example in enumerate(batch):
-                sound = data.sound[example.number][: samples.shape[1]]
-                samples[row, : len(sound)], lengths[row] = sound, len(sound)
-            yield {"samples": samples, "lengths": lengths}, batch

@@ -15,7 +15,7 @@ FILE --out runs/smoke`. It is also a test.
 from dataclasses import dataclass, field
 
 from train.augment import NO_AUGMENTATION, Augmentation
-from train.data import Batching
+from train.batches import Batching
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A run lives in one folder. `checkpoint.safetensors` holds all state (weights, optimiser, averages, random state) and
 is replaced in one step, so that a run survives being killed at any moment; batches depend on the step alone
-(`train.data`), hence a resumed run goes on as if nothing had happened.
+(`train.batches`), hence a resumed run goes on as if nothing had happened.
 """
 
 import csv
@@ -12,8 +12,6 @@ import os
 import platform
 import time
 import zlib
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jiwer
@@ -29,9 +27,10 @@ from asr_core.ctc import best_path, collapse
 from asr_core.featurizer import make_featurizer
 from asr_core.vocabulary import Vocabulary
 from train.augment import SpecAugment
+from train.batches import Batching, TrainingBatches, evaluation_batches
 from train.credits import training_data
 from train.curves import EventLog, draw_curves
-from train.data import Batching, SpeechData, TrainingBatches, evaluation_batches, read_manifest
+from train.data import SpeechData, in_threads, read_manifest
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay
 from train.presets import Preset
 
@@ -124,16 +123,9 @@ class Trainer:
         """Steps that the network makes of so many samples."""
         return self.network.output_lengths(max(1, self.featurizer.frame_count(samples)))
 
-    def _prefetched(self, ahead=6):
+    def _prefetched(self):
         """The remaining batches in order, made by two threads while the device computes."""
-        with ThreadPoolExecutor(2) as pool:
-            waiting: deque = deque()
-            following = self.step
-            while waiting or following < self.total:
-                while len(waiting) < ahead and following < self.total:
-                    waiting.append(pool.submit(self.batches.batch, following))
-                    following += 1
-                yield waiting.popleft().result()
+        return in_threads(self.batches.batch, range(self.step, self.total), threads=2, ahead=6)
 
     # What a pass ends with.
 

@@ -1,23 +1,21 @@
 """Manifests, cache and batches: nothing lost, nothing padded wrongly, the same batch for the same step."""
 
+import dataclasses
 import io
 import json
+import random
 import tarfile
+import threading
+import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from asr_core.vocabulary import Vocabulary
 from train.augment import NO_AUGMENTATION, Augmentation
-from train.data import (
-    Batching,
-    SoundCache,
-    SpeechData,
-    TrainingBatches,
-    evaluation_batches,
-    read_bytes,
-    read_manifest,
-)  # fmt: skip
+from train.batches import Batching, TrainingBatches, evaluation_batches
+from train.data import SoundCache, SpeechData, in_threads, read_bytes, read_manifest
 
 RATE = 16_000
 BATCHING = Batching(bucket_seconds=(1.2, 2.0), batch_seconds=4.0, short_first_passes=0)
@@ -59,6 +57,26 @@ def test_cache_holds_every_sound_and_names_what_it_could_not_read(corpus, tmp_pa
     np.testing.assert_array_equal(cache[2], again[2])
 
 
+def test_threads_keep_the_order_and_stay_near_the_reader():
+    drawn, ahead = [], 5
+
+    def items():
+        for number in range(40):
+            drawn.append(number)
+            yield number
+
+    def slowly(number):
+        time.sleep(random.uniform(0, 0.004))
+        return number, threading.get_ident()
+
+    found = []
+    for number, thread in in_threads(slowly, items(), threads=4, ahead=ahead):
+        found.append((number, thread))
+        assert len(drawn) <= len(found) + ahead
+    assert [number for number, _ in found] == list(range(40))
+    assert len({thread for _, thread in found}) > 1
+
+
 def test_clips_that_cannot_be_learned_are_counted(corpus, tmp_path):
     clips = read_manifest(corpus)
     silent = clips[0].__class__("silent", clips[0].audio, clips[0].seconds, "s", "...")
@@ -96,6 +114,53 @@ def test_batch_depends_on_seed_and_step_alone(data):
     np.testing.assert_array_equal(first.batch(late)[0]["samples"], again.batch(late)[0]["samples"])
     other = TrainingBatches(data, BATCHING, augmentation, seed=4)
     assert not np.array_equal(other.batch(late)[0]["samples"], first.batch(late)[0]["samples"])
+
+
+@pytest.fixture
+def three_corpora(data):
+    """The ten toy clips as three corpora of seven, two and one."""
+    clips = [dataclasses.replace(c, corpus="large" if i < 7 else "small" if i < 9 else "one")
+             for i, c in enumerate(data.clips)]  # fmt: skip
+    other = data.part(lambda example: True)
+    other.clips = clips
+    return other
+
+
+def heard_in_a_pass(data, number, **batching):
+    """How often a pass plans each clip, before batches are filled up."""
+    batches = TrainingBatches(data, dataclasses.replace(BATCHING, **batching), NO_AUGMENTATION, seed=5)
+    order = batches._order(np.random.default_rng((5, number, 0)))
+    return Counter(data.clips[data.examples[i].number].id for i in order)
+
+
+@pytest.mark.parametrize("balance,shares", [(1.0, (21, 6, 3)), (0.5, (16, 8, 6)), (0.0, (10, 10, 10))])
+def test_a_pass_holds_corpora_in_the_shares_asked_for(three_corpora, balance, shares):
+    heard = heard_in_a_pass(three_corpora, 0, balance=balance, repeats=3)
+    corpora = Counter()
+    for clip in three_corpora.clips:
+        corpora[clip.corpus] += heard[clip.id]
+    assert tuple(corpora[name] for name in ("large", "small", "one")) == shares
+    for corpus in ("large", "small"):
+        often = [heard[clip.id] for clip in three_corpora.clips if clip.corpus == corpus]
+        assert max(often) - min(often) <= 1, "every clip of a corpus as often as the others"
+
+
+def test_balanced_passes_leave_out_other_clips_every_time(three_corpora):
+    passes = [heard_in_a_pass(three_corpora, number, balance=0.0) for number in range(12)]
+    assert all(len(heard) < 10 for heard in passes)
+    assert len(sum(passes, Counter())) == 10
+
+
+def test_balanced_batches_depend_on_seed_and_step_alone(three_corpora):
+    batching = dataclasses.replace(BATCHING, balance=0.5)
+    through, resumed, other = (
+        TrainingBatches(three_corpora, batching, NO_AUGMENTATION, seed=seed) for seed in (3, 3, 4)
+    )
+    last = 2 * through.steps_per_pass + 1
+    for step in range(last):
+        through.batch(step)
+    np.testing.assert_array_equal(through.batch(last)[0]["samples"], resumed.batch(last)[0]["samples"])
+    assert not np.array_equal(through.batch(last)[1]["labels"], other.batch(last)[1]["labels"])
 
 
 def test_short_clips_come_first_when_asked(data):

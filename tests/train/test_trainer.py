@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from asr_core.bundle import load_bundle
 from asr_core.vocabulary import Vocabulary
 from train.augment import Augmentation
-from train.data import Batching
+from train.batches import Batching
 from train.presets import PRESETS
 from train.trainer import CHECKPOINT, Trainer, load_data
 
