@@ -16,8 +16,9 @@ from asr_core.audio import Audio, load_audio
 from asr_core.bundle import DEFAULT_FOLDER, load_bundle, save_bundle
 from asr_core.decoder import DecoderOptions
 from asr_core.errors import AudioError, Cancelled
-from asr_core.recognizer import Recognizer, _Network
+from asr_core.recognizer import BATCH_SECONDS, Recognizer, _Network
 from asr_core.vocabulary import Vocabulary
+from asr_core.windows import OVERLAP_SECONDS, WINDOW_SECONDS
 
 EXAMPLES = DEFAULT_FOLDER.parent / "examples"
 RATE = 8000
@@ -213,6 +214,30 @@ def test_cancelling_stops_between_windows(recognizer):
     assert recognizer.transcribe(sound(2)).words  # the next request is answered
 
 
+def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
+    """Counts windows, not seconds: those in the network when the flag is set are the last."""
+    recognizer = Recognizer(bundle)
+    run, cancel, gone = [], threading.Event(), threading.Event()
+    step = recognizer._network._step
+    windows = 3600 / (WINDOW_SECONDS - OVERLAP_SECONDS)
+
+    def watched(samples, lengths):
+        run.append(len(samples))
+        if sum(run) >= windows / 10 and not cancel.is_set():
+            cancel.set()
+            gone.wait(60)  # the network is busy until the request has given up
+        return step(samples, lengths)
+
+    recognizer._network._step = watched
+    with pytest.raises(Cancelled):
+        recognizer.transcribe(Audio(np.resize(sound(60).samples, 3600 * RATE), RATE), cancel=cancel)
+    begun = sum(run)
+    gone.set()
+    assert windows / 10 <= begun < windows / 10 + 8
+    assert recognizer.transcribe(sound(2)).words
+    assert sum(run) == begun + 1
+
+
 def test_warming_up_compiles_what_requests_will_run(bundle):
     recognizer = Recognizer(bundle)
     assert recognizer._network._step.experimental_get_tracing_count() == 0
@@ -260,6 +285,57 @@ def test_real_speech_is_the_same_words_alone_among_longer_clips_and_in_ten_minut
     ten_minutes = np.resize(ten_minutes, 600 * rate)
     rounds = 600 * rate // sum(map(len, parts + [silence]))
     assert words(Audio(ten_minutes, rate)).startswith(" ".join(" ".join(alone).split() * rounds))
+
+
+class Oracle:
+    """A compiled step that reads what is said off the samples: each step's loudness names a token.
+
+    As a network does, it misses what lies at the edges of a window, and hears the same letter a step later in one
+    window than in the next.
+    """
+
+    def __init__(self, step_samples, tokens):
+        self.step_samples, self.tokens, self.heard = step_samples, tokens, 0
+
+    def say(self, tokens):
+        """[steps] -> the samples in which these are heard."""
+        return np.repeat(0.1 + 0.02 * np.asarray(tokens), self.step_samples).astype("float32")
+
+    def __call__(self, samples, lengths):
+        said = np.round((samples[:, self.step_samples // 2 :: self.step_samples] - 0.1) / 0.02).astype(int).clip(0)
+        steps = lengths // self.step_samples
+        log_probs = np.full((*said.shape, self.tokens), np.log(0.001), "float32")
+        for row, tokens, count in zip(log_probs, said, steps, strict=True):
+            late = self.heard % 2
+            self.heard += 1
+            tokens = np.pad(tokens[: count - late], (late, 0))
+            tokens[:EDGE_STEPS] = tokens[-EDGE_STEPS:] = 0
+            row[np.arange(count), tokens] = np.log(0.97)
+        return Tensor(log_probs), Tensor(steps)
+
+
+EDGE_STEPS = 20  # of the 25 between a window's edge and where the nearest seam may lie
+
+
+def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer, monkeypatch):
+    rng = np.random.default_rng(5)
+    steps = round(3600 / recognizer.step_seconds)
+    spoken, starts, tokens = [], [], [0] * EDGE_STEPS
+    while len(tokens) < steps - 200:
+        spoken.append("".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(1, 9))))
+        starts.append(len(tokens))
+        for token in recognizer.vocabulary.encode(spoken[-1] + " "):
+            tokens += [token] + [0] * rng.integers(2, 5)
+        if rng.random() < 0.05:
+            tokens += [0] * rng.integers(10, 100)  # a pause; minutes pass without one
+    tokens += [0] * (steps - len(tokens))
+    oracle = Oracle(round(recognizer.step_seconds * RATE), len(TOKENS))
+    monkeypatch.setattr(recognizer, "_network", _Network(oracle, round(BATCH_SECONDS * RATE)))
+    words = recognizer.transcribe(Audio(oracle.say(tokens), RATE), DecoderOptions(decoder="greedy")).words
+    assert oracle.heard > 3600 / WINDOW_SECONDS
+    assert [word.text for word in words] == spoken
+    late = [word.start - start * recognizer.step_seconds for word, start in zip(words, starts, strict=True)]
+    assert max(np.abs(late)) < 0.3
 
 
 class Step:
