@@ -1,11 +1,6 @@
-"""Damaged and random files: every one is read or refused in words; nothing else may happen.
-
-The seed is fixed. For the curious, with new files each time:
-`ASR_FUZZ=100000 python -m pytest tests/asr_core/test_fuzz_audio.py`.
-"""
+"""Damaged and random files: every one is read or refused in words; nothing else may happen."""
 
 import io
-import os
 import tracemalloc
 from fractions import Fraction
 
@@ -13,26 +8,15 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_core.audio import MIN_SECONDS, audio_blocks, audio_from_array, load_audio
 from asr_core.errors import AudioError
+from tests.asr_core.fuzzing import thoroughly
 
 RATE = 16_000
 MOST_SECONDS = 20
-MORE = int(os.environ.get("ASR_FUZZ", 0))
-
-
-def thoroughly(examples):
-    """Fixed examples in the test command; new ones on request."""
-    return settings(
-        max_examples=MORE or examples,
-        derandomize=not MORE,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        database=None,
-    )
 
 
 def noise(seconds, rate):

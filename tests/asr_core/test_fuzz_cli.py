@@ -10,21 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_core.__main__ import main
 from asr_core.beam import DecoderOptions
 from asr_core.transcript import Transcript, Word
-
-MORE = int(os.environ.get("ASR_FUZZ", 0))
-thoroughly = settings(
-    max_examples=MORE or 100,
-    derandomize=not MORE,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+from tests.asr_core.fuzzing import thoroughly
 
 
 class Listener:
@@ -56,7 +48,7 @@ WORDS = st.one_of(
 )
 
 
-@thoroughly
+@thoroughly(100)
 @given(st.lists(WORDS, max_size=6))
 def test_any_arguments_end_with_a_code_and_a_line(words):
     words = [f"{word}?" if word == "-" else word for word in words]  # nobody speaks at standard input
@@ -79,7 +71,7 @@ PATHS = st.tuples(
 )
 
 
-@thoroughly
+@thoroughly(100)
 @given(paths=st.lists(PATHS, min_size=1, max_size=8, unique=True), shards=st.integers(1, 3), whole=st.booleans())
 def test_every_recording_gets_one_transcript_of_its_own(paths, shards, whole):
     content = io.BytesIO()

@@ -1,21 +1,18 @@
 """Any words with any times: files hold them all, within the limits, in order, and are read back."""
 
 import json
-import os
 from itertools import pairwise
 
 import pytest
 import srt
 import webvtt
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_core.errors import TranscriptError
 from asr_core.subtitles import cues
 from asr_core.transcript import JsonWriter, SrtWriter, Transcript, VttWriter, Word, read_json
-
-MORE = int(os.environ.get("ASR_FUZZ", 0))
-thoroughly = settings(max_examples=MORE or 60, derandomize=not MORE, deadline=None, database=None)
+from tests.asr_core.fuzzing import thoroughly
 
 # What a visitor may type into the transcript: any printable character, markup and arrows among them.
 TEXTS = st.one_of(
@@ -41,7 +38,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-@thoroughly
+@thoroughly(60)
 @given(transcripts(), LIMITS)
 def test_cues_hold_every_word_once_within_the_limits(transcript, limits):
     shown = cues(transcript.words, transcript.seconds, **limits)
@@ -56,7 +53,7 @@ def test_cues_hold_every_word_once_within_the_limits(transcript, limits):
         assert one.end <= following.start
 
 
-@thoroughly
+@thoroughly(60)
 @given(transcripts(), LIMITS)
 def test_srt_is_read_back(transcript, limits):
     read = list(srt.parse(SrtWriter().write(transcript, **limits)))
@@ -67,7 +64,7 @@ def test_srt_is_read_back(transcript, limits):
     assert [round(item.start.total_seconds() * 1000) for item in read] == [cue.start for cue in expected]
 
 
-@thoroughly
+@thoroughly(60)
 @given(transcripts(), LIMITS)
 def test_vtt_is_read_back(transcript, limits):
     content = VttWriter().write(transcript, **limits)
@@ -78,7 +75,7 @@ def test_vtt_is_read_back(transcript, limits):
     assert [text.split("\n") for text in texts] == [list(cue.lines) for cue in expected]
 
 
-@thoroughly
+@thoroughly(60)
 @given(transcripts(), st.one_of(st.none(), st.text()))
 def test_json_is_one_line_and_comes_back(transcript, file):
     content = JsonWriter().write(transcript, file=file)
@@ -104,7 +101,7 @@ JSON = st.recursive(
 )
 
 
-@thoroughly
+@thoroughly(60)
 @given(st.one_of(st.text(max_size=50), JSON.map(json.dumps)))
 def test_any_other_json_is_a_transcript_or_refused(content):
     try:
@@ -113,7 +110,7 @@ def test_any_other_json_is_a_transcript_or_refused(content):
         assert str(error).startswith("This is no transcript in JSON")
 
 
-@thoroughly
+@thoroughly(60)
 @given(st.floats() | st.integers(), st.floats() | st.integers(), st.floats() | st.integers(), st.text(max_size=5))
 def test_a_word_holds_or_is_refused(start, end, confidence, text):
     try:
