@@ -68,7 +68,7 @@
     const first = box.querySelector("[data-at]");
     const known = spans.get(box);
     if (known && known.first === first && known.stamp === box.dataset.stamp) return known.list;
-    const list = [...box.querySelectorAll("[data-at]")].map((element) => {
+    const list = [...box.querySelectorAll("[data-at]:not(.stamp)")].map((element) => {
       const [start, end] = element.dataset.at.split(",").map(Number);
       return { element, start, end };
     });

@@ -20,6 +20,8 @@ for (const [name, size, label] of LANES) {
 }
 const MIN_SPAN = 0.08; // seconds; two or three steps of the network
 const LETTER_WIDTH = 9; // pixels between letters that are written
+const LETTER_BAR = 2; // pixels of a step, below which letters would stand by chance
+const WORD_WIDTH = 12; // pixels of a word, on average, below which its edge is only drawn beside its name
 const LEAST_PEAK = 6; // of 127: silence stays flat
 const LETTER_PROBABILITY = 0.15; // below, a token is drawn but not named
 
@@ -158,7 +160,8 @@ function drawRuler(w) {
   for (let i = Math.ceil(view.start / step); i * step <= view.end; i++) {
     const x = toX(i * step);
     context.fillRect(x, 14, 1, 8);
-    context.fillText(window.asr.clock(i * step, step < 0.1 ? 2 : step < 1 ? 1 : 0), x + 4, 9);
+    const label = window.asr.clock(i * step, step < 0.1 ? 2 : step < 1 ? 1 : 0);
+    if (x + 4 + context.measureText(label).width <= w) context.fillText(label, x + 4, 9);
   }
 }
 
@@ -241,7 +244,7 @@ function drawEmissions(tile, w) {
       context.fillRect(x, lane.top + lane.size - size, Math.max(1, bar - (bar > 4 ? 1 : 0)), size);
       context.globalAlpha = 1;
       const middle = x + bar / 2;
-      if (k === 0 && p > LETTER_PROBABILITY && middle - written >= LETTER_WIDTH) {
+      if (k === 0 && bar >= LETTER_BAR && p > LETTER_PROBABILITY && middle - written >= LETTER_WIDTH) {
         written = middle;
         context.fillStyle = colours.ink;
         context.font = `12px ${font(true)}`;
@@ -264,6 +267,8 @@ function drawWords(tile, w) {
     return;
   }
   const now = player.path === clip.audio ? player.audio.currentTime : -1;
+  const shown = tile.words.filter(([start, end]) => end >= view.start && start <= view.end).length;
+  const edges = shown * WORD_WIDTH <= w; // closer ones would hide the picture
   for (const [start, end, text] of tile.words) {
     const x = toX(start), right = toX(end);
     if (right < 0 || x > w) continue;
@@ -273,7 +278,7 @@ function drawWords(tile, w) {
     context.fillRect(x, heard ? LANE.wave.top : lane.top, Math.max(1, right - x - 1), heard ? height - LANE.wave.top - GAP : lane.size);
     context.globalAlpha = 0.55;
     context.fillStyle = colours.muted;
-    context.fillRect(x, LANE.wave.top, 1, lane.top - LANE.wave.top);
+    if (edges) context.fillRect(x, LANE.wave.top, 1, lane.top - LANE.wave.top);
     context.globalAlpha = 1;
     if (context.measureText(text).width < right - x - 4) {
       context.fillStyle = colours.ink;

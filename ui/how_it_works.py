@@ -9,7 +9,7 @@ import numpy as np
 
 from ui.clip import FULL_SCALE, Clip
 from ui.markup import Html, join, percent, tag
-from ui.svg import WIDTH, bar, bars, curve, picture, words_at
+from ui.svg import bars, curve, picture
 from ui.tiles import LEVEL_RANGE_DB, band_hz, band_levels, fft_samples
 from ui.words import clip_line, no_clip
 
@@ -123,7 +123,7 @@ def _spectrum(clip: Clip, at: float) -> Html:
     shares = np.clip((levels - low) / (high - low), 0, 1)
     hertz = band_hz(rate)
     loudest = int(levels.argmax())
-    marks = [words_at(i * WIDTH / len(hertz), 136, f"{hertz[i]:.0f} Hz") for i in range(0, len(hertz), 16)]
+    marks = [tag("span", f"{hertz[i]:.0f}" if i else f"{hertz[i]:.0f} Hz") for i in range(0, len(hertz), 16)]
     return join(
         [
             _title(2, "A spectrogram shows which pitches are in it"),
@@ -137,7 +137,8 @@ def _spectrum(clip: Clip, at: float) -> Html:
                 ". Vowels are stacks of low peaks, an s is a cloud at the top. The bands are narrow below and wide "
                 "above, as in our hearing (the mel scale).",
             ),
-            picture(142, bars(shares, 118), marks, label=f"Spectrum: loudest at {hertz[loudest]:.0f} hertz"),
+            picture(118, bars(shares, 118), label=f"Spectrum: loudest at {hertz[loudest]:.0f} hertz"),
+            tag("div", marks, class_="marks", aria_hidden="true"),
         ]
     )
 
@@ -151,14 +152,11 @@ def _emissions(clip: Clip, step: int) -> Html:
     probabilities = np.exp(clip.emissions.log_probs[step])
     order = np.argsort(-probabilities)[:TOKENS_SHOWN]
     rows = []
-    for i, token in enumerate(order):
-        y, share = i * 24, float(probabilities[token])
-        colour = "var(--ink-soft)" if token == 0 else "var(--accent)"
-        rows += [
-            words_at(58, y + 16, _shown(clip, int(token)), "end", strong=True),
-            bar(68, y + 4, share * (WIDTH - 150), 16, colour),
-            words_at(76 + share * (WIDTH - 150), y + 16, percent(share, 1)),
-        ]
+    for token in order:
+        share = float(probabilities[token])
+        bar = tag("i", style=f"--share:{share:.4f}")
+        kind = "chance blank" if token == 0 else "chance"
+        rows += [tag("b", _shown(clip, int(token))), tag("span", bar, percent(share, 1), class_=kind)]
     best = int(order[0])
     said = "nothing new, which CTC calls the blank" if best == 0 else f"“{_shown(clip, best)}”"
     return join(
@@ -175,11 +173,7 @@ def _emissions(clip: Clip, step: int) -> Html:
                 tag("b", said),
                 f" with {percent(float(probabilities[best]), 1)}.",
             ),
-            picture(
-                TOKENS_SHOWN * 24,
-                rows,
-                label=f"The {TOKENS_SHOWN} likeliest tokens; first {_shown(clip, best)}",
-            ),
+            tag("div", rows, class_="chances"),
         ]
     )
 

@@ -29,7 +29,7 @@ SENT_WORDS = 60  # with every chunk, the latest final ones; enough to bridge upd
 WAIT_SECONDS = 0.3  # for words of the chunk that has just come; later ones go with the next
 
 TEMPLATE = """
-<div class="live stack" data-part="all" data-mic="off" data-text="">
+<div class="live" data-part="all" data-mic="off" data-text="">
 <div class="live-bar">
   <button type="button" class="plain-button live-start" data-part="start">Start</button>
   <button type="button" class="plain-button" data-part="pause" disabled>Pause</button>

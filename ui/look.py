@@ -7,6 +7,17 @@ from gradio.themes.utils import colors, sizes
 
 from ui.markup import Html, tag
 
+# The scale of `assets/style.css` under Gradio's own names.
+TEXT = sizes.Size(
+    name="text_scale",
+    xxs="0.833rem",
+    xs="0.833rem",
+    sm="0.833rem",
+    md="1rem",
+    lg="1.2rem",
+    xl="1.44rem",
+    xxl="2.074rem",
+)
 ASSETS = Path(__file__).parent.parent / "assets"
 TITLE = "Speech recognition with CTC"
 
@@ -35,9 +46,15 @@ def theme() -> gr.themes.Base:
         neutral_hue=colors.stone,
         radius_size=sizes.radius_md,
         spacing_size=sizes.spacing_md,
+        text_size=TEXT,
         font=[gr.themes.Font(name) for name in text],
         font_mono=[gr.themes.Font("monospace")],
     ).set(
+        button_large_text_size="*text_md",
+        button_large_text_weight="600",
+        button_small_text_weight="500",
+        button_large_radius="8px",
+        button_small_radius="8px",
         body_background_fill="var(--page)",
         body_background_fill_dark="var(--page)",
         body_text_color="var(--ink)",
@@ -83,6 +100,10 @@ def theme() -> gr.themes.Base:
         button_secondary_border_color_dark="var(--rule-strong)",
         button_secondary_text_color="var(--ink)",
         button_secondary_text_color_dark="var(--ink)",
+        table_even_background_fill="var(--page)",
+        table_even_background_fill_dark="var(--page)",
+        table_odd_background_fill="var(--paper)",
+        table_odd_background_fill_dark="var(--paper)",
         input_border_width="1px",
         button_border_width="1px",
         slider_color="var(--accent-fill)",

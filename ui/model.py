@@ -75,7 +75,7 @@ class ModelTab:
         self.message = gr.HTML("")
         gr.HTML(tag("h2", "The same recording, two models", class_="section-title"))
         with gr.Row():
-            self.both = gr.Button("Let both hear the open recording", scale=0, min_width=280)
+            self.both = gr.Button("Transcribe with both", scale=0, min_width=220)
         self.duel = gr.HTML("")
         self._wire(clip)
 
@@ -127,7 +127,8 @@ class ModelTab:
 
 
 def _load_first() -> Html:
-    return tag("p", "Load a second model above to see both side by side.", class_="small")
+    said = "Load a second model above to see both side by side: the network of the Keras example, say, then and now."
+    return tag("p", said, class_="small")
 
 
 def checked_name(name: str | None, model_paths: bool) -> str:

@@ -34,10 +34,6 @@ def bar(x: float, y: float, width: float, height: float, colour: str = "var(--ac
     )
 
 
-def words_at(x: float, y: float, text: str, anchor: str = "start", strong: bool = False) -> Html:
-    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_="strong" if strong else None)
-
-
 def bars(values: Sequence[float], height: float, colour: str = "var(--accent)") -> list[Html]:
     """Bars for values in [0, 1] over the whole width."""
     pitch = WIDTH / max(len(values), 1)

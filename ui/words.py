@@ -30,12 +30,13 @@ def transcript_card(clip: Clip) -> Html:
             kind="warning",
         )
     words = clip.transcript.words
+    parts = list(paragraphs(words))
     doubtful = sum(word.confidence < SURE for word in words)
     return tag(
         "div",
         tag(
             "div",
-            [_paragraph(part, clip.seconds) for part in paragraphs(words)],
+            [_paragraph(part, stamped=clip.seconds > PARAGRAPH_SECONDS or len(parts) > 1) for part in parts],
             class_="transcript",
             lang="en",
         ),
@@ -69,9 +70,17 @@ def paragraphs(words) -> Iterator[list]:
         yield piece
 
 
-def _paragraph(words, seconds: float) -> Html:
-    stamp = tag("span", clock(words[0].start, 0), class_="stamp") if seconds > PARAGRAPH_SECONDS else None
-    return tag("p", stamp, join([word_button(word) for word in words], " "))
+def _paragraph(words, stamped: bool) -> Html:
+    """A paragraph, with a button in front that plays all of it."""
+    stamp = tag(
+        "button",
+        clock(words[0].start, 0),
+        type="button",
+        class_="stamp",
+        data_at=f"{words[0].start:.2f},{words[-1].end:.2f}",
+        title="Hear this paragraph",
+    )
+    return tag("p", stamp if stamped else None, join([word_button(word) for word in words], " "))
 
 
 def word_button(word) -> Html:

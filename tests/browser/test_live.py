@@ -90,6 +90,7 @@ def wait_for_words(page, text):
 def test_words_appear_while_he_speaks_and_the_text_is_right_in_the_end(speaking):
     press(speaking, "Start")
     wait_for_words(speaking, "red green")
+    assert not speaking.locator("#live [data-part=hint]").is_visible()
     assert words(speaking, ".tail")  # may still change, and looks it
     assert "green blue black white brown red blue green" not in words(speaking)
     assert "italic" == speaking.evaluate("getComputedStyle(document.querySelector('#live .tail')).fontStyle")

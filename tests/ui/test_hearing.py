@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asr_core.errors import AlignmentError, AudioError, Cancelled
-from asr_core.transcript import Word, read_json
+from asr_core.transcript import Transcript, Word, read_json
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.batch import Row, transcribe_all, write_zip
 from ui.decoding import Choice
@@ -195,3 +195,10 @@ def test_paragraphs_end_at_long_pauses():
     words = [Word("a", 0, 0.5, 1), Word("b", 0.6, 1, 1), Word("c", 3, 3.5, 1)]
     assert [[word.text for word in part] for part in paragraphs(words)] == [["a", "b"], ["c"]]
     assert list(paragraphs([])) == []
+
+
+def test_a_paragraph_has_a_button_that_plays_it_where_there_are_several(clip):
+    assert 'class="stamp"' not in transcript_card(clip)
+    words = (Word("a", 0.2, 0.5, 1), Word("b", 0.6, 1, 1), Word("c", 3, 3.5, 1))
+    card = transcript_card(clip.with_transcript(Transcript(words, 4.0, "fake")))
+    assert re.findall(r'<button type="button" class="stamp" data-at="([^"]+)"', card) == ["0.20,1.00", "3.00,3.50"]
