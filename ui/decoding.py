@@ -83,11 +83,11 @@ class Decoding:
 
     def events(self) -> list[Callable]:
         """The events after which to decode again."""
+        sliders = [self.beam_width, self.language_model_weight, self.n_best]
         return [
             self.decoder.input,
-            self.beam_width.release,
-            self.language_model_weight.release,
-            self.n_best.release,
+            *(slider.input for slider in sliders),  # also by keys, or typed
+            *(slider.release for slider in sliders),  # also when reset
             self.hot_words.blur,
             self.hot_words.submit,
         ]

@@ -37,7 +37,8 @@ class Subtitles:
         return [self.characters, self.lines, self.seconds]
 
     def events(self) -> list[Callable]:
-        return [component.release for component in self.components]
+        """Moved, by keys, or typed; and reset."""
+        return [event for slider in self.components for event in (slider.input, slider.release)]
 
     def read(self, values: Sequence) -> SubtitleLimits:
         characters, lines, seconds = values[:3]

@@ -18,6 +18,7 @@ from ui.timeline import ASSETS, timeline, timeline_value
 from ui.words import facts, first_words_card, transcript_card
 
 LISTENING_AT_ONCE = 4  # visitors; what waits in the recogniser is run together, more would only queue there
+RECORDING = "Recording"  # what a clip from the microphone is called
 SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
 
 
@@ -164,6 +165,7 @@ class Transcribe:
             button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **hidden)
         self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, api_visibility="private")
         self.file.clear(self._close, None, self.outputs, queue=False, api_visibility="private")
+        self.microphone.clear(self._close_recording, self.clip, self.outputs, queue=False, **hidden)
 
         again = {
             "outputs": self.outputs,
@@ -174,24 +176,23 @@ class Transcribe:
             "trigger_mode": "always_last",
         }
         decoding = [self.clip, *self.decoding.components, *self.subtitles.components]
-        for event in self.decoding.events():
-            event(self._decode_again, decoding, **again)
+        gr.on(self.decoding.events(), self._decode_again, decoding, **again)
         self.apply.click(self._follow_edit, [self.clip, self.text, *self.subtitles.components], **again)
-        for event in self.subtitles.events():
-            event(
-                self._write_again,
-                [self.clip, *self.subtitles.components],
-                self.downloads,
-                api_visibility="private",
-                show_progress="hidden",
-                trigger_mode="always_last",
-            )
+        gr.on(
+            self.subtitles.events(),
+            self._write_again,
+            [self.clip, *self.subtitles.components],
+            self.downloads,
+            api_visibility="private",
+            show_progress="hidden",
+            trigger_mode="always_last",
+        )
 
     def _open_file(self, path, *values):
         yield from self._open(path, Path(path).name if path else "", "", *values)
 
     def _open_recording(self, path, *values):
-        yield from self._open(path, "Recording", "", *values)
+        yield from self._open(path, RECORDING, "", *values)
 
     def _open(self, path, name, reference, model, cancel, *values):
         if not path:
@@ -226,6 +227,8 @@ class Transcribe:
         if clip is None:
             return self._unchanged()
         choice = self.decoding.read(values)
+        if choice == clip.choice:  # a field was only visited: an edit stays
+            return self._unchanged()
         subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         try:
             return self._show(decode_again(clip, choice, self.engine), subtitles)
@@ -243,7 +246,10 @@ class Transcribe:
     def _write_again(self, clip, *values):
         if clip is None:
             return [gr.skip() for _ in self.downloads]
-        return [str(path) for path in write_exports(clip, self.subtitles.read(values))]
+        try:
+            return [str(path) for path in write_exports(clip, self.subtitles.read(values))]
+        except Exception as error:
+            raise gr.Error(explain(error), print_exception=False) from error
 
     # ---- what is shown
 
@@ -286,6 +292,10 @@ class Transcribe:
 
     def _close(self) -> list:
         return self._nothing(empty_state())
+
+    def _close_recording(self, clip) -> list:
+        """Clears the page only where it shows what the microphone recorded."""
+        return self._close() if clip is not None and clip.name == RECORDING else self._unchanged()
 
     def _failed(self, error: Exception) -> list:
         """The clip stays as it was; the message says why nothing changed."""

@@ -49,13 +49,18 @@ def test_an_upload_comes_back_as_words_and_a_picture(page, recording):
     assert took < 10  # half a second on an idle machine; a busy one is not a fault
 
 
-def test_the_microphone_is_heard(page):
+def test_the_microphone_is_heard_and_cleared(page):
+    clear = page.locator("#recording-microphone").get_by_role("button", name="Clear")
+    assert clear.count() == 0  # nothing to clear yet
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(3500)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.wait_for_selector("#words .word")
     assert words_of(page) == FAKE_TEXT
     assert "Recording" in page.locator("#message .facts").inner_text()
+    clear.click()
+    page.wait_for_selector("#message >> text=Nothing opened yet")
+    assert page.locator("#words .word").count() == 0
 
 
 def test_a_clicked_word_is_heard_where_it_is_and_lit(opened):
@@ -159,12 +164,12 @@ def test_an_impossible_edit_says_why_and_changes_nothing(opened):
 def test_another_decoder_reads_again_at_once_and_shows_its_best(opened):
     opened.get_by_role("button", name="Decoding").click()
     assert opened.get_by_label("Greedy", exact=True).is_checked()  # as the model recommends
-    shown = opened.locator("#decoding input[type=number]").nth(2)
-    shown.fill("3")
-    shown.press("Enter")
     opened.get_by_label("Beam", exact=True).check()
+    shown = opened.get_by_role("slider", name="Texts shown")
+    shown.focus()
+    shown.press("ArrowRight")  # keys move a slider as the pointer does
     opened.wait_for_selector("#decoding table")
-    assert opened.locator("#decoding tbody tr").count() >= 1
+    assert opened.locator("#decoding tbody tr").count() == 2
     assert "Hot-words" in opened.locator("#decoding thead").inner_text()
 
 
