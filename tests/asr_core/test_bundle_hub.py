@@ -1,5 +1,7 @@
 """Pulling a model: the real Hub client against a small Hub on loopback, whole, broken and hostile."""
 
+import builtins
+import errno
 import json
 import os
 import shutil
@@ -178,3 +180,35 @@ def test_no_network_and_no_cache_is_said_so(hub, monkeypatch):
         BundleError, match="not complete in the cache and the Hub does not answer .*offline mode is enabled"
     ):
         load_bundle("name/repo")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_cache_that_takes_nothing_is_said_so_and_nothing_half_written_is_loaded(hub, monkeypatch, code):
+    def refused(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.file_download.http_get", refused)
+        with pytest.raises(BundleError, match=f"could not be downloaded .*{os.strerror(code)}.*; try again later"):
+            load_bundle("name/repo")
+    assert load_bundle("name/repo").name == f"name/repo@{FIRST[:12]}"
+
+
+def test_a_model_in_a_cache_that_is_read_only_is_loaded(hub, monkeypatch):
+    """As in an image into which the model was downloaded when it was made."""
+    load_bundle("name/repo")
+    writable = builtins.open
+
+    def read_only(file, mode="r", *rest, **options):
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), file)
+        return writable(file, mode, *rest, **options)
+
+    def refused(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr("builtins.open", read_only)
+    for name in ("os.mkdir", "os.symlink", "os.replace", "os.rename", "os.open"):
+        monkeypatch.setattr(name, refused)
+    assert load_bundle("name/repo").name == f"name/repo@{FIRST[:12]}"
+    assert load_bundle(f"name/repo@{FIRST}").name == f"name/repo@{FIRST[:12]}"
