@@ -1,8 +1,8 @@
 """The inner loops of the prefix beam search, compiled by Numba.
 
 What the search does is told in `beam.py`; this is how. Prefixes are records in one array and know each other by
-their places in it. The first use on a machine compiles for some seconds; the result is kept on disk. All of it
-stands in one file because that cache does not notice when a function elsewhere has changed.
+their places in it. The first use on a machine compiles for some seconds; the result is kept on disk, where there is
+a place for it. All of it stands in one file because that cache does not notice when a function elsewhere has changed.
 """
 
 from math import exp, inf, log1p
@@ -71,7 +71,15 @@ class Progress(NamedTuple):
     free: np.ndarray  # [1 + capacity], how many places in the tree are free, then which
 
 
-@njit(cache=True)
+def compiled(function):
+    """njit, with the result on disk; where nothing can be written, every start of the program compiles anew."""
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # Numba found neither beside this file nor at home a folder to write in
+        return njit(nogil=True)(function)
+
+
+@compiled
 def log_add(a, b):
     """log(exp(a) + exp(b))."""
     if a < b:
@@ -79,7 +87,7 @@ def log_add(a, b):
     return a if b == -inf else a + log1p(exp(b - a))
 
 
-@njit(cache=True)
+@compiled
 def find(sorted_numbers, number, first, last):
     """Where a number stands in a part of an array, or NONE."""
     end = last
@@ -92,7 +100,7 @@ def find(sorted_numbers, number, first, last):
     return first if first < end and sorted_numbers[first] == number else NONE
 
 
-@njit(cache=True)
+@compiled
 def score_word(words, state, number):
     """Log-probability of a word after a state, and the state after it: NGramModel.score, compiled."""
     log_prob = 0.0
@@ -111,7 +119,7 @@ def score_word(words, state, number):
     return log_prob, node
 
 
-@njit(cache=True)
+@compiled
 def finish_word(rules, words, words_score, state, node):
     """Score of all words once the last one is finished, and the state of the language model after it."""
     if node == WORD_START:
@@ -123,7 +131,7 @@ def finish_word(rules, words, words_score, state, node):
     return words_score + rules.weight * log_prob + rules.word_bonus, state
 
 
-@njit(cache=True)
+@compiled
 def advance_phrases(phrases, state, token):
     """The state of the hot-words' automaton after one more token."""
     while True:
@@ -135,7 +143,7 @@ def advance_phrases(phrases, state, token):
         state = phrases.fallback[state]
 
 
-@njit(cache=True)
+@compiled
 def lengthen(longer, prefix, token, rules, words, phrases):
     """Makes `longer` the prefix with one more token, and works out what its words are worth."""
     longer.token = token
@@ -164,7 +172,7 @@ def lengthen(longer, prefix, token, rules, words, phrases):
         longer.bonus += rules.hot_word_boost * (longer.letters + phrases.credit[longer.hot_state])
 
 
-@njit(cache=True)
+@compiled
 def child_of(tree, place, token):
     """The place of the prefix with one more token, or NONE."""
     child = tree[place].child
@@ -173,7 +181,7 @@ def child_of(tree, place, token):
     return child
 
 
-@njit(cache=True)
+@compiled
 def forget(tree, place, progress):
     """Takes a prefix that nothing in the beam continues out of the tree, and what only it continued."""
     while tree[place].fate == DROPPED and tree[place].child == NONE:
@@ -191,7 +199,7 @@ def forget(tree, place, progress):
         place = parent
 
 
-@njit(cache=True)
+@compiled
 def stay(tree, progress, blank):
     """A step that can only be blank: no text changes."""
     for i in range(progress.size[0]):
@@ -200,7 +208,7 @@ def stay(tree, progress, blank):
         prefix.label = -inf
 
 
-@njit(cache=True)
+@compiled
 def spread(tree, progress, log_probs):
     """Hands the probability of the prefixes in the beam on to themselves and to each other, and ranks them."""
     for i in range(progress.size[0]):
@@ -215,13 +223,13 @@ def spread(tree, progress, log_probs):
         prefix.rank = log_add(prefix.next_blank, prefix.next_label) + prefix.bonus
 
 
-@njit(cache=True)
+@compiled
 def begin(prefix, token):
     """Log-probability of the paths after which a token is a new letter: not of those that end in it already."""
     return prefix.blank if token == prefix.token else log_add(prefix.blank, prefix.label)
 
 
-@njit(cache=True)
+@compiled
 def highest_bonus(prefix, token, rules, words, phrases):
     """What one more token can be worth at most, known without looking it up.
 
@@ -241,7 +249,7 @@ def highest_bonus(prefix, token, rules, words, phrases):
     return bonus
 
 
-@njit(cache=True)
+@compiled
 def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrases):
     """All prefixes outside the beam that may come into it: those one token longer than one inside.
 
@@ -283,7 +291,7 @@ def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrase
     return count
 
 
-@njit(cache=True)
+@compiled
 def enter(best_ranks, rank):
     """Puts a rank among the best ones, ascending, in place of the lowest."""
     if rank <= best_ranks[0]:
@@ -295,7 +303,7 @@ def enter(best_ranks, rank):
     best_ranks[i - 1] = rank
 
 
-@njit(cache=True)
+@compiled
 def keep(tree, progress, longer, count, best, rules):
     """Ends a step: the best prefixes make the new beam."""
     size = progress.size[0]
@@ -339,7 +347,7 @@ def keep(tree, progress, longer, count, best, rules):
             forget(tree, place, progress)
 
 
-@njit(cache=True)
+@compiled
 def adopt(tree, progress, new):
     """Gives a new prefix its place in the tree, unless it has one because longer ones are in the beam."""
     place = new.sibling
@@ -357,7 +365,7 @@ def adopt(tree, progress, new):
     return place
 
 
-@njit(cache=True)
+@compiled
 def finish(tree, progress, rules, words, phrases):
     """What each prefix of the beam is worth as a whole text: acoustic, words, hot-words; float64 [size, 3]."""
     scores = np.zeros((progress.size[0], 3))
@@ -375,7 +383,7 @@ def finish(tree, progress, rules, words, phrases):
     return scores
 
 
-@njit(cache=True)
+@compiled
 def history(tree, place):
     """The tokens of a prefix from the first to the last, and the steps at which each was first kept."""
     length = 0
@@ -391,7 +399,7 @@ def history(tree, place):
     return tokens, steps
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def advance(log_probs, tree, progress, rules, words, phrases):
     """Reads steps, float32 [steps, tokens], until the last or until the tree is full; returns how many."""
     steps, vocabulary = log_probs.shape
