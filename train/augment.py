@@ -1,13 +1,16 @@
 """What a recording could also have sounded like: every change is small, and each can be switched off.
 
-Waveform changes run on the host in NumPy, on int16 samples; SpecAugment runs on the device, on features.
+Waveform changes run on the host in NumPy, on int16 samples; SpecAugment runs on the device, on features. To hear and
+see all of them (`train.audition`): `python -m train.audition CLIP --out FOLDER`.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+import soundfile
 import soxr
 from keras import ops
 from scipy.signal import lfilter, oaconvolve
@@ -24,6 +27,8 @@ class Augmentation:
         room: chance of a simulated room.
         band: chance of a telephone's 8 kHz sampling.
         gain: chance of a level drawn from `gain_dbfs` (peak).
+        pitch: chance of a voice higher or lower by `pitch_semitones`, at the same tempo.
+        codec: chance of being encoded at a low rate by one of `CODECS`, and decoded again.
     """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
@@ -35,6 +40,9 @@ class Augmentation:
     band: float = 0.08
     gain: float = 0.2
     gain_dbfs: tuple[float, float] = (-40.0, 0.0)
+    pitch: float = 0.0
+    pitch_semitones: tuple[float, float] = (-2.5, 2.5)
+    codec: float = 0.0
 
     def draw_speeds(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """A speed factor for each of `count` clips: float [count]."""
@@ -42,11 +50,14 @@ class Augmentation:
 
     def __call__(self, samples, sample_rate: int, rng, babble: Callable[[], np.ndarray]) -> np.ndarray:
         """int16 [n] -> int16 [n]; `babble()` gives another clip."""
-        wanted = rng.random(5) < (self.room, self.noise, self.babble, self.band, self.gain)
+        chances = (self.room, self.noise, self.babble, self.band, self.gain, self.pitch, self.codec)
+        wanted = rng.random(len(chances)) < chances
         if not wanted.any():
             return samples
         x = samples.astype(np.float32) / 32768
-        room, noise, other, band, gain = wanted
+        room, noise, other, band, gain, pitch, codec = wanted
+        if pitch:
+            x = change_pitch(x, sample_rate, rng.uniform(*self.pitch_semitones))
         if room:
             x = reverberate(x, sample_rate, rng)
         if noise:
@@ -54,6 +65,8 @@ class Augmentation:
         if other:
             voice = np.resize(babble().astype(np.float32) / 32768, len(x))
             x = mix(x, voice, rng.uniform(*self.babble_snr))
+        if codec:
+            x = encode(x, sample_rate, rng.choice(list(CODECS)))
         if band:
             x = telephone(x, sample_rate)
         peak = np.abs(x).max() + 1e-9
@@ -72,6 +85,28 @@ def change_speed(samples, speed: float):
     if speed == 1.0:
         return samples
     return soxr.resample(samples, 1000 * speed, 1000, quality="LQ")
+
+
+def change_pitch(x, sample_rate: int, semitones: float):
+    """A voice higher or lower at the same tempo: float32 [n] -> float32 [n].
+
+    Played faster, then brought back to its length by WSOLA (Verhelst and Roelands, 1993): windows of it are laid
+    over each other by half, each from where the sound goes on most like the window before.
+    """
+    ratio = 2 ** (semitones / 12)
+    hop, reach = int(0.015 * sample_rate), int(0.006 * sample_rate)  # reach: more than half a period of a low voice
+    sound = np.pad(soxr.resample(x, 1000 * ratio, 1000, quality="LQ"), (hop + reach, 3 * hop + 2 * reach))
+    taper = np.hanning(2 * hop + 1)[:-1].astype(np.float32)
+    heard = np.zeros(len(x) + 4 * hop, np.float32)
+    place = reach
+    for start in range(0, len(x) + hop, hop):
+        wanted = reach + int(start / ratio)
+        if start:  # every other sample is enough to compare by
+            following = sound[place + hop : place + 3 * hop : 2]
+            nearby = sound[wanted - reach : wanted + reach + 2 * hop : 2]
+            place = wanted - reach + 2 * int(np.correlate(nearby, following).argmax())
+        heard[start : start + 2 * hop] += taper * sound[place : place + 2 * hop]
+    return heard[hop : hop + len(x)]
 
 
 def mix(x, disturbance, snr_db: float):
@@ -105,7 +140,32 @@ def reverberate(x, sample_rate: int, rng):
 def telephone(x, sample_rate: int):
     """Through 8 kHz and back: float32 [n]."""
     narrow = soxr.resample(x, sample_rate, 8000, quality="LQ")
-    return np.resize(soxr.resample(narrow, 8000, sample_rate, quality="LQ"), len(x))
+    return _of_length(soxr.resample(narrow, 8000, sample_rate, quality="LQ"), len(x))
+
+
+CODECS = {  # name -> sample rate, and what to ask libsndfile for; Opus is left out: it takes 0.2 s of CPU a clip
+    "a-law": (8000, {"format": "WAV", "subtype": "ALAW"}),  # 64 kbit/s
+    "adpcm": (8000, {"format": "WAV", "subtype": "IMA_ADPCM"}),  # 32 kbit/s
+    "gsm": (8000, {"format": "WAV", "subtype": "GSM610"}),  # 13 kbit/s
+    "mp3": (16_000, {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "AVERAGE",
+                     "compression_level": 0.99}),  # 11 kbit/s
+}  # fmt: skip
+
+
+def encode(x, sample_rate: int, codec: str):
+    """Through one of `CODECS` and back: float32 [n]."""
+    rate, how = CODECS[codec]
+    file = io.BytesIO()
+    sound = soxr.resample(np.clip(x, -1, 1), sample_rate, rate, quality="LQ")
+    soundfile.write(file, sound, rate, **how)
+    file.seek(0)
+    heard, _ = soundfile.read(file, dtype="float32")
+    return _of_length(soxr.resample(heard, rate, sample_rate, quality="LQ"), len(x))
+
+
+def _of_length(x, count: int):
+    """Cut, or with silence behind it: float32 [count]."""
+    return np.pad(x[:count], (0, max(0, count - len(x))))
 
 
 class SpecAugment(keras.layers.Layer):

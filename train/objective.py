@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from asr_core.ctc import ctc_loss
+from asr_core.featurizer import length_mask
 
 
 class Training(keras.Model):
@@ -14,17 +15,29 @@ class Training(keras.Model):
         network: from `asr_core.models`.
         spec_augment: layer, or None.
         intermediate_weight: share of the loss that the intermediate heads have.
+        consistency_weight: of the difference between two masked views of every clip (`consistency`), with 0 there is
+            one view; a step with two costs twice as much.
+
+    Raises:
+        ValueError: two views are wanted, and nothing makes them differ.
     """
 
-    def __init__(self, featurizer, network, spec_augment=None, intermediate_weight=0.3):
+    def __init__(self, featurizer, network, spec_augment=None, intermediate_weight=0.3, consistency_weight=0.0):
         super().__init__(name="training")
+        if consistency_weight and spec_augment is None:
+            raise ValueError("consistency_weight needs spec_augment, which makes the two views differ")
         self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
-        self.intermediate_weight = intermediate_weight
+        self.intermediate_weight, self.consistency_weight = intermediate_weight, consistency_weight
 
     def call(self, inputs, training=False):
-        """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits."""
+        """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits.
+
+        In training with two views, these have twice as many rows: the views of a clip follow each other.
+        """
         samples = ops.cast(inputs["samples"], "float32") / 32768.0
         features, lengths = self.featurizer(samples, inputs["lengths"])
+        if training and self.consistency_weight:
+            features, lengths = ops.repeat(features, 2, axis=0), ops.repeat(lengths, 2, axis=0)
         if training and self.spec_augment is not None:
             features = self.spec_augment(features, lengths)
         if hasattr(self.network, "logits"):
@@ -38,19 +51,43 @@ class Training(keras.Model):
         }
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """CTC loss in nats per label character."""
-        characters = ops.cast(ops.sum(y["label_lengths"]), "float32")
+        """CTC loss in nats per label character, and what the two views differ by."""
+        labels, label_lengths, lengths = y["labels"], y["label_lengths"], y_pred["lengths"]
+        two_views = training and self.consistency_weight > 0
+        if two_views:
+            labels, label_lengths = ops.repeat(labels, 2, axis=0), ops.repeat(label_lengths, 2, axis=0)
+        characters = ops.cast(ops.sum(label_lengths), "float32")
 
         def per_character(logits):
-            losses = ctc_loss(y["labels"], y["label_lengths"], logits, y_pred["lengths"])
-            return ops.sum(losses) / characters
+            return ops.sum(ctc_loss(labels, label_lengths, logits, lengths)) / characters
 
         loss = per_character(y_pred["logits"])
-        heads = y_pred["intermediate"]
-        if not heads:
-            return loss
-        inner = sum(per_character(logits) for logits in heads) / len(heads)
-        return (1 - self.intermediate_weight) * loss + self.intermediate_weight * inner
+        if heads := y_pred["intermediate"]:
+            inner = sum(per_character(logits) for logits in heads) / len(heads)
+            loss = (1 - self.intermediate_weight) * loss + self.intermediate_weight * inner
+        if two_views:
+            loss = loss + self.consistency_weight * ops.sum(consistency(y_pred["logits"], lengths)) / characters
+        return loss
+
+
+def consistency(logits, lengths):
+    """How much two views of a clip differ, by the consistency regularisation of CTC (Yao et al., 2024, arXiv
+    2410.05101, eq. 5): each view learns the posteriors of the other, which stand still.
+
+    Args:
+        logits: float [2 * clips, steps, tokens]; the views of a clip follow each other.
+        lengths: int32 [2 * clips], valid steps.
+
+    Returns:
+        float32 [2 * clips]: Kullback-Leibler divergence from the other view's posteriors to this view's, in nats,
+        summed over the valid steps.
+    """
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    rows, steps, tokens = ops.shape(log_probs)
+    pairs = ops.reshape(log_probs, (rows // 2, 2, steps, tokens))
+    others = ops.stop_gradient(ops.reshape(ops.flip(pairs, axis=1), (rows, steps, tokens)))
+    divergence = ops.sum(ops.exp(others) * (others - log_probs), axis=-1)
+    return ops.sum(divergence * ops.squeeze(length_mask(lengths, steps), -1), axis=-1)
 
 
 class SafeAdamW(keras.optimizers.Optimizer):

@@ -32,6 +32,8 @@ class Preset:
         decay: share of the run over which the learning rate falls at its end.
         weight_decay, clip_norm, average: of the optimiser.
         intermediate_weight: share of the loss at the intermediate heads.
+        consistency_weight: of the consistency of two masked views of every clip (CR-CTC; its paper takes 0.2, and more
+            time masks); 0 is off. A step then costs twice as much: halve `Batching.batch_seconds`.
         validation_share: of the clips that are held out where no validation manifest is given; with 0 the training
             clips themselves are measured.
         spec_augment: arguments of `train.augment.SpecAugment`, or None.
@@ -49,6 +51,7 @@ class Preset:
     clip_norm: float = 2.0
     average: float = 0.999
     intermediate_weight: float = 0.3
+    consistency_weight: float = 0.0
     batching: Batching = Batching()
     augmentation: Augmentation = NO_AUGMENTATION
     spec_augment: dict | None = None
@@ -67,7 +70,9 @@ _ALL = [
         peak=1e-3,
         clip_norm=1.0,
         batching=Batching(batch_seconds=64.0, bucket_seconds=(3.0, 4.0, 5.5, 7.5, 12.0)),
-        augmentation=Augmentation(noise=0.2, babble=0.04, room=0.1, band=0.05, gain=0.1),
+        augmentation=Augmentation(
+            noise=0.2, babble=0.04, room=0.1, band=0.05, gain=0.1, pitch=0.1, codec=0.05
+        ),
         spec_augment={"time_masks": 2, "time_fraction": 0.04, "frequency_masks": 1, "frequency_width": 12},
     ),
     Preset(

@@ -74,7 +74,9 @@ class Trainer:
             preset.architecture, self.featurizer.bins, len(self.vocabulary), **preset.sizes
         )
         spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
-        self.training = Training(self.featurizer, self.network, spec_augment, preset.intermediate_weight)
+        self.training = Training(
+            self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight
+        )
         self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, self._steps_of)
         self.total = preset.passes * self.batches.steps_per_pass
         self.optimizer = SafeAdamW(

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import soundfile
 
+from train.audition import main
 from train.augment import (
+    CODECS,
     NO_AUGMENTATION,
     Augmentation,
     SpecAugment,
+    change_pitch,
     change_speed,
+    encode,
     mix,
     reverberate,
     synthetic_noise,
@@ -47,6 +52,32 @@ def test_speed_changes_tempo_and_pitch_together(speed):
     assert loudest_hertz(faster.astype("float32")) == pytest.approx(1000 * speed, rel=0.01)
 
 
+@pytest.mark.parametrize("semitones", [-2.5, -1.0, 2.0])
+def test_pitch_moves_the_voice_and_keeps_the_tempo(semitones):
+    beats = tone(500, 2.0)
+    beats[np.arange(len(beats)) % 8000 > 4000] = 0  # a quarter of a second on, a quarter off
+    heard = change_pitch(beats, RATE, semitones)
+    assert heard.dtype == np.float32 and len(heard) == len(beats)
+    steady = change_pitch(tone(500), RATE, semitones)
+    assert loudest_hertz(steady) == pytest.approx(500 * 2 ** (semitones / 12), rel=0.005)
+    for at in (0, 8000, 16_000, 24_000):
+        sound, rest = heard[at + 500 : at + 3500], heard[at + 4500 : at + 7500]
+        assert np.abs(sound).max() == pytest.approx(1, abs=0.15) and np.abs(rest).max() < 0.05
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_codecs_lose_something_and_leave_it_in_its_place(codec, seconds):
+    sweep = 0.5 * np.sin(2 * np.pi * np.cumsum(np.linspace(200, 3000, int(seconds * RATE))) / RATE).astype("float32")
+    heard = encode(sweep, RATE, codec)
+    assert heard.dtype == np.float32 and len(heard) == len(sweep)
+    assert np.abs(heard - sweep).max() > 1e-3
+    spectrum = np.fft.rfft(heard, 2 * RATE) * np.fft.rfft(sweep, 2 * RATE).conj()
+    lag = (np.fft.irfft(spectrum).argmax() + RATE) % (2 * RATE) - RATE
+    assert abs(lag) <= 0.002 * RATE
+    assert np.corrcoef(heard, sweep)[0, 1] > 0.8
+
+
 @pytest.mark.parametrize("snr_db", [0, 10, 25])
 def test_noise_is_as_loud_as_said(rng, snr_db):
     clean = tone(440)
@@ -76,12 +107,28 @@ def test_gain_brings_the_peak_into_its_range(rng):
 
 
 def test_everything_at_once_never_overflows(rng):
-    full = Augmentation(noise=1.0, babble=1.0, room=1.0, band=1.0, gain=0.0)
+    full = Augmentation(noise=1.0, babble=1.0, room=1.0, band=1.0, gain=0.0, pitch=1.0, codec=1.0)
     loud = (tone(440) * 32_700).astype(np.int16)
     heard = full(loud, RATE, rng, lambda: loud[:5000])
     assert heard.dtype == np.int16 and len(heard) == len(loud)
     # A wrapped sample would jump by nearly the whole range.
     assert np.abs(np.diff(heard.astype(int))).max() < 60_000
+
+
+def test_every_change_is_heard_and_seen(tmp_path, capsys):
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", 0.5 * tone(400 + 200 * number), RATE)
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "0.wav"), str(tmp_path / "1.wav"), "--out", str(out)]) == 0
+    sounds = {path.stem: soundfile.read(path)[0] for path in (out / "0").glob("*.wav")}
+    assert len(sounds) == 11 + len(CODECS) - 1
+    original = sounds.pop("as-it-is")
+    for name, sound in sounds.items():
+        assert len(sound) != len(original) or np.abs(sound - original).max() > 1e-3, name
+    for folder in ("0", "1"):
+        assert (out / folder / "spectrograms.png").read_bytes().startswith(b"\x89PNG")
+    assert main([str(tmp_path / "gone.wav"), "--out", str(out)]) == 1
+    assert "gone.wav" in capsys.readouterr().err
 
 
 def test_spec_augment_masks_stripes_within_its_limits():

@@ -14,7 +14,7 @@ from keras import ops
 from asr_core import models
 from asr_core.ctc import ctc_loss
 from asr_core.featurizer import LogMel
-from train.objective import SafeAdamW, Training, WarmUpHoldDecay
+from train.objective import SafeAdamW, Training, WarmUpHoldDecay, consistency
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"width": 16, "blocks": 2, "heads": 2, "kernel": 5, "channels": 4, "dropout": 0.0}
@@ -22,6 +22,22 @@ SIZES = {"width": 16, "blocks": 2, "heads": 2, "kernel": 5, "channels": 4, "drop
 
 def training(**sizes):
     return Training(LogMel(), models.build("conformer", 80, 10, **{**SIZES, **sizes}))
+
+
+class HideFirstHalf(keras.layers.Layer):
+    """Instead of SpecAugment, and the same every time: the second view of every clip lacks its first half."""
+
+    def call(self, features, lengths):
+        rows, frames = ops.shape(features)[0], ops.shape(features)[1]
+        second_view = ops.cast(ops.arange(rows) % 2 == 1, "float32")
+        first_half = ops.cast(ops.arange(frames) < frames // 2, "float32")
+        return features * (1 - ops.reshape(second_view, (rows, 1, 1)) * ops.reshape(first_half, (1, frames, 1)))
+
+
+def with_two_views(weight, spec_augment=None):
+    keras.utils.set_random_seed(3)
+    network = models.build("conformer", 80, 10, **SIZES)
+    return Training(LogMel(), network, spec_augment or HideFirstHalf(), consistency_weight=weight)
 
 
 def batch(seed=0):
@@ -50,6 +66,82 @@ def test_intermediate_heads_share_the_loss():
         for logits in (heard["logits"], heard["intermediate"][0])
     )
     assert float(model.compute_loss(x, y, heard)) == pytest.approx(float(0.7 * outer + 0.3 * inner), rel=1e-5)
+
+
+def test_consistency_by_hand():
+    """Two steps and two tokens; the third step is padding."""
+    first, second = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.5, 0.5], [0.9, 0.1]])
+    found = np.array(consistency(np.log([first, second]), np.array([2, 2])))
+    of_first = 0.6 * np.log(0.6 / 0.9) + 0.4 * np.log(0.4 / 0.1)
+    of_second = 0.9 * np.log(0.9 / 0.6) + 0.1 * np.log(0.1 / 0.4)
+    np.testing.assert_allclose(found, [of_first, of_second], rtol=1e-5)
+
+
+def test_consistency_compares_the_views_of_each_clip_and_no_others():
+    logits = np.random.default_rng(0).standard_normal((3, 7, 10)).astype("float32")
+    same = np.array(consistency(np.repeat(logits, 2, axis=0), np.full(6, 7)))
+    np.testing.assert_allclose(same, np.zeros(6), atol=1e-6)
+    logits = np.repeat(logits, 2, axis=0)
+    logits[3, 0] += np.arange(10)
+    assert list(np.array(consistency(logits, np.full(6, 7))) > 1e-3) == [False, False, True, True, False, False]
+
+
+def test_equal_views_add_nothing_and_differing_ones_do():
+    x, y = batch()
+
+    def loss(model):
+        return float(model.compute_loss(x, y, model(x, training=True)))
+
+    class Unmasked(keras.layers.Layer):
+        def call(self, features, lengths):
+            return features
+
+    plain = Training(LogMel(), with_two_views(0.0).network)
+    assert loss(with_two_views(0.5, Unmasked())) == pytest.approx(loss(plain), rel=1e-5)
+    off, half, whole = (loss(with_two_views(weight)) for weight in (1e-9, 0.5, 1.0))
+    assert half > off + 1e-4 and whole - half == pytest.approx(half - off, rel=1e-2)
+
+
+def test_a_step_with_two_views_moves_the_weights_otherwise():
+    x, y = batch()
+    moved = []
+    for weight in (1e-9, 1.0):
+        model = with_two_views(weight)
+        before = model.network.get_weights()
+        model.compile(optimizer=keras.optimizers.SGD(1.0), loss=None)
+        model.train_on_batch(x, y)
+        moved.append(np.concatenate([(new - old).ravel() for new, old in
+                                     zip(model.network.get_weights(), before, strict=True)]))  # fmt: skip
+    assert np.isfinite(moved).all()
+    assert np.linalg.norm(moved[1] - moved[0]) > 1e-3 * np.linalg.norm(moved[0])
+
+
+def test_the_target_of_the_consistency_stands_still():
+    """By logits z, the gradient of KL(p || softmax(z)) is softmax(z) - p, if p is a constant."""
+    logits = np.random.default_rng(1).standard_normal((2, 4, 5)).astype("float32")
+
+    class Views(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.logits = self.add_weight((2, 4, 5), name="logits")
+
+        def call(self, x):
+            return self.logits + 0 * x
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.sum(consistency(y_pred, np.array([4, 4])))
+
+    model = Views()
+    model.logits.assign(logits)
+    model.compile(optimizer=keras.optimizers.SGD(1.0), loss=None, jit_compile=False)
+    model.train_on_batch(np.zeros((2, 4, 5), "float32"), np.zeros(2))
+    posteriors = np.array(ops.softmax(logits))
+    np.testing.assert_allclose(logits - np.array(model.logits), posteriors - posteriors[::-1], atol=1e-5)
+
+
+def test_two_views_that_cannot_differ_are_refused():
+    with pytest.raises(ValueError, match="needs spec_augment"):
+        Training(LogMel(), models.build("conformer", 80, 10, **SIZES), consistency_weight=0.2)
 
 
 def fitted(optimizer, gradients):
@@ -100,13 +192,18 @@ LOSS = """
 import json, sys
 import numpy as np
 import keras
-from tests_objective import batch, training
+from tests_objective import HideFirstHalf, batch, training
+from asr_core.featurizer import LogMel
+from train.objective import Training
 model = training(intermediate=[1])
 arrays = np.load(sys.argv[1])
 for i, variable in enumerate(model.network.variables):
     variable.assign(arrays[f"a{i}"])
+two_views = Training(LogMel(), model.network, HideFirstHalf(), consistency_weight=0.5)
 x, y = batch()
-print(json.dumps([keras.backend.backend(), float(model.compute_loss(x, y, model(x)))]))
+twice = [{key: np.repeat(value, 2, axis=0) for key, value in part.items()} for part in (x, y)]  # no new shapes
+losses = [model.compute_loss(*twice, model(twice[0])), two_views.compute_loss(x, y, two_views(x, training=True))]
+print(json.dumps([keras.backend.backend(), *map(float, losses)]))
 """
 
 
@@ -124,6 +221,6 @@ def test_tensorflow_and_jax_give_the_same_loss(tmp_path):
             [sys.executable, "-c", LOSS, str(tmp_path / "weights.npz")],
             env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        name, loss = json.loads(done.stdout.splitlines()[-1])
-        losses[name] = loss
+        name, *found = json.loads(done.stdout.splitlines()[-1])
+        losses[name] = found
     assert losses["tensorflow"] == pytest.approx(losses["jax"], rel=1e-4)
