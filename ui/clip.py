@@ -34,7 +34,11 @@ class Sound:
         self.folder.mkdir(parents=True)
         self._delete = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.path = self.folder / "sound.wav"
-        self.block_peaks = _write_wav(self.path, samples, sample_rate)
+        try:
+            self.block_peaks = _write_wav(self.path, samples, sample_rate)
+        except OSError:  # a full disk needs the room at once, not when the error has been forgotten
+            self.delete()
+            raise
         offset = self.path.stat().st_size - 2 * len(samples)  # behind the header
         self.samples = np.memmap(self.path, "<i2", mode="r", offset=offset, shape=samples.shape)
 

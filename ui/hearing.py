@@ -3,6 +3,7 @@
 Every request leaves one structured log line: seconds of audio, seconds of work, outcome; never words or sound.
 """
 
+import errno
 import json
 import logging
 import secrets
@@ -22,6 +23,7 @@ from ui.engine import Engine
 log = logging.getLogger("asr.requests")
 
 WATCH_SECONDS = 0.3  # between two looks at work that goes on
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,10 @@ class Watched:
     def _run(self, progress) -> None:
         try:
             self._future.set_result(self._work(progress))
-        except BaseException as error:
+        except Exception as error:
             self._future.set_exception(error)
+        except BaseException as error:  # would end the thread that asks, and the server with it
+            self._future.set_exception(RuntimeError(f"the work was ended by {type(error).__name__}"))
 
     @property
     def result(self):
@@ -122,6 +126,8 @@ def explain(error: BaseException) -> str:
         return str(error)
     reference = secrets.token_hex(3)
     logging.getLogger("asr.failures").error("Failure %s", reference, exc_info=error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"The disk of this machine is full: try again later. The log has it under {reference}."
     return f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
 
 

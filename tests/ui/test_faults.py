@@ -1,0 +1,163 @@
+"""What goes wrong on a real server with a fake recogniser: one sentence for those concerned, and on it goes."""
+
+import errno
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from gradio.utils import get_upload_folder
+from gradio_client import Client, handle_file
+
+import ui
+from asr_core.errors import Cancelled
+from tests.ui.fake import FAKE_TEXT, FakeRecognizer
+from ui.engine import Engine
+from ui.transcribe import LISTENING_AT_ONCE
+
+PATIENCE_SECONDS = 60  # everything takes milliseconds on an idle machine; a busy one is not a fault
+LAST_INPUTS = [None, None, "greedy", 16, 0.5, 1, "", 42, 2, 7]  # of a click on an example: model, cancel, options
+
+
+class Gated(FakeRecognizer):
+    """Hears when it may; counts who waits, and who was cancelled."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.may_hear, self.waiting, self.cancelled = threading.Event(), 0, threading.Event()
+        self.may_hear.set()
+
+    def emissions(self, audio, progress=None, cancel=None, heard=None):
+        self.waiting += 1
+        share = 0.0
+        while not self.may_hear.wait(0.05):
+            if progress:
+                progress(share := min(share + 0.02, 0.99))
+            if cancel is not None and cancel.is_set():
+                self.cancelled.set()
+                raise Cancelled()
+        return super().emissions(audio, progress, cancel, heard)
+
+
+@pytest.fixture(scope="module")
+def server(own_upload_folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ui, "QUEUE_LENGTH", 2)
+        engine = Engine(load=Gated).start()
+        page = ui.build(engine)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **ui.launch_options(engine))
+    yield url.rstrip("/"), page, engine.recognizer()
+    page.close()
+
+
+@pytest.fixture
+def recognizer(server):
+    gated = server[2]
+    gated.waiting = 0
+    gated.cancelled.clear()
+    yield gated
+    gated.may_hear.set()
+
+
+def eventually(condition) -> bool:
+    latest = time.monotonic() + PATIENCE_SECONDS
+    while not condition() and time.monotonic() < latest:
+        time.sleep(0.02)
+    return condition()
+
+
+def client_of(server) -> Client:
+    return Client(server[0], verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
+
+
+def opening_an_example(server, session: str):
+    """What the page gets, message by message, from a click on an example."""
+    url, page, _ = server
+    number = next(number for number, function in page.fns.items() if function.name == "open_example")
+    body = {"fn_index": number, "data": LAST_INPUTS, "session_hash": session}
+    request = urllib.request.Request(
+        f"{url}/gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()
+    with urllib.request.urlopen(f"{url}/gradio_api/queue/data?session_hash={session}", timeout=PATIENCE_SECONDS) as sse:
+        for line in sse:
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
+
+
+def sound_folders() -> set[str]:
+    return {path.name for path in Path(get_upload_folder()).glob("sound-*")}
+
+
+def shown(server, session: str) -> str:
+    return json.dumps(list(opening_an_example(server, session)))
+
+
+def test_a_full_queue_says_so_and_forgets_nobody(server, recognizer, recording):
+    _, page, _ = server
+    client, sound = client_of(server), handle_file(recording())
+    recognizer.may_hear.clear()
+    jobs = [client.submit(sound, api_name="/transcribe") for _ in range(LISTENING_AT_ONCE)]
+    assert eventually(lambda: recognizer.waiting == LISTENING_AT_ONCE)
+    jobs += [client.submit(sound, api_name="/transcribe") for _ in range(2)]
+    assert eventually(lambda: len(page._queue) == 2)
+    with pytest.raises(Exception, match="Queue is full! Please try again."):
+        client.predict(sound, api_name="/transcribe")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        list(opening_an_example(server, "late"))
+    assert refused.value.code == 503 and b"Queue is full." in refused.value.read()
+    recognizer.may_hear.set()
+    assert [job.result(PATIENCE_SECONDS)["text"] for job in jobs] == 6 * [FAKE_TEXT]
+    assert client.predict(sound, api_name="/transcribe")["text"] == FAKE_TEXT
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
+@pytest.mark.parametrize("writing", ["ui.clip._write_wav", "ui.transcribe.write_exports"])
+def test_a_disk_that_takes_nothing_is_one_sentence_and_the_next_request_is_answered(
+    server, recognizer, monkeypatch, writing, code
+):
+    def refused(*_):
+        raise OSError(code, "it takes nothing")
+
+    before = sound_folders()
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, refused)
+        said = shown(server, f"disk-{writing}-{code}")
+    assert "The disk of this machine is full: try again later." in said and FAKE_TEXT not in said
+    if "wav" in writing:
+        assert sound_folders() <= before  # nothing half-written stays
+    assert FAKE_TEXT in shown(server, f"after-{writing}-{code}")
+
+
+def test_a_visitor_who_goes_while_his_recording_is_heard_stops_it(server, recognizer):
+    recognizer.may_hear.clear()
+    messages = opening_an_example(server, "gone")
+    assert any("is being transcribed" in json.dumps(message) for message in messages)  # reads up to there
+    messages.close()
+    assert recognizer.cancelled.wait(PATIENCE_SECONDS)
+    recognizer.may_hear.set()
+    assert FAKE_TEXT in shown(server, "here")
+
+
+def test_clients_who_go_in_the_middle_leave_their_places_to_others(server, recognizer, recording):
+    recognizer.may_hear.clear()
+    client, sound = client_of(server), handle_file(recording())
+    for _ in range(LISTENING_AT_ONCE):
+        client.submit(sound, api_name="/transcribe")
+    assert eventually(lambda: recognizer.waiting == LISTENING_AT_ONCE)
+    client.close()
+    recognizer.may_hear.set()
+    assert client_of(server).predict(sound, api_name="/transcribe")["text"] == FAKE_TEXT
+
+
+def test_a_recogniser_that_ends_its_thread_is_told_and_the_next_request_is_answered(server, recognizer, monkeypatch):
+    def ended(*_, **__):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recognizer, "emissions", ended)
+        assert "Something broke here" in shown(server, "ended")
+    assert FAKE_TEXT in shown(server, "next")
