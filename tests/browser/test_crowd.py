@@ -1,0 +1,28 @@
+"""What a visitor reads when too many have come before him."""
+
+import pytest
+
+from tests.browser.conftest import serve
+from tests.ui.fake import FakeRecognizer
+from ui.engine import Engine
+
+
+@pytest.fixture
+def full_server(own_upload_folder):
+    """A server, and the gate to its queue: nobody else can get in while the queue has no room."""
+    page, url = serve(Engine(load=FakeRecognizer).start())
+    yield url, page._queue
+    page.close()
+
+
+def test_a_full_queue_is_said_in_a_sentence_and_the_page_goes_on(visit, full_server):
+    url, queue = full_server
+    page = visit(url)
+    page.wait_for_selector("text=Model: default")
+    room, queue.max_size = queue.max_size, 0
+    page.get_by_role("button", name="Example: Joy").click()
+    page.wait_for_selector("text=This application is currently busy. Please try again.")
+    assert "Nothing opened yet" in page.locator("#message").inner_text()
+    queue.max_size = room
+    page.get_by_role("button", name="Example: Joy").click()
+    page.wait_for_selector("#words .word")
