@@ -76,7 +76,7 @@ class ModelTab:
         gr.HTML(tag("h2", "The same recording, two models", class_="section-title"))
         with gr.Row():
             self.both = gr.Button("Transcribe with both", scale=0, min_width=220)
-        self.duel = gr.HTML("")
+        self.duel = gr.HTML("", elem_id="duel")
         self._wire(clip)
 
     def _wire(self, clip: gr.State) -> None:

@@ -94,13 +94,16 @@ def compare(recognizer: Recognizer, samples: np.ndarray, reference: str) -> None
         )
     print(f"  streaming beside offline: {100 * jiwer.wer(offline.text, text_of(final)):.2f} % of the words differ")
     delays = first_seen(final, shown, clock)
+    if not len(delays):
+        print("  no word was shown: there is no delay to tell")
+        return
     for name, column in (("of the sound alone", 0), ("with computing", 1)):
         shares = np.percentile(delays[:, column], [50, 90, 95, 99])
         print(
             f"  delay {name:19} "
             + "  ".join(f"{p} %: {d:.2f} s" for p, d in zip((50, 90, 95, 99), shares, strict=True))
         )
-    late = np.mean(delays[:, 1] > 1) if len(delays) else 0
+    late = np.mean(delays[:, 1] > 1)
     print(
         f"  later than a second: {100 * late:.1f} %; right only when final: {len(final) - len(delays)} of {len(final)}"
     )

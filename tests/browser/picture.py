@@ -13,11 +13,12 @@ from ui import build, launch_options
 from ui.engine import Engine
 
 SIZE = {"width": 1280, "height": 1040}
-PATIENCE_MILLISECONDS = 180_000  # the model may have to be compiled first
+PATIENCE_SECONDS = 900  # on a busy machine the model takes long to compile
 
 
 def take(path: str, theme: str = "light") -> None:
     engine = Engine(os.environ.get("ASR_MODEL", "default")).start()
+    engine.recognizer(timeout=PATIENCE_SECONDS)
     page = build(engine)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine))
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -26,7 +27,7 @@ def take(path: str, theme: str = "light") -> None:
         view = browser.new_page(viewport=SIZE)
         view.goto(f"{url}?__theme={theme}")
         view.locator(".example-row button").first.click()
-        view.wait_for_selector("#words .word", timeout=PATIENCE_MILLISECONDS)
+        view.wait_for_selector("#words .word", timeout=1000 * PATIENCE_SECONDS)
         view.wait_for_timeout(1500)
         view.screenshot(path=path)
         browser.close()
