@@ -2,7 +2,9 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import os
+import shlex
 import sys
 
 
@@ -23,12 +25,20 @@ def parse(argv):
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the step with XLA")
-    several = parser.add_argument_group("several devices (KERAS_BACKEND=jax)")
+    several = parser.add_argument_group(
+        "several devices", "By keras.distribution on JAX (KERAS_BACKEND=jax); on TensorFlow a run has one device."
+    )
     several.add_argument("--data-parallel", action="store_true", help="share every batch among all devices")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
     several.add_argument("--processes", type=int, default=1, help="with more than one, WER is measured afterwards")
     several.add_argument("--rank", type=int, default=0, help="of this process, from 0")
     return parser.parse_args(argv)
+
+
+def command(arguments) -> str:
+    """The line that starts this run, and goes on with it when it was stopped."""
+    backend = os.environ.get("KERAS_BACKEND")
+    return f"{f'KERAS_BACKEND={backend} ' if backend else ''}python -m train {shlex.join(arguments)}"
 
 
 def main(argv=None) -> int:
@@ -41,6 +51,7 @@ def main(argv=None) -> int:
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
     from train.presets import PRESETS
+    from train.publish import check_token, push
     from train.trainer import Trainer, load_data, split
 
     if args.preset not in PRESETS:
@@ -49,10 +60,16 @@ def main(argv=None) -> int:
     preset = PRESETS[args.preset]
     if args.passes:
         preset = dataclasses.replace(preset, passes=args.passes)
+    if args.push:
+        try:
+            check_token()
+        except AsrError as error:
+            print(error, file=sys.stderr)
+            return 1
     keras.config.set_dtype_policy(args.precision)
     if args.data_parallel:
         if keras.backend.backend() != "jax":
-            print("--data-parallel needs JAX: set KERAS_BACKEND=jax.", file=sys.stderr)
+            print("--data-parallel needs JAX (KERAS_BACKEND=jax): TensorFlow runs have one device.", file=sys.stderr)
             return 2
         if args.processes > 1:
             keras.distribution.initialize(args.coordinator, args.processes, args.rank)
@@ -77,15 +94,19 @@ def main(argv=None) -> int:
     trainer = Trainer(
         preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
         card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
-        compiled=not args.no_compile, start=start,
+        compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
     )  # fmt: skip
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
-    print(f"A run that was stopped goes on with: python -m train {' '.join(argv or sys.argv[1:])}")
+    print(f"A run that was stopped goes on with: {command(argv or sys.argv[1:])}")
+    if importlib.util.find_spec("matplotlib") is None:
+        print("There will be no curves.svg, which needs matplotlib (pip install matplotlib).")
     trainer.fit()
     if args.push and trainer.devices.chief:
-        from train.publish import push
-
-        push(args.out, args.push)
+        try:
+            print(f"published: {push(args.out, args.push)}")
+        except (AsrError, OSError) as error:
+            print(f"{error}\nOnce it is mended: python -m train.publish {args.out} --repo {args.push}", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -1,10 +1,15 @@
 """What a run looks like: TensorBoard events while it goes on, learning curves as a picture after every pass."""
 
+import os
+import platform
+import time
 from pathlib import Path
 
 
 class EventLog:
-    """Scalars for TensorBoard, where it is installed; `tensorboard --logdir runs` shows them.
+    """Scalars for TensorBoard; `tensorboard --logdir runs` shows them.
+
+    The files are written with TensorFlow, which is there on every backend; TensorBoard itself is not needed.
 
     Args:
         folder: of the run.
@@ -12,27 +17,25 @@ class EventLog:
     """
 
     def __init__(self, folder, step: int):
-        try:
-            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-            from tensorboard.compat.proto.summary_pb2 import Summary
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ImportError:
-            self._writer = None
-            return
+        import tensorflow as tf  # seconds, on another backend
+        from tensorflow.core.framework.summary_pb2 import Summary
+        from tensorflow.core.util.event_pb2 import Event, SessionLog
+
         self._event, self._summary = Event, Summary
-        self._writer = EventFileWriter(str(Path(folder) / "events"))
+        events = Path(folder) / "events"
+        events.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.{platform.node()}.{os.getpid()}"
+        self._writer = tf.io.TFRecordWriter(str(events / name))
+        self._add(file_version="brain.Event:2")
         if step:
-            self._writer.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+            self._add(step=step, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
-        if self._writer is None:
-            return
-        import time
-
         values = [self._summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
-        self._writer.add_event(
-            self._event(step=step, wall_time=time.time(), summary=self._summary(value=values))
-        )
+        self._add(step=step, summary=self._summary(value=values))
+
+    def _add(self, **content) -> None:
+        self._writer.write(self._event(wall_time=time.time(), **content).SerializeToString())
         self._writer.flush()
 
 

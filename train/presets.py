@@ -1,15 +1,20 @@
-"""Every recipe, as data: what is trained, on what batches, for how long. Costs and results are in LOG.md.
+"""Every recipe, as data: what is trained, on what batches, for how long. All runs are in LOG.md.
 
-`conformer-small` is the embedded model: `python -m train --preset conformer-small --data train.jsonl --validation
-valid.jsonl --out runs/small`. Two hours on two CPU cores are nine passes over 20 hours of speech; a GPU makes 100
-and more (`--passes`).
+`conformer-tiny` is the recipe of the embedded model: `python -m train --preset conformer-tiny --data train.jsonl
+--validation valid.jsonl --out runs/tiny`. Three passes over 20.8 hours of mixed speech take 30 minutes on two CPU cores
+beside other work and reach 82.6 % WER greedy, 66.7 % with beam and language model, on 593 clips of other speakers.
+
+`conformer-small` is for more time or a GPU: the same command with its name. Two hours on two idle CPU cores are nine
+passes over those 20 hours, and a GPU makes 100 and more (`--passes`). It has not been run to its end; there is no WER.
 
 `keras-example` is the recipe of the Keras example "Automatic Speech Recognition using CTC", made correct: the same
 network, features, optimiser, batch and 90/10 split, but blanks are no labels, padding is no sound, and the sound is
-brought to the network's 22,050 Hz. The example reports 16-17 % WER after 50 epochs of LJSpeech.
+brought to the network's 22,050 Hz: `python -m train --preset keras-example --data LJSPEECH.jsonl --out runs/example`.
+The example reports 16-17 % WER after 50 epochs of LJSpeech on held-out clips of its one voice; here it has not been
+run that far, which takes a GPU.
 
-`smoke` overfits a handful of clips to 0 % WER within two minutes on a CPU: `python -m train --preset smoke --data
-FILE --out runs/smoke`. It is also a test.
+`smoke` overfits a handful of clips to 0 % WER within two minutes on an idle CPU: `python -m train --preset smoke --data
+FILE --out runs/smoke`. It is measured on the clips that it learned. It is also a test.
 """
 
 from dataclasses import dataclass, field

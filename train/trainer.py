@@ -7,6 +7,7 @@ is replaced in one step, so that a run survives being killed at any moment; batc
 
 import csv
 import dataclasses
+import importlib
 import json
 import os
 import platform
@@ -52,6 +53,7 @@ class Trainer:
         card: further fields for the bundle's `config.json` (licence, name, description).
         compiled: whether XLA compiles the step.
         start: a bundle whose weights the run begins with, of the preset's architecture and sizes.
+        command: that started the run, to be written down.
 
     Raises:
         ValueError: the checkpoint in `folder`, or `start`, is of another network than the preset's.
@@ -60,8 +62,10 @@ class Trainer:
     def __init__(
         self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
         checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
+        command: str = "",
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
+        self.command = command
         self.devices = Devices.of_this_run()
         if self.devices.processes > 1:
             self.validation = None  # only one process would measure, and the others would wait for it
@@ -126,8 +130,9 @@ class Trainer:
         return self.network.output_lengths(max(1, self.featurizer.frame_count(samples)))
 
     def _prefetched(self):
-        """The remaining batches in order, made by two threads while the device computes."""
-        return in_threads(self.batches.batch, range(self.step, self.total), threads=2, ahead=6)
+        """The remaining batches in order, made by some threads while the device computes."""
+        threads = min(8, max(2, os.cpu_count() or 2))
+        return in_threads(self.batches.batch, range(self.step, self.total), threads, ahead=3 * threads)
 
     # What a pass ends with.
 
@@ -199,21 +204,22 @@ class Trainer:
     # What a run writes.
 
     def _describe(self):
+        backend = keras.backend.backend()
         description = {
+            "command": self.command,
             "preset": dataclasses.asdict(self.preset),
             "seed": self.seed,
+            "precision": keras.config.dtype_policy().name,
             "total_steps": self.total,
             "clips": len(self.data.examples),
             "hours": round(self.data.hours, 2),
             "dropped": {**self.data.dropped, "text does not fit": self.batches.unfit},
             "normalised": dict(self.data.changes),
             "versions": {
-                "python": platform.python_version(),
-                "keras": keras.__version__,
-                "backend": keras.backend.backend(),
-                "numpy": np.__version__,
+                "python": platform.python_version(), "keras": keras.__version__, "numpy": np.__version__,
+                "backend": backend, backend: importlib.import_module(backend).__version__,
             },
-        }
+        }  # fmt: skip
         _write(self.folder / "run.json", json.dumps(description, indent=1))
 
     def _log(self, row: dict):

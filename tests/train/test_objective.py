@@ -58,6 +58,20 @@ def test_loss_is_nats_per_character():
     assert float(loss) == pytest.approx(float(np.sum(losses)) / 16, rel=1e-5)
 
 
+def test_bfloat16_hears_nearly_the_same_and_keeps_its_weights_in_float32():
+    (x, y), exact = batch(), training()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        coarse = training()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    coarse.network.set_weights(exact.network.get_weights())
+    assert keras.backend.standardize_dtype(coarse.network.compute_dtype) == "bfloat16"
+    assert {variable.dtype for variable in coarse.network.trainable_variables} == {"float32"}
+    losses = [float(model.compute_loss(x, y, model(x))) for model in (exact, coarse)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
+
+
 def test_intermediate_heads_share_the_loss():
     model, (x, y) = training(intermediate=[1]), batch()
     heard = model(x)
