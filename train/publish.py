@@ -40,7 +40,7 @@ class Upload:
         files: path in the repository -> a file here, or its content.
         message: of the commit.
         keeps: paths there that stay though they are not among `files`.
-        variables: of a Space, name -> value.
+        variables: of a Space, name -> value; None for one that goes.
     """
 
     repository: str
@@ -48,7 +48,7 @@ class Upload:
     files: dict[str, Path | bytes]
     message: str
     keeps: frozenset[str] = frozenset({".gitattributes"})
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str | None] = field(default_factory=dict)
 
     def size(self, path: str) -> int:
         content = self.files[path]
@@ -116,7 +116,7 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    _check_token()
+    check_token()
     api = HfApi()
     name = {"repo_id": upload.repository, "repo_type": upload.kind}
     with explained(upload.repository):
@@ -129,8 +129,8 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
                 f"{upload.repository} is there already and public: make it private on its page first, "
                 "or leave --private away."
             )
-        for key, value in upload.variables.items():
-            api.add_space_variable(upload.repository, key, value)
+        if upload.variables:
+            _set_variables(api, upload)
         operations = [CommitOperationAdd(path, content) for path, content in upload.files.items()]
         operations += [
             CommitOperationDelete(path) for path in superseded(upload, [file.rfilename for file in there.siblings])
@@ -145,6 +145,15 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
     return done.pr_url or done.commit_url
 
 
+def _set_variables(api, upload: Upload) -> None:
+    there = api.get_space_variables(upload.repository)
+    for key, value in upload.variables.items():
+        if value is not None:
+            api.add_space_variable(upload.repository, key, value)
+        elif key in there:
+            api.delete_space_variable(upload.repository, key)
+
+
 def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
     """Files of the repository that go: old weights of a model, and whatever a Space does not have any more."""
     gone = [path for path in there if path not in upload.files and path not in upload.keeps]
@@ -153,7 +162,8 @@ def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
     return [path for path in gone if WEIGHTS.fullmatch(path) or path == LANGUAGE_MODEL]
 
 
-def _check_token() -> None:
+def check_token() -> None:
+    """Raises PublishError if there is no token; whether it may write is known only when it is tried."""
     from huggingface_hub import get_token
 
     if not get_token():

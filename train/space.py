@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from asr_core.bundle import CONFIG, DEFAULT_FOLDER, load_bundle
-from train.publish import PublishError, Upload, send
+from train.publish import PublishError, Upload, explained, send
 
 ROOT = Path(__file__).parents[1]
 FILES = ("app.py", "requirements.txt", "packages.txt", "README.md", "LICENSE")
@@ -31,6 +31,8 @@ def push_space(space: str, model: str | None = None, *, private=False, dry_run=F
     """
     upload = space_upload(space, model)
     print(upload)
+    if model and _is_private(model):
+        print(f"{model} is private: give the Space a secret HF_TOKEN that may read it, on its page under Settings.")
     if dry_run:
         print("Nothing was sent.")
         return ""
@@ -45,7 +47,7 @@ def space_upload(space: str, model: str | None = None, root: Path = ROOT) -> Upl
     if model is None and not _embeds_a_model(root, names):
         raise PublishError("No model comes with this copy: name one on the Hub with --model name/repo.")
     files["README.md"] = front_page((root / "README.md").read_text(encoding="utf-8"), root, model).encode()
-    return Upload(space, "space", files, "Publish the app", variables={"ASR_MODEL": model} if model else {})
+    return Upload(space, "space", files, "Publish the app", variables={"ASR_MODEL": model})
 
 
 def app_files(root: Path = ROOT) -> list[str]:
@@ -97,6 +99,13 @@ def _embeds_a_model(root: Path, names: list[str]) -> bool:
     return f"{DEFAULT_FOLDER.relative_to(ROOT).as_posix()}/{CONFIG}" in names
 
 
+def _is_private(model: str) -> bool:
+    from huggingface_hub import HfApi
+
+    with explained(model):
+        return bool(HfApi().model_info(model.partition("@")[0]).private)
+
+
 def front_page(text: str, root: Path, model: str | None) -> str:
     """README.md with the front matter that Spaces read, checked, and with the model that is to run.
 
@@ -108,9 +117,7 @@ def front_page(text: str, root: Path, model: str | None) -> str:
 
     page = RepoCard(text)
     data = page.data
-    if missing := [
-        field for field in ("title", "sdk", "sdk_version", "python_version", "app_file") if not data.get(field)
-    ]:
+    if missing := [field for field in NEEDED if not data.get(field)]:
         raise PublishError(f"README.md does not say {', '.join(missing)} in its front matter, as a Space needs.")
     if data.sdk != "gradio" or not (root / data.app_file).is_file():
         raise PublishError(f"README.md asks for {data.sdk} and {data.app_file}; this app is gradio and app.py.")

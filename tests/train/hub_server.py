@@ -144,6 +144,9 @@ class HubRequest(BaseHTTPRequestHandler):
     def do_PUT(self):  # noqa: N802
         self.route("PUT")
 
+    def do_DELETE(self):  # noqa: N802
+        self.route("DELETE")
+
     def log_message(self, *_):
         pass
 
@@ -228,8 +231,11 @@ class HubRequest(BaseHTTPRequestHandler):
 
     def variables(self, name):
         if (repository := self.repository("space", name)) and self.may_write(name.split("/")[0]):
-            asked = json.loads(self.body)
-            repository.variables[asked["key"]] = asked["value"]
+            asked = json.loads(self.body or "{}")
+            if self.command == "POST":
+                repository.variables[asked["key"]] = asked["value"]
+            elif self.command == "DELETE":
+                del repository.variables[asked["key"]]
             self.reply(200, {key: {"value": value} for key, value in repository.variables.items()})
 
     def preupload(self, kind, name, revision):
@@ -356,7 +362,7 @@ ROUTES = (
     (("POST",), "/api/validate-yaml", HubRequest.validate_yaml),
     (("GET",), _API, HubRequest.info),
     (("GET",), rf"{_API}/revision/(?P<revision>.+)", HubRequest.info),
-    (("POST",), rf"/api/spaces/{_NAME}/variables", HubRequest.variables),
+    (("GET", "POST", "DELETE"), rf"/api/spaces/{_NAME}/variables", HubRequest.variables),
     (("POST",), rf"{_API}/preupload/(?P<revision>.+)", HubRequest.preupload),
     (("POST",), rf"{_API}/commit/(?P<revision>.+)", HubRequest.commit),
     (("POST",), rf"/(?P<prefix>spaces/)?{_NAME}\.git/info/lfs/objects/batch", HubRequest.lfs_batch),
