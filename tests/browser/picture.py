@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from ui import build, launch_options
 from ui.engine import Engine
 
-SIZE = {"width": 1280, "height": 1040}
+SIZE = {"width": 1280, "height": 1240}  # down to the end of the timeline
 PATIENCE_SECONDS = 900  # on a busy machine the model takes long to compile
 
 
