@@ -49,16 +49,20 @@ def main(arguments: list[str] | None = None) -> None:
 
     from ui import build, launch_options
     from ui.engine import Engine
+    from ui.shutdown import serve_until_stopped
 
-    engine = Engine(options.model).start()
+    engine = Engine(options.model)
     page = build(engine, model_paths=options.model_paths)
     page.launch(
         server_name=options.host,
         server_port=options.port,
         share=options.share,
         mcp_server=options.mcp,
+        prevent_thread_lock=True,
         **launch_options(engine),
     )
+    engine.start()  # not before: what it imports would keep Gradio from finding its own page in time on a slow machine
+    serve_until_stopped(page)
 
 
 if __name__ == "__main__":
