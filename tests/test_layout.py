@@ -1,6 +1,7 @@
 """The house stays in order: what lies where, and which way imports point."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,10 @@ def test_files_stay_small_enough_for_a_space():
 def test_usage_errors_do_not_wait_for_tensorflow():
     code = "import sys, asr_core.__main__, asr_core.decoder, ui; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_security_md_names_tests_that_exist():
+    named = re.findall(r"`(test\w+|tests/[\w/.]+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    missing = {name for name in named if not (ROOT / name).exists() and f"def {name}(" not in written}
+    assert len(named) > 40 and not missing
