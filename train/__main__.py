@@ -7,6 +7,8 @@ import os
 import shlex
 import sys
 
+from train.workers import WorkerEnded, Workers
+
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
@@ -25,6 +27,10 @@ def parse(argv):
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the step with XLA")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes that share this machine's cores (local SGD); on CPUs faster than the threads of one",
+    )  # fmt: skip
     several = parser.add_argument_group(
         "several devices", "By keras.distribution on JAX (KERAS_BACKEND=jax); on TensorFlow a run has one device."
     )
@@ -41,8 +47,9 @@ def command(arguments) -> str:
     return f"{f'KERAS_BACKEND={backend} ' if backend else ''}python -m train {shlex.join(arguments)}"
 
 
-def main(argv=None) -> int:
+def main(argv=None, workers: Workers | None = None) -> int:
     args = parse(argv)
+    workers = workers or Workers.first(args.workers)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
@@ -95,13 +102,20 @@ def main(argv=None) -> int:
         preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
         card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
         compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
+        workers=workers,
     )  # fmt: skip
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
     print(f"A run that was stopped goes on with: {command(argv or sys.argv[1:])}")
     if importlib.util.find_spec("matplotlib") is None:
         print("There will be no curves.svg, which needs matplotlib (pip install matplotlib).")
-    trainer.fit()
-    if args.push and trainer.devices.chief:
+    if workers.count > 1 and workers.rank == 0:
+        workers.start_others(argv or sys.argv[1:], trainer.shared_values)
+    try:
+        trainer.fit()
+    except WorkerEnded as error:
+        print(error, file=sys.stderr)
+        return 1
+    if args.push and trainer.chief:
         try:
             print(f"published: {push(args.out, args.push)}")
         except (AsrError, OSError) as error:

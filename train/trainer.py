@@ -34,6 +34,7 @@ from train.curves import EventLog, draw_curves
 from train.data import SpeechData, in_threads, read_manifest
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay
 from train.presets import Preset
+from train.workers import MEETING_STEPS, Workers
 
 CHECKPOINT = "checkpoint.safetensors"
 UNTRAINED_WER = 70.0  # percent; above, what comes out is no transcript yet, and the app says so
@@ -54,6 +55,7 @@ class Trainer:
         compiled: whether XLA compiles the step.
         start: a bundle whose weights the run begins with, of the preset's architecture and sizes.
         command: that started the run, to be written down.
+        workers: the processes that train together on this machine; by default this one alone.
 
     Raises:
         ValueError: the checkpoint in `folder`, or `start`, is of another network than the preset's.
@@ -62,12 +64,12 @@ class Trainer:
     def __init__(
         self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
         checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
-        command: str = "",
+        command: str = "", workers: Workers | None = None,
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
         self.command = command
-        self.devices = Devices.of_this_run()
-        if self.devices.processes > 1:
+        self.devices, self.workers = Devices.of_this_run(), workers or Workers()
+        if self.devices.processes > 1 or self.workers.rank:
             self.validation = None  # only one process would measure, and the others would wait for it
         self.folder, self.checkpoint_seconds, self.card = Path(folder), checkpoint_seconds, card or {}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,8 @@ class Trainer:
             self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight
         )
         self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, self._steps_of)
-        self.total = preset.passes * self.batches.steps_per_pass
+        self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
+        self.total = preset.passes * self.steps_per_pass
         self.optimizer = SafeAdamW(
             WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total),
             weight_decay=preset.weight_decay, clip_norm=preset.clip_norm, average=preset.average,
@@ -96,34 +99,59 @@ class Trainer:
 
     def fit(self) -> None:
         """Trains to the end, or from where the run was."""
-        if self.devices.chief:
+        if self.chief:
             self._describe()
-        if self.step:
+        if self.step and self.chief:
             tqdm.write(f"Going on at step {self.step} of {self.total}.")
         losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
-        bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05)
-        events = EventLog(self.folder, self.step) if self.devices.chief else None
+        bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
+        events = EventLog(self.folder, self.step) if self.chief else None
         for x, y in self._prefetched():
             heard += float(np.sum(x["lengths"])) / self.data.sample_rate
             losses.append(float(self.training.train_on_batch(*self.devices.share((x, y)))))
             self.step += 1
+            end_of_pass = self.step % self.steps_per_pass == 0
+            alike = end_of_pass or self.step % MEETING_STEPS == 0
+            if alike and self.workers.count > 1:
+                self._meet()
+            self.workers.check()
             bar.update()
             if self.step % 20 == 0:
-                rate = heard / (time.monotonic() - started)
+                rate = self.workers.count * heard / (time.monotonic() - started)
                 bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
                 if events:
                     learning_rate = float(self.optimizer.learning_rate)
                     events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
-            end_of_pass = self.step % self.batches.steps_per_pass == 0
             if end_of_pass:
                 row = self._finish_pass(float(np.nanmean(losses)), heard, time.monotonic() - started)
                 if events:
                     events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
                 losses, heard, started = [], 0.0, time.monotonic()
-            if self.devices.chief and (end_of_pass or time.monotonic() - saved > self.checkpoint_seconds):
+            due = time.monotonic() - saved > self.checkpoint_seconds and (alike or self.workers.count == 1)
+            if self.chief and (end_of_pass or due):
                 self._save_checkpoint()
                 saved = time.monotonic()
         bar.close()
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process measures, and writes the run down."""
+        return self.devices.chief and self.workers.rank == 0
+
+    @property
+    def shared_values(self) -> int:
+        """How many numbers workers share when they meet."""
+        return sum(int(np.prod(variable.shape)) for variable in self._shared())
+
+    def _shared(self) -> list:
+        """What differs between workers; what only counts is the same in all."""
+        return [variable for variable in self._state().values() if "float" in str(variable.dtype)]
+
+    def _meet(self):
+        shared = self._shared()
+        values = self.workers.mean([ops.convert_to_numpy(variable) for variable in shared])
+        for variable, value in zip(shared, values, strict=True):
+            variable.assign(value)
 
     def _steps_of(self, samples: int) -> int:
         """Steps that the network makes of so many samples."""
@@ -132,26 +160,28 @@ class Trainer:
     def _prefetched(self):
         """The remaining batches in order, made by some threads while the device computes."""
         threads = min(8, max(2, os.cpu_count() or 2))
-        return in_threads(self.batches.batch, range(self.step, self.total), threads, ahead=3 * threads)
+        count, rank = self.workers.count, self.workers.rank
+        numbers = range(self.step * count + rank, self.total * count, count)
+        return in_threads(self.batches.batch, numbers, threads, ahead=3 * threads)
 
     # What a pass ends with.
 
     def _finish_pass(self, loss, heard, seconds):
-        number = self.step // self.batches.steps_per_pass
+        number = self.step // self.steps_per_pass
         row = {
             "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
-            "audio_seconds_per_second": round(heard / seconds, 1), "seconds": round(seconds),
+            "audio_seconds_per_second": round(self.workers.count * heard / seconds, 1), "seconds": round(seconds),
         }  # fmt: skip
         with self.averaged_weights():  # in every process, since they share the weights
             if self.validation is not None:
                 row |= self._validate()
             better = row.get("wer", 0.0) < self.best or self.validation is None
             self.best = row.get("wer", 0.0) if better else self.best
-            if self.devices.chief:
+            if self.chief:
                 self.save_bundle(self.folder / "last", row)
                 if better:
                     self.save_bundle(self.folder / "best", row)
-        if self.devices.chief:
+        if self.chief:
             self._log(row)
         return row
 
@@ -211,6 +241,7 @@ class Trainer:
             "seed": self.seed,
             "precision": keras.config.dtype_policy().name,
             "total_steps": self.total,
+            "workers": self.workers.count,
             "clips": len(self.data.examples),
             "hours": round(self.data.hours, 2),
             "dropped": {**self.data.dropped, "text does not fit": self.batches.unfit},
@@ -247,7 +278,7 @@ class Trainer:
 
     def _save_checkpoint(self):
         arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
-        progress = {"step": str(self.step), "best": str(self.best), "seed": str(self.seed)}
+        progress = {"batches": str(self.step * self.workers.count), "best": str(self.best), "seed": str(self.seed)}
         partial = self.folder / f"{CHECKPOINT}.partial"
         save_file(arrays, partial, metadata=progress)
         with open(partial, "rb+") as file:
@@ -271,7 +302,9 @@ class Trainer:
         for name, variable in state.items():
             variable.assign(arrays[name])
         progress = _metadata(path)
-        self.step, self.best = int(progress["step"]), float(progress["best"])
+        batches = int(progress["batches"])
+        self.step, self.best = batches // self.workers.count, float(progress["best"])
+        self.optimizer.iterations.assign(self.step)
         return True
 
 

@@ -37,14 +37,12 @@ def data_of(corpus, tmp_path):
     return load_data([corpus], tmp_path / "cache", Vocabulary(), 16_000)
 
 
-def test_smoke_overfits_a_handful_of_clips(corpus, tmp_path):
-    data = data_of(corpus, tmp_path)
-    Trainer(PRESETS["smoke"], data, data, tmp_path / "run").fit()
-    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+def test_smoke_overfits_a_handful_of_clips(smoke_run):
+    with open(smoke_run / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["loss"]) > 1 > 100 * float(rows[-1]["loss"])
     assert min(float(row["wer"]) for row in rows) == 0.0
-    assert load_bundle(tmp_path / "run" / "best").build().count_params() > 10_000
+    assert load_bundle(smoke_run / "best").build().count_params() > 10_000
 
 
 class Killed(Exception):
@@ -91,7 +89,7 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     with safe_open(run / CHECKPOINT, "np") as file:
-        step = int(file.metadata()["step"])
+        step = int(file.metadata()["batches"])
     assert step > 0
     preset = dataclasses.replace(PRESETS["smoke"], passes=400)
     assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
