@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from asr_core.ctc import feasible
+from asr_core.windows import windows_of
 from train.augment import Augmentation, change_speed
 from train.data import Example, SpeechData
 
@@ -148,7 +149,7 @@ class TrainingBatches(keras.utils.PyDataset):
         labels = np.zeros((len(members), self.batching.characters(bucket)), np.int32)
         label_lengths = np.array([len(example.labels) for example, _ in members], np.int32)
         for row, (example, speed) in enumerate(members):
-            sound = change_speed(self.data.sound[example.number], speed)
+            sound = change_speed(self._sound(example, speed), speed)
             sound = self.augmentation(sound, rate, rng, babble=lambda: self._other_voice(rng))[:size]
             samples[row, : len(sound)], lengths[row] = sound, len(sound)
             labels[row, : len(example.labels)] = example.labels
@@ -156,6 +157,13 @@ class TrainingBatches(keras.utils.PyDataset):
             {"samples": samples, "lengths": lengths},
             {"labels": labels, "label_lengths": label_lengths},
         )
+
+    def _sound(self, example, speed) -> np.ndarray:
+        """The audible part of an example, or all of it where its text needs the silence around that, too."""
+        whole = self.data.sound[example.number]
+        part = audible(whole, self.data.sample_rate)
+        fits = not self.steps_of or feasible(example.labels.tolist(), self.steps_of(int(len(part) / speed)))
+        return part if fits else whole
 
     def _other_voice(self, rng) -> np.ndarray:
         return self.data.sound[self.data.examples[rng.integers(len(self.data.examples))].number]
@@ -167,8 +175,17 @@ def _shuffled(indices: np.ndarray, count: int, rng) -> np.ndarray:
     return np.concatenate([rng.permutation(indices) for _ in range(rounds)])[:count]
 
 
+def audible(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """int16 [n] without the digital silence at both ends, as the recogniser cuts it; all where nothing can be heard.
+
+    Features are normalised over a clip: with the silence, its sound would be another than that which the app hears.
+    """
+    windows = windows_of(samples.astype(np.float32) / 32768, sample_rate, step_samples=1)
+    return samples[windows[0].start : windows[-1].end] if windows else samples
+
+
 def evaluation_batches(data: SpeechData, batching: Batching):
-    """Every example once, unchanged, shortest first: yields ({"samples", "lengths"}, [example, ...]).
+    """Every example once, as the app hears it, shortest first: yields ({"samples", "lengths"}, [example, ...]).
 
     The last batch of a bucket is filled up with repeats, so that all batches of a bucket have one shape; only the
     listed examples count.
@@ -184,6 +201,6 @@ def evaluation_batches(data: SpeechData, batching: Batching):
             samples = np.zeros((size, int(bucket * rate)), np.int16)
             lengths = np.full(size, rate, np.int32)
             for row, example in enumerate(batch):
-                sound = data.sound[example.number][: samples.shape[1]]
+                sound = audible(data.sound[example.number], rate)[: samples.shape[1]]
                 samples[row, : len(sound)], lengths[row] = sound, len(sound)
             yield {"samples": samples, "lengths": lengths}, batch

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from asr_core.vocabulary import Vocabulary
+from asr_core.windows import windows_of
 from train.augment import NO_AUGMENTATION, Augmentation
-from train.batches import Batching, TrainingBatches, evaluation_batches
+from train.batches import Batching, TrainingBatches, audible, evaluation_batches
 from train.data import SoundCache, SpeechData, in_threads, read_bytes, read_manifest
 
 RATE = 16_000
@@ -170,11 +171,41 @@ def test_short_clips_come_first_when_asked(data):
     assert sizes == sorted(sizes) and len(set(sizes)) == 2
 
 
-def test_evaluation_sees_every_clip_once_and_unchanged(data):
+def with_silence_around(data, seconds):
+    """The same examples, each between two digital silences."""
+    silence = np.zeros(int(seconds * RATE), np.int16)
+    other = data.part(lambda example: True)
+    other.sound = [np.concatenate([silence, data.sound[i], silence]) for i in range(len(data.clips))]
+    other.examples = [dataclasses.replace(e, seconds=e.seconds + 2 * seconds) for e in data.examples]
+    return other
+
+
+def test_digital_silence_is_cut_as_the_recogniser_cuts_it(data):
+    whole, quiet = with_silence_around(data, 0.4), np.full(RATE, 10, np.int16)
+    for number in range(len(data.clips)):
+        np.testing.assert_array_equal(audible(whole.sound[number], RATE), audible(data.sound[number], RATE))
+        window, = windows_of(whole.sound[number].astype("float32") / 32768, RATE, 640)
+        np.testing.assert_array_equal(audible(whole.sound[number], RATE),
+                                      whole.sound[number][window.start : window.end])  # fmt: skip
+    assert audible(quiet, RATE) is quiet
+
+
+def test_training_and_evaluation_hear_clips_without_the_silence_around_them(data):
+    whole = with_silence_around(data, 0.4)
+    wanted = sorted(len(audible(data.sound[e.number], RATE)) for e in data.examples)
+    batching = dataclasses.replace(BATCHING, bucket_seconds=(4.0,), batch_clips=10)
+    x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION)[0]
+    (inputs, _), = evaluation_batches(whole, batching)
+    assert sorted(x["lengths"]) == sorted(inputs["lengths"]) == wanted
+    x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION, steps_of=lambda samples: samples // 16_000 * 16)[0]
+    assert min(x["lengths"]) >= RATE, "what a text needs for its steps stays"
+
+
+def test_evaluation_sees_every_clip_once_as_the_app_hears_it(data):
     seen = []
     for inputs, examples in evaluation_batches(data, BATCHING):
         for row, example in enumerate(examples):
             length = inputs["lengths"][row]
-            np.testing.assert_array_equal(inputs["samples"][row][:length], data.sound[example.number])
+            np.testing.assert_array_equal(inputs["samples"][row][:length], audible(data.sound[example.number], RATE))
             seen.append(example.number)
     assert sorted(seen) == [example.number for example in data.examples]
