@@ -1,10 +1,15 @@
-"""A toy language for training tests: every character is a tone, every word a little tune."""
+"""What the training tests share: a toy language whose characters are tones, a run trained on it, and a Hub.
+
+Every character of the language is a tone, every word a little tune.
+"""
 
 import json
 
 import numpy as np
 import pytest
 import soundfile
+
+from tests.train.hub_server import WRITER, serving
 
 CHARACTERS = "abcdefgh "
 RATE = 16_000
@@ -40,3 +45,33 @@ def write_corpus(folder, count=10, seed=0):
 def corpus(tmp_path_factory):
     """A manifest of ten toy clips."""
     return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def smoke_run(corpus, tmp_path_factory):
+    """The folder of a finished run of the smoke preset over the toy clips; copy it before you change it."""
+    from asr_core.vocabulary import Vocabulary
+    from train.presets import PRESETS
+    from train.trainer import Trainer, load_data
+
+    folder = tmp_path_factory.mktemp("smoke")
+    data = load_data([corpus], folder / "cache", Vocabulary(), RATE)
+    Trainer(PRESETS["smoke"], data, data, folder / "run").fit()
+    return folder / "run"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub on loopback that the client in this process talks to, as a user who may write."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_TOKEN", WRITER)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # large files by plain HTTP, which the server speaks
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits before it tries again
+    with serving() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server

@@ -18,7 +18,7 @@ from asr_core import bundle as bundle_module
 from asr_core import models
 from asr_core.bundle import CONFIG, load_bundle, save_bundle
 from asr_core.errors import BundleError
-from tests.train.hub_server import READER, WRITER, Fault, Repository, serving
+from tests.train.hub_server import READER, WRITER, Fault, Repository
 from train import space
 from train.card import card, write_card
 from train.card import main as card_main
@@ -68,20 +68,6 @@ def finished(network, tmp_path_factory):
 @pytest.fixture
 def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "x")
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", WRITER)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # large files by plain HTTP, which the server speaks
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits before it tries again
-    with serving() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.address)
-        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield server
 
 
 def published(hub, name="name/repo", kind="model") -> Repository:
@@ -569,6 +555,27 @@ def test_a_space_runs_the_model_that_is_named_and_fetches_it_while_it_is_built(h
     repository, files, revision = data.preload_from_hub[0].split(" ")
     assert (repository, revision) == ("name/repo", oid)
     assert set(files.split(",")) == {"config.json", *load_bundle("name/repo").config["files"]}
+
+
+def test_a_space_for_a_private_model_is_told_what_it_needs(here, hub, run, capsys):
+    push(run, "name/open")
+    push_space("name/space", "name/open")
+    assert "HF_TOKEN" not in capsys.readouterr().out
+    push(run, "name/mine", private=True)
+    push_space("name/space", "name/mine", dry_run=True)
+    assert "name/mine is private: give the Space a secret HF_TOKEN" in capsys.readouterr().out
+
+
+def test_a_space_goes_back_to_the_embedded_model(here, hub, run):
+    push(run, "name/repo")
+    push_space("name/space", "name/repo")
+    made = published(hub, "name/space", "space")
+    made.variables["MINE"] = "stays"
+    assert made.variables["ASR_MODEL"] == "name/repo"
+    push_space("name/space")
+    assert made.variables == {"MINE": "stays"}
+    data = RepoCard(made.files()["README.md"].decode()).data
+    assert data.get("models") is None and data.get("preload_from_hub") is None
 
 
 def test_a_space_for_a_model_that_is_not_there_is_refused(here, hub, capsys):
