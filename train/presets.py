@@ -2,8 +2,8 @@
 
 `conformer-tiny` is the recipe of the embedded model: `python -m train --preset conformer-tiny --data train.jsonl
 --validation valid.jsonl --out runs/tiny --workers 2`. Ten passes over 20.8 hours of mixed speech (three, and seven more
-from there with `--start`) took two and a half hours on two CPU cores beside other work and reach 72.4 % WER greedy, 50.2 %
-with beam and language model, on 593 clips of other speakers.
+from there with `--start`) took two and a half hours on two CPU cores beside other work and reach 72.4 % WER greedy,
+50.2 % with beam and language model, on 593 clips of other speakers.
 
 `conformer-small` is for more time or a GPU: the same command with its name. Two hours on two idle CPU cores are nine
 passes over those 20 hours, and a GPU makes 100 and more (`--passes`). It has not been run to its end; there is no WER.
