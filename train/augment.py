@@ -193,7 +193,7 @@ class SpecAugment(keras.layers.Layer):
         if self.frequency_masks:
             widest = ops.ones((batch, self.frequency_masks)) * float(self.frequency_width)
             keep = keep * ops.expand_dims(self._keep(widest, float(bins), bins), 1)
-        return features * keep
+        return features * ops.cast(keep, features.dtype)
 
     def _keep(self, widest, extent, size):
         """0 inside the stripes, 1 elsewhere: widest float32 [batch, masks] -> float32 [batch, size]."""

@@ -40,6 +40,8 @@ class Preset:
         intermediate_weight: share of the loss at the intermediate heads.
         consistency_weight: of the consistency of two masked views of every clip (CR-CTC; its paper takes 0.2, and more
             time masks); 0 is off. A step then costs twice as much: halve `Batching.batch_seconds`.
+        xla: whether XLA compiles the step on TensorFlow. Of a recurrent network it keeps the weights for every time
+            step: 42 GB for the example's network and four clips of 6 s.
         validation_share: of the clips that are held out where no validation manifest is given; with 0 the training
             clips themselves are measured.
         spec_augment: arguments of `train.augment.SpecAugment`, or None.
@@ -61,6 +63,7 @@ class Preset:
     batching: Batching = Batching()
     augmentation: Augmentation = NO_AUGMENTATION
     spec_augment: dict | None = None
+    xla: bool = True
     validation_share: float = 0.1
 
 
@@ -107,6 +110,7 @@ _ALL = [
         weight_decay=0.0,
         clip_norm=1e9,
         batching=Batching(batch_clips=32, bucket_seconds=(4.0, 7.0, 10.5), short_first_passes=0),
+        xla=False,
     ),
     Preset(
         name="smoke",

@@ -91,6 +91,7 @@ class Trainer:
             weight_decay=preset.weight_decay, clip_norm=preset.clip_norm, average=preset.average,
         )  # fmt: skip
         self.optimizer.build(self.network.trainable_variables)
+        compiled = compiled and (preset.xla or keras.backend.backend() != "tensorflow")
         self.training.compile(optimizer=self.optimizer, loss=None, jit_compile=compiled)
         self.training.built = True
         self.step, self.best = 0, float("inf")
@@ -175,7 +176,7 @@ class Trainer:
         with self.averaged_weights():  # in every process, since they share the weights
             if self.validation is not None:
                 row |= self._validate()
-            better = row.get("wer", 0.0) < self.best or self.validation is None
+            better = row.get("wer", 0.0) <= self.best or self.validation is None  # of equals the later
             self.best = row.get("wer", 0.0) if better else self.best
             if self.chief:
                 self.save_bundle(self.folder / "last", row)

@@ -105,7 +105,8 @@ class SelfAttention(layers.Layer):
         query, key, value = (ops.transpose(projected[:, :, i], (0, 2, 1, 3)) for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_width**-0.5
-        weights = ops.cast(ops.softmax(ops.cast(scores, "float32") + bias, axis=-1), x.dtype)
+        scores = ops.cast(scores, "float32") + ops.cast(bias, "float32")
+        weights = ops.cast(ops.softmax(scores, axis=-1), x.dtype)
         heard = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         return self.dropout(
             self.merge(ops.reshape(heard, (batch, steps, self.width))), training=training

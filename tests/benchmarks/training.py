@@ -33,7 +33,8 @@ def step_seconds(preset, clips: int, seconds: float, steps: int) -> tuple[float,
     training = Training(
         featurizer, network, spec_augment, preset.intermediate_weight, preset.consistency_weight
     )
-    training.compile(optimizer=SafeAdamW(1e-4), loss=None, jit_compile=True)
+    compiled = preset.xla or keras.backend.backend() != "tensorflow"
+    training.compile(optimizer=SafeAdamW(1e-4), loss=None, jit_compile=compiled)
     rng = np.random.default_rng(0)
     samples = int(seconds * featurizer.sample_rate)
     x = {

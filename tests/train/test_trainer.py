@@ -20,7 +20,7 @@ from asr_core.vocabulary import Vocabulary
 from train.augment import Augmentation
 from train.batches import Batching
 from train.presets import PRESETS
-from train.trainer import CHECKPOINT, Trainer, load_data
+from train.trainer import CHECKPOINT, Trainer, load_data, split
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(
@@ -43,6 +43,18 @@ def test_smoke_overfits_a_handful_of_clips(smoke_run):
     assert float(rows[0]["loss"]) > 1 > 100 * float(rows[-1]["loss"])
     assert min(float(row["wer"]) for row in rows) == 0.0
     assert load_bundle(smoke_run / "best").build().count_params() > 10_000
+
+
+def test_the_recipe_of_the_keras_example_trains(corpus, tmp_path):
+    """With fewer cells; its own rate, features and split."""
+    preset = dataclasses.replace(PRESETS["keras-example"], sizes={"rnn_layers": 1, "rnn_units": 16}, passes=2)
+    data = load_data([corpus], tmp_path / "cache", Vocabulary(), 22_050)
+    training, validation = split(data, 0.3, seed=0)
+    Trainer(preset, training, validation, tmp_path / "run").fit()
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert float(second["loss"]) < float(first["loss"]) and int(second["skipped"]) == 0
+    assert load_bundle(tmp_path / "run" / "last").sample_rate == 22_050
 
 
 class Killed(Exception):
@@ -95,6 +107,17 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
 
 
+@pytest.mark.parametrize("rates,best", [((50.0, 20.0, 20.0), 3), ((20.0, 20.0, 50.0), 2)])
+def test_of_equally_good_passes_the_later_is_the_best(rates, best, corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    trainer = Trainer(TINY, data, data, tmp_path / "run", compiled=False)
+    measured = iter(rates)
+    trainer._validate = lambda: {"wer": next(measured), "cer": 1.0}
+    trainer.fit()
+    config = json.loads((tmp_path / "run" / "best" / "config.json").read_text())
+    assert config["recipe"]["step"] == best * trainer.steps_per_pass
+
+
 def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
     data = data_of(corpus, tmp_path)
     Trainer(TINY, data, None, tmp_path / "run", compiled=False).fit()
@@ -122,7 +145,8 @@ def test_a_run_writes_down_what_it_was(corpus, tmp_path):
     Trainer(TINY, data_of(corpus, tmp_path), None, tmp_path / "run", seed=7, compiled=False).fit()
     written = json.loads((tmp_path / "run" / "run.json").read_text())
     assert written["seed"] == 7 and written["clips"] == 10
-    assert written["preset"]["peak"] == TINY.peak and written["versions"]["keras"]
+    assert written["preset"]["peak"] == TINY.peak and written["precision"] == "float32"
+    assert {"keras", "numpy", written["versions"]["backend"]} <= written["versions"].keys()
     leftovers = [name for name in os.listdir(tmp_path / "run") if "partial" in name]
     assert not leftovers
 
@@ -134,6 +158,15 @@ def test_command_line_names_the_presets(corpus, tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "There is no preset 'huge'; there are " in done.stderr and "smoke" in done.stderr
+
+
+def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
+    from train.__main__ import command
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert command(["--data", "my speech.jsonl"]) == "KERAS_BACKEND=jax python -m train --data 'my speech.jsonl'"
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert command(["--out", "runs/x"]) == "python -m train --out runs/x"
 
 
 @pytest.mark.parametrize(
