@@ -73,6 +73,15 @@ def client_of(server) -> Client:
     return Client(server[0], verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
 
 
+def take_all_places(client: Client, sound, recognizer) -> list:
+    """Jobs that are all being heard; one after the other, as more than two at once find the queue full."""
+    jobs = []
+    for count in range(1, LISTENING_AT_ONCE + 1):
+        jobs.append(client.submit(sound, api_name="/transcribe"))
+        assert eventually(lambda count=count: recognizer.waiting == count)
+    return jobs
+
+
 def opening_an_example(server, session: str):
     """What the page gets, message by message, from a click on an example."""
     url, page, _ = server
@@ -100,8 +109,7 @@ def test_a_full_queue_says_so_and_forgets_nobody(server, recognizer, recording):
     _, page, _ = server
     client, sound = client_of(server), handle_file(recording())
     recognizer.may_hear.clear()
-    jobs = [client.submit(sound, api_name="/transcribe") for _ in range(LISTENING_AT_ONCE)]
-    assert eventually(lambda: recognizer.waiting == LISTENING_AT_ONCE)
+    jobs = take_all_places(client, sound, recognizer)
     jobs += [client.submit(sound, api_name="/transcribe") for _ in range(2)]
     assert eventually(lambda: len(page._queue) == 2)
     with pytest.raises(Exception, match="Queue is full! Please try again."):
@@ -145,9 +153,7 @@ def test_a_visitor_who_goes_while_his_recording_is_heard_stops_it(server, recogn
 def test_clients_who_go_in_the_middle_leave_their_places_to_others(server, recognizer, recording):
     recognizer.may_hear.clear()
     client, sound = client_of(server), handle_file(recording())
-    for _ in range(LISTENING_AT_ONCE):
-        client.submit(sound, api_name="/transcribe")
-    assert eventually(lambda: recognizer.waiting == LISTENING_AT_ONCE)
+    take_all_places(client, sound, recognizer)
     client.close()
     recognizer.may_hear.set()
     assert client_of(server).predict(sound, api_name="/transcribe")["text"] == FAKE_TEXT
