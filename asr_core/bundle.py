@@ -37,6 +37,7 @@ README = "README.md"
 DEFAULT = "default"  # the name of the model that comes with the program
 DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "default"
 FILE_BYTES = 9_000_000  # weights are split into files below this, since the Hub wants LFS beyond 10 MB
+SCALE = ".scale"  # follows the name of a matrix of 8-bit numbers: what they are multiplied by, one for each column
 REPOSITORY = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 
 
@@ -144,7 +145,7 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
     return _pull(repository["id"], repository["revision"])
 
 
-def save_bundle(folder, model, config: dict, *, language_model=None, readme=None, half=True) -> Path:
+def save_bundle(folder, model, config: dict, *, language_model=None, readme=None, bits=16) -> Path:
     """Writes a model down, all of it or nothing.
 
     Args:
@@ -152,9 +153,10 @@ def save_bundle(folder, model, config: dict, *, language_model=None, readme=None
         model: a network of `asr_core.models`; architecture and sizes are taken from itself.
         config: the further fields of `config.json`: featurizer, sample_rate and tokens, and what is known of
             the optional ones (`asr_core.description.OPTIONAL`).
-        language_model: an `NGramModel` to go with it.
+        language_model: an `NGramModel` to go with it, or the path of one's file.
         readme: text of README.md, the card on the Hub.
-        half: matrices as float16 (vectors stay float32), half the size; False keeps float32.
+        bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), or 8 (whole numbers, with a scale for
+            every output).
 
     Returns:
         The folder.
@@ -166,9 +168,12 @@ def save_bundle(folder, model, config: dict, *, language_model=None, readme=None
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_weights(fresh, model, half)
+        files = _write_weights(fresh, model, bits)
         if language_model is not None:
-            language_model.save(fresh / LANGUAGE_MODEL)
+            if isinstance(language_model, Path):
+                shutil.copyfile(language_model, fresh / LANGUAGE_MODEL)
+            else:
+                language_model.save(fresh / LANGUAGE_MODEL)
             files.append(LANGUAGE_MODEL)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
@@ -301,52 +306,71 @@ def _read_weights(bundle: Bundle, shapes: dict) -> dict:
     """Every weight as float32, once names, shapes and values are known to be right."""
     from safetensors import SafetensorError, safe_open
 
-    weights = {}
+    weights, scales = {}, {}
     for file in filter(WEIGHTS.fullmatch, bundle.config["files"]):
         try:
             with safe_open(bundle.path / file, framework="numpy") as tensors:
-                for key in tensors.keys():
-                    _check_tensor(bundle.name, key, tensors.get_slice(key), shapes)
-                    weights[key] = tensors.get_tensor(key).astype("float32")
+                names = set(tensors.keys())
+                for key in names:
+                    weight = key.removesuffix(SCALE)
+                    is_scale = weight != key and weight in names
+                    shape = shapes.get(weight)
+                    if is_scale and shape:
+                        shape = shape[-1:]
+                    _check_tensor(bundle.name, key, tensors.get_slice(key), shape, f"{key}{SCALE}" in names)
+                    (scales if is_scale else weights)[weight] = tensors.get_tensor(key).astype("float32")
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{bundle.name}: {file} is no safetensors file ({error}).") from error
     if missing := sorted(shapes.keys() - weights.keys()):
         raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
+    for key, scale in scales.items():
+        weights[key] *= scale
     for key, weight in weights.items():
         if not np.isfinite(weight).all():
             raise BundleError(f"{bundle.name}: its weight {key} is not finite everywhere.")
     return weights
 
 
-def _check_tensor(name: str, key: str, tensor, shapes: dict) -> None:
+def _check_tensor(name: str, key: str, tensor, expected: tuple | None, scaled: bool) -> None:
     shape, dtype = tuple(tensor.get_shape()), tensor.get_dtype()
-    if key not in shapes:
+    if expected is None:
         raise BundleError(f"{name}: {key[:80]!r} is not a weight of its architecture.")
-    if shape != shapes[key]:
-        raise BundleError(f"{name}: its weight {key} has shape {shape}, but its sizes make it {shapes[key]}.")
-    if dtype not in ("F16", "F32"):
-        raise BundleError(f"{name}: its weight {key} is stored as {dtype}; F16 and F32 are read.")
+    if shape != expected:
+        raise BundleError(f"{name}: its weight {key} has shape {shape}, but its sizes make it {expected}.")
+    if dtype not in (readable := ("I8",) if scaled else ("F16", "F32")):
+        raise BundleError(f"{name}: its weight {key} is stored as {dtype}; {' and '.join(readable)} would be read.")
 
 
-def _write_weights(folder: Path, model, half: bool) -> list[str]:
+def _write_weights(folder: Path, model, bits: int) -> list[str]:
     """Writes the weights in files below FILE_BYTES; returns their names."""
     from safetensors.numpy import save_file
 
     parts, room = [], 0
     for variable in model.weights:
-        dtype = "float16" if half and variable.ndim > 1 else "float32"
-        with np.errstate(over="ignore"):  # told below, with the weight's name
-            weight = np.ascontiguousarray(variable.numpy(), dtype)
-        if not np.isfinite(weight).all():
-            raise BundleError(f"The weight {variable.path} is not finite as {dtype}: nothing was saved.")
-        if weight.nbytes > room:
+        stored = _stored(_key(model, variable), variable, bits)
+        size = sum(array.nbytes for array in stored.values())
+        if size > room:
             parts, room = [*parts, {}], FILE_BYTES
-        parts[-1][_key(model, variable)] = weight
-        room -= weight.nbytes
+        parts[-1] |= stored
+        room -= size
     names = [f"model-{i:05}-of-{len(parts):05}.safetensors" for i in range(1, len(parts) + 1)]
     for part, name in zip(parts, names, strict=True):
         save_file(part, folder / name)
     return names
+
+
+def _stored(key: str, variable, bits: int) -> dict[str, np.ndarray]:
+    """A weight as it is written: itself, or 8-bit numbers and their scale."""
+    dtype = "float16" if bits == 16 and variable.ndim > 1 else "float32"
+    with np.errstate(over="ignore"):  # told below, with the weight's name
+        weight = np.ascontiguousarray(variable.numpy(), dtype)
+    if not np.isfinite(weight).all():
+        raise BundleError(f"The weight {variable.path} is not finite as {dtype}: nothing was saved.")
+    if bits > 8 or weight.ndim < 2:
+        return {key: weight}
+    scale = np.abs(weight).max(axis=tuple(range(weight.ndim - 1))) / 127
+    whole = np.round(weight / np.where(scale > 0, scale, 1)).astype("int8")
+    return {key: whole, key + SCALE: scale}
 
 
 def _replace(folder: Path, fresh: Path) -> None:

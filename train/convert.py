@@ -90,7 +90,7 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
         "sample_rate": sample_rate,
         "tokens": vocabulary.tokens,
     }
-    return save_bundle(out, model, config, half=False)
+    return save_bundle(out, model, config, bits=32)
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:

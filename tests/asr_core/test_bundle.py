@@ -59,7 +59,7 @@ def logits_of(network):
 
 
 def test_what_was_saved_is_loaded(network, tmp_path):
-    bundle = load_bundle(save_bundle(tmp_path / "small", network, CONFIGURATION, half=False))
+    bundle = load_bundle(save_bundle(tmp_path / "small", network, CONFIGURATION, bits=32))
     np.testing.assert_array_equal(logits_of(bundle.build()), logits_of(network))
     assert (bundle.name, bundle.sample_rate, bundle.vocabulary.tokens) == ("small", 8000, TOKENS)
     assert bundle.featurizer().bins == 12
@@ -80,12 +80,23 @@ def test_a_language_model_goes_with_it(network, tmp_path):
 
 def test_half_precision_is_half_the_size_and_nearly_the_same(network, tmp_path):
     half = save_bundle(tmp_path / "half", network, CONFIGURATION)
-    full = save_bundle(tmp_path / "full", network, CONFIGURATION, half=False)
+    full = save_bundle(tmp_path / "full", network, CONFIGURATION, bits=32)
     size_of = {f.name: sum(p.stat().st_size for p in f.glob("model*")) for f in (half, full)}
     assert size_of["half"] < 0.8 * size_of["full"]
     model = load_bundle(half).build()
     assert {w.dtype for w in model.weights} == {"float32"}
     np.testing.assert_allclose(logits_of(model), logits_of(network), atol=0.01)
+
+
+def test_eight_bits_are_a_quarter_of_the_size_and_close(network, tmp_path):
+    network = models.build("conformer", 12, len(TOKENS), **SIZES | {"width": 64})
+    small = save_bundle(tmp_path / "small", network, CONFIGURATION, bits=8)
+    full = save_bundle(tmp_path / "full", network, CONFIGURATION, bits=32)
+    size_of = {f.name: sum(p.stat().st_size for p in f.glob("model*")) for f in (small, full)}
+    assert size_of["small"] < 0.4 * size_of["full"]  # of small matrices names and scales are a good part
+    for weight, variable in zip(load_bundle(small).build().weights, network.weights, strict=True):
+        steps = np.abs(np.array(weight) - np.array(variable)).max() / (np.abs(variable).max() / 127 + 1e-12)
+        assert steps <= 0.5 + 1e-3, variable.path
 
 
 def test_large_weights_are_split_over_files(network, tmp_path, monkeypatch):
@@ -280,6 +291,17 @@ REFUSED_WEIGHTS = {
     "another type": (lambda t: t.update({"head/bias": np.zeros(6, "int64")}), "is stored as I64"),
     "not a number": (poison(np.nan), "head/kernel is not finite"),
     "infinity": (poison(np.inf), "head/kernel is not finite"),
+    "8-bit numbers without a scale": (lambda t: t.update({"head/kernel": np.ones((16, 6), "int8")}), "stored as I8"),
+    "floats with a scale": (lambda t: t.update({"head/kernel.scale": np.ones(6, "float32")}), "stored as F16; I8"),
+    "a scale of another shape": (
+        lambda t: t.update({"head/kernel": np.ones((16, 6), "int8"), "head/kernel.scale": np.ones(5, "float32")}),
+        r"kernel.scale has shape \(5,\), but",
+    ),
+    "a scale that is not finite": (
+        lambda t: t.update({"head/kernel": np.ones((16, 6), "int8"), "head/kernel.scale": np.full(6, np.inf, "f")}),
+        "head/kernel is not finite",
+    ),
+    "a scale of nothing": (lambda t: t.update({"head.scale": np.ones(6, "float32")}), "'head.scale' is not a weight"),
 }
 
 

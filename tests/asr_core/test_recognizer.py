@@ -115,7 +115,7 @@ def test_a_long_recording_is_heard_as_in_one_pass(bundle, tmp_path):
     for weight in network.weights:
         if weight.path.endswith("attention/merge/kernel"):
             weight.assign(0 * weight)
-    local = load_bundle(save_bundle(tmp_path / "local", network, CONFIGURATION, half=False))
+    local = load_bundle(save_bundle(tmp_path / "local", network, CONFIGURATION, bits=32))
     audio = sound(50)
     expected = logits_of(network, bundle, audio).argmax(axis=1)
     said = log_probs(Recognizer(local), audio).argmax(axis=1)

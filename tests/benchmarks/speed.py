@@ -95,7 +95,7 @@ def example_network(folder: Path) -> Path:
         "tokens": vocabulary.tokens,
         "trained": False,
     }
-    return save_bundle(folder, network, config, half=False)
+    return save_bundle(folder, network, config, bits=32)
 
 
 def measure(model: str, clip: Path) -> tuple[float, float, float]:

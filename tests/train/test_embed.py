@@ -1,0 +1,54 @@
+"""A model takes another's place: the words of the old one stay, what was measured of it does not."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from asr_core import models
+from asr_core.bundle import CONFIG, load_bundle, save_bundle
+from asr_core.description import LANGUAGE_MODEL
+from asr_core.language_model import NGramModel
+from train.embed import main
+
+SIZES = {"width": 16, "blocks": 1, "heads": 2, "channels": 4, "kernel": 5}
+FEATURIZER = {"name": "log-mel", "sample_rate": 8000, "bins": 12}
+CONFIGURATION = {"featurizer": FEATURIZER, "sample_rate": 8000, "tokens": ["", "a", "b"]}
+WORDS = "\\data\\\nngram 1=4\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 abba\n-1 bab\n\\end\\\n"
+
+
+def network(seed):
+    keras.utils.set_random_seed(seed)
+    return models.build("conformer", 12, 3, **SIZES)
+
+
+@pytest.fixture
+def old(tmp_path):
+    (tmp_path / "words.arpa").write_text(WORDS)
+    measured = {"evaluation": [{"dataset": "all", "wer": 0.5}], "confidence": {"scale": 0.5, "offset": 0.0}}
+    config = CONFIGURATION | {"name": "Old", "decoder": {"beam_width": 8}, "trained": False} | measured
+    words = NGramModel.from_arpa(tmp_path / "words.arpa")
+    return save_bundle(tmp_path / "default", network(1), config, language_model=words)
+
+
+def test_the_network_is_new_and_the_language_model_the_same_file(old, tmp_path, capsys):
+    fresh = network(2)
+    run = save_bundle(tmp_path / "best", fresh, CONFIGURATION | {"recipe": {"preset": "smoke"}})
+    words = (old / LANGUAGE_MODEL).read_bytes()
+    assert main([str(run), "--into", str(old), "--bits", "8", "--description", "A new one."]) == 0
+    bundle = load_bundle(old)
+    for weight, variable in zip(bundle.build().weights, fresh.weights, strict=True):
+        np.testing.assert_allclose(weight, variable, atol=0.02)
+    assert (old / LANGUAGE_MODEL).read_bytes() == words
+    config = bundle.config
+    assert (config["name"], config["description"], config["decoder"]) == ("Old", "A new one.", {"beam_width": 8})
+    assert config["recipe"] == {"preset": "smoke"}
+    assert not {"evaluation", "confidence", "trained"} & config.keys()
+
+
+def test_no_bundle_is_one_line_and_changes_nothing(old, capsys):
+    before = json.loads((old / CONFIG).read_text())
+    assert main(["no/such/run", "--into", str(old)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert json.loads((old / CONFIG).read_text()) == before

@@ -1,0 +1,57 @@
+"""A run's best model takes the place of the one in a bundle, with that bundle's language model and decoder.
+
+    python -m train.embed runs/x/best --into assets/default --bits 8 --description "A small English recogniser."
+
+What the bundle said of its old weights, measured rates and confidence, goes with them: `python -m train.evaluate
+--write` and `python -m train.card` say it of the new ones.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr_core.bundle import load_bundle, save_bundle
+from asr_core.description import LANGUAGE_MODEL
+from asr_core.errors import AsrError
+
+DONE, FAILED = 0, 1
+OF_THE_OLD = ("name", "licence", "description", "decoder")
+OF_THE_WEIGHTS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "language", "training_data")
+
+
+def embed(run: Path, folder: Path, bits: int, description: str | None) -> Path:
+    """Replaces the network of the bundle in `folder`, all at once or not at all; returns the folder.
+
+    Raises:
+        AsrError: one of them is no bundle.
+    """
+    new, old = load_bundle(run), load_bundle(folder)
+    config = {key: old.config[key] for key in OF_THE_OLD if key in old.config}
+    config |= {key: new.config[key] for key in OF_THE_WEIGHTS if key in new.config}
+    if description:
+        config["description"] = description
+    words = old.path / LANGUAGE_MODEL
+    return save_bundle(folder, new.build(), config, language_model=words if words.is_file() else None, bits=bits)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    summary, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m train.embed", description=summary, epilog=usage, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, help="that a run has written: RUN/best")
+    parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")
+    parser.add_argument("--bits", type=int, choices=[8, 16, 32], default=16, help="of each number of a matrix")
+    parser.add_argument("--description", help="one sentence; by default the old one stays")
+    asked = parser.parse_args(arguments)
+    try:
+        print(embed(asked.bundle, asked.into, asked.bits, asked.description))
+    except (AsrError, OSError) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
