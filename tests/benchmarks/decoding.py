@@ -1,6 +1,6 @@
 """Decoding time per second of sound: our beam with the language model, and keras.ops.ctc_decode beside it.
 
-    python tests/benchmarks/decoding.py [--language-model FILE] [--emissions FILE.npz] [--width 16]
+    python -m tests.benchmarks.decoding [--language-model FILE] [--emissions FILE.npz] [--width 16]
 
 Without emissions of a real network it makes some: sentences spelled out in peaks, with blanks between them, and
 letters confused by a network that is unsure of many. Times are CPU time, best of three, so that what else the

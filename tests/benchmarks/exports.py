@@ -1,4 +1,4 @@
-"""Size and speed of what `train.export` writes: `python tests/benchmarks/exports.py [--model M]`.
+"""Size and speed of what `train.export` writes: `python -m tests.benchmarks.exports [--model M]`.
 
 Every format hears the same 10 s of noise, once to warm up and then RUNS times; beside it the recogniser's own graph.
 The real-time factor is the median of seconds of work per second of sound, features and network alone.
@@ -7,13 +7,11 @@ The real-time factor is the median of seconds of work per second of sound, featu
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 SECONDS = 10
 RUNS = 9

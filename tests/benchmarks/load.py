@@ -1,6 +1,6 @@
 """The app under load: many visitors at once, every answer checked, memory; then minutes of good and bad input mixed.
 
-    python tests/benchmarks/load.py --manifest valid.jsonl [--visitors 20] [--requests 200] [--minutes 5]
+    python -m tests.benchmarks.load --manifest valid.jsonl [--visitors 20] [--requests 200] [--minutes 5]
 
 Starts `python app.py` on loopback in a program of its own. Each visitor has a clip of his own, which is what the
 recogniser was asked for alone, too: an answer must equal that, word for word. One that equals another visitor's is
@@ -25,7 +25,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY))
 
 import numpy as np  # noqa: E402
 import soundfile  # noqa: E402

@@ -1,4 +1,4 @@
-"""How fast words come: `python tests/benchmarks/speed.py [--model M] [--hour] [RECORDING]`.
+"""How fast words come: `python -m tests.benchmarks.speed [--model M] [--hour] [RECORDING]`.
 
 Prints the real-time factor of a warm greedy transcription of 10 s, decoding of the file included, and that of the
 Keras example's network with random weights on the same path; with --hour the time and the peak memory of a whole
@@ -17,7 +17,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY))
 
 EXAMPLES = REPOSITORY / "assets" / "examples"
 CLIP_SECONDS = 10
@@ -47,8 +46,9 @@ def main() -> None:
         if args.hour:
             hour = write(speech, Path(folder) / f"hour{args.suffix}")
             del speech
-            command = [sys.executable, __file__, "--model", args.model, "--only-hour", str(hour)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            command = [sys.executable, "-m", "tests.benchmarks.speed", "--model", args.model, "--only-hour", str(hour)]
+            said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY).stdout
+            found = json.loads(said)
             print(
                 f"{'an hour':<22} {found['seconds']:.1f} s ({found['load']:.1f} s to load the model before), "
                 f"peak memory {found['megabytes']:.0f} MB, {found['words']} words"

@@ -1,6 +1,6 @@
 """Streaming beside offline: errors of both, how soon words appear, what a second of sound costs as time goes on.
 
-    python tests/benchmarks/streaming.py --manifest valid.jsonl [--model FOLDER] [--seconds 600] [--minutes 30]
+    python -m tests.benchmarks.streaming --manifest valid.jsonl [--model FOLDER] [--seconds 600] [--minutes 30]
 
 Clips of the manifest are joined to one recording, with pauses of faint noise. The stream gets it half a second at a
 time, as a browser sends it. The delay of a word counts from its end in the final transcript to the first update that
@@ -9,14 +9,11 @@ shows it, right as it is there; once as if computing took no time, and once with
 
 import argparse
 import resource
-import sys
 import time
 from pathlib import Path
 
 import jiwer
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from asr_core.audio import Audio, load_audio
 from asr_core.bundle import load_bundle

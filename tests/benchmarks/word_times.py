@@ -1,6 +1,6 @@
 """How far word times are off, on speech whose word edges are known because it was put together from single words.
 
-    python tests/benchmarks/word_times.py --model FOLDER --manifest single_words.jsonl [--recordings 40]
+    python -m tests.benchmarks.word_times --model FOLDER --manifest single_words.jsonl [--recordings 40]
 
 Every clip of the manifest holds one word. Clips are cut where their sound begins and ends, joined with pauses of
 known length over faint noise, transcribed, and aligned with their own text.
