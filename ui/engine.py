@@ -93,8 +93,8 @@ class Engine:
         try:
             recognizer = self._load(model)
         except BaseException as error:
-            if not isinstance(error, BundleError):
-                log.exception("The model %r could not be loaded", model)
+            surprising = not isinstance(error, BundleError)  # a BundleError says what is wrong, others where to look
+            log.error("The model %r could not be loaded: %s", model, error, exc_info=surprising)
             future.set_exception(error)
         else:
             log.info("The model %r is ready after %.1f s", model, time.monotonic() - started)

@@ -34,7 +34,7 @@ def test_many_visitors_cause_one_load():
     assert loads == ["default"]
 
 
-def test_a_failed_model_is_told_and_may_be_tried_again():
+def test_a_failed_model_is_told_and_logged_and_may_be_tried_again(caplog):
     answers = iter([BundleError("It is gone."), FakeRecognizer("other")])
 
     def load(name):
@@ -46,6 +46,8 @@ def test_a_failed_model_is_told_and_may_be_tried_again():
     engine = Engine(load=load)
     with pytest.raises(BundleError, match="gone"):
         engine.recognizer("a/b", timeout=5)
+    (said,) = caplog.records
+    assert (said.getMessage(), said.exc_info) == ("The model 'a/b' could not be loaded: It is gone.", False)
     assert engine.recognizer("a/b", timeout=5).name == "other"
 
 
