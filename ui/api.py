@@ -74,7 +74,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         Args:
             recording: An audio or video file.
             decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
-            beam_width: How many texts the beam keeps, 2 to 64.
+            beam_width: How many texts the beam keeps, 2 to 256.
             hot_words: Names and terms to listen for, one a line.
 
         Returns:

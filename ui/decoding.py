@@ -9,6 +9,7 @@ from ui.clip import Clip
 from ui.markup import Html, table
 
 MAX_HOT_WORDS = 200
+WIDEST_BEAM = 256  # twice that of the embedded model
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Choice:
         lines = (line.strip() for line in (hot_words or "").splitlines())
         return cls(
             decoder=decoder if decoder in ("greedy", "beam") else None,
-            beam_width=None if beam_width is None else min(max(int(beam_width), 1), 64),
+            beam_width=None if beam_width is None else min(max(int(beam_width), 1), WIDEST_BEAM),
             language_model_weight=None if language_model_weight is None else float(language_model_weight),
             n_best=min(max(int(n_best), 1), 10),
             hot_words=tuple(line for line in lines if line)[:MAX_HOT_WORDS],
@@ -57,7 +58,7 @@ class Decoding:
             )
             self.beam_width = gr.Slider(
                 2,
-                64,
+                WIDEST_BEAM,
                 value=16,
                 step=1,
                 label="Beam width",

@@ -63,7 +63,7 @@ def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
 
 def test_choices_out_of_range_are_moved_into_it():
     choice = Choice.of("shell", 10**9, 0.5, -3, "  Ada \n\n" + "x\n" * 500)
-    assert (choice.decoder, choice.beam_width, choice.n_best) == (None, 64, 1)
+    assert (choice.decoder, choice.beam_width, choice.n_best) == (None, 256, 1)
     assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
 
 

@@ -1,0 +1,109 @@
+"""How long a visitor waits: `python -m tests.benchmarks.page [--model M] [--hours 3]`.
+
+Prints the seconds from `python app.py` to the page and to the first transcript of 10 s; then, warm and in headless
+Chromium, from choosing a file to its words and to its timeline, and from moving a slider to the words of another
+decoding. With --hours also those of a lecture of that length, and the memory of the program after it.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.benchmarks.load import App
+from tests.benchmarks.speed import CLIP_SECONDS, repeated, write
+
+RUNS = 5
+PATIENCE_MILLISECONDS = 1_800_000
+WORDS = "#words .word"
+LAST = """([name, before]) => {
+  const message = document.querySelector('#message')?.innerText || '';
+  return message.includes(name) && document.querySelector('#words .word') && message !== before;
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--hours", type=float, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        clips = [write(repeated(None, CLIP_SECONDS), folder / f"clip-{i}.ogg") for i in range(RUNS + 1)]
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        started = time.perf_counter()
+        with App(options.model, folder) as app:
+            while not answers(app.url):
+                time.sleep(0.05)
+            print(f"{'the page, cold':<34} {time.perf_counter() - started:.2f} s after the start")
+            page = browser.new_page()
+            page.set_default_timeout(PATIENCE_MILLISECONDS)
+            page.goto(app.url)
+            hear(page, clips.pop())
+            print(f"{'the first transcript, cold':<34} {time.perf_counter() - started:.2f} s after the start")
+            print(f"{'upload to words and timeline, warm':<34} {line([hear(page, clip) for clip in clips])}")
+            page.get_by_role("button", name="Decoding").click()
+            page.get_by_label("Beam", exact=True).check()
+            page.wait_for_timeout(2000)
+            print(f"{'another language-model weight':<34} {line([decode_again(page) for _ in range(RUNS)])}")
+            if options.hours:
+                lecture = write(repeated(None, round(3600 * options.hours)), folder / "lecture.ogg")
+                before = app.megabytes
+                seconds = hear(page, lecture)
+                count = page.locator(WORDS).count()
+                print(f"{f'{options.hours:g} hours':<34} {seconds:.1f} s to all {count} words and the timeline;")
+                print(f"{'':<34} {before:.0f} MB before, {app.megabytes:.0f} MB after")
+        browser.close()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def hear(page, clip: Path) -> float:
+    """Seconds from the choice of a file until its words and its timeline are there."""
+    before = page.locator("#message").inner_text()
+    started = time.perf_counter()
+    page.locator("#recording-file input[type=file]").set_input_files(str(clip))
+    page.wait_for_function(LAST, arg=[clip.name, before])
+    page.wait_for_selector("#timeline canvas")
+    seconds = time.perf_counter() - started
+    page.locator("#recording-file").get_by_label("Clear").first.click()
+    return seconds
+
+
+def decode_again(page) -> float:
+    """Seconds from a press on a slider's key until the page shows what the decoder made of it."""
+    slider = page.get_by_role("slider", name="Language-model weight")
+    page.evaluate(
+        """() => {
+          window.decodedAgain = new Promise((done) => new MutationObserver((_, self) => {
+            self.disconnect();
+            done(performance.now());
+          }).observe(document.querySelector('#words'), { childList: true, subtree: true, characterData: true }));
+        }"""
+    )
+    slider.focus()
+    started = page.evaluate("performance.now()")
+    slider.press("ArrowRight")
+    return (page.evaluate("window.decodedAgain") - started) / 1000
+
+
+def line(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.2f} s, median of {len(seconds)} ({min(seconds):.2f}-{max(seconds):.2f})"
+
+
+if __name__ == "__main__":
+    main()
