@@ -38,6 +38,7 @@ DEFAULT = "default"  # the name of the model that comes with the program
 DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "default"
 FILE_BYTES = 9_000_000  # weights are split into files below this, since the Hub wants LFS beyond 10 MB
 SCALE = ".scale"  # follows the name of a matrix of 8-bit numbers: what they are multiplied by, one for each column
+FLOATS, WHOLE = ("F16", "F32"), ("I8",)  # how a tensor may be stored: by itself, and with a scale
 REPOSITORY = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 
 
@@ -306,38 +307,36 @@ def _read_weights(bundle: Bundle, shapes: dict) -> dict:
     """Every weight as float32, once names, shapes and values are known to be right."""
     from safetensors import SafetensorError, safe_open
 
-    weights, scales = {}, {}
+    weights = {}
     for file in filter(WEIGHTS.fullmatch, bundle.config["files"]):
         try:
             with safe_open(bundle.path / file, framework="numpy") as tensors:
-                names = set(tensors.keys())
+                names = tensors.keys()
+                scaled = [key for key in names if key in shapes and key + SCALE in names]
+                expected = shapes | {key + SCALE: shapes[key][-1:] for key in scaled}
                 for key in names:
-                    weight = key.removesuffix(SCALE)
-                    is_scale = weight != key and weight in names
-                    shape = shapes.get(weight)
-                    if is_scale and shape:
-                        shape = shape[-1:]
-                    _check_tensor(bundle.name, key, tensors.get_slice(key), shape, f"{key}{SCALE}" in names)
-                    (scales if is_scale else weights)[weight] = tensors.get_tensor(key).astype("float32")
+                    readable = WHOLE if key in scaled else FLOATS
+                    _check_tensor(bundle.name, key, tensors.get_slice(key), expected, readable)
+                    weights[key] = tensors.get_tensor(key).astype("float32")
+                for key in scaled:
+                    weights[key] *= weights.pop(key + SCALE)
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{bundle.name}: {file} is no safetensors file ({error}).") from error
     if missing := sorted(shapes.keys() - weights.keys()):
         raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
-    for key, scale in scales.items():
-        weights[key] *= scale
     for key, weight in weights.items():
         if not np.isfinite(weight).all():
             raise BundleError(f"{bundle.name}: its weight {key} is not finite everywhere.")
     return weights
 
 
-def _check_tensor(name: str, key: str, tensor, expected: tuple | None, scaled: bool) -> None:
+def _check_tensor(name: str, key: str, tensor, shapes: dict, readable: tuple[str, ...]) -> None:
     shape, dtype = tuple(tensor.get_shape()), tensor.get_dtype()
-    if expected is None:
+    if key not in shapes:
         raise BundleError(f"{name}: {key[:80]!r} is not a weight of its architecture.")
-    if shape != expected:
-        raise BundleError(f"{name}: its weight {key} has shape {shape}, but its sizes make it {expected}.")
-    if dtype not in (readable := ("I8",) if scaled else ("F16", "F32")):
+    if shape != shapes[key]:
+        raise BundleError(f"{name}: its weight {key} has shape {shape}, but its sizes make it {shapes[key]}.")
+    if dtype not in readable:
         raise BundleError(f"{name}: its weight {key} is stored as {dtype}; {' and '.join(readable)} would be read.")
 
 

@@ -46,7 +46,7 @@ def test_a_failed_model_is_told_and_logged_and_may_be_tried_again(caplog):
     engine = Engine(load=load)
     with pytest.raises(BundleError, match="gone"):
         engine.recognizer("a/b", timeout=5)
-    (said,) = caplog.records
+    (said,) = (record for record in caplog.records if record.name == "asr.engine")  # other threads log, too
     assert (said.getMessage(), said.exc_info) == ("The model 'a/b' could not be loaded: It is gone.", False)
     assert engine.recognizer("a/b", timeout=5).name == "other"
 
