@@ -72,15 +72,17 @@ _ALL = [
         name="conformer-small",
         architecture="conformer",
         sizes={
-            "width": 192, "blocks": 8, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2,
-            "parts": 2, "channels": 24, "dropout": 0.0,
+            "width": 128, "blocks": 11, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2,
+            "parts": 2, "channels": 16, "dropout": 0.0,
         },
-        passes=12,
+        passes=10,
         peak=1e-3,
+        warm_up=300,
+        decay=0.8,
         clip_norm=1.0,
         batching=Batching(batch_seconds=64.0, bucket_seconds=(3.0, 4.0, 5.5, 7.5, 12.0)),
         augmentation=Augmentation(
-            noise=0.2, babble=0.04, room=0.1, band=0.05, gain=0.1, pitch=0.1, codec=0.05
+            noise=0.15, babble=0.03, room=0.07, band=0.04, gain=0.1, pitch=0.05, codec=0.02
         ),
         spec_augment={"time_masks": 2, "time_fraction": 0.04, "frequency_masks": 1, "frequency_width": 12},
     ),

@@ -32,6 +32,7 @@ from train.batches import Batching, TrainingBatches, evaluation_batches
 from train.credits import training_data
 from train.curves import EventLog, draw_curves
 from train.data import SpeechData, in_threads, read_manifest
+from train.growth import take_over
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay
 from train.presets import Preset
 from train.workers import MEETING_STEPS, Workers
@@ -53,7 +54,7 @@ class Trainer:
         checkpoint_seconds: at most so much work is lost when the run is killed.
         card: further fields for the bundle's `config.json` (licence, name, description).
         compiled: whether XLA compiles the step.
-        start: a bundle whose weights the run begins with, of the preset's architecture and sizes.
+        start: a bundle whose weights the run begins with, of the preset's network or one with fewer blocks.
         command: that started the run, to be written down.
         workers: the processes that train together on this machine; by default this one alone.
 
@@ -287,10 +288,11 @@ class Trainer:
         os.replace(partial, self.folder / CHECKPOINT)
 
     def _start_from(self, bundle: Bundle):
-        model = bundle.build()
-        if [tuple(v.shape) for v in model.variables] != [tuple(v.shape) for v in self.network.variables]:
-            raise ValueError(f"{bundle.name} is another network than that of the preset {self.preset.name}")
-        self.network.set_weights(model.get_weights())
+        try:
+            take_over(self.network, bundle.build())
+        except ValueError as error:
+            message = f"{bundle.name} is another network than that of the preset {self.preset.name}: {error}"
+            raise ValueError(message) from error
 
     def _resume(self) -> bool:
         """Whether there was a checkpoint to go on from."""

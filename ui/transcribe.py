@@ -214,6 +214,7 @@ class Transcribe:
                 words = gr.update(value=first_words_card(first.words), visible=True) if first.words else gr.skip()
                 yield self._row(message=listening(name, share), words=words, stop=gr.skip())
             yield self._show(replace(watched.result, reference=reference), subtitles)
+            yield self._unchanged()  # Gradio repeats the last values at the end, over what was typed since then
         except Exception as error:
             title = "That did not work" if isinstance(error, AsrError) else "Something broke"
             yield self._nothing(notice(title, explain(error), kind="error"))

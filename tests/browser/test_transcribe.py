@@ -53,7 +53,7 @@ def test_the_microphone_is_heard_and_cleared(page):
     clear = page.locator("#recording-microphone").get_by_role("button", name="Clear")
     assert clear.count() == 0  # nothing to clear yet
     page.get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(3500)
+    page.wait_for_timeout(5500)  # the fake recogniser says nothing in less than 3.5 s
     page.get_by_role("button", name="Stop", exact=True).click()
     page.wait_for_selector("#words .word")
     assert words_of(page) == FAKE_TEXT
