@@ -5,8 +5,9 @@ over all its paths, and a language model has its say, too; `beam_search` weighs 
 """
 
 from bisect import bisect
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.beam import DecoderOptions, PrefixBeam, Text
@@ -22,29 +23,42 @@ __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text that the recording may hold.
+    """A text that the recording may hold. Where its words lie is found out once it is asked for.
 
     Attributes:
         tokens: the text, blanks and repeats collapsed.
-        steps: the step at which each token begins.
-        words: its words with times and confidence.
         score: what hypotheses are ranked by, the sum of the three parts below, in nats.
         acoustic_score: log-probability of the text given the sound (greedy: of its best path alone).
         language_model_score: weighted log-probability of its words, and their bonus.
         hot_word_score: what the hot-words in it have earned.
+        emissions, vocabulary: what it was read from, and by.
+        place: the spans of the tokens, which take time to find.
     """
 
     tokens: tuple[int, ...]
-    steps: tuple[int, ...]
-    words: tuple[WordSpan, ...]
     score: float
     acoustic_score: float
-    language_model_score: float = 0.0
-    hot_word_score: float = 0.0
+    language_model_score: float
+    hot_word_score: float
+    emissions: Emissions = field(repr=False, compare=False)
+    vocabulary: Vocabulary = field(repr=False, compare=False)
+    place: Callable[[], list[TokenSpan]] = field(repr=False, compare=False)
 
     @property
     def text(self) -> str:
-        return " ".join(word.text for word in self.words)
+        return " ".join(self.vocabulary.decode(self.tokens).split())
+
+    @cached_property
+    def spans(self) -> tuple[TokenSpan, ...]:
+        """The steps of each token."""
+        return tuple(self.place())
+
+    @cached_property
+    def words(self) -> tuple[WordSpan, ...]:
+        """Its words with times and confidence."""
+        groups = split_words(self.spans, self.vocabulary)
+        texts = [self.vocabulary.decode(span.token for span in group) for group in groups]
+        return words_of(texts, groups, self.emissions)
 
 
 def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
@@ -54,7 +68,8 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     """
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
-    return _hypothesis(spans, emissions, vocabulary, Text((), (), score, 0.0, 0.0))
+    tokens = tuple(span.token for span in spans)
+    return Hypothesis(tokens, score, score, 0.0, 0.0, emissions, vocabulary, place=lambda: spans)
 
 
 def beam_search(
@@ -89,9 +104,12 @@ def beam_search(
         words = tuple(vocabulary.decode(text.tokens).split())
         different.setdefault(words, text)
     return [
-        _hypothesis(_place(text, emissions, space_token(vocabulary)), emissions, vocabulary, text)
+        Hypothesis(
+            text.tokens, text.score, text.acoustic_score, text.language_model_score, text.hot_word_score,
+            emissions, vocabulary, place=partial(_place, text, emissions, space_token(vocabulary)),
+        )
         for text in list(different.values())[: options.n_best]
-    ]
+    ]  # fmt: skip
 
 
 def _place(text: Text, emissions: Emissions, space: int | None) -> list[TokenSpan]:
@@ -114,17 +132,3 @@ def _place(text: Text, emissions: Emissions, space: int | None) -> list[TokenSpa
         spans += [TokenSpan(span.token, span.start + start, span.end + start) for span in piece]
         first, start = last, end
     return spans
-
-
-def _hypothesis(spans: list[TokenSpan], emissions: Emissions, vocabulary: Vocabulary, text: Text) -> Hypothesis:
-    groups = split_words(spans, vocabulary)
-    texts = [vocabulary.decode(span.token for span in group) for group in groups]
-    return Hypothesis(
-        tokens=tuple(span.token for span in spans),
-        steps=tuple(span.start for span in spans),
-        words=words_of(texts, groups, emissions),
-        score=text.score,
-        acoustic_score=text.acoustic_score,
-        language_model_score=text.language_model_score,
-        hot_word_score=text.hot_word_score,
-    )

@@ -153,7 +153,7 @@ class Recognizer:
             options: how to decode; the bundle's defaults if None.
             hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
         """
-        return self._transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
+        return self.transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
 
     def align(self, emissions: Emissions, seconds: float, text: str) -> Transcript:
         """A given text laid along the recording.
@@ -161,7 +161,7 @@ class Recognizer:
         Raises:
             AlignmentError: a text without letters, or too long for the recording.
         """
-        return self._transcript(align_text(emissions, text, self.vocabulary).words, seconds)
+        return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds)
 
     def transcribe(
         self,
@@ -189,6 +189,10 @@ class Recognizer:
             for span in spans
         )
 
+    def transcript(self, words: Iterable[WordSpan], seconds: float) -> Transcript:
+        """Words that were decoded or aligned, of a recording of so many seconds."""
+        return Transcript(self.calibrated(words, seconds), seconds, self.name)
+
     def _steps(self, samples: int) -> int:
         return int(self._output_lengths(max(self._featurizer.frame_count(samples), 1)))
 
@@ -209,9 +213,6 @@ class Recognizer:
             count = min(minute, steps - first)
             parts.append(signal_energy(part, self.sample_rate, self.step_seconds, count))
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
-
-    def _transcript(self, spans, seconds: float) -> Transcript:
-        return Transcript(self.calibrated(spans, seconds), seconds, self.name)
 
 
 class _Network:

@@ -200,10 +200,9 @@ def hear(
 def decode(recognizer, emissions, seconds: float, choice) -> tuple:
     """(transcript, n-best hypotheses or ()) of kept emissions, decoded as the visitor chose."""
     options = choice.options(recognizer.bundle)
-    transcript = recognizer.decode(emissions, seconds, options, hot_words=choice.hot_words)
-    if options.decoder == "greedy" or options.n_best < 2:
-        return transcript, ()
-    return transcript, tuple(recognizer.hypotheses(emissions, options, hot_words=choice.hot_words))
+    hypotheses = recognizer.hypotheses(emissions, options, hot_words=choice.hot_words)
+    several = options.decoder == "beam" and options.n_best > 1
+    return recognizer.transcript(hypotheses[0].words, seconds), tuple(hypotheses) if several else ()
 
 
 def decode_again(clip: Clip, choice, engine: Engine) -> Clip:

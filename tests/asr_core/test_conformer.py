@@ -27,6 +27,14 @@ def test_fresh_blocks_pass_on_what_they_get():
     np.testing.assert_array_equal(block(x, ones, ones[:, None, None, :, 0] * 0, rotary_positions(9, 16, "float32")), x)
 
 
+def test_the_depthwise_convolution_is_the_same_in_training_and_in_use():
+    part = conformer().blocks[1].convolution
+    x = np.random.default_rng(0).standard_normal((2, 11, 32)).astype("float32")
+    wanted = [[np.convolve(clip[:, c], part.taps[::-1, c], "same") for c in range(32)] for clip in x]
+    for fused in (True, False):
+        np.testing.assert_allclose(part.depthwise(x, fused), np.transpose(wanted, (0, 2, 1)), atol=1e-5)
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("reduction", [1, 2])
 def test_output_lengths_are_those_of_the_real_output(reduction, parts):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asr_core import decoder
 from asr_core.beam import PrefixBeam
-from asr_core.ctc import Emissions, collapse
+from asr_core.ctc import Emissions, collapse, forced_align
 from asr_core.decoder import DecoderOptions, beam_search, greedy
 from asr_core.hot_words import HotWords
 from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
@@ -55,7 +55,7 @@ def test_greedy_words_have_place_and_confidence():
     assert first.end == pytest.approx(5 * 0.04 + 0.04)
     assert second.start == pytest.approx(9 * 0.04 - 0.04)
     assert first.confidence == pytest.approx(0.9, abs=1e-4)
-    assert hypothesis.steps == (2, 4, 6, 9)
+    assert [span.start for span in hypothesis.spans] == [2, 4, 6, 9]
     assert hypothesis.score == pytest.approx(12 * np.log(0.9), abs=1e-3)
 
 
@@ -272,10 +272,19 @@ def test_a_long_text_aligned_in_pieces_has_the_times_of_the_whole(monkeypatch):
     words = ["".join(generator.choice(list("abcde"), generator.integers(1, 8))) for _ in range(70)]
     emissions = emissions_of(" ".join("-".join(word) + "-" * generator.integers(1, 6) for word in words), 0.9)
     whole = beam_search(emissions, VOCABULARY)[0]
+    starts = [span.start for span in whole.spans]
     monkeypatch.setattr(decoder, "PIECE_STEPS", 100)
     pieces = beam_search(emissions, VOCABULARY)[0]
     assert pieces.tokens == whole.tokens
-    assert np.abs(np.subtract(pieces.steps, whole.steps)).max() <= 1
+    assert np.abs(np.subtract([span.start for span in pieces.spans], starts)).max() <= 1
+
+
+def test_only_what_is_asked_for_is_aligned(monkeypatch):
+    aligned = []
+    monkeypatch.setattr(decoder, "forced_align", lambda *given: aligned.append(given) or forced_align(*given))
+    best, *others = beam_search(emissions_of("-a-b- -c-", 0.7), VOCABULARY, DecoderOptions(n_best=5))
+    assert (best.text, len(others), aligned) == ("ab c", 4, [])
+    assert best.words is best.words and len(best.words) == 2 and len(aligned) == 1
 
 
 def test_many_weak_paths_win_over_one_strong_path():

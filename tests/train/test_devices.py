@@ -10,17 +10,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TRAIN = """
+import dataclasses, sys
+from train.__main__ import main
+from train.presets import PRESETS
+sizes = {"width": 16, "blocks": 1, "heads": 2, "kernel": 3, "channels": 2, "reduction": 1, "dropout": 0.0}
+PRESETS["tiny"] = dataclasses.replace(PRESETS["smoke"], name="tiny", sizes=sizes)
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def start(corpus, folder, *flags, devices=1):
-    """`python -m train` on JAX, on so many virtual devices, over two passes of the corpus."""
+    """`python -m train` of a tiny network on JAX, on so many virtual devices, over two passes of the corpus."""
     environment = os.environ | {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
     command = [
-        sys.executable, "-m", "train", "--preset", "smoke", "--data", str(corpus), "--out", str(folder),
+        sys.executable, "-c", TRAIN, "--preset", "tiny", "--data", str(corpus), "--out", str(folder),
         "--cache", str(folder.parent / "cache"), "--passes", "2", *flags,
     ]  # fmt: skip
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -76,16 +76,16 @@ class FakeRecognizer:
         return [best] * (options.n_best if options and options.decoder == "beam" else 1)
 
     def decode(self, emissions, seconds, options=None, hot_words=()) -> Transcript:
-        return self._transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
+        return self.transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
 
     def transcribe(self, source, options=None, progress=None, cancel=None) -> Transcript:
         audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
         return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
 
     def align(self, emissions, seconds, text):
-        return self._transcript(align_text(emissions, text, self.vocabulary).words, seconds)
+        return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds)
 
-    def _transcript(self, words, seconds) -> Transcript:
+    def transcript(self, words, seconds) -> Transcript:
         return Transcript(
             tuple(Word(word.text, word.start, word.end, word.confidence) for word in words),
             seconds,

@@ -1,0 +1,56 @@
+"""Deeper networks that begin as shallower ones."""
+
+import numpy as np
+import pytest
+
+from asr_core import models
+from train.growth import take_over
+
+SIZES = {"width": 16, "heads": 2, "kernel": 3, "channels": 2, "dropout": 0.0, "parts": 2}
+
+
+def network(seed=0, **sizes):
+    """A conformer whose every weight is something else than what it begins with."""
+    model = models.build("conformer", 80, 31, **SIZES, **sizes)
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0, 0.3, value.shape) for value in model.get_weights()])
+    return model
+
+
+def logits(model):
+    features = np.random.default_rng(0).normal(size=(2, 37, 80)).astype(np.float32)
+    return np.asarray(model(features, np.array([37, 20])))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"blocks": 3, "outer_blocks": 1}, {"blocks": 3, "outer_blocks": 1}),
+        ({"blocks": 3, "outer_blocks": 1}, {"blocks": 6, "outer_blocks": 1}),
+        ({"blocks": 3, "outer_blocks": 1}, {"blocks": 7, "outer_blocks": 3}),
+        ({"blocks": 2, "reduction": 1}, {"blocks": 5, "reduction": 1}),
+    ],
+)
+def test_a_deeper_network_says_at_first_what_the_smaller_one_said(before, after):
+    smaller, deeper = network(**before), network(seed=1, **after)
+    assert np.abs(logits(deeper) - logits(smaller)).max() > 0.1
+    take_over(deeper, smaller)
+    np.testing.assert_allclose(logits(deeper), logits(smaller), atol=1e-5)
+
+
+def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
+    smaller, deeper = network(blocks=3), network(blocks=5)
+    take_over(deeper, smaller)
+    for original, copy, first in ((2, 3, 2), (4, 5, 3)):
+        original, copy, first = deeper.blocks[original - 1], deeper.blocks[copy - 1], smaller.blocks[first - 1]
+        np.testing.assert_array_equal(original.attention.merge.kernel, first.attention.merge.kernel)
+        np.testing.assert_array_equal(copy.attention.project.kernel, first.attention.project.kernel)
+        np.testing.assert_array_equal(copy.convolution.taps, first.convolution.taps)
+        for end in (copy.attention.merge, copy.convolution.project, copy.feed_forward_out.narrow):
+            assert not np.any(end.kernel)
+
+
+@pytest.mark.parametrize("sizes", [{"blocks": 2}, {"blocks": 3, "reduction": 1}, {"blocks": 3, "expansion": 2}])
+def test_other_networks_are_refused(sizes):
+    with pytest.raises(ValueError, match="weights of shape|no place"):
+        take_over(network(**sizes), network(blocks=3))
