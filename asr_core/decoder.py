@@ -28,7 +28,8 @@ class Hypothesis:
     Attributes:
         tokens: the text, blanks and repeats collapsed.
         score: what hypotheses are ranked by, the sum of the three parts below, in nats.
-        acoustic_score: log-probability of the text given the sound (greedy: of its best path alone).
+        acoustic_score: log-probability of the text given the sound (greedy: of its best path alone), less what its
+            blanks are fined.
         language_model_score: weighted log-probability of its words, and their bonus.
         hot_word_score: what the hot-words in it have earned.
         emissions, vocabulary: what it was read from, and by.

@@ -24,6 +24,7 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "lm-weight": "language_model_weight",
     "word-bonus": "word_bonus",
     "unknown-word-score": "unknown_word_score",
+    "blank-penalty": "blank_penalty",
 }
 
 

@@ -101,6 +101,7 @@ def scores_by_definition(emissions, options, model=None, phrases=()):
     acoustic = {}
     for path in itertools.product(range(emissions.log_probs.shape[1]), repeat=len(emissions)):
         log_prob = sum(float(row[token]) for row, token in zip(emissions.log_probs, path, strict=True))
+        log_prob -= options.blank_penalty * path.count(0)
         text = tuple(collapse(path))
         acoustic[text] = np.logaddexp(acoustic.get(text, -np.inf), log_prob)
     return {
@@ -136,7 +137,7 @@ def hot_word_score(text, options, phrases):
 @pytest.mark.parametrize("with_model", [False, True])
 @pytest.mark.parametrize("phrases", [(), ("ab",), ("a", "a b", "ba a", "b")])
 def test_a_wide_beam_equals_all_paths(steps, with_model, phrases, model):
-    options = DecoderOptions(unknown_word_score=-6.0, word_bonus=0.7, hot_word_boost=0.9, **EXACT)
+    options = DecoderOptions(unknown_word_score=-6.0, word_bonus=0.7, blank_penalty=0.4, hot_word_boost=0.9, **EXACT)
     model = model if with_model else None
     emissions = random_emissions(steps, seed=steps)
     expected = scores_by_definition(emissions, options, model, phrases)
@@ -287,6 +288,14 @@ def test_only_what_is_asked_for_is_aligned(monkeypatch):
     assert best.words is best.words and len(best.words) == 2 and len(aligned) == 1
 
 
+def test_a_fined_blank_gives_way_to_a_letter_that_is_nearly_as_sure():
+    log_probs = np.log(np.array([[0.02, 0.97, 0.005, 0.005], [0.58, 0.005, 0.41, 0.005]], np.float32))
+    emissions = Emissions(log_probs, 0.04)
+    assert beam_search(emissions, SMALL)[0].text == "a"
+    best = beam_search(emissions, SMALL, DecoderOptions(blank_penalty=0.5))[0]
+    assert best.text == "ab" and best.acoustic_score == pytest.approx(np.log(0.97 * 0.41), abs=0.02)
+
+
 def test_many_weak_paths_win_over_one_strong_path():
     """Greedy says nothing (0.6 * 0.6 = 0.36); but "a" has 0.4 * 0.4 + 2 * 0.4 * 0.6 = 0.64."""
     emissions = Emissions(np.log(np.array([[0.6, 0.4], [0.6, 0.4]], np.float32)), 0.04)
@@ -420,6 +429,7 @@ def test_a_network_gone_wrong_does_no_harm(model):
         {"word_bonus": math.inf},
         {"unknown_word_score": 1.0},
         {"language_model_weight": -0.5},
+        {"blank_penalty": -0.5},
     ],
 )
 def test_options_that_make_no_sense_are_refused(wrong):
