@@ -19,10 +19,10 @@ def take_over(network, smaller) -> None:
     Raises:
         ValueError: they differ in more than that, or `network` has fewer blocks.
     """
-    values = {variable.path: ops.convert_to_numpy(variable) for variable in smaller.variables}
+    values = {variable.path: ops.convert_to_numpy(variable) for variable in smaller.weights}
     origins = _origins(network, smaller)
     begun, used = [], set()
-    for variable in network.variables:
+    for variable in network.weights:
         model, layer, rest = variable.path.split("/", 2)
         origin, copied = origins.get(layer, (layer, False))
         path = f"{model}/{origin}/{rest}"
