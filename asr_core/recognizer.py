@@ -26,8 +26,8 @@ from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps,
 
 log = logging.getLogger("asr.network")
 
-BATCH_SECONDS = 8 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
-WINDOWS_AHEAD = 16  # of one recording in the queue: two batches, and others get their turn in between
+BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
+WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
 
 
