@@ -52,7 +52,7 @@ class DecoderOptions:
             one that often misspells.
         blank_penalty: nats taken from every blank, for a network that rather says nothing than a letter it is not sure
             of: blank is its most frequent label by far, and a guess at it costs least. Others divide by the frequency
-            of every label (Manohar et al., 2015); with the embedded model, blank alone does as well.
+            of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
         hot_word_boost: nats per letter of a hot-word; 0 is off. From 1 to 2 names that were missed are found,
             from 3 on they turn up where nobody said them.
         n_best: how many texts to return at most.

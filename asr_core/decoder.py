@@ -27,7 +27,6 @@ class Hypothesis:
 
     Attributes:
         tokens: the text, blanks and repeats collapsed.
-        score: what hypotheses are ranked by, the sum of the three parts below, in nats.
         acoustic_score: log-probability of the text given the sound (greedy: of its best path alone), less what its
             blanks are fined.
         language_model_score: weighted log-probability of its words, and their bonus.
@@ -37,13 +36,17 @@ class Hypothesis:
     """
 
     tokens: tuple[int, ...]
-    score: float
     acoustic_score: float
     language_model_score: float
     hot_word_score: float
     emissions: Emissions = field(repr=False, compare=False)
     vocabulary: Vocabulary = field(repr=False, compare=False)
     place: Callable[[], list[TokenSpan]] = field(repr=False, compare=False)
+
+    @property
+    def score(self) -> float:
+        """What hypotheses are ranked by, the sum of the three parts, in nats."""
+        return self.acoustic_score + self.language_model_score + self.hot_word_score
 
     @property
     def text(self) -> str:
@@ -70,7 +73,7 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, score, score, 0.0, 0.0, emissions, vocabulary, place=lambda: spans)
+    return Hypothesis(tokens, score, 0.0, 0.0, emissions, vocabulary, place=lambda: spans)
 
 
 def beam_search(
@@ -106,7 +109,7 @@ def beam_search(
         different.setdefault(words, text)
     return [
         Hypothesis(
-            text.tokens, text.score, text.acoustic_score, text.language_model_score, text.hot_word_score,
+            text.tokens, text.acoustic_score, text.language_model_score, text.hot_word_score,
             emissions, vocabulary, place=partial(_place, text, emissions, space_token(vocabulary)),
         )
         for text in list(different.values())[: options.n_best]

@@ -1,14 +1,14 @@
 """Every recipe, as data: what is trained, on what batches, for how long. All runs are in LOG.md.
 
 `conformer-small` is the recipe of the embedded model: `python -m train --preset conformer-small --data train.jsonl
---validation valid.jsonl --out runs/small --start default --workers 2`. It begins as the `conformer-tiny` before it (see
-`train.growth`) and has made six passes over 20.8 hours of mixed speech since, in 108 minutes on two CPU cores; 66.7 %
-WER greedy, 34.7 % with beam and language model, on 593 clips of other speakers. A GPU makes 100 passes and more
-(`--passes`).
+--validation valid.jsonl --out runs/small --start runs/tiny/best --passes 6 --workers 2`. It began as the
+`conformer-tiny` below (see `train.growth`) and made six passes more over 20.8 hours of mixed speech, in 108 minutes on
+two CPU cores; 66.7 % WER greedy, 34.7 % with beam and language model, on 593 clips of other speakers. A GPU is for many
+more passes.
 
-`conformer-tiny` has half as many parameters and costs two thirds. Seventeen passes (three, and twice seven more from
-there with `--start`; the first ten with less augmentation) took four hours on two CPU cores beside other work and reach
-68.8 % WER greedy on the same clips.
+`conformer-tiny` has half as many parameters: the same command with its name and without `--start`. Seventeen passes
+(three, and twice seven more from there with `--start`; the first ten with less augmentation) took four hours on two CPU
+cores beside other work and reach 68.8 % WER greedy on the same clips.
 
 `keras-example` is the recipe of the Keras example "Automatic Speech Recognition using CTC", made correct: the same
 network, features, optimiser, batch and 90/10 split, but blanks are no labels, padding is no sound, and the sound is

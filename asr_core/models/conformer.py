@@ -118,8 +118,8 @@ class ConvolutionModule(layers.Layer):
 
     In training the depthwise convolution is a sum of shifted products, which XLA fuses into one loop, where its
     grouped convolutions are several times slower on CPUs. A graph to listen with is not compiled by XLA: there one
-    operation instead of a hundred is built and begun a third sooner. Layer normalisation stands where the paper (Gulati
-    et al., 2020) has batch normalisation.
+    operation instead of two hundred is built and begun a third sooner. Layer normalisation stands where the paper
+    (Gulati et al., 2020) has batch normalisation.
     """
 
     def __init__(self, width, kernel, dropout, **kwargs):

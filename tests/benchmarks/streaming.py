@@ -28,19 +28,24 @@ NOISE = 1e-3  # -60 dB of full scale
 SAME_SECONDS = 0.3  # a word is the same as one in the end if it says the same and begins so near to it
 
 
-def recording(manifest: Path, rate: int, seconds: float, seed: int) -> tuple[np.ndarray, str]:
-    """Clips in random order up to so many seconds, and what is said in them."""
+def some_clips(manifest: Path, rate: int, seconds: float, seed: int):
+    """Clips in random order up to so many seconds: yields (samples, the pause after them, what is said in them)."""
     generator = np.random.default_rng(seed)
     clips = read_manifest(manifest)
-    parts, texts, length = [], [], 0
+    length = 0
     for place in generator.permutation(len(clips)):
         samples = load_audio(read_bytes(clips[place].audio), rate).samples
         pause = generator.normal(0, NOISE, round(generator.uniform(*PAUSES) * rate)).astype(np.float32)
-        parts += [samples, pause]
-        texts.append(normalise(clips[place].text))
+        yield samples, pause, normalise(clips[place].text)
         length += len(samples) + len(pause)
         if length >= seconds * rate:
             break
+
+
+def recording(manifest: Path, rate: int, seconds: float, seed: int) -> tuple[np.ndarray, str]:
+    """`some_clips` as one recording, and what is said in it."""
+    sounds, pauses, texts = zip(*some_clips(manifest, rate, seconds, seed), strict=True)
+    parts = [part for pair in zip(sounds, pauses, strict=True) for part in pair]
     return np.concatenate(parts), " ".join(texts)
 
 
