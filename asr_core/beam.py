@@ -17,6 +17,7 @@ At a step, a prefix p hands its probability on to three kinds of prefixes:
 Then the best prefixes make the next beam. Most steps of a trained network are sure of blank and change nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,8 +102,12 @@ class Text:
     hot_word_score: float
 
     @property
+    def scores(self) -> tuple[float, float, float]:
+        return self.acoustic_score, self.language_model_score, self.hot_word_score
+
+    @property
     def score(self) -> float:
-        return self.acoustic_score + self.language_model_score + self.hot_word_score
+        return sum(self.scores)
 
 
 class PrefixBeam:
@@ -185,12 +190,12 @@ class PrefixBeam:
             if len(log_probs):
                 self._grow(len(self.tree))
 
-    def texts(self) -> list[Text]:
+    def texts(self) -> Iterator[Text]:
         """What the beam would say if the recording ended here, best first."""
-        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases).tolist()
-        places = self._progress.beam[: self._progress.size[0]].tolist()
-        texts = [Text(*self._history(place), *parts) for place, parts in zip(places, scores, strict=True)]
-        return sorted(texts, key=lambda text: -text.score)
+        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases)
+        places = self._progress.beam[: self._progress.size[0]]
+        for entry in np.argsort(-scores.sum(axis=1), kind="stable"):
+            yield Text(*self._history(places[entry]), *scores[entry].tolist())
 
     def _history(self, place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         tokens, steps = kernel.history(self.tree, place)

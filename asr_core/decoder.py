@@ -1,21 +1,27 @@
 """From log-probabilities to words: greedy decoding, and the beam search that finds more probable texts.
 
 Greedy decoding takes the most probable token of every step: one path. The probability of a text is the sum
-over all its paths, and a language model has its say, too; `beam_search` weighs both.
+over all its paths, and a language model has its say, too; `beam_search` weighs both. A long recording is searched
+from pause to pause: a beam holds some hundred texts, which after a minute would differ in their latest words alone, and
+the language model gets to know where sentences end.
 """
 
 from bisect import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import pairwise
+
+import numpy as np
 
 from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.beam import DecoderOptions, PrefixBeam, Text
 from asr_core.ctc import Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.hot_words import HotWords
 from asr_core.language_model import NGramModel
-from asr_core.vocabulary import Vocabulary
+from asr_core.vocabulary import BLANK, Vocabulary
 
+PAUSE_SECONDS = 0.5  # in which nothing is said: the search ends, and begins anew
 PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
@@ -83,9 +89,9 @@ def beam_search(
     language_model: NGramModel | None = None,
     hot_words: HotWords | Iterable[str] | None = None,
 ) -> list[Hypothesis]:
-    """The most probable texts, best first, by prefix beam search (see asr_core.beam).
+    """The most probable texts, best first, by prefix beam search (see asr_core.beam) from pause to pause.
 
-    The text of the greedy path is always among those compared, so the best one never scores less.
+    Between two pauses the text of the greedy path is always among those compared, so the best one never scores less.
 
     Args:
         emissions: what the network heard.
@@ -101,19 +107,57 @@ def beam_search(
     options = options or DecoderOptions()
     if hot_words is not None and not isinstance(hot_words, HotWords):
         hot_words = HotWords.build(hot_words, vocabulary)
-    beam = PrefixBeam(vocabulary, options, language_model, hot_words)
-    beam.advance(emissions.log_probs)
-    different = {}
-    for text in beam.texts():
-        words = tuple(vocabulary.decode(text.tokens).split())
-        different.setdefault(words, text)
+    space = space_token(vocabulary)
+    best: list[tuple[float, tuple | None]] = [(0.0, None)]  # sums of scores, and what they are the sums of
+    for start, end in pairwise([0, *pauses(emissions, space), len(emissions)]):
+        beam = PrefixBeam(vocabulary, options, language_model, hot_words)
+        beam.advance(emissions.log_probs[start:end])
+        texts = _different(beam.texts(), vocabulary, options.n_best)
+        sums = [(total + text.score, (before, start, text)) for total, before in best for text in texts]
+        best = sorted(sums, key=lambda entry: -entry[0])[: options.n_best]
     return [
         Hypothesis(
             text.tokens, text.acoustic_score, text.language_model_score, text.hot_word_score,
-            emissions, vocabulary, place=partial(_place, text, emissions, space_token(vocabulary)),
+            emissions, vocabulary, place=partial(_place, text, emissions, space),
         )
-        for text in list(different.values())[: options.n_best]
+        for text in (_whole(chosen, space) for _, chosen in best)
     ]  # fmt: skip
+
+
+def pauses(emissions: Emissions, space: int | None) -> list[int]:
+    """The middle step of every PAUSE_SECONDS or more in which the network hears nothing, ends not included."""
+    quiet = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
+    turns = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).reshape(-1, 2).tolist()
+    shortest = PAUSE_SECONDS / emissions.step_seconds
+    return [(first + end) // 2 for first, end in turns if end - first >= shortest and 0 < first < end < len(quiet)]
+
+
+def _different(texts: Iterable[Text], vocabulary: Vocabulary, count: int) -> list[Text]:
+    """The first so many texts that differ in their words."""
+    different: dict[tuple[str, ...], Text] = {}
+    for text in texts:
+        if len(different) == count:
+            break
+        different.setdefault(tuple(vocabulary.decode(text.tokens).split()), text)
+    return list(different.values())
+
+
+def _whole(chosen: tuple | None, space: int | None) -> Text:
+    """One text for the whole recording, of the texts between its pauses: (those before, first step, text)."""
+    parts: list[tuple[int, Text]] = []
+    while chosen is not None:
+        chosen, start, text = chosen
+        parts.append((start, text))
+    tokens: list[int] = []
+    steps: list[int] = []
+    for start, text in reversed(parts):
+        if tokens and text.tokens and space is not None:
+            tokens.append(space)
+            steps.append(start)
+        tokens += text.tokens
+        steps += [start + step for step in text.steps]
+    scores = (sum(scores) for scores in zip(*(text.scores for _, text in parts), strict=True))
+    return Text(tuple(tokens), tuple(steps), *scores)
 
 
 def _place(text: Text, emissions: Emissions, space: int | None) -> list[TokenSpan]:

@@ -7,11 +7,12 @@ Which words are final
     1. Every COMMIT_SECONDS of sound a window that ends there is heard. What it says of the steps that have at least
        FUTURE_SECONDS of sound behind them is *committed*: those log-probabilities never change again. The cut lies
        where the network is surest of blank, so that no letter is torn.
-    2. The committed part alone is decoded. A word in it is final when a space follows it and when all texts that the
-       beam still weighs agree on everything up to that space (greedy decoding has one text). So are all words before
-       PAUSE_SECONDS in which nothing is said.
+    2. The committed part alone is decoded, from pause to pause as in `asr_core.decoder`. All words before a pause are
+       final. After the last one, a word is final when a space follows it and when all texts that the beam still weighs
+       agree on everything up to that space (greedy decoding has one text).
     3. Where the beam does not agree for UNDECIDED_SECONDS, its best text wins.
-    4. What led to final words is dropped; the decoder goes on behind them, with the language model where it was.
+    4. What led to final words is dropped; the decoder goes on behind them, with the language model where it was, or
+       after a pause at the beginning of a sentence.
 
 Windows that commit end at fixed places in the sound, not where chunks happen to end: the final words do not depend
 on how the sound was cut up. Between those places a window is heard every HOP_SECONDS, or once a chunk if chunks are
@@ -20,6 +21,7 @@ longer, for the partial words only; what it says is forgotten with the next.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.audio import RATES, Audio, Resampler, to_mono
 from asr_core.beam import DecoderOptions, PrefixBeam
 from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
+from asr_core.decoder import PAUSE_SECONDS, pauses
 from asr_core.errors import AudioError
 from asr_core.hot_words import HotWords
 from asr_core.transcript import Word
@@ -37,7 +40,6 @@ FUTURE_SECONDS = 2.5  # as around the seams of long files: more changes few lett
 COMMIT_SECONDS = 2.0  # between windows that commit; a stream that is behind hears these alone and catches up
 HOP_SECONDS = 0.5  # between partials: half of what may pass from a word to its appearance
 CUT_SECONDS = 1.0  # how far before the latest step that could be committed the cut may lie
-PAUSE_SECONDS = 1.0  # so long a silence ends a word without a space
 UNDECIDED_SECONDS = 8.0  # bounds the work of the decoder and its memory
 CONTEXT_WORDS = 3  # what a language model of four words sees
 LEAD_SECONDS = 0.5  # kept before the first letter that is not final, for the beginning of its word
@@ -258,24 +260,39 @@ class Unsettled:
         """The words that are final now; forgets what led to them."""
         if self._emissions is None or not len(self._emissions):
             return []
-        said = self._emissions
-        texts = self._texts(said)
+        *closed, last = self._stretches(self._emissions)
+        words = [word for said in closed for word in self._settle(said, ended=True)]
+        quiet = np.isin(best_path(last.log_probs), [BLANK, self._space or BLANK])
+        pausing = len(quiet) >= self._pause and bool(quiet[-self._pause :].all())
+        return words + self._settle(last, ended or pausing)
+
+    def look(self, tail: Emissions) -> list[WordSpan]:
+        """The words behind the final ones, those that are not committed included."""
+        words, latest = [], self._latest
+        for said in self._stretches(_joined(self._emissions, tail)):
+            words += self._spoken(said, self._place(said, self._texts(said, latest)))
+            latest = []
+        return words
+
+    def _stretches(self, said: Emissions) -> list[Emissions]:
+        """What is said from pause to pause."""
+        edges = [0, *pauses(said, self._space), len(said)]
+        return [_part(said, start, end) for start, end in pairwise(edges)]
+
+    def _settle(self, said: Emissions, ended: bool) -> list[WordSpan]:
+        """The words of a stretch that are final now, all of them where it has ended; the rest of it is kept."""
+        texts = self._texts(said, self._latest)
         spans = self._place(said, texts)
-        count = self._certain(said, spans, texts, ended)
+        count = len(spans) if ended else self._certain(said, spans, texts)
         final = len(split_words(spans[:count], self._vocabulary))
         words = self._spoken(said, spans)[:final]
         if words:
             self._word_end = words[-1].end
-            self._latest = (self._latest + [word.text for word in words])[-CONTEXT_WORDS:]
+        self._latest = [] if ended else (self._latest + [word.text for word in words])[-CONTEXT_WORDS:]
         self._forget(said, spans, count)
         return words
 
-    def look(self, tail: Emissions) -> list[WordSpan]:
-        """The words behind the final ones, those that are not committed included."""
-        said = _joined(self._emissions, tail)
-        return self._spoken(said, self._place(said, self._texts(said)))
-
-    def _texts(self, said: Emissions) -> list[tuple[int, ...]]:
+    def _texts(self, said: Emissions, latest: list[str]) -> list[tuple[int, ...]]:
         """The texts that the beam weighs, best first; none for greedy decoding.
 
         The beam is told the words before as if it had just heard them.
@@ -283,7 +300,7 @@ class Unsettled:
         if self._options.decoder == "greedy":
             return []
         beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
-        before = self._vocabulary.encode("".join(f"{word} " for word in self._latest)) if self._space else []
+        before = self._vocabulary.encode("".join(f"{word} " for word in latest)) if self._space else []
         beam.advance(_spelled(before, len(self._vocabulary)))
         beam.advance(said.log_probs)
         return [text.tokens[len(before) :] for text in beam.texts()]
@@ -302,13 +319,10 @@ class Unsettled:
         words = words_of(texts, groups, said)
         return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
 
-    def _certain(self, said: Emissions, spans: list[TokenSpan], texts: list[tuple[int, ...]], ended: bool) -> int:
-        """How many tokens of the best text are final."""
-        if ended or not spans:
-            return len(spans)
-        quiet = best_path(said.log_probs[spans[-1].end :])
-        if len(quiet) >= self._pause and (quiet == BLANK).all():
-            return len(spans)
+    def _certain(self, said: Emissions, spans: list[TokenSpan], texts: list[tuple[int, ...]]) -> int:
+        """How many tokens of the best text are final, where the sound goes on."""
+        if not spans:
+            return 0
         tokens = [span.token for span in spans]
         overdue = len(said) - spans[0].start >= self._undecided
         agreed = len(tokens) if overdue else min((_agreed(tokens, text) for text in texts), default=len(tokens))

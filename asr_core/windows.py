@@ -2,7 +2,8 @@
 
 A network sees less near the edges of a window, so neighbours overlap and each speaks for its middle. The seam
 lies where both hear a pause, so that no character is cut in two, written twice, or lost. Stretches of digital
-silence are left out: they would only shift the level that the sound around them is measured by.
+silence are left out: they would only shift the level that the sound around them is measured by. For the same reason
+no window reaches across a pause from a quiet voice to a loud one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import percentile_filter, uniform_filter1d
 
 from asr_core.ctc import BLANK
 
@@ -21,6 +23,11 @@ SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
 SILENCE_PEAK = 5e-4  # of full scale, 16 steps of 16-bit sound: microphones are louder, there is nothing to hear
 SILENCE_SECONDS = 1.0  # shorter silences between sounds are pauses of the one who speaks
 BLOCK_SECONDS = 0.02  # what is looked at together in search of sound
+PAUSE_SECONDS = 0.5  # so long a pause may part two voices
+LEVEL_CHANGE_DB = 4.0  # from the sound before a pause to the sound after it: another voice, or another place
+PAUSE_LEVEL = 0.3  # a pause is quieter than this far up, in dB, from the quiet around it to the loud
+SHALLOWEST_DB = 10.0  # from that quiet to the loud; where they lie closer, nothing is sure to be a pause
+AROUND_SECONDS = 6.0  # what quiet and loud are measured over
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
 
 
@@ -50,14 +57,15 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
         step_samples: samples from one output step to the next.
 
     Returns:
-        For each stretch of sound one window if it lasts up to WINDOW_SECONDS, else as few of that length as
-        overlap by OVERLAP_SECONDS or more.
+        For each stretch of sound one window if it lasts up to WINDOW_SECONDS, as a clip of training does. A longer
+        one is parted where the level changes, and each part has one window, or as few of WINDOW_SECONDS as overlap
+        by OVERLAP_SECONDS or more.
     """
     unit = step_samples * ALIGNED_STEPS
     length = int(WINDOW_SECONDS * sample_rate) // unit
     overlap = -int(-OVERLAP_SECONDS * sample_rate // unit)
     windows = []
-    for begin, end in _stretches(samples, sample_rate):
+    for begin, end in _parts(samples, sample_rate, unit):
         last = max(-(-(end - begin) // unit) - length, 0)  # units from the first window to the last
         hops = -(-last // (length - overlap))
         starts = [begin + i * last // max(hops, 1) * unit for i in range(hops + 1)]
@@ -67,6 +75,12 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
             Window(first + (start - begin) // step_samples, start, end) for start, end in zip(starts, ends, strict=True)
         ]
     return windows
+
+
+def sounding_part(samples: np.ndarray, sample_rate: int) -> slice:
+    """Float32 samples [n] from the first to the last that can be heard; empty where there are none."""
+    stretches = list(_stretches(samples, sample_rate))
+    return slice(stretches[0][0], stretches[-1][1]) if stretches else slice(0)
 
 
 def silent_steps(windows: Sequence[Window], step_samples: int) -> list[int]:
@@ -90,6 +104,44 @@ def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int
         begin = np.flatnonzero(np.abs(samples[head : head + block]) > SILENCE_PEAK)[0]
         end = np.flatnonzero(np.abs(samples[tail : tail + block]) > SILENCE_PEAK)[-1]
         yield head + int(begin), tail + int(end) + 1
+
+
+def _parts(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[int, int]]:
+    """The stretches of sound; those beyond WINDOW_SECONDS parted, whole units from their start, where levels change."""
+    for begin, end in _stretches(samples, sample_rate):
+        edges = [begin]
+        if end - begin > WINDOW_SECONDS * sample_rate:
+            edges += [begin + change // unit * unit for change in level_changes(samples[begin:end], sample_rate)]
+        yield from pairwise([*edges, end])
+
+
+def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
+    """The quietest place of each pause after which the sound goes on at another level, in samples.
+
+    Args:
+        samples: float32 [n], mono.
+        sample_rate: Hz.
+    """
+    block = round(BLOCK_SECONDS * sample_rate)
+    blocks = samples[: len(samples) // block * block].reshape(-1, block)
+    power = np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, SILENCE_PEAK**2)
+    level = 10 * np.log10(uniform_filter1d(power, 3))
+    around = round(AROUND_SECONDS / BLOCK_SECONDS)
+    quiet, loud = (percentile_filter(level, percent, around, mode="nearest") for percent in (5, 90))
+    pausing = (level < quiet + PAUSE_LEVEL * (loud - quiet)) & (loud - quiet > SHALLOWEST_DB)
+    turns = np.flatnonzero(np.diff(pausing, prepend=False, append=False)).reshape(-1, 2)
+    shortest = round(PAUSE_SECONDS / BLOCK_SECONDS)
+    calm = uniform_filter1d(power, shortest)
+    edges = [int(first + np.argmin(calm[first:end])) for first, end in turns if end - first >= shortest]
+
+    changes, energy, count = [], 0.0, 0  # of all that sounds since the latest change
+    for first, end in pairwise([0, *edges, len(level)]):
+        sounding = power[first:end][~pausing[first:end]]
+        if count and len(sounding) and abs(10 * np.log10(np.mean(sounding) * count / energy)) > LEVEL_CHANGE_DB:
+            changes.append(first * block)
+            energy, count = 0.0, 0
+        energy, count = energy + float(np.sum(sounding)), count + len(sounding)
+    return changes
 
 
 def _loud_blocks(samples: np.ndarray, block: int) -> np.ndarray:

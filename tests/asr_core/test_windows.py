@@ -9,6 +9,7 @@ from asr_core.windows import (
     SEAM_SECONDS,
     WINDOW_SECONDS,
     Joined,
+    level_changes,
     silent_steps,
     windows_of,
 )
@@ -139,3 +140,44 @@ def test_a_silence_between_sounds_ends_a_word():
     joined.part([125], space=4)
     assert list(np.flatnonzero(joined.log_probs.argmax(axis=1) == 4)) == [125]
     np.testing.assert_allclose(np.exp(joined.log_probs).sum(axis=1), 1, atol=1e-5)
+
+
+def voices(*levels, seconds=3.0, pause=0.8, hiss=1e-3):
+    """Noise as loud as the levels say, a pause of faint noise after each."""
+    random = np.random.default_rng(2)
+    parts = []
+    for level in levels:
+        parts += [random.normal(0, level, round(seconds * RATE)), random.normal(0, hiss, round(pause * RATE))]
+    return np.concatenate(parts).astype("float32")
+
+
+def test_a_quiet_voice_and_a_loud_one_share_no_window():
+    samples = voices(0.01, 0.01, 0.1, 0.1, 0.1, 0.02)
+    changes = [(3.8 * number - 0.4) * RATE for number in (2, 5)]  # the middles of two pauses
+    np.testing.assert_allclose(level_changes(samples, RATE), changes, atol=0.2 * RATE)
+    windows = windows_of(samples, RATE, STEP)
+    starts = np.array([window.start for window in windows])
+    for change in changes:
+        assert min(abs(starts - change)) <= 0.2 * RATE + ALIGNED_STEPS * STEP
+        assert not any(window.start < change - RATE < change + RATE < window.end for window in windows)
+    assert all(window.start == window.start_step * STEP for window in windows)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        voices(0.1, 0.1, 0.11, 0.09, 0.1),  # one voice
+        voices(0.1, 0.03, 0.1, 0.03, pause=0.3),  # no pause is long enough
+        voices(0.1, 0.06, 0.1, 0.06, hiss=0.06),  # or sure to be one, as loud as a voice
+        noise(30),
+    ],
+)
+def test_without_a_change_of_level_there_is_no_cut(samples):
+    assert level_changes(samples, RATE) == []
+
+
+def test_a_short_recording_is_heard_whole_whatever_its_levels():
+    samples = voices(0.1, 0.01, 0.1)
+    assert level_changes(samples, RATE)
+    assert len(samples) < WINDOW_SECONDS * RATE
+    assert len(windows_of(samples, RATE, STEP)) == 1
