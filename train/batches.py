@@ -11,9 +11,11 @@ import keras
 import numpy as np
 
 from asr_core.ctc import feasible
-from asr_core.windows import windows_of
+from asr_core.windows import sounding_part
 from train.augment import Augmentation, change_speed
 from train.data import Example, SpeechData
+
+PHONES_A_CHARACTER = 0.75  # room for phones; one clip in a thousand has more
 
 
 @dataclass(frozen=True)
@@ -148,15 +150,25 @@ class TrainingBatches(keras.utils.PyDataset):
         lengths = np.zeros(len(members), np.int32)
         labels = np.zeros((len(members), self.batching.characters(bucket)), np.int32)
         label_lengths = np.array([len(example.labels) for example, _ in members], np.int32)
+        phones = np.zeros((len(members), int(PHONES_A_CHARACTER * labels.shape[1])), np.int32)
+        phone_lengths = np.zeros_like(label_lengths)
         for row, (example, speed) in enumerate(members):
             sound = change_speed(self._sound(example, speed), speed)
             sound = self.augmentation(sound, rate, rng, babble=lambda: self._other_voice(rng))[:size]
             samples[row, : len(sound)], lengths[row] = sound, len(sound)
             labels[row, : len(example.labels)] = example.labels
+            if self._phones_fit(example, len(sound), phones.shape[1]):
+                phones[row, : len(example.phones)], phone_lengths[row] = example.phones, len(example.phones)
         return (
             {"samples": samples, "lengths": lengths},
-            {"labels": labels, "label_lengths": label_lengths},
+            {"labels": labels, "label_lengths": label_lengths, "phones": phones, "phone_lengths": phone_lengths},
         )
+
+    def _phones_fit(self, example, samples, room) -> bool:
+        """Whether the phones of an example can be learned: the inner head may have half as many steps."""
+        if len(example.phones) > room or self.steps_of is None:
+            return False
+        return feasible(example.phones.tolist(), self.steps_of(samples) // 2)
 
     def _sound(self, example, speed) -> np.ndarray:
         """The audible part of an example, or all of it where its text needs the silence around that, too."""
@@ -180,8 +192,8 @@ def audible(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Features are normalised over a clip: with the silence, its sound would be another than that which the app hears.
     """
-    windows = windows_of(samples.astype(np.float32) / 32768, sample_rate, step_samples=1)
-    return samples[windows[0].start : windows[-1].end] if windows else samples
+    part = samples[sounding_part(samples.astype(np.float32) / 32768, sample_rate)]
+    return part if len(part) else samples
 
 
 def evaluation_batches(data: SpeechData, batching: Batching):

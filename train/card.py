@@ -29,6 +29,10 @@ recognizer = Recognizer(load_bundle({model}))
 transcript = recognizer.transcribe("recording.wav")
 print(transcript.text)
 """
+DICTIONARY = (
+    "How words sound, the inner layers have learned from the CMU Pronouncing Dictionary (Carnegie Mellon University, "
+    "terms like those of BSD-2-Clause)."
+)
 LIMITS = """\
 - {language} only. It writes lower-case letters and apostrophes: no figures, no punctuation, nobody's name to what
   was said.
@@ -163,6 +167,8 @@ def _trained_on(config: dict) -> str:
     parts = [_table(["Speech", "Hours", "Licence", "What", "Credit"], speech, "lrlll")]
     if texts:
         parts += ["The language model has read:", _table(["Text", "Licence"], texts, "ll")]
+    if config["architecture"]["sizes"].get("phones"):
+        parts.append(DICTIONARY)
     parts.append("Each corpus keeps its own terms; the licence named above is that of the weights.")
     return "\n\n".join(parts)
 

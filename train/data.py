@@ -10,7 +10,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -166,6 +166,8 @@ class Example:
     number: int
     labels: np.ndarray  # int32 [characters]
     seconds: float
+    # int32 [phones], none where a word is not in the dictionary
+    phones: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 class SpeechData:
@@ -180,7 +182,7 @@ class SpeechData:
 
     def __init__(
         self, clips: list[Clip], cache_folder, vocabulary: Vocabulary, sample_rate: int,
-        min_seconds=0.3, max_seconds=16.0, max_characters_second=24.0,
+        min_seconds=0.3, max_seconds=16.0, max_characters_second=24.0, pronunciations=None,
     ):  # fmt: skip
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
         self.sound = SoundCache(clips, cache_folder, sample_rate)
@@ -202,7 +204,8 @@ class SpeechData:
                 self.dropped[reason] += 1
             else:
                 labels = np.array(vocabulary.encode(text), np.int32)
-                self.examples.append(Example(number, labels, seconds))
+                phones = np.array((pronunciations and pronunciations(text)) or (), np.int32)
+                self.examples.append(Example(number, labels, seconds, phones))
         self.changes = normalise.changes
 
     def part(self, wanted: Callable[[Example], bool]) -> "SpeechData":

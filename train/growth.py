@@ -8,13 +8,17 @@ from keras import ops
 
 ENDS = ("feed_forward_in/narrow/", "attention/merge/", "convolution/project/", "feed_forward_out/narrow/")
 
+# A head for phones says nothing to the blocks behind it at first (see `asr_core.models.conformer`).
+PHONE_LAYERS = ("normalise_phones", "phones_head", "hear_phones")
+
 
 def take_over(network, smaller) -> None:
     """Gives `network` the weights of `smaller`: both give the same logits.
 
     A Conformer may have more blocks than `smaller`. Those of each rate are spread over as many as there are now: a
     block is followed by its copies, whose parts end in weights of zero. Such a copy adds nothing at first, and need
-    not find from nothing what to listen for (Wu et al., 2024, arXiv 2401.02415, grow transformers so).
+    not find from nothing what to listen for (Wu et al., 2024, arXiv 2401.02415, grow transformers so). A head for
+    phones that `smaller` does not have begins afresh.
 
     Raises:
         ValueError: they differ in more than that, or `network` has fewer blocks.
@@ -22,8 +26,16 @@ def take_over(network, smaller) -> None:
     values = {variable.path: ops.convert_to_numpy(variable) for variable in smaller.weights}
     origins = _origins(network, smaller)
     begun, used = [], set()
+    fresh = () if hasattr(smaller, "phones_head") else PHONE_LAYERS
+    if not fresh and hasattr(network, "phones_head"):
+        here, next_ = (origins[f"block_{network.sizes['phones_block'] + i}"][0] for i in (0, 1))
+        if not here == f"block_{smaller.sizes['phones_block']}" != next_:
+            raise ValueError("the head for phones reads behind another block")
     for variable in network.weights:
         model, layer, rest = variable.path.split("/", 2)
+        if layer in fresh:
+            begun.append(ops.convert_to_numpy(variable))
+            continue
         origin, copied = origins.get(layer, (layer, False))
         path = f"{model}/{origin}/{rest}"
         value = values.get(path)

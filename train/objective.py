@@ -15,6 +15,7 @@ class Training(keras.Model):
         network: from `asr_core.models`.
         spec_augment: layer, or None.
         intermediate_weight: share of the loss that the intermediate heads have.
+        phones_weight: of the loss of a network's inner head, which learns how the words sound.
         consistency_weight: of the difference between two masked views of every clip (`consistency`), with 0 there is
             one view; a step with two costs twice as much.
 
@@ -22,12 +23,16 @@ class Training(keras.Model):
         ValueError: two views are wanted, and nothing makes them differ.
     """
 
-    def __init__(self, featurizer, network, spec_augment=None, intermediate_weight=0.3, consistency_weight=0.0):
+    def __init__(
+        self, featurizer, network, spec_augment=None, intermediate_weight=0.3, consistency_weight=0.0,
+        phones_weight=0.5,
+    ):  # fmt: skip
         super().__init__(name="training")
         if consistency_weight and spec_augment is None:
             raise ValueError("consistency_weight needs spec_augment, which makes the two views differ")
         self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
         self.intermediate_weight, self.consistency_weight = intermediate_weight, consistency_weight
+        self.phones_weight = phones_weight
 
     def call(self, inputs, training=False):
         """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits.
@@ -41,21 +46,25 @@ class Training(keras.Model):
         if training and self.spec_augment is not None:
             features = self.spec_augment(features, lengths)
         if hasattr(self.network, "logits"):
-            logits, intermediate = self.network.logits(features, lengths, training=training)
+            logits, intermediate, phones = self.network.logits(features, lengths, training=training)
         else:
-            logits, intermediate = self.network(features, lengths, training=training), []
-        return {
+            logits, intermediate, phones = self.network(features, lengths, training=training), [], None
+        heard = {
             "logits": logits,
             "lengths": self.network.output_lengths(lengths),
             "intermediate": intermediate,
         }
+        if phones is not None:
+            heard |= {"phones": phones, "phone_steps": self.network.phone_lengths(lengths)}
+        return heard
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """CTC loss in nats per label character, and what the two views differ by."""
         labels, label_lengths, lengths = y["labels"], y["label_lengths"], y_pred["lengths"]
         two_views = training and self.consistency_weight > 0
         if two_views:
-            labels, label_lengths = ops.repeat(labels, 2, axis=0), ops.repeat(label_lengths, 2, axis=0)
+            y = {key: ops.repeat(value, 2, axis=0) for key, value in y.items()}
+            labels, label_lengths = y["labels"], y["label_lengths"]
         characters = ops.cast(ops.sum(label_lengths), "float32")
 
         def per_character(logits):
@@ -65,9 +74,19 @@ class Training(keras.Model):
         if heads := y_pred["intermediate"]:
             inner = sum(per_character(logits) for logits in heads) / len(heads)
             loss = (1 - self.intermediate_weight) * loss + self.intermediate_weight * inner
+        if "phones" in y_pred and self.phones_weight:
+            loss = loss + self.phones_weight * phone_loss(y, y_pred)
         if two_views:
             loss = loss + self.consistency_weight * ops.sum(consistency(y_pred["logits"], lengths)) / characters
         return loss
+
+
+def phone_loss(y, y_pred):
+    """CTC loss of the inner head in nats per phone; a clip without phones (a word that no dictionary has) has none."""
+    counts = y["phone_lengths"]
+    losses = ctc_loss(y["phones"], counts, y_pred["phones"], y_pred["phone_steps"])
+    known = ops.cast(counts > 0, losses.dtype)
+    return ops.sum(losses * known) / ops.cast(ops.maximum(ops.sum(counts), 1), losses.dtype)
 
 
 def consistency(logits, lengths):

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 from train.augment import NO_AUGMENTATION, Augmentation
 from train.batches import Batching
+from train.pronunciations import PHONES
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Preset:
         decay: share of the run over which the learning rate falls at its end.
         weight_decay, clip_norm, average: of the optimiser.
         intermediate_weight: share of the loss at the intermediate heads.
+        phones_weight: of the loss of the inner head that learns how words sound, where the network has one.
         consistency_weight: of the consistency of two masked views of every clip (CR-CTC; its paper takes 0.2, and more
             time masks); 0 is off. A step then costs twice as much: halve `Batching.batch_seconds`.
         xla: whether XLA compiles the step on TensorFlow. Of a recurrent network it keeps the weights for every time
@@ -61,6 +63,7 @@ class Preset:
     clip_norm: float = 2.0
     average: float = 0.999
     intermediate_weight: float = 0.3
+    phones_weight: float = 0.5
     consistency_weight: float = 0.0
     batching: Batching = Batching()
     augmentation: Augmentation = NO_AUGMENTATION
@@ -75,7 +78,7 @@ _ALL = [
         architecture="conformer",
         sizes={
             "width": 128, "blocks": 11, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2,
-            "parts": 2, "channels": 16, "dropout": 0.0,
+            "parts": 2, "channels": 16, "dropout": 0.0, "phones": len(PHONES) + 1, "phones_block": 7,
         },
         passes=10,
         peak=1e-3,

@@ -82,8 +82,9 @@ class Trainer:
         )
         spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
         self.training = Training(
-            self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight
-        )
+            self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight,
+            preset.phones_weight,
+        )  # fmt: skip
         self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, self._steps_of)
         self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
         self.total = preset.passes * self.steps_per_pass
@@ -194,6 +195,7 @@ class Trainer:
     def _validate(self) -> dict:
         """WER and CER in percent over the validation clips, greedy; prints two transcripts."""
         references, hypotheses, corpora = [], [], []
+        phones_said, phones_heard = [], []
         for inputs, examples in evaluation_batches(self.validation, EVALUATION):
             heard = self.training.predict_on_batch(inputs)
             for row, example in enumerate(examples):
@@ -202,11 +204,17 @@ class Trainer:
                 hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
                 references.append(self.vocabulary.decode(example.labels))
                 corpora.append(self.validation.clips[example.number].corpus)
+                if "phones" in heard and len(example.phones):
+                    logits = np.asarray(heard["phones"][row][: int(heard["phone_steps"][row])], np.float32)
+                    phones_said.append(" ".join(map(str, example.phones)))
+                    phones_heard.append(" ".join(map(str, collapse(best_path(logits)))))
         words = jiwer.process_words(references, hypotheses)
         row = {
             "wer": round(100 * words.wer, 2),
             "cer": round(100 * jiwer.cer(references, hypotheses), 2),
         }
+        if phones_said:
+            row["phone_error_rate"] = round(100 * jiwer.wer(phones_said, phones_heard), 2)
         for corpus in sorted(set(corpora)):
             chosen = [i for i, name in enumerate(corpora) if name == corpus]
             wer = jiwer.wer([references[i] for i in chosen], [hypotheses[i] for i in chosen])
@@ -340,10 +348,12 @@ def _write(path: Path, text: str):
     os.replace(partial, path)
 
 
-def load_data(manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None) -> SpeechData:
+def load_data(
+    manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None
+) -> SpeechData:
     """The clips of some manifests, decoded into `cache`."""
     clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
-    return SpeechData(clips[:limit], cache, vocabulary, sample_rate)
+    return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations)
 
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:

@@ -200,11 +200,15 @@ class Conformer(keras.Model):
         dropout: after every module, in training.
         intermediate: 1-based numbers of blocks behind which the CTC head reads as well, in training only (Lee and
             Watanabe, 2021, arXiv 2102.03216).
+        phones: size of an alphabet of sounds, blank included, that an inner CTC head writes at 25 steps a second
+            (Sanabria and Metze, 2018, arXiv 1807.06234); 0 for none. The blocks that follow hear what it says
+            (Nozaki and Komatsu, 2021, arXiv 2104.02724): spelling is easier from sounds.
+        phones_block: 1-based number of the block behind which it reads.
     """
 
     def __init__(
         self, bins, tokens, width=192, blocks=10, heads=4, kernel=15, expansion=4, outer_blocks=1, reduction=2,
-        parts=1, channels=32, dropout=0.1, intermediate=(), name="conformer", **kwargs,
+        parts=1, channels=32, dropout=0.1, intermediate=(), phones=0, phones_block=0, name="conformer", **kwargs,
     ):  # fmt: skip
         super().__init__(name=name, **kwargs)
         for name_of, value in (("reduction", reduction), ("parts", parts)):
@@ -214,6 +218,7 @@ class Conformer(keras.Model):
             "bins": bins, "tokens": tokens, "width": width, "blocks": blocks, "heads": heads, "kernel": kernel,
             "expansion": expansion, "outer_blocks": outer_blocks, "reduction": reduction, "parts": parts,
             "channels": channels, "dropout": dropout, "intermediate": list(intermediate),
+            "phones": phones, "phones_block": phones_block,
         }  # fmt: skip
         self.reduction, self.parts, self.intermediate = reduction, parts, tuple(intermediate)
         self.subsampling = 4 // parts  # feature frames per output step
@@ -231,6 +236,12 @@ class Conformer(keras.Model):
             self.part = layers.Dense(reduction * parts * width, name="part")
             self.normalise = layers.LayerNormalization(name="normalise")
         self.head = layers.Dense(tokens, name="head")
+        if phones:
+            if not self.outer_blocks < phones_block < blocks:
+                raise ValueError(f"phones_block is from {self.outer_blocks + 1} to {blocks - 1}, not {phones_block}")
+            self.normalise_phones = layers.LayerNormalization(name="normalise_phones")
+            self.phones_head = layers.Dense(reduction * phones, name="phones_head")
+            self.hear_phones = layers.Dense(width, kernel_initializer="zeros", name="hear_phones")
 
     def build(self, features_shape=None, lengths_shape=None):
         width, bins = self.sizes["width"], self.sizes["bins"]
@@ -244,6 +255,10 @@ class Conformer(keras.Model):
             self.part.build((None, None, width))
             self.normalise.build((None, None, width))
         self.head.build((None, None, width))
+        if phones := self.sizes["phones"]:
+            self.normalise_phones.build((None, None, width))
+            self.phones_head.build((None, None, width))
+            self.hear_phones.build((None, None, self.reduction * phones))
         self.built = True
 
     def call(self, features, lengths, training=False):
@@ -259,11 +274,11 @@ class Conformer(keras.Model):
         return self.logits(features, lengths, training)[0]
 
     def logits(self, features, lengths, training=False):
-        """Logits [batch, steps, tokens], and the list of those of the intermediate heads."""
+        """Logits [batch, steps, tokens], the list of those of the intermediate heads, and of phones, if any."""
         outputs = self.output_lengths(ops.shape(features)[1])
         x, lengths = self.subsample(features, lengths)
         surroundings = self._surroundings(lengths, ops.shape(x)[1], x.dtype)
-        intermediate = []
+        intermediate, phones = [], None
         for number, block in enumerate(self.blocks, 1):
             if self.reduction > 1 and number == self.outer_blocks + 1:
                 x = self.join(pairs(x * surroundings[0]))
@@ -271,7 +286,16 @@ class Conformer(keras.Model):
             x = block(x, *surroundings, training=training)
             if number in self.intermediate:
                 intermediate.append(self._read(x, outputs))
-        return self._read(x, outputs), intermediate
+            if self.sizes["phones"] and number == self.sizes["phones_block"]:
+                x, phones = self._read_phones(x)
+        return self._read(x, outputs), intermediate, phones
+
+    def _read_phones(self, x):
+        """The inner head on a block's output: that output with what the head says, and its logits."""
+        batch, steps, count = ops.shape(x)[0], ops.shape(x)[1], self.sizes["phones"]
+        logits = ops.reshape(self.phones_head(self.normalise_phones(x)), (batch, steps * self.reduction, count))
+        said = ops.reshape(ops.softmax(logits, axis=-1), (batch, steps, self.reduction * count))
+        return x + self.hear_phones(said), logits
 
     def _read(self, x, outputs):
         """The CTC head on the blocks' output, at the rate of the output steps."""
@@ -291,6 +315,11 @@ class Conformer(keras.Model):
     def output_lengths(self, frame_lengths):
         """Steps that so many frames give (ints, arrays or tensors): `1 / subsampling` of them, rounded up."""
         return half(frame_lengths) if self.parts == 2 else half(half(frame_lengths))
+
+    @staticmethod
+    def phone_lengths(frame_lengths):
+        """Steps of the phones' head that so many frames give: a quarter, rounded up."""
+        return half(half(frame_lengths))
 
     def get_config(self):
         return {**self.sizes, "name": self.name}

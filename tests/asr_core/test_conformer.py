@@ -69,9 +69,34 @@ def test_a_sound_is_heard_at_its_own_time():
 def test_intermediate_heads_read_the_same_steps_and_cost_no_parameters():
     model, plain = conformer(intermediate=[1, 2]), conformer()
     features = np.random.default_rng(0).standard_normal((2, 40, 20)).astype("float32")
-    logits, intermediate = model.logits(features, np.array([40, 30]))
+    logits, intermediate, phones = model.logits(features, np.array([40, 30]))
+    assert phones is None
     assert [head.shape for head in intermediate] == [logits.shape] * 2
     assert model.count_params() == plain.count_params()
+
+
+PHONES = {"phones": 5, "phones_block": 2}
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_the_inner_head_writes_25_steps_a_second_and_the_blocks_behind_it_hear_what_it_says(reduction):
+    model = conformer(reduction=reduction, parts=2, **PHONES)
+    features = np.random.default_rng(0).standard_normal((2, 45, 20)).astype("float32")
+    lengths = np.array([45, 30])
+    before, _, phones = model.logits(features, lengths)
+    assert phones.shape[0] == 2 and phones.shape[2] == 5
+    assert phones.shape[1] >= model.phone_lengths(45) == 12
+    alone = model.logits(features[1:, :30], lengths[1:])[2]
+    np.testing.assert_allclose(phones[1, : model.phone_lengths(30)], alone[0, : model.phone_lengths(30)], atol=2e-5)
+    bias = np.zeros(reduction * 5, "float32")
+    bias[0] = 9.0  # nothing but blank
+    model.phones_head.bias.assign(bias)
+    assert np.abs(model(features, lengths) - before).max() > 1e-3
+    model.hear_phones.kernel.assign(np.zeros(model.hear_phones.kernel.shape))
+    model.hear_phones.bias.assign(np.zeros(32))
+    deaf = model(features, lengths)
+    model.phones_head.bias.assign(0 * bias)
+    np.testing.assert_array_equal(model(features, lengths), deaf)
 
 
 def test_dropout_acts_in_training_only():
@@ -84,7 +109,7 @@ def test_dropout_acts_in_training_only():
 
 
 def test_configuration_makes_the_same_network():
-    model = conformer(intermediate=[2])
+    model = conformer(intermediate=[2], **PHONES)
     config = model.get_config()
     again = type(model)(**config)
     again.build((None, None, 20), (None,))
@@ -99,5 +124,8 @@ def test_impossible_sizes_are_refused():
         conformer(reduction=3)
     with pytest.raises(ValueError, match="parts is 1 or 2, not 4"):
         conformer(parts=4)
+    for block in (1, 3):
+        with pytest.raises(ValueError, match=f"phones_block is from 2 to 2, not {block}"):
+            conformer(phones=5, phones_block=block)
     with pytest.raises(ValueError, match="unknown architecture 'lstm'; there are conformer, deepspeech2"):
         models.build("lstm", 80, 31)

@@ -209,3 +209,21 @@ def test_evaluation_sees_every_clip_once_as_the_app_hears_it(data):
             np.testing.assert_array_equal(inputs["samples"][row][:length], audible(data.sound[example.number], RATE))
             seen.append(example.number)
     assert sorted(seen) == [example.number for example in data.examples]
+
+
+def test_a_batch_holds_the_phones_of_the_texts_that_the_dictionary_knows(corpus, tmp_path):
+    texts = [clip.text for clip in read_manifest(corpus)]
+
+    def pronunciations(text):
+        return None if text == texts[0] else [1, 2, 2] if text == texts[1] else list(range(1, 39))
+
+    data = SpeechData(read_manifest(corpus), tmp_path, Vocabulary(), RATE, pronunciations=pronunciations)
+    batches = TrainingBatches(data, BATCHING, NO_AUGMENTATION, steps_of=lambda samples: samples * 50 // RATE)
+    seen = {}
+    for step in range(batches.steps_per_pass):
+        _, y = batches.batch(step)
+        for row, count in enumerate(y["phone_lengths"]):
+            text = data.vocabulary.decode(y["labels"][row][: y["label_lengths"][row]])
+            seen[text] = y["phones"][row][:count].tolist()
+    assert seen[texts[0]] == [] and seen[texts[1]] == [1, 2, 2]
+    assert [] in [seen[text] for text in texts[2:]]  # 38 phones want 39 steps and more: no second of sound has them

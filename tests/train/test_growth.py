@@ -29,6 +29,7 @@ def logits(model):
         ({"blocks": 3, "outer_blocks": 1}, {"blocks": 6, "outer_blocks": 1}),
         ({"blocks": 3, "outer_blocks": 1}, {"blocks": 7, "outer_blocks": 3}),
         ({"blocks": 2, "reduction": 1}, {"blocks": 5, "reduction": 1}),
+        ({"blocks": 3, "phones": 5, "phones_block": 2}, {"blocks": 5, "phones": 5, "phones_block": 3}),
     ],
 )
 def test_a_deeper_network_says_at_first_what_the_smaller_one_said(before, after):
@@ -36,6 +37,14 @@ def test_a_deeper_network_says_at_first_what_the_smaller_one_said(before, after)
     assert np.abs(logits(deeper) - logits(smaller)).max() > 0.1
     take_over(deeper, smaller)
     np.testing.assert_allclose(logits(deeper), logits(smaller), atol=1e-5)
+
+
+def test_a_head_for_phones_begins_afresh_and_changes_nothing_yet():
+    smaller = network(blocks=4)
+    with_head = models.build("conformer", 80, 31, **SIZES, blocks=4, phones=5, phones_block=2)
+    take_over(with_head, smaller)
+    np.testing.assert_allclose(logits(with_head), logits(smaller), atol=1e-5)
+    assert np.any(with_head.phones_head.kernel)
 
 
 def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
@@ -54,3 +63,12 @@ def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
 def test_other_networks_are_refused(sizes):
     with pytest.raises(ValueError, match="weights of shape|no place"):
         take_over(network(**sizes), network(blocks=3))
+
+
+def test_a_head_for_phones_keeps_its_place():
+    smaller = network(blocks=3, phones=5, phones_block=2)
+    for block in (2, 4):
+        with pytest.raises(ValueError, match="phones reads behind another block"):
+            take_over(network(blocks=5, phones=5, phones_block=block), smaller)
+    with pytest.raises(ValueError, match="no place for .*phones"):
+        take_over(network(blocks=3), smaller)

@@ -18,6 +18,7 @@ from train.augment import SpecAugment
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay, consistency
 
 ROOT = Path(__file__).parents[2]
+MANY_HEADS = {"intermediate": [1], "outer_blocks": 0, "phones": 7, "phones_block": 1}
 SIZES = {"width": 16, "blocks": 2, "heads": 2, "kernel": 5, "channels": 4, "dropout": 0.0}
 
 
@@ -48,7 +49,9 @@ def batch(seed=0):
         "lengths": np.array([16_000, 12_000, 15_001], np.int32),
     }
     labels = rng.integers(1, 10, (3, 8)).astype(np.int32)
-    return x, {"labels": labels, "label_lengths": np.array([8, 3, 5], np.int32)}
+    phones = rng.integers(1, 7, (3, 6)).astype(np.int32)
+    y = {"labels": labels, "label_lengths": np.array([8, 3, 5], np.int32)}
+    return x, y | {"phones": phones, "phone_lengths": np.array([6, 0, 4], np.int32)}
 
 
 def test_loss_is_nats_per_character():
@@ -86,6 +89,18 @@ def test_intermediate_heads_share_the_loss():
         for logits in (heard["logits"], heard["intermediate"][0])
     )
     assert float(model.compute_loss(x, y, heard)) == pytest.approx(float(0.7 * outer + 0.3 * inner), rel=1e-5)
+
+
+def test_phones_are_learned_beside_the_letters_where_they_are_known():
+    model, (x, y) = training(outer_blocks=0, phones=7, phones_block=1), batch()
+    heard = model(x)
+    letters = model.compute_loss(x, y, {key: heard[key] for key in ("logits", "lengths", "intermediate")})
+    losses = ctc_loss(y["phones"], y["phone_lengths"], heard["phones"], heard["phone_steps"])
+    expected = (losses[0] + losses[2]) / 10  # nats a phone; the second clip has a word that nobody knows
+    loss = model.compute_loss(x, y, heard)
+    assert float(loss) == pytest.approx(float(letters + 0.5 * expected), rel=1e-5)
+    nobody_knows = y | {"phone_lengths": np.zeros(3, np.int32)}
+    assert float(model.compute_loss(x, nobody_knows, heard)) == pytest.approx(float(letters), rel=1e-6)
 
 
 def test_consistency_by_hand():
@@ -212,10 +227,10 @@ LOSS = """
 import json, sys
 import numpy as np
 import keras
-from tests_objective import HideFirstHalf, batch, training
+from tests_objective import MANY_HEADS, HideFirstHalf, batch, training
 from asr_core.featurizer import LogMel
 from train.objective import Training
-model = training(intermediate=[1])
+model = training(**MANY_HEADS)
 arrays = np.load(sys.argv[1])
 for i, variable in enumerate(model.network.variables):
     variable.assign(arrays[f"a{i}"])
@@ -229,7 +244,7 @@ print(json.dumps([keras.backend.backend(), *map(float, losses)]))
 
 def test_tensorflow_and_jax_give_the_same_loss(tmp_path):
     """On the same weights and the same batch, each backend in a process of its own."""
-    weights = {f"a{i}": np.array(v) for i, v in enumerate(training(intermediate=[1]).network.variables)}
+    weights = {f"a{i}": np.array(v) for i, v in enumerate(training(**MANY_HEADS).network.variables)}
     np.savez(tmp_path / "weights.npz", **weights)
     (tmp_path / "tests_objective.py").write_text(Path(__file__).read_text())
     losses = {}

