@@ -7,6 +7,8 @@ step once more. Every operation that looks beyond one step masks the padding, an
 one step alone: a clip gives the same logits alone and in a batch of longer ones.
 """
 
+from functools import partial
+
 import keras
 from keras import layers, ops
 
@@ -273,8 +275,12 @@ class Conformer(keras.Model):
         """
         return self.logits(features, lengths, training)[0]
 
-    def logits(self, features, lengths, training=False):
-        """Logits [batch, steps, tokens], the list of those of the intermediate heads, and of phones, if any."""
+    def logits(self, features, lengths, training=False, run=None):
+        """Logits [batch, steps, tokens], the list of those of the intermediate heads, and of phones, if any.
+
+        `run(block, x, *surroundings)` runs a block in a way of its own: all of them are alike but for their weights.
+        """
+        run = run or partial(ConformerBlock.__call__, training=training)
         outputs = self.output_lengths(ops.shape(features)[1])
         x, lengths = self.subsample(features, lengths)
         surroundings = self._surroundings(lengths, ops.shape(x)[1], x.dtype)
@@ -283,7 +289,7 @@ class Conformer(keras.Model):
             if self.reduction > 1 and number == self.outer_blocks + 1:
                 x = self.join(pairs(x * surroundings[0]))
                 surroundings = self._surroundings(half(lengths), ops.shape(x)[1], x.dtype)
-            x = block(x, *surroundings, training=training)
+            x = run(block, x, *surroundings)
             if number in self.intermediate:
                 intermediate.append(self._read(x, outputs))
             if self.sizes["phones"] and number == self.sizes["phones_block"]:

@@ -1,5 +1,7 @@
 """Where windows lie over a recording, and that joining them gives back what one pass would have said."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -161,6 +163,8 @@ def test_a_quiet_voice_and_a_loud_one_share_no_window():
         assert min(abs(starts - change)) <= 0.2 * RATE + ALIGNED_STEPS * STEP
         assert not any(window.start < change - RATE < change + RATE < window.end for window in windows)
     assert all(window.start == window.start_step * STEP for window in windows)
+    assert windows[0].start == 0 and windows[-1].end > len(samples) - STEP
+    assert all(after.start <= before.end for before, after in itertools.pairwise(windows))
 
 
 @pytest.mark.parametrize(
