@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("bundle", type=Path, help="that a run has written: RUN/best")
     parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")
-    parser.add_argument("--bits", type=int, choices=[8, 16, 32], default=16, help="of each number of a matrix")
+    parser.add_argument("--bits", type=int, choices=[7, 8, 16, 32], default=16, help="of each number of a matrix")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
     asked = parser.parse_args(arguments)
     try:

@@ -9,7 +9,7 @@ from ui.clip import Clip
 from ui.markup import Html, table
 
 MAX_HOT_WORDS = 200
-WIDEST_BEAM = 256  # twice that of the embedded model
+WIDEST_BEAM = 256  # that of the embedded model
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,6 @@ def hypotheses_table(clip: Clip) -> Html:
     return table(
         ["", "Text", "Score", "Sound", "Language", "Hot-words"],
         rows,
-        caption="The best texts and the parts of their scores in nats",
+        caption="The best texts and the parts of their scores in nats; the sound's are less the fines for blanks",
         numeric=[0, 2, 3, 4, 5],
     )

@@ -88,14 +88,16 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(network, tmp_path):
     np.testing.assert_allclose(logits_of(model), logits_of(network), atol=0.01)
 
 
-def test_eight_bits_are_a_quarter_of_the_size_and_close(network, tmp_path):
+@pytest.mark.parametrize("bits", [8, 7])
+def test_whole_numbers_are_a_quarter_of_the_size_and_close(network, tmp_path, bits):
     network = models.build("conformer", 12, len(TOKENS), **SIZES | {"width": 64})
-    small = save_bundle(tmp_path / "small", network, CONFIGURATION, bits=8)
+    small = save_bundle(tmp_path / "small", network, CONFIGURATION, bits=bits)
     full = save_bundle(tmp_path / "full", network, CONFIGURATION, bits=32)
     size_of = {f.name: sum(p.stat().st_size for p in f.glob("model*")) for f in (small, full)}
     assert size_of["small"] < 0.4 * size_of["full"]  # of small matrices names and scales are a good part
     for weight, variable in zip(load_bundle(small).build().weights, network.weights, strict=True):
-        steps = np.abs(np.array(weight) - np.array(variable)).max() / (np.abs(variable).max() / 127 + 1e-12)
+        step = np.abs(variable).max() / {8: 127, 7: 63}[bits] + 1e-12
+        steps = np.abs(np.array(weight) - np.array(variable)).max() / step
         assert steps <= 0.5 + 1e-3, variable.path
 
 
