@@ -21,7 +21,8 @@ from asr_core.hot_words import HotWords
 from asr_core.language_model import NGramModel
 from asr_core.vocabulary import BLANK, Vocabulary
 
-PAUSE_SECONDS = 0.5  # in which nothing is said: the search ends, and begins anew
+PAUSE_SECONDS = 0.7  # in which nothing is said: the search ends, and begins anew
+WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it is read
 PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
@@ -89,9 +90,10 @@ def beam_search(
     language_model: NGramModel | None = None,
     hot_words: HotWords | Iterable[str] | None = None,
 ) -> list[Hypothesis]:
-    """The most probable texts, best first, by prefix beam search (see asr_core.beam) from pause to pause.
+    """The most probable texts, best first, by prefix beam search (see asr_core.beam).
 
-    Between two pauses the text of the greedy path is always among those compared, so the best one never scores less.
+    What is longer than WHOLE_SECONDS is searched from pause to pause. Between two pauses the text of the greedy path
+    is always among those compared, so the best one never scores less.
 
     Args:
         emissions: what the network heard.
@@ -109,7 +111,8 @@ def beam_search(
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
     best: list[tuple[float, tuple | None]] = [(0.0, None)]  # sums of scores, and what they are the sums of
-    for start, end in pairwise([0, *pauses(emissions, space), len(emissions)]):
+    inner = pauses(emissions, space) if emissions.seconds > WHOLE_SECONDS else []
+    for start, end in pairwise([0, *inner, len(emissions)]):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words)
         beam.advance(emissions.log_probs[start:end])
         texts = _different(beam.texts(), vocabulary, options.n_best)

@@ -270,15 +270,11 @@ def test_beam_search_reads_plain_emissions_as_greedy_does(path):
 
 def test_a_long_recording_is_searched_from_pause_to_pause(model):
     """The best combinations of what each stretch may say alone; every pause ends a sentence."""
-    quiet = "-" * 13  # more than half a second
-    heard = emissions_of(f"a-b{quiet}b-a{quiet[1:-1]}ab{quiet}-", 0.6, SMALL)  # a pause, too short for one, the end
-    assert pauses(heard, SMALL.encode(" ")[0]) == [3 + 13 // 2]
-    cut = 3 + 13 // 2
+    log_probs = emissions_of("aaaa-bbbb--bbbb-aaaa-aaaabbbb--", 0.6, SMALL).log_probs
+    heard = Emissions(log_probs, step_seconds=0.5)  # a blank alone is too short for a pause, and the end is none
+    assert pauses(heard, SMALL.encode(" ")[0]) == [10]
     options = DecoderOptions(n_best=3, beam_width=64)
-    alone = [
-        beam_search(Emissions(part, 0.04), SMALL, options, model)
-        for part in (heard.log_probs[:cut], heard.log_probs[cut:])
-    ]
+    alone = [beam_search(Emissions(part, 0.04), SMALL, options, model) for part in np.split(log_probs, [10])]
     combined = sorted(itertools.product(*alone), key=lambda pair: -sum(part.score for part in pair))[:3]
     found = beam_search(heard, SMALL, options, model)
     assert [text.text for text in found] == [" ".join(part.text for part in pair if part.text) for pair in combined]
@@ -288,6 +284,15 @@ def test_a_long_recording_is_searched_from_pause_to_pause(model):
     words = found[0].words
     assert [word.text for word in words] == found[0].text.split()
     assert [word.start for word in words] == sorted(word.start for word in words)
+
+
+def test_a_short_recording_is_one_sentence_whatever_its_pauses(model):
+    heard = Emissions(emissions_of("aa-bb----bb-aa", 0.9, SMALL).log_probs, step_seconds=0.2)
+    assert len(pauses(heard, SMALL.encode(" ")[0])) == 1
+    options = DecoderOptions(beam_width=64)
+    beam = PrefixBeam(SMALL, options, model)
+    beam.advance(heard.log_probs)
+    assert beam_search(heard, SMALL, options, model)[0].tokens == next(beam.texts()).tokens
 
 
 def test_a_long_text_aligned_in_pieces_has_the_times_of_the_whole(monkeypatch):
