@@ -156,8 +156,8 @@ def save_bundle(folder, model, config: dict, *, language_model=None, readme=None
             the optional ones (`asr_core.description.OPTIONAL`).
         language_model: an `NGramModel` to go with it, or the path of one's file.
         readme: text of README.md, the card on the Hub.
-        bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), or 8 (whole numbers, with a scale for
-            every output), or 7 (the same, an eighth smaller once compressed).
+        bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), 8 (whole numbers, with a scale for
+            every output) or 7 (the same, an eighth smaller once compressed).
 
     Returns:
         The folder.

@@ -119,20 +119,24 @@ def beam_search(
         sums = [(total + text.score, (before, start, text)) for total, before in best for text in texts]
         best = sorted(sums, key=lambda entry: -entry[0])[: options.n_best]
     return [
-        Hypothesis(
-            text.tokens, text.acoustic_score, text.language_model_score, text.hot_word_score,
-            emissions, vocabulary, place=partial(_place, text, emissions, space),
-        )
+        Hypothesis(text.tokens, *text.scores, emissions, vocabulary, place=partial(_place, text, emissions, space))
         for text in (_whole(chosen, space) for _, chosen in best)
-    ]  # fmt: skip
+    ]
 
 
 def pauses(emissions: Emissions, space: int | None) -> list[int]:
     """The middle step of every PAUSE_SECONDS or more in which the network hears nothing, ends not included."""
-    quiet = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
-    turns = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).reshape(-1, 2).tolist()
     shortest = PAUSE_SECONDS / emissions.step_seconds
-    return [(first + end) // 2 for first, end in turns if end - first >= shortest and 0 < first < end < len(quiet)]
+    return [
+        (silence.start + silence.end) // 2
+        for silence in runs(quiet_steps(emissions, space))
+        if silence.end - silence.start >= shortest and 0 < silence.start < silence.end < len(emissions)
+    ]
+
+
+def quiet_steps(emissions: Emissions, space: int | None) -> np.ndarray:
+    """Where the network hears no letter: bool [steps]."""
+    return np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
 
 
 def _different(texts: Iterable[Text], vocabulary: Vocabulary, count: int) -> list[Text]:

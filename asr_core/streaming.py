@@ -29,7 +29,7 @@ from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.audio import RATES, Audio, Resampler, to_mono
 from asr_core.beam import DecoderOptions, PrefixBeam
 from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
-from asr_core.decoder import PAUSE_SECONDS, pauses
+from asr_core.decoder import PAUSE_SECONDS, pauses, quiet_steps
 from asr_core.errors import AudioError
 from asr_core.hot_words import HotWords
 from asr_core.transcript import Word
@@ -262,7 +262,7 @@ class Unsettled:
             return []
         *closed, last = self._stretches(self._emissions)
         words = [word for said in closed for word in self._settle(said, ended=True)]
-        quiet = np.isin(best_path(last.log_probs), [BLANK, self._space or BLANK])
+        quiet = quiet_steps(last, self._space)
         pausing = len(quiet) >= self._pause and bool(quiet[-self._pause :].all())
         return words + self._settle(last, ended or pausing)
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import percentile_filter, uniform_filter1d
 
-from asr_core.ctc import BLANK
+from asr_core.ctc import BLANK, runs
 
 WINDOW_SECONDS = 12.0  # the longest clips of training; also what a single pass may take
 OVERLAP_SECONDS = 4.0  # so that each window is heard with 2 s around the part that it speaks for
@@ -129,10 +129,10 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     around = round(AROUND_SECONDS / BLOCK_SECONDS)
     quiet, loud = (percentile_filter(level, percent, around, mode="nearest") for percent in (5, 90))
     pausing = (level < quiet + PAUSE_LEVEL * (loud - quiet)) & (loud - quiet > SHALLOWEST_DB)
-    turns = np.flatnonzero(np.diff(pausing, prepend=False, append=False)).reshape(-1, 2)
     shortest = round(PAUSE_SECONDS / BLOCK_SECONDS)
     calm = uniform_filter1d(power, shortest)
-    edges = [int(first + np.argmin(calm[first:end])) for first, end in turns if end - first >= shortest]
+    pauses = [pause for pause in runs(pausing) if pause.end - pause.start >= shortest]
+    edges = [pause.start + int(np.argmin(calm[pause.start : pause.end])) for pause in pauses]
 
     changes, energy, count = [], 0.0, 0  # of all that sounds since the latest change
     for first, end in pairwise([0, *edges, len(level)]):

@@ -140,11 +140,10 @@ _ALL = [
     ),
 ]  # fmt: skip
 
-_SMALL = _ALL[0]
-_ALL.append(
-    replace(
-        _SMALL, name="conformer-phones", sizes=_SMALL.sizes | {"phones": len(PHONES) + 1, "phones_block": 7}, passes=7
-    )
-)
-
 PRESETS = {preset.name: preset for preset in _ALL}
+PRESETS["conformer-phones"] = replace(
+    PRESETS["conformer-small"],
+    name="conformer-phones",
+    sizes=PRESETS["conformer-small"].sizes | {"phones": len(PHONES) + 1, "phones_block": 7},
+    passes=7,
+)

@@ -199,15 +199,14 @@ class Trainer:
         for inputs, examples in evaluation_batches(self.validation, EVALUATION):
             heard = self.training.predict_on_batch(inputs)
             for row, example in enumerate(examples):
-                length = int(heard["lengths"][row])
-                tokens = collapse(best_path(np.asarray(heard["logits"][row][:length], np.float32)))
+                tokens = _greedy(heard["logits"][row], heard["lengths"][row])
                 hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
                 references.append(self.vocabulary.decode(example.labels))
                 corpora.append(self.validation.clips[example.number].corpus)
                 if "phones" in heard and len(example.phones):
-                    logits = np.asarray(heard["phones"][row][: int(heard["phone_steps"][row])], np.float32)
+                    phones = _greedy(heard["phones"][row], heard["phone_steps"][row])
                     phones_said.append(" ".join(map(str, example.phones)))
-                    phones_heard.append(" ".join(map(str, collapse(best_path(logits)))))
+                    phones_heard.append(" ".join(map(str, phones)))
         words = jiwer.process_words(references, hypotheses)
         row = {
             "wer": round(100 * words.wer, 2),
@@ -333,6 +332,11 @@ class _AveragedWeights:
     def __exit__(self, *error):
         for variable, value in zip(self.variables, self.trained, strict=True):
             variable.assign(value)
+
+
+def _greedy(logits, steps) -> list[int]:
+    """The tokens of the first so many steps of [steps, tokens]."""
+    return collapse(best_path(np.asarray(logits[: int(steps)], np.float32)))
 
 
 def _metadata(path) -> dict:

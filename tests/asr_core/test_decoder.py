@@ -419,7 +419,7 @@ def test_a_thousand_hot_words_cost_what_ten_do():
             beam_search(emissions, VOCABULARY, hot_words=hot_words)
             runs.append(time.thread_time() - start)
         seconds[count] = min(runs)
-    assert seconds[1000] < 2 * seconds[10]  # alone it is 1.1; other work on the machine empties the caches
+    assert seconds[1000] < 1.5 * seconds[10]
 
 
 def test_a_long_recording_leaves_no_tree_behind():
