@@ -310,7 +310,7 @@ def compiled_step(featurizer, model, samples: int | None = None):
 
     The blocks of a Conformer are one function with their weights as arguments, traced once: the graph is there in a
     third of the time. TensorFlow's own rewriting of graphs is switched off for the whole process: it takes longer than
-    it saves (8.3 s of processor from the network to the first words without both, 2.6 with; then 0.1 for 10 s either
+    it saves (8.3 s of processor from the network to the first words without both, 2.7 with; then 0.1 for 10 s either
     way). One graph serves every length. Measured on 2 cores with a Conformer of 8.8 M parameters, it is a tenth
     slower than graphs of fixed lengths, but nothing is padded to the next of those, and 5 s compile it where
     each of them takes 3; XLA takes 6 for each and runs no faster.
