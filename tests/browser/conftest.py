@@ -50,13 +50,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("browser")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_upload_folder(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
-        yield
-
-
 @pytest.fixture(scope="session")
 def server(own_upload_folder):
     page, url = serve(Engine(load=FakeRecognizer).start())

@@ -249,8 +249,7 @@ def test_the_command_writes_a_bundle_that_hears_any_rate(checkpoint, tmp_path, c
     assert transcript.seconds == pytest.approx(1)
 
 
-def test_the_app_runs_a_converted_checkpoint_on_sound_of_any_rate(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+def test_the_app_runs_a_converted_checkpoint_on_sound_of_any_rate(checkpoint, tmp_path):
     engine = Engine(str(convert(checkpoint, tmp_path / "bundle"))).start()
     page = build(engine)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine))

@@ -10,13 +10,6 @@ from ui.engine import Engine
 from ui.hearing import Limits, hear
 
 
-@pytest.fixture(autouse=True, scope="session")
-def own_upload_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        yield
-
-
 @pytest.fixture
 def engine():
     return Engine(load=lambda name: FakeRecognizer(name)).start()

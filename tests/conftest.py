@@ -1,0 +1,11 @@
+"""What all tests share: a folder of their own for what Gradio keeps of visitors."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_upload_folder(tmp_path_factory):
+    """One for the whole run: a server keeps the folder it began with, its checks read the variable anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
