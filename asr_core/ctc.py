@@ -59,6 +59,20 @@ class Emissions:
         """Seconds from the start of the recording to the beginning of a step."""
         return self.start + step * self.step_seconds
 
+    def part(self, start: int, end: int) -> "Emissions":
+        """The steps from `start` to before `end`, with their times."""
+        energy = self.energy
+        if energy is not None:
+            fine = len(energy) // max(1, len(self))
+            energy = energy[start * fine : end * fine]
+        return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy)
+
+    def followed_by(self, other: "Emissions") -> "Emissions":
+        """Both, where the other begins when this one ends."""
+        energy = None if other.energy is None else np.concatenate([self.energy, other.energy])
+        log_probs = np.concatenate([self.log_probs, other.log_probs])
+        return Emissions(log_probs, self.step_seconds, self.start, energy)
+
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
     """Negative log-likelihood of each label under its logits, by the forward-backward algorithm.

@@ -111,8 +111,9 @@ def beam_search(
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
     best: list[tuple[float, tuple | None]] = [(0.0, None)]  # sums of scores, and what they are the sums of
-    inner = pauses(emissions, space) if emissions.seconds > WHOLE_SECONDS else []
-    for start, end in pairwise([0, *inner, len(emissions)]):
+    inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
+    edges = [(pause.start + pause.end) // 2 for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
+    for start, end in pairwise([0, *edges, len(emissions)]):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words)
         beam.advance(emissions.log_probs[start:end])
         texts = _different(beam.texts(), vocabulary, options.n_best)
@@ -124,19 +125,11 @@ def beam_search(
     ]
 
 
-def pauses(emissions: Emissions, space: int | None) -> list[int]:
-    """The middle step of every PAUSE_SECONDS or more in which the network hears nothing, ends not included."""
+def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
+    """Every stretch of PAUSE_SECONDS or more in which the network hears no letter."""
+    quiet = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
     shortest = PAUSE_SECONDS / emissions.step_seconds
-    return [
-        (silence.start + silence.end) // 2
-        for silence in runs(quiet_steps(emissions, space))
-        if silence.end - silence.start >= shortest and 0 < silence.start < silence.end < len(emissions)
-    ]
-
-
-def quiet_steps(emissions: Emissions, space: int | None) -> np.ndarray:
-    """Where the network hears no letter: bool [steps]."""
-    return np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
+    return [pause for pause in runs(quiet) if pause.end - pause.start >= shortest]
 
 
 def _different(texts: Iterable[Text], vocabulary: Vocabulary, count: int) -> list[Text]:

@@ -1,22 +1,22 @@
 """The path, live: sound in pieces of any size, words that may still change and words that never will.
 
-The network looks both ways and wants to hear some seconds around what it names. So it hears a window of the latest
-sound again and again, each time the same amount of work, and what it said of the older part of the window is kept.
+The network looks both ways and names what it hears the better, the more of the sentence it has heard. So it hears a
+window of the latest sound again and again, each time the same amount of work, and what it says now of all that is not
+final takes the place of what it said before.
 
 Which words are final
-    1. Every COMMIT_SECONDS of sound a window that ends there is heard. What it says of the steps that have at least
-       FUTURE_SECONDS of sound behind them is *committed*: those log-probabilities never change again. The cut lies
-       where the network is surest of blank, so that no letter is torn.
-    2. The committed part alone is decoded, from pause to pause as in `asr_core.decoder`. All words before a pause are
-       final. After the last one, a word is final when a space follows it and when all texts that the beam still weighs
-       agree on everything up to that space (greedy decoding has one text).
-    3. Where the beam does not agree for UNDECIDED_SECONDS, its best text wins.
-    4. What led to final words is dropped; the decoder goes on behind them, with the language model where it was, or
-       after a pause at the beginning of a sentence.
+    Every SETTLE_SECONDS of sound a window that ends there is heard, and what it says is decoded.
+    1. All words before a pause are final (see `asr_core.decoder.pauses`), once SURE_SECONDS have passed since the last
+       of them: it hears a sentence to its end before it decides.
+    2. So are all words before a change of level (see `asr_core.windows.level_changes`): somebody else speaks, and
+       further windows begin there.
+    3. Where nobody pauses, words are final OPEN_SECONDS behind the latest sound: more would hardly change them.
+    Sound that led to final words is not heard again, but as what comes before. The decoder goes on with the language
+    model where it was, or after a pause at the beginning of a sentence.
 
-Windows that commit end at fixed places in the sound, not where chunks happen to end: the final words do not depend
-on how the sound was cut up. Between those places a window is heard every HOP_SECONDS, or once a chunk if chunks are
-longer, for the partial words only; what it says is forgotten with the next.
+Words become final at fixed places in the sound, not where chunks happen to end: they do not depend on how the sound
+was cut up. Between those places a window is heard every HOP_SECONDS, or once a chunk if chunks are longer, for the
+partial words only.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,20 +29,20 @@ from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.audio import RATES, Audio, Resampler, to_mono
 from asr_core.beam import DecoderOptions, PrefixBeam
 from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
-from asr_core.decoder import PAUSE_SECONDS, pauses, quiet_steps
+from asr_core.decoder import pauses
 from asr_core.errors import AudioError
 from asr_core.hot_words import HotWords
 from asr_core.transcript import Word
-from asr_core.windows import ALIGNED_STEPS
+from asr_core.windows import ALIGNED_STEPS, level_changes
 
 WINDOW_SECONDS = 12.0  # about the longest clips of training; the network's work for each hop is that of so much sound
-FUTURE_SECONDS = 2.5  # as around the seams of long files: more changes few letters
-COMMIT_SECONDS = 2.0  # between windows that commit; a stream that is behind hears these alone and catches up
+SETTLE_SECONDS = 2.0  # between windows that settle words; a stream that is behind hears these alone and catches up
 HOP_SECONDS = 0.5  # between partials: half of what may pass from a word to its appearance
-CUT_SECONDS = 1.0  # how far before the latest step that could be committed the cut may lie
-UNDECIDED_SECONDS = 8.0  # bounds the work of the decoder and its memory
+SURE_SECONDS = 1.0  # of sound behind a word that becomes final, if only silence: at its edge a window hears badly
+CHANGE_SECONDS = 0.5  # of sound at another level, for a window to begin with it
+OPEN_SECONDS = 7.0  # of sound whose words are not final; the rest of the window lies before it, to be heard along
+ENDLESS_SECONDS = 2.0  # what takes longer and is still no word is cut
 CONTEXT_WORDS = 3  # what a language model of four words sees
-LEAD_SECONDS = 0.5  # kept before the first letter that is not final, for the beginning of its word
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Update:
 class Stream:
     """One running recording. It shares nothing with other streams but the recogniser; one thread at a time.
 
-    Holds WINDOW_SECONDS + COMMIT_SECONDS of sound and at most as many seconds of log-probabilities, however long
+    Holds WINDOW_SECONDS + SETTLE_SECONDS of sound and at most as many seconds of log-probabilities, however long
     it runs.
 
     Args:
@@ -85,16 +85,21 @@ class Stream:
     def reset(self) -> None:
         """Forgets everything: the next chunk is the beginning of a new recording."""
         self._incoming = Incoming(self._rate)
-        self._window = self._whole(WINDOW_SECONDS) * self._step_samples  # samples, as all that follow
-        self._between = self._whole(COMMIT_SECONDS) * self._step_samples
+        self._unit = ALIGNED_STEPS * self._step_samples  # samples, as all that follow
+        self._window, self._between = (
+            int(seconds * self._rate / self._step_samples) * self._step_samples
+            for seconds in (WINDOW_SECONDS, SETTLE_SECONDS)
+        )
         self._latest = np.zeros(self._window + self._between, np.float32)
         self._filled = 0  # of those
         self._end = 0  # so far
-        self._commit_at = self._between
+        self._settle_at = self._between
+        self._begin = 0  # no window reaches back beyond
+        self._open = 0  # the beginning of what is not final
         self._heard = 0  # the end of what was heard last
         self._read = 0  # the end of what the partial words were read from
-        self._tail: Emissions | None = None  # what was said of the steps that are not committed
-        self._unsettled = Unsettled(self._recognizer, self._options, self._hot_words)
+        self._said: Emissions | None = None  # of what is not final
+        self._text = RunningText(self._recognizer, self._options, self._hot_words)
         self._partial: tuple[Word, ...] = ()
         self._finished = False
 
@@ -121,75 +126,71 @@ class Stream:
         for piece in self._incoming(samples, source_rate):
             final += self._take(piece)
         if self._end - self._heard >= HOP_SECONDS * self._rate:
-            self._hear()
-        self._look()
+            self._said, self._heard = self._hear(self._end), self._end
+        if self._read < self._heard:
+            self._partial, self._read = self._words(self._text.look(self._said)), self._heard
         return self._update(final)
 
     def finish(self) -> Update:
         """Ends the recording: all its words are final."""
         final = [word for piece in self._incoming.last() for word in self._take(piece)]
         if not self._finished and self._end:
-            self._commit(len(self._hear() if self._heard < self._end else self._tail))
-            final += self._words(self._unsettled.settle(ended=True))
-        self._finished, self._partial, self._tail = True, (), None
+            final += self._settle(self._hear(self._end) if self._heard < self._end else self._said, ended=True)
+        self._finished, self._partial, self._said = True, (), None
         return self._update(final)
 
-    def _whole(self, seconds: float) -> int:
-        return int(seconds * self._rate / self._step_samples)
-
     def _take(self, piece: np.ndarray) -> list[Word]:
-        """Appends float32 [n], hears every window that commits, and returns what became final."""
+        """Appends float32 [n], hears every window that settles words, and returns what became final."""
         final: list[Word] = []
         while len(piece):
-            part, piece = np.split(piece, [self._commit_at - self._end])
+            part, piece = np.split(piece, [self._settle_at - self._end])
             self._latest[self._filled : self._filled + len(part)] = part
             self._filled += len(part)
             self._end += len(part)
-            if self._end == self._commit_at:
-                final += self._hear_and_commit()
+            if self._end == self._settle_at:
+                final += self._hear_and_settle()
         return final
 
-    def _hear_and_commit(self) -> list[Word]:
-        tail = self._hear()
-        self._commit(self._cut(tail))
-        final = self._words(self._unsettled.settle())
+    def _hear_and_settle(self) -> list[Word]:
+        final: list[Word] = []
+        while (change := self._change()) is not None:
+            if change > self._open:
+                final += self._settle(self._hear(change), ended=True)
+            self._begin, self._open = change, max(self._open, change)
+        final += self._settle(self._hear(self._end))
+        self._heard = self._end
         kept = min(self._filled, self._window)
         self._latest[:kept] = self._latest[self._filled - kept : self._filled].copy()
         self._filled = kept
-        self._commit_at += self._between
+        self._settle_at += self._between
         return final
 
-    def _hear(self) -> Emissions:
-        """What the latest window says of the steps that are not committed; becomes the tail."""
-        unit = ALIGNED_STEPS * self._step_samples
-        start = -(-max(self._end - self._window, 0) // unit) * unit
-        window = self._latest[self._filled - (self._end - start) : self._filled]
-        said = self._recognizer.emissions(Audio(window.copy(), self._rate))
+    def _change(self) -> int | None:
+        """The first change of level in the latest window, if enough was heard after it to be sure."""
+        start = self._window_start(self._end)
+        changes = level_changes(self._sound(start, self._end), self._rate)
+        change = start + changes[0] // self._unit * self._unit if changes else start
+        return change if start < change <= self._end - CHANGE_SECONDS * self._rate else None
+
+    def _settle(self, said: Emissions, ended: bool = False) -> list[Word]:
+        words, self._said = self._text.settle(said, ended)
+        self._open += (len(said) - len(self._said)) * self._step_samples
+        return self._words(words)
+
+    def _hear(self, end: int) -> Emissions:
+        """What the window up to `end` says of what is not final."""
+        start = self._window_start(end)
+        said = self._recognizer.emissions(Audio(self._sound(start, end).copy(), self._rate))
         said = replace(said, start=start / self._rate)
-        self._tail = _part(said, self._unsettled.next_step - start // self._step_samples, len(said))
-        self._heard = self._end
-        return self._tail
+        return said.part(max(self._open - start, 0) // self._step_samples, len(said))
 
-    def _look(self) -> None:
-        """Reads the partial words, if anything was heard since they were read."""
-        if self._read < self._heard:
-            self._partial = self._words(self._unsettled.look(self._tail))
-            self._read = self._heard
+    def _window_start(self, end: int) -> int:
+        """Where the window up to `end` begins, in whole units."""
+        return max(-(-(end - self._window) // self._unit) * self._unit, self._begin)
 
-    def _cut(self, tail: Emissions) -> int:
-        """How many steps of the tail to commit: to the one between surest blanks, the latest if all are alike."""
-        latest = len(tail) - self._whole(FUTURE_SECONDS)
-        earliest = max(latest - self._whole(CUT_SECONDS), 1)
-        if latest < earliest:
-            return 0
-        blank = tail.log_probs[: latest + 2, BLANK]
-        around = np.convolve(blank, np.ones(4), "valid")  # of the cut before step i: the steps i - 2 to i + 1
-        places = np.arange(max(earliest, 2), latest + 1)
-        return int(places[np.argmax(around[places - 2] - 1e-4 * (latest - places))]) if len(places) else 0
-
-    def _commit(self, steps: int) -> None:
-        self._unsettled.append(_part(self._tail, 0, steps))
-        self._tail = _part(self._tail, steps, len(self._tail))
+    def _sound(self, start: int, end: int) -> np.ndarray:
+        offset = self._filled - self._end
+        return self._latest[start + offset : end + offset]
 
     def _words(self, spans: list[WordSpan]) -> tuple[Word, ...]:
         return self._recognizer.calibrated(spans, self.seconds)
@@ -234,8 +235,8 @@ class Incoming:
         self._resampler = None
 
 
-class Unsettled:
-    """Committed log-probabilities behind the last final word, and the decoder that reads them.
+class RunningText:
+    """The words of sound that goes on: which of them are final, and what is left to be read again.
 
     Serves whoever has log-probabilities piece by piece, also those of a long file.
     """
@@ -243,73 +244,81 @@ class Unsettled:
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
         self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
         self._options, self._hot_words = options, hot_words
-        lengths = (PAUSE_SECONDS, UNDECIDED_SECONDS, LEAD_SECONDS)
-        self._pause, self._undecided, self._lead = (int(s / recognizer.step_seconds) for s in lengths)  # steps
+        lengths = (SURE_SECONDS, OPEN_SECONDS, ENDLESS_SECONDS)
+        self._sure, self._open, self._endless = (int(seconds / recognizer.step_seconds) for seconds in lengths)  # steps
         self._space = space_token(self._vocabulary)
-        self._emissions: Emissions | None = None
-        self._latest: list[str] = []  # final words, for the language model
+        self._latest: list[str] = []  # final words of this sentence, for the language model
         self._word_end = 0.0  # of the last final word, seconds
-        self.next_step = 0  # the first one that is not committed
 
-    def append(self, emissions: Emissions) -> None:
-        """Takes the steps that follow."""
-        self._emissions = _joined(self._emissions, emissions)
-        self.next_step += len(emissions)
+    def settle(self, said: Emissions, ended: bool = False) -> tuple[list[WordSpan], Emissions]:
+        """Decides on words.
 
-    def settle(self, ended: bool = False) -> list[WordSpan]:
-        """The words that are final now; forgets what led to them."""
-        if self._emissions is None or not len(self._emissions):
-            return []
-        *closed, last = self._stretches(self._emissions)
-        words = [word for said in closed for word in self._settle(said, ended=True)]
-        quiet = quiet_steps(last, self._space)
-        pausing = len(quiet) >= self._pause and bool(quiet[-self._pause :].all())
-        return words + self._settle(last, ended or pausing)
+        Args:
+            said: of all sound behind the words that are final.
+            ended: nothing follows.
 
-    def look(self, tail: Emissions) -> list[WordSpan]:
-        """The words behind the final ones, those that are not committed included."""
+        Returns:
+            The words that are final now, and what was said behind them.
+        """
+        *closed, last = self._stretches(said, len(said) - self._sure)
+        if ended:
+            closed, last = [*closed, last], last.part(len(last), len(last))
+        words = []
+        for stretch in closed:
+            words += self._final(stretch, self._spans(stretch, self._latest))
+            self._latest = []
+        overdue, rest = self._overdue(last)
+        return words + overdue, rest
+
+    def look(self, said: Emissions) -> list[WordSpan]:
+        """The words behind the final ones, as they look now."""
         words, latest = [], self._latest
-        for said in self._stretches(_joined(self._emissions, tail)):
-            words += self._spoken(said, self._place(said, self._texts(said, latest)))
+        for stretch in self._stretches(said, len(said)):
+            words += self._spoken(stretch, self._spans(stretch, latest))
             latest = []
         return words
 
-    def _stretches(self, said: Emissions) -> list[Emissions]:
-        """What is said from pause to pause."""
-        edges = [0, *pauses(said, self._space), len(said)]
-        return [_part(said, start, end) for start, end in pairwise(edges)]
+    def _stretches(self, said: Emissions, before: int) -> list[Emissions]:
+        """What is said from pause to pause, as far as pauses begin up to step `before`."""
+        edges = [(pause.start + pause.end) // 2 for pause in pauses(said, self._space) if pause.start <= before]
+        return [said.part(start, end) for start, end in pairwise([0, *edges, len(said)])]
 
-    def _settle(self, said: Emissions, ended: bool) -> list[WordSpan]:
-        """The words of a stretch that are final now, all of them where it has ended; the rest of it is kept."""
-        texts = self._texts(said, self._latest)
-        spans = self._place(said, texts)
-        count = len(spans) if ended else self._certain(said, spans, texts)
-        final = len(split_words(spans[:count], self._vocabulary))
-        words = self._spoken(said, spans)[:final]
-        if words:
-            self._word_end = words[-1].end
-        self._latest = [] if ended else (self._latest + [word.text for word in words])[-CONTEXT_WORDS:]
-        self._forget(said, spans, count)
-        return words
+    def _overdue(self, said: Emissions) -> tuple[list[WordSpan], Emissions]:
+        """The words that lie OPEN_SECONDS and more before the end, and what follows them."""
+        overdue = len(said) - self._open
+        if overdue <= 0:
+            return [], said
+        spans = self._spans(said, self._latest)
+        inside = [span for span in spans if span.end <= overdue]
+        spaces = [count for count, span in enumerate(inside, 1) if span.token == self._space]
+        if not spaces and overdue <= self._endless:
+            return [], said
+        count = spaces[-1] if spaces else len(inside)
+        words = self._final(said, spans[:count])
+        self._latest = [*self._latest, *(word.text for word in words)][-CONTEXT_WORDS:]
+        cut = (spans[count - 1].end + spans[count].start) // 2 if spaces and count < len(spans) else overdue
+        return words, said.part(cut, len(said))
 
-    def _texts(self, said: Emissions, latest: list[str]) -> list[tuple[int, ...]]:
-        """The texts that the beam weighs, best first; none for greedy decoding.
+    def _spans(self, said: Emissions, latest: list[str]) -> list[TokenSpan]:
+        """The tokens of the best text where they lie in the emissions.
 
         The beam is told the words before as if it had just heard them.
         """
         if self._options.decoder == "greedy":
-            return []
+            return runs(best_path(said.log_probs)) if len(said) else []
         beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
         before = self._vocabulary.encode("".join(f"{word} " for word in latest)) if self._space else []
         beam.advance(_spelled(before, len(self._vocabulary)))
         beam.advance(said.log_probs)
-        return [text.tokens[len(before) :] for text in beam.texts()]
+        tokens = next(beam.texts()).tokens[len(before) :]
+        return forced_align(said.log_probs, tokens)[0] if tokens else []
 
-    def _place(self, said: Emissions, texts: list[tuple[int, ...]]) -> list[TokenSpan]:
-        """The tokens of the best text where they lie in the emissions."""
-        if not texts:
-            return runs(best_path(said.log_probs)) if len(said) else []
-        return forced_align(said.log_probs, texts[0])[0] if texts[0] else []
+    def _final(self, said: Emissions, spans: list[TokenSpan]) -> list[WordSpan]:
+        """The words of these tokens, from now on final."""
+        words = self._spoken(said, spans)
+        if words:
+            self._word_end = words[-1].end
+        return words
 
     def _spoken(self, said: Emissions, spans: list[TokenSpan]) -> list[WordSpan]:
         """The words of these tokens; none begins before the last final one has ended."""
@@ -319,28 +328,6 @@ class Unsettled:
         words = words_of(texts, groups, said)
         return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
 
-    def _certain(self, said: Emissions, spans: list[TokenSpan], texts: list[tuple[int, ...]]) -> int:
-        """How many tokens of the best text are final, where the sound goes on."""
-        if not spans:
-            return 0
-        tokens = [span.token for span in spans]
-        overdue = len(said) - spans[0].start >= self._undecided
-        agreed = len(tokens) if overdue else min((_agreed(tokens, text) for text in texts), default=len(tokens))
-        spaces = [i + 1 for i, token in enumerate(tokens[:agreed]) if token == self._space]
-        return spaces[-1] if spaces else len(tokens) if overdue else 0
-
-    def _forget(self, said: Emissions, spans: list[TokenSpan], count: int) -> None:
-        """Drops the final tokens, and the silence in front of what is left."""
-        cut = len(said) if count == len(spans) else spans[count].start
-        cut -= min(self._lead, cut - spans[count - 1].end if count else cut)
-        self._emissions = _part(said, cut, len(said))
-
-
-def _agreed(tokens: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two texts have in common at their beginning."""
-    different = (i for i, (a, b) in enumerate(zip(tokens, other, strict=False)) if a != b)
-    return next(different, min(len(tokens), len(other)))
-
 
 def _spelled(tokens: Sequence[int], size: int) -> np.ndarray:
     """Log-probabilities that say a text beyond doubt: float32 [steps, size], a blank behind every token."""
@@ -348,21 +335,3 @@ def _spelled(tokens: Sequence[int], size: int) -> np.ndarray:
     log_probs = np.full((len(path), size), IMPOSSIBLE, np.float32)
     log_probs[np.arange(len(path)), path] = 0.0
     return log_probs
-
-
-def _part(emissions: Emissions, start: int, end: int) -> Emissions:
-    """The steps from `start` to before `end`, with their times."""
-    energy = emissions.energy
-    if energy is not None:
-        fine = len(energy) // max(1, len(emissions))
-        energy = energy[start * fine : end * fine]
-    return Emissions(emissions.log_probs[start:end], emissions.step_seconds, emissions.time(start), energy)
-
-
-def _joined(first: Emissions | None, second: Emissions) -> Emissions:
-    if first is None or not len(first):
-        return second
-    if not len(second):
-        return first
-    energy = None if second.energy is None else np.concatenate([first.energy, second.energy])
-    return Emissions(np.concatenate([first.log_probs, second.log_probs]), first.step_seconds, first.start, energy)

@@ -150,17 +150,19 @@ class FirstWords:
 
     def __init__(self):
         self.words: list = []
-        self._unsettled = None
+        self._text = None
+        self._rest = None
 
     def heard(self, recognizer, seconds: float, emissions) -> None:
         """Takes what `Recognizer.emissions` has just heard of so many seconds."""
         from asr_core.beam import DecoderOptions
-        from asr_core.streaming import Unsettled
+        from asr_core.streaming import RunningText
 
-        if self._unsettled is None:
-            self._unsettled = Unsettled(recognizer, DecoderOptions(decoder="greedy"), None)
-        self._unsettled.append(emissions)
-        self.words += recognizer.calibrated(self._unsettled.settle(), seconds)
+        if self._text is None:
+            self._text = RunningText(recognizer, DecoderOptions(decoder="greedy"), None)
+        said = emissions if self._rest is None else self._rest.followed_by(emissions)
+        words, self._rest = self._text.settle(said)
+        self.words += recognizer.calibrated(words, seconds)
 
 
 def hear(

@@ -16,12 +16,11 @@ from asr_core.decoder import beam_search, greedy
 from asr_core.errors import AudioError
 from asr_core.language_model import NGramModel
 from asr_core.streaming import (
-    COMMIT_SECONDS,
-    CUT_SECONDS,
-    FUTURE_SECONDS,
+    ENDLESS_SECONDS,
     HOP_SECONDS,
-    PAUSE_SECONDS,
-    UNDECIDED_SECONDS,
+    OPEN_SECONDS,
+    SETTLE_SECONDS,
+    SURE_SECONDS,
     WINDOW_SECONDS,
     Stream,
 )
@@ -196,26 +195,52 @@ def test_a_word_appears_within_a_second_of_its_end():
         assert seen[place, word.text] - word.end <= 1.0
 
 
-def test_a_word_is_final_some_seconds_after_the_next_begins():
-    stream = Stream(Reader())
-    samples = sound_of("the cat sat on a mat while nobody spoke and the clock went on")
-    ends, final = [], []
+def test_where_nobody_pauses_a_word_is_final_some_seconds_later():
+    stream, final = Stream(Reader()), []
+    samples = sound_of(SAID)
     for start in range(0, len(samples), 800):
         update = stream.feed(samples[start : start + 800], RATE)
         final += [(word.end, update.seconds) for word in update.final]
-        ends.append(update.seconds)
     assert len(final) > 4
     for end, at in final:
-        assert FUTURE_SECONDS <= at - end <= FUTURE_SECONDS + COMMIT_SECONDS + 2
+        assert OPEN_SECONDS <= at - end <= OPEN_SECONDS + SETTLE_SECONDS + 2
 
 
 def test_the_last_word_before_a_pause_is_final_without_a_next_one():
-    stream = Stream(Reader())
-    words, _ = [], None
-    for chunk in np.array_split(sound_of("good morning________"), 20):
-        words += stream.feed(chunk, RATE).final
+    stream, words = Stream(Reader()), []
+    for chunk in np.array_split(sound_of("good morning" + 10 * "_"), 50):
+        update = stream.feed(chunk, RATE)
+        words += update.final
+        if words:
+            break
     assert text_of(words) == "good morning"
-    assert stream.seconds - words[-1].end > PAUSE_SECONDS + FUTURE_SECONDS
+    assert SURE_SECONDS < update.seconds - words[-1].end < SURE_SECONDS + SETTLE_SECONDS + 0.5
+
+
+def test_a_quiet_voice_after_a_loud_one_is_heard_by_itself():
+    """Normalised together with the loud one it would be next to silence."""
+    reader, rng = Windows(), np.random.default_rng(0)
+    voice = rng.normal(0, 0.1, 7 * RATE).astype("float32")
+    stream = Stream(reader)
+    for part in voice, np.zeros(RATE, "float32"), 0.1 * voice:
+        for chunk in np.array_split(part, 14):
+            stream.feed(chunk, RATE)
+    loud = [window.max() > 0.2 for window in reader.windows]
+    quiet = [np.abs(window[: 4 * RATE]).mean() < 0.02 for window in reader.windows]
+    assert sum(loud) > 10 and loud == sorted(loud, reverse=True)
+    assert not loud[-1] and quiet[-1] and len(reader.windows[-1]) > 6.5 * RATE
+
+
+class Windows(Reader):
+    """Keeps what it is given to hear."""
+
+    def __init__(self):
+        super().__init__()
+        self.windows = []
+
+    def emissions(self, audio):
+        self.windows.append(audio.samples)
+        return super().emissions(audio)
 
 
 def test_times_count_from_the_beginning_of_the_recording():
@@ -234,7 +259,9 @@ def test_words_without_end_are_given_up_in_time():
     for chunk in np.array_split(sound_of("a" * 800), 96):
         words += stream.feed(chunk, RATE).final
     assert stream.seconds > 90 and len(words) > 5
-    assert all(word.end - word.start < UNDECIDED_SECONDS + COMMIT_SECONDS + CUT_SECONDS for word in words)
+    longest = ENDLESS_SECONDS + SETTLE_SECONDS + 2 * STEP / RATE
+    assert all(word.end - word.start <= longest for word in words[:-1])
+    assert words[-1].end - words[-1].start <= WINDOW_SECONDS  # it ended in a pause
 
 
 def test_every_second_costs_the_same_and_memory_stays():
@@ -252,7 +279,7 @@ def test_every_second_costs_the_same_and_memory_stays():
     assert work[1] <= 60 * WINDOW_SECONDS / HOP_SECONDS
     assert reader.longest <= WINDOW_SECONDS * RATE
     assert max(held[1:]) < 1.3 * min(held[1:])
-    assert max(held) < 8 * RATE * (WINDOW_SECONDS + COMMIT_SECONDS)
+    assert max(held) < 8 * RATE * (WINDOW_SECONDS + SETTLE_SECONDS)
 
 
 def bytes_of(thing, seen):
@@ -267,7 +294,7 @@ def bytes_of(thing, seen):
 
 
 def test_long_chunks_cost_less_than_short_ones():
-    """A stream that has fallen behind catches up: only the windows that commit are heard."""
+    """A stream that has fallen behind catches up: only the windows that settle words are heard."""
     samples = sound_of(SAID)
     short, long = Reader(), Reader()
     heard(Stream(short), np.array_split(samples, len(samples) // (RATE // 2)))
