@@ -54,6 +54,9 @@ class DecoderOptions:
         blank_penalty: nats taken from every blank, for a network that rather says nothing than a letter it is not sure
             of: blank is its most frequent label by far, and a guess at it costs least. Others divide by the frequency
             of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
+        phone_weight: from 0 to 1, the share that sounds have in what the network heard, letters having the rest; where
+            it names sounds and it is known how words sound (see asr_core.phones). The twenty texts that the search
+            likes best are weighed so.
         hot_word_boost: nats per letter of a hot-word; 0 is off. From 1 to 2 names that were missed are found,
             from 3 on they turn up where nobody said them.
         n_best: how many texts to return at most.
@@ -67,6 +70,7 @@ class DecoderOptions:
     word_bonus: float = 1.0
     unknown_word_score: float = -16.0
     blank_penalty: float = 0.0
+    phone_weight: float = 0.0
     hot_word_boost: float = 1.5
     n_best: int = 1
 
@@ -83,6 +87,8 @@ class DecoderOptions:
         for name in ("language_model_weight", "hot_word_boost", "blank_penalty"):
             if not 0 <= (value := getattr(self, name)) <= HEAVIEST:
                 raise ValueError(f"{name} is a number from 0 to {HEAVIEST}, not {value!r}.")
+        if not 0 <= self.phone_weight <= 1:
+            raise ValueError(f"phone_weight is a number from 0 to 1, not {self.phone_weight!r}.")
         for name, most in ("word_bonus", HEAVIEST), ("unknown_word_score", 0):
             if not -HEAVIEST <= (value := getattr(self, name)) <= most:
                 raise ValueError(f"{name} is a number from -{HEAVIEST} to {most}, not {value!r}.")
@@ -90,7 +96,7 @@ class DecoderOptions:
 
 @dataclass(frozen=True)
 class Text:
-    """A text at the end of the search, with the three parts of its score in nats, penalties of blanks included.
+    """A text at the end of the search, with the parts of its score in nats, penalties of blanks included.
 
     `steps` says when the search first thought of each token, which is at or before its peak.
     """
@@ -100,10 +106,11 @@ class Text:
     acoustic_score: float
     language_model_score: float
     hot_word_score: float
+    phone_score: float = 0.0
 
     @property
-    def scores(self) -> tuple[float, float, float]:
-        return self.acoustic_score, self.language_model_score, self.hot_word_score
+    def scores(self) -> tuple[float, float, float, float]:
+        return self.acoustic_score, self.language_model_score, self.hot_word_score, self.phone_score
 
     @property
     def score(self) -> float:

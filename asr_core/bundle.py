@@ -25,6 +25,7 @@ from asr_core.description import (
     FORMAT_VERSION,
     LANGUAGE_MODEL,
     MOST_CONFIG_BYTES,
+    PRONUNCIATIONS,
     WEIGHTS,
     check_description,
     read_description,
@@ -93,6 +94,19 @@ class Bundle:
 
         return NGramModel.load(self.path / LANGUAGE_MODEL)
 
+    def pronunciations(self, language_model):
+        """How the words of that model sound (`asr_core.phones.Pronunciations`), or None: not all networks name phones.
+
+        Raises:
+            BundleError: the file is damaged, or goes with another language model.
+        """
+        phones = self.config["architecture"]["sizes"].get("phones", 0)
+        if PRONUNCIATIONS not in self.config["files"] or language_model is None or not phones:
+            return None
+        from asr_core.phones import Pronunciations
+
+        return Pronunciations.load(self.path / PRONUNCIATIONS, language_model.words, phones)
+
     def decoder_options(self):
         """How the bundle is decoded unless told otherwise (`asr_core.decoder.DecoderOptions`)."""
         from asr_core.decoder import DecoderOptions
@@ -146,7 +160,9 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
     return _pull(repository["id"], repository["revision"])
 
 
-def save_bundle(folder, model, config: dict, *, language_model=None, readme=None, bits=16) -> Path:
+def save_bundle(
+    folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16
+) -> Path:
     """Writes a model down, all of it or nothing.
 
     Args:
@@ -155,6 +171,7 @@ def save_bundle(folder, model, config: dict, *, language_model=None, readme=None
         config: the further fields of `config.json`: featurizer, sample_rate and tokens, and what is known of
             the optional ones (`asr_core.description.OPTIONAL`).
         language_model: an `NGramModel` to go with it, or the path of one's file.
+        pronunciations: of its words (`asr_core.phones.Pronunciations`), for a network that names phones.
         readme: text of README.md, the card on the Hub.
         bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), 8 (whole numbers, with a scale for
             every output) or 7 (the same, an eighth smaller once compressed).
@@ -176,6 +193,9 @@ def save_bundle(folder, model, config: dict, *, language_model=None, readme=None
             else:
                 language_model.save(fresh / LANGUAGE_MODEL)
             files.append(LANGUAGE_MODEL)
+        if pronunciations is not None:
+            pronunciations.save(fresh / PRONUNCIATIONS)
+            files.append(PRONUNCIATIONS)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,

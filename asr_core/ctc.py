@@ -35,18 +35,23 @@ class Emissions:
         start: seconds from the start of the recording to the first step.
         energy: loudness of the signal beside it, float32 [steps * n] in dB (see alignment.signal_energy), or
             None where the signal is not at hand; only the times of words ask for it.
+        phones: log-probabilities of the sounds at every step, float16 [steps, phones], the blank first, or None where
+            the network names none. It names them half as often as letters, so that each row stands there twice.
     """
 
     log_probs: np.ndarray
     step_seconds: float
     start: float = 0.0
     energy: np.ndarray | None = None
+    phones: np.ndarray | None = None
 
     def __post_init__(self):
         if self.log_probs.ndim != 2:
             raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
         if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
             raise ValueError(f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps.")
+        if self.phones is not None and len(self.phones) != len(self.log_probs):
+            raise ValueError(f"{len(self.phones)} steps of phones stand beside {len(self.log_probs)} of tokens.")
 
     def __len__(self) -> int:
         return len(self.log_probs)
@@ -65,13 +70,18 @@ class Emissions:
         if energy is not None:
             fine = len(energy) // max(1, len(self))
             energy = energy[start * fine : end * fine]
-        return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy)
+        phones = None if self.phones is None else self.phones[start:end]
+        return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy, phones)
 
     def followed_by(self, other: "Emissions") -> "Emissions":
         """Both, where the other begins when this one ends."""
-        energy = None if other.energy is None else np.concatenate([self.energy, other.energy])
-        log_probs = np.concatenate([self.log_probs, other.log_probs])
-        return Emissions(log_probs, self.step_seconds, self.start, energy)
+        log_probs, energy, phones = (
+            None if second is None else np.concatenate([first, second])
+            for first, second in (
+                (self.log_probs, other.log_probs), (self.energy, other.energy), (self.phones, other.phones)
+            )
+        )  # fmt: skip
+        return Emissions(log_probs, self.step_seconds, self.start, energy, phones)
 
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
@@ -208,6 +218,32 @@ def runs(path: Sequence[int]) -> list[TokenSpan]:
 def best_path(log_probs: np.ndarray) -> np.ndarray:
     """The most probable token of every step, int [steps]: the path that greedy decoding collapses."""
     return log_probs.argmax(axis=1)
+
+
+def log_probabilities(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """How probable each text is, all its paths together (forward algorithm; exact): float64 [texts], in nats.
+
+    The states of a text are its tokens with a blank before, between and after them. What the paths that have come to
+    a state are worth flows on to that state itself, to the next one, and over a blank between two different tokens to
+    the one after it. A text that does not fit into the steps has log(0).
+
+    Args:
+        log_probs: float [steps, tokens].
+        texts: tokens of each, none of them blank.
+    """
+    lengths = np.array([len(tokens) for tokens in texts], int)
+    states = np.full((len(texts), 2 * lengths.max(initial=0) + 1), BLANK)
+    for row, tokens in zip(states, texts, strict=True):
+        row[1 : 2 * len(tokens) : 2] = tokens
+    leap = np.full(states.shape, -np.inf)
+    leap[:, 3::2][states[:, 3::2] != states[:, 1:-2:2]] = 0.0
+    scores = np.full((len(texts), 2 + states.shape[1]), -np.inf)  # two states that no path is in stand in front
+    scores[:, 2] = 0.0  # before the first step, paths stand where the first blank would be
+    for now in log_probs.astype(float):
+        arrived = np.logaddexp(scores[:, 2:], scores[:, 1:-1])
+        scores[:, 2:] = np.logaddexp(arrived, scores[:, :-2] + leap) + now[states]
+    rows = np.arange(len(texts))
+    return np.logaddexp(scores[rows, 2 + 2 * lengths], scores[rows, 1 + 2 * lengths])
 
 
 def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[TokenSpan], np.ndarray]:

@@ -8,7 +8,7 @@ the language model gets to know where sentences end.
 
 from bisect import bisect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import pairwise
 
@@ -16,13 +16,15 @@ import numpy as np
 
 from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.beam import DecoderOptions, PrefixBeam, Text
-from asr_core.ctc import Emissions, TokenSpan, best_path, forced_align, runs
+from asr_core.ctc import IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.hot_words import HotWords
 from asr_core.language_model import NGramModel
+from asr_core.phones import Pronunciations
 from asr_core.vocabulary import BLANK, Vocabulary
 
 PAUSE_SECONDS = 0.7  # in which nothing is said: the search ends, and begins anew
 WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it is read
+WEIGHED_BY_PHONES = 20  # texts of each search: a hundred leave no fewer errors
 PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
@@ -34,10 +36,11 @@ class Hypothesis:
 
     Attributes:
         tokens: the text, blanks and repeats collapsed.
-        acoustic_score: log-probability of the text given the sound (greedy: of its best path alone), less what its
-            blanks are fined.
+        acoustic_score: log-probability of its letters given the sound (greedy: of their best path alone), less what
+            blanks are fined; weighted where its sounds have a say, too.
         language_model_score: weighted log-probability of its words, and their bonus.
         hot_word_score: what the hot-words in it have earned.
+        phone_score: weighted log-probability of its sounds.
         emissions, vocabulary: what it was read from, and by.
         place: the spans of the tokens, which take time to find.
     """
@@ -46,14 +49,15 @@ class Hypothesis:
     acoustic_score: float
     language_model_score: float
     hot_word_score: float
+    phone_score: float
     emissions: Emissions = field(repr=False, compare=False)
     vocabulary: Vocabulary = field(repr=False, compare=False)
     place: Callable[[], list[TokenSpan]] = field(repr=False, compare=False)
 
     @property
     def score(self) -> float:
-        """What hypotheses are ranked by, the sum of the three parts, in nats."""
-        return self.acoustic_score + self.language_model_score + self.hot_word_score
+        """What hypotheses are ranked by, the sum of the four parts, in nats."""
+        return self.acoustic_score + self.language_model_score + self.hot_word_score + self.phone_score
 
     @property
     def text(self) -> str:
@@ -80,7 +84,7 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, score, 0.0, 0.0, emissions, vocabulary, place=lambda: spans)
+    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, emissions, vocabulary, place=lambda: spans)
 
 
 def beam_search(
@@ -89,6 +93,7 @@ def beam_search(
     options: DecoderOptions | None = None,
     language_model: NGramModel | None = None,
     hot_words: HotWords | Iterable[str] | None = None,
+    pronunciations: Pronunciations | None = None,
 ) -> list[Hypothesis]:
     """The most probable texts, best first, by prefix beam search (see asr_core.beam).
 
@@ -101,6 +106,7 @@ def beam_search(
         options: widths and weights.
         language_model: word n-grams; without them every word is as good as any other.
         hot_words: phrases to favour, or the automaton built of them. Build it once for many recordings.
+        pronunciations: how words sound; without them, what the network says of phones is not asked.
 
     Returns:
         At most `options.n_best` hypotheses that differ in their words. Their acoustic score is the summed
@@ -115,8 +121,9 @@ def beam_search(
     edges = [(pause.start + pause.end) // 2 for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
     for start, end in pairwise([0, *edges, len(emissions)]):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words)
-        beam.advance(emissions.log_probs[start:end])
-        texts = _different(beam.texts(), vocabulary, options.n_best)
+        said = emissions.part(start, end)
+        beam.advance(said.log_probs)
+        texts = best_texts(beam.texts(), said, vocabulary, options, pronunciations)
         sums = [(total + text.score, (before, start, text)) for total, before in best for text in texts]
         best = sorted(sums, key=lambda entry: -entry[0])[: options.n_best]
     return [
@@ -132,14 +139,30 @@ def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
     return [pause for pause in runs(quiet) if pause.end - pause.start >= shortest]
 
 
-def _different(texts: Iterable[Text], vocabulary: Vocabulary, count: int) -> list[Text]:
-    """The first so many texts that differ in their words."""
-    different: dict[tuple[str, ...], Text] = {}
+def best_texts(
+    texts: Iterable[Text],
+    said: Emissions,
+    vocabulary: Vocabulary,
+    options: DecoderOptions,
+    pronunciations: Pronunciations | None,
+) -> list[Text]:
+    """Of the texts that a search found, best first, `options.n_best` that differ in their words; phones have a say."""
+    asked = options.phone_weight and pronunciations is not None and said.phones is not None
+    count = max(options.n_best, WEIGHED_BY_PHONES) if asked else options.n_best
+    different: dict[str, Text] = {}
     for text in texts:
         if len(different) == count:
             break
-        different.setdefault(tuple(vocabulary.decode(text.tokens).split()), text)
-    return list(different.values())
+        different.setdefault(" ".join(vocabulary.decode(text.tokens).split()), text)
+    if not asked:
+        return list(different.values())
+    share = options.phone_weight
+    scores = np.maximum(pronunciations.log_probabilities(said.phones[::2], list(different)), IMPOSSIBLE).tolist()
+    weighed = [
+        replace(text, acoustic_score=(1 - share) * text.acoustic_score, phone_score=share * score)
+        for text, score in zip(different.values(), scores, strict=True)
+    ]
+    return sorted(weighed, key=lambda text: -text.score)[: options.n_best]
 
 
 def _whole(chosen: tuple | None, space: int | None) -> Text:

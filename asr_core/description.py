@@ -14,6 +14,7 @@ from asr_core.vocabulary import BLANK
 
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"
+PRONUNCIATIONS = "pronunciations.safetensors"
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"
 
@@ -30,7 +31,7 @@ REQUIRED = {
     "featurizer": dict,  # as make_featurizer takes it
     "sample_rate": int,  # Hz
     "tokens": list,  # what each token writes, the blank "" first
-    "files": dict,  # {name: {"bytes", "sha256"}} of the weights and of the language model
+    "files": dict,  # {name: {"bytes", "sha256"}} of the weights, the language model and its pronunciations
 }
 OPTIONAL = {
     "name": str,
@@ -134,14 +135,14 @@ def _check_tokens(tokens: list, name: str) -> None:
 
 
 def _check_files(files: dict, name: str) -> None:
-    totals = {True: 0, False: 0}  # bytes of the weights, of the language model
+    totals = {True: 0, False: 0}  # bytes of the weights, of the rest
     for file, facts in files.items():
-        if not WEIGHTS.fullmatch(file) and file != LANGUAGE_MODEL:
+        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS):
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not complete or type(facts["bytes"]) is not int:
             raise BundleError(f"{name}: its config.json must give bytes and sha256 of {file}.")
-        totals[file != LANGUAGE_MODEL] += max(facts["bytes"], 0)
+        totals[bool(WEIGHTS.fullmatch(file))] += max(facts["bytes"], 0)
     if not totals[True]:
         raise BundleError(f"{name}: its config.json names no weights; {CONTENTS}.")
     if max(totals.values()) > MOST_WEIGHT_BYTES:

@@ -123,6 +123,11 @@ class NGramModel:
             total += log_prob
         return total
 
+    def most_frequent(self, count: int) -> list[str]:
+        """So many words, the most probable ones first."""
+        order = np.argsort(-self._unigram_log_probs(), kind="stable")[:count]
+        return [self.words[len(SPECIAL_WORDS) + place] for place in order]
+
     @cached_property
     def prefixes(self) -> PrefixTree:
         """The beginnings of all words, with the log-probability of the most frequent word each can become."""

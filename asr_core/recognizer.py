@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from functools import partial
 
 import numpy as np
 
@@ -49,13 +48,16 @@ class Recognizer:
         self.sample_rate = bundle.sample_rate
         self.vocabulary = bundle.vocabulary
         self.language_model = bundle.language_model()
+        self.pronunciations = bundle.pronunciations(self.language_model)
         self._defaults = bundle.decoder_options()
         self._calibration = Calibration(**bundle.config.get("confidence", {}))
         model, self._featurizer = bundle.build(), bundle.featurizer()
         self._output_lengths = model.output_lengths
         self._step_samples = self._featurizer.hop_samples * model.subsampling
         self.step_seconds = self._step_samples / self.sample_rate
-        self._network = _Network(compiled_step(self._featurizer, model), round(BATCH_SECONDS * self.sample_rate))
+        self._phones = model.sizes["phones"] if self.pronunciations else 0
+        step = compiled_step(self._featurizer, model, phones=self._phones > 0)
+        self._network = _Network(step, round(BATCH_SECONDS * self.sample_rate))
         weakref.finalize(self, self._network.close)  # a recogniser that is dropped leaves no thread behind
 
     def warm_up(self) -> None:
@@ -110,7 +112,7 @@ class Recognizer:
             raise ValueError(f"{self.name} hears {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._step_samples)
-        joined = Joined(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS))
+        joined = Joined(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
         if (space := space_token(self.vocabulary)) is not None:
             joined.part(silent_steps(windows, self._step_samples), space)
         settled = [window.start_step for window in windows[1:]] + [steps]  # after each: where the next can change it
@@ -121,7 +123,7 @@ class Recognizer:
                 waiting.append((window.start_step, self._network.hear(samples[window.start : window.end])))
                 while len(waiting) > (WINDOWS_AHEAD if number < len(windows) else 0):
                     start, future = waiting[0]
-                    joined.add(start, _wait(future, cancel))
+                    joined.add(start, *_wait(future, cancel))
                     waiting.popleft()
                     done = number - len(waiting)
                     if heard is not None:
@@ -132,7 +134,7 @@ class Recognizer:
         finally:
             for _, future in waiting:
                 future.cancel()
-        return Emissions(joined.log_probs, self.step_seconds, energy=self._energy(samples, steps))
+        return Emissions(joined.log_probs, self.step_seconds, 0.0, self._energy(samples, steps), joined.phones)
 
     def hypotheses(
         self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None
@@ -141,7 +143,9 @@ class Recognizer:
         options = options or self._defaults
         if options.decoder == "greedy":
             return [greedy(emissions, self.vocabulary)]
-        return beam_search(emissions, self.vocabulary, options, self.language_model, hot_words)
+        return beam_search(
+            emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations
+        )
 
     def decode(
         self, emissions: Emissions, seconds: float, options: DecoderOptions | None = None, hot_words=None
@@ -224,7 +228,8 @@ class _Network:
     end the thread fails the batch that it ran; the rest of the queue is answered.
 
     Args:
-        step: (float32 [batch, samples], int32 [batch]) -> float32 [batch, steps, tokens], int32 [batch].
+        step: (float32 [batch, samples], int32 [batch]) -> what is said, float [batch, steps, tokens] each, and the
+            valid steps, int32 [batch].
         most_samples: of one batch, padding included.
     """
 
@@ -236,7 +241,7 @@ class _Network:
         threading.Thread(target=self._serve, name="network", daemon=True).start()
 
     def hear(self, samples: np.ndarray) -> Future:
-        """float32 [n] -> a future of float32 [steps, tokens]."""
+        """float32 [n] -> a future of what is said, float [steps, tokens] each."""
         future = Future()
         with self._changed:
             if self._closed:
@@ -287,9 +292,9 @@ class _Network:
             samples = np.zeros((len(parts), lengths.max()), np.float32)
             for row, part in zip(samples, parts, strict=True):
                 row[: len(part)] = part
-            log_probs, steps = self._step(samples, lengths)
-            for future, said, count in zip(futures, log_probs.numpy(), steps.numpy(), strict=True):
-                future.set_result(said[:count].copy())  # a view would keep the whole batch alive
+            *said, steps = (output.numpy() for output in self._step(samples, lengths))
+            for future, count, *rows in zip(futures, steps, *said, strict=True):
+                future.set_result([row[:count].copy() for row in rows])  # views would keep the whole batch alive
         except Exception as error:
             _fail(futures, error)
 
@@ -305,7 +310,7 @@ def _fail(futures: list[Future], error: BaseException) -> None:
             future.set_exception(error)
 
 
-def compiled_step(featurizer, model, samples: int | None = None):
+def compiled_step(featurizer, model, samples: int | None = None, phones: bool = False):
     """Sound to log-probabilities in one graph of TensorFlow, features included.
 
     The blocks of a Conformer are one function with their weights as arguments, traced once: the graph is there in a
@@ -318,10 +323,12 @@ def compiled_step(featurizer, model, samples: int | None = None):
     Args:
         featurizer, model: of a bundle.
         samples: fixes the graph to one clip of this length, for runtimes that can do no other.
+        phones: whether to tell what the inner head of a Conformer says, too.
 
     Returns:
         tf.function: samples float32 [batch, samples], lengths int32 [batch] -> log-probabilities float32
-        [batch, steps, tokens] and the valid ones among the steps, int32 [batch].
+        [batch, steps, tokens], with `phones` those of `asr_core.ctc.Emissions.phones`, float16 [batch, steps, phones],
+        and the valid ones among the steps, int32 [batch].
     """
     import keras
     import tensorflow as tf
@@ -330,7 +337,7 @@ def compiled_step(featurizer, model, samples: int | None = None):
         raise AsrError("Recognition runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     batch = None if samples is None else 1
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    hear = _with_one_block(model) if hasattr(model, "blocks") else partial(model, training=False)
+    hear = _with_one_block(model) if hasattr(model, "blocks") else lambda *inputs: (model(*inputs), None)
 
     @tf.function(
         input_signature=[
@@ -344,14 +351,18 @@ def compiled_step(featurizer, model, samples: int | None = None):
         # batch ends in zeros as those of the others do.
         samples = tf.pad(samples, [[0, 0], [0, featurizer.frame_samples]])
         features, frames = featurizer(samples, lengths)
-        logits = hear(features, frames)
-        return tf.nn.log_softmax(tf.cast(logits, tf.float32)), model.output_lengths(frames)
+        logits, sounds = hear(features, frames)
+        log_probs, steps = tf.nn.log_softmax(tf.cast(logits, tf.float32)), model.output_lengths(frames)
+        if not phones:
+            return log_probs, steps
+        sounds = tf.cast(tf.nn.log_softmax(tf.cast(sounds, tf.float32)), tf.float16)
+        return log_probs, tf.repeat(sounds, model.parts, axis=1)[:, : tf.shape(log_probs)[1]], steps
 
     return step
 
 
 def _with_one_block(model):
-    """(features, lengths) -> logits of a Conformer, all of its blocks run by one graph of the first."""
+    """(features, lengths) -> logits of a Conformer and of its phones, all blocks run by one graph of the first."""
     import tensorflow as tf
 
     first = model.blocks[0]
@@ -364,7 +375,7 @@ def _with_one_block(model):
         values = ([v.value for v in part] for part in (block.trainable_variables, block.non_trainable_variables))
         return block_of(*values, *inputs)
 
-    return lambda features, lengths: model.logits(features, lengths, run=run)[0]
+    return lambda features, lengths: model.logits(features, lengths, run=run)[::2]
 
 
 def _wait(future: Future, cancel):

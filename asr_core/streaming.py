@@ -29,7 +29,7 @@ from asr_core.alignment import WordSpan, space_token, split_words, words_of
 from asr_core.audio import RATES, Audio, Resampler, to_mono
 from asr_core.beam import DecoderOptions, PrefixBeam
 from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
-from asr_core.decoder import pauses
+from asr_core.decoder import best_texts, pauses
 from asr_core.errors import AudioError
 from asr_core.hot_words import HotWords
 from asr_core.transcript import Word
@@ -243,6 +243,7 @@ class RunningText:
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
         self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
+        self._pronunciations = recognizer.pronunciations
         self._options, self._hot_words = options, hot_words
         lengths = (SURE_SECONDS, OPEN_SECONDS, ENDLESS_SECONDS)
         self._sure, self._open, self._endless = (int(seconds / recognizer.step_seconds) for seconds in lengths)  # steps
@@ -310,7 +311,8 @@ class RunningText:
         before = self._vocabulary.encode("".join(f"{word} " for word in latest)) if self._space else []
         beam.advance(_spelled(before, len(self._vocabulary)))
         beam.advance(said.log_probs)
-        tokens = next(beam.texts()).tokens[len(before) :]
+        texts = (replace(text, tokens=text.tokens[len(before) :]) for text in beam.texts())
+        tokens = best_texts(texts, said, self._vocabulary, self._options, self._pronunciations)[0].tokens
         return forced_align(said.log_probs, tokens)[0] if tokens else []
 
     def _final(self, said: Emissions, spans: list[TokenSpan]) -> list[WordSpan]:

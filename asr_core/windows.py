@@ -153,6 +153,13 @@ def _loud_blocks(samples: np.ndarray, block: int) -> np.ndarray:
     return np.maximum(highest, -lowest) > SILENCE_PEAK
 
 
+def _silence(steps: int, tokens: int, kind) -> np.ndarray:
+    """Log-probabilities of sure blanks: [steps, tokens]."""
+    log_probs = np.full((steps, tokens), np.log(SURE / (tokens - 1)), kind)
+    log_probs[:, BLANK] = np.log(1 - SURE)
+    return log_probs
+
+
 class Joined:
     """The log-probabilities of a whole recording, as its windows arrive in order; silence where none is.
 
@@ -160,11 +167,12 @@ class Joined:
         steps: output steps of the recording.
         tokens: size of the alphabet.
         seam_steps: how far around the middle of an overlap the seam may lie.
+        phones: size of the alphabet of sounds; 0 where the windows name none.
     """
 
-    def __init__(self, steps: int, tokens: int, seam_steps: int):
-        self.log_probs = np.full((steps, tokens), np.log(SURE / (tokens - 1)), np.float32)
-        self.log_probs[:, BLANK] = np.log(1 - SURE)
+    def __init__(self, steps: int, tokens: int, seam_steps: int, phones: int = 0):
+        self.log_probs = _silence(steps, tokens, np.float32)
+        self.phones = _silence(steps, phones, np.float16) if phones else None
         self.seam_steps = seam_steps
         self.end = 0  # where the latest window ended
 
@@ -173,11 +181,13 @@ class Joined:
         for step in steps:
             self.log_probs[step, [BLANK, space]] = self.log_probs[step, [space, BLANK]]
 
-    def add(self, start: int, log_probs: np.ndarray) -> None:
-        """Takes what a window says from step `start` on, float32 [steps, tokens]."""
+    def add(self, start: int, log_probs: np.ndarray, phones: np.ndarray | None = None) -> None:
+        """Takes what a window says from step `start` on, float32 [steps, tokens] and float16 [steps, phones]."""
         seam = self._seam(start, log_probs)
         self.end = min(start + len(log_probs), len(self.log_probs))
         self.log_probs[seam : self.end] = log_probs[seam - start : self.end - start]
+        if phones is not None:
+            self.phones[seam : self.end] = phones[seam - start : self.end - start]
 
     def _seam(self, start: int, log_probs: np.ndarray) -> int:
         """The step near the middle of the overlap at which both windows are surest of blank."""

@@ -61,7 +61,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
     from train.presets import PRESETS
-    from train.pronunciations import Pronunciations
+    from train.pronunciations import Dictionary
     from train.publish import check_token, push
     from train.trainer import Trainer, load_data, split
 
@@ -90,7 +90,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
-        sounds = Pronunciations(args.pronunciations) if preset.sizes.get("phones") else None
+        sounds = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
         data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds)
         validation = data
         if args.validation:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from asr_core.description import PRONUNCIATIONS
 from asr_core.errors import AsrError
 
 DONE, FAILED = 0, 1
@@ -169,6 +170,11 @@ def _trained_on(config: dict) -> str:
         parts += ["The language model has read:", _table(["Text", "Licence"], texts, "ll")]
     if config["architecture"]["sizes"].get("phones"):
         parts.append(DICTIONARY)
+    if PRONUNCIATIONS in config.get("files", ()):
+        from train.credits import DICTIONARY_NOTICE
+
+        notice = "\n".join(f"> {line}".rstrip() for line in DICTIONARY_NOTICE.splitlines())
+        parts.append(f"`{PRONUNCIATIONS}` holds words of that dictionary, under this notice:\n\n{notice}")
     parts.append("Each corpus keeps its own terms; the licence named above is that of the weights.")
     return "\n\n".join(parts)
 

@@ -25,6 +25,7 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "word-bonus": "word_bonus",
     "unknown-word-score": "unknown_word_score",
     "blank-penalty": "blank_penalty",
+    "phone-weight": "phone_weight",
 }
 
 

@@ -21,7 +21,9 @@ from train import tuning
 from train.data import Clip, read_bytes
 from train.scores import Score, figures, score
 
-OF_THE_MODEL = "beam_width token_threshold language_model_weight word_bonus unknown_word_score blank_penalty".split()
+OF_THE_MODEL = (
+    "beam_width token_threshold language_model_weight word_bonus unknown_word_score blank_penalty phone_weight"
+).split()
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ PHONES = (
 )
 
 
-class Pronunciations:
+class Dictionary:
     """Words and their phones, the first way of saying each where there are several.
 
     Args:

@@ -114,12 +114,13 @@ def hypotheses_table(clip: Clip) -> Html:
             f"{hypothesis.acoustic_score:.2f}",
             f"{hypothesis.language_model_score:.2f}",
             f"{hypothesis.hot_word_score:.2f}",
+            f"{hypothesis.phone_score:.2f}",
         )
         for rank, hypothesis in enumerate(clip.hypotheses, start=1)
     ]
     return table(
-        ["", "Text", "Score", "Sound", "Language", "Hot-words"],
+        ["", "Text", "Score", "Letters", "Language", "Hot-words", "Sounds"],
         rows,
-        caption="The best texts and the parts of their scores in nats; the sound's are less the fines for blanks",
-        numeric=[0, 2, 3, 4, 5],
+        caption="The best texts and the parts of their scores in nats; the letters' are less the fines for blanks",
+        numeric=[0, 2, 3, 4, 5, 6],
     )

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from asr_core import ctc
-from asr_core.ctc import WILDCARD, Emissions, collapse, feasible, forced_align, runs, steps_needed
+from asr_core.ctc import (
+    WILDCARD,
+    Emissions,
+    collapse,
+    feasible,
+    forced_align,
+    log_probabilities,
+    runs,
+    steps_needed,
+)
 from asr_core.errors import AlignmentError
 
 LABELS = [(), (1,), (2, 1), (1, 1), (3, 3, 3), (1, 2, 3), (1, 2, 2, 1), (2, 3, 2, 3, 2)]
@@ -65,6 +74,18 @@ def test_the_loss_sums_all_paths_of_a_label():
                 expected[text] = np.logaddexp(expected[text], log_prob)
         losses = loss_of(labels, [log_probs] * len(labels))
         np.testing.assert_allclose(losses, [-expected[label] for label in labels], rtol=1e-4, atol=1e-4)
+
+
+def test_texts_are_as_probable_as_all_their_paths_together():
+    for steps in (0, 1, 3, 6):
+        log_probs = random_log_probs(steps, seed=steps) if steps else np.empty((0, 4), np.float32)
+        expected = dict.fromkeys(LABELS, -np.inf)
+        for path, log_prob in all_paths(log_probs):
+            text = tuple(collapse(path))
+            if text in expected:
+                expected[text] = np.logaddexp(expected[text], log_prob)
+        np.testing.assert_allclose(log_probabilities(log_probs, LABELS), list(expected.values()), rtol=1e-5)
+    assert len(log_probabilities(random_log_probs(3), [])) == 0
 
 
 def test_padding_does_not_change_the_loss():

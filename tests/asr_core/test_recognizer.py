@@ -373,7 +373,7 @@ def test_requests_that_wait_together_run_together():
     network = _Network(step, most_samples=40)
     futures = [network.hear(clip(i)) for i in range(7)]
     step.may_run.set()
-    assert [future.result(5)[0, 0] for future in futures] == list(range(7))
+    assert [future.result(5)[0][0, 0] for future in futures] == list(range(7))
     assert sorted(map(len, step.batches)) == [1, 2, 4] or sorted(map(len, step.batches)) == [3, 4]
 
 
@@ -382,7 +382,7 @@ def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
     network = _Network(step, most_samples=1000)
     futures = [network.hear(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
     step.may_run.set()
-    assert [future.result(5)[0, 0] for future in futures] == list(range(5))
+    assert [future.result(5)[0][0, 0] for future in futures] == list(range(5))
     assert all(max(batch) <= 2 * min(batch) for batch in step.batches)
 
 
@@ -394,7 +394,7 @@ def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
     for future in futures:
         with pytest.raises(RuntimeError, match="out of memory"):
             future.result(5)
-    assert network.hear(clip(1)).result(5)[0, 0] == 1
+    assert network.hear(clip(1)).result(5)[0][0, 0] == 1
 
 
 @pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
@@ -411,8 +411,8 @@ def test_what_would_end_the_thread_fails_one_batch_and_no_more(end):
     step.may_run.set()
     with pytest.raises((RuntimeError, MemoryError)):  # nothing that would end the asker's thread in its turn
         futures[1].result(5)
-    assert [futures[i].result(5)[0, 0] for i in (0, 2)] == [1, 2]
-    assert network.hear(clip(3)).result(5)[0, 0] == 3
+    assert [futures[i].result(5)[0][0, 0] for i in (0, 2)] == [1, 2]
+    assert network.hear(clip(3)).result(5)[0][0, 0] == 3
 
 
 def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
@@ -427,7 +427,7 @@ def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
     monkeypatch.setattr(_Network, "_next_batch", short_of_memory)
     step = Step()
     step.may_run.set()
-    assert _Network(step, most_samples=10).hear(clip(1)).result(5)[0, 0] == 1
+    assert _Network(step, most_samples=10).hear(clip(1)).result(5)[0][0, 0] == 1
 
 
 def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeypatch):
@@ -454,7 +454,7 @@ def test_a_cancelled_window_is_not_run():
     futures = [network.hear(clip(i)) for i in range(3)]
     futures[1].cancel()
     step.may_run.set()
-    assert futures[2].result(5)[0, 0] == 2
+    assert futures[2].result(5)[0][0, 0] == 2
     assert len(step.batches) == 2
 
 
@@ -464,6 +464,6 @@ def test_closing_answers_what_waits_and_refuses_what_comes():
     futures = [network.hear(clip(i)) for i in range(3)]
     network.close()
     step.may_run.set()
-    assert [future.result(5)[0, 0] for future in futures] == [0, 1, 2]
+    assert [future.result(5)[0][0, 0] for future in futures] == [0, 1, 2]
     with pytest.raises(RuntimeError, match="has been closed"):
         network.hear(clip(1))

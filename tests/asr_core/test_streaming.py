@@ -42,7 +42,7 @@ class Reader:
 
     def __init__(self, options=GREEDY, language_model=None, doubt=0.0, edges=EDGE_STEPS):
         self.sample_rate, self.step_seconds = RATE, STEP / RATE
-        self.vocabulary, self.language_model = VOCABULARY, language_model
+        self.vocabulary, self.language_model, self.pronunciations = VOCABULARY, language_model, None
         self.bundle = SimpleNamespace(decoder_options=lambda: options)
         self.doubt, self.edges = doubt, edges
         self.heard_seconds, self.longest = 0.0, 0

