@@ -48,6 +48,18 @@ def test_the_network_is_new_and_the_language_model_the_same_file(old, tmp_path, 
     assert not {"evaluation", "confidence", "trained"} & config.keys()
 
 
+def test_of_several_networks_the_weights_are_averaged(old, tmp_path, capsys):
+    networks = [network(2), network(3), network(4)]
+    runs = [save_bundle(tmp_path / str(i), one, CONFIGURATION, bits=32) for i, one in enumerate(networks)]
+    assert main([*map(str, runs), "--into", str(old), "--bits", "32"]) == 0
+    for weight, *parts in zip(load_bundle(old).build().weights, *(one.weights for one in networks), strict=True):
+        np.testing.assert_allclose(weight, np.mean(parts, axis=0), atol=1e-6)
+    other = models.build("conformer", 12, 3, **SIZES | {"width": 8})
+    runs.append(save_bundle(tmp_path / "other", other, CONFIGURATION))
+    assert main([*map(str, runs), "--into", str(old)]) == 1
+    assert "same architecture" in capsys.readouterr().err
+
+
 def test_a_network_that_names_phones_gets_to_know_how_the_words_sound(old, tmp_path, capsys):
     network = models.build("conformer", 12, 3, **SIZES | {"blocks": 3, "phones": len(PHONES) + 1, "phones_block": 2})
     run = save_bundle(tmp_path / "best", network, CONFIGURATION)
