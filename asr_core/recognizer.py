@@ -17,6 +17,7 @@ import numpy as np
 
 from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy, space_token
 from asr_core.audio import Audio, audio_from_array, load_audio
+from asr_core.backend import import_tensorflow
 from asr_core.bundle import Bundle
 from asr_core.ctc import Emissions
 from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
@@ -43,6 +44,7 @@ class Recognizer:
     """
 
     def __init__(self, bundle: Bundle):
+        import_tensorflow()
         self.bundle = bundle
         self.name = bundle.name
         self.sample_rate = bundle.sample_rate

@@ -1,6 +1,7 @@
 """The house stays in order: what lies where, and which way imports point."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ FOREIGN = {
     "app": {"train"},
 }
 ORDER = (
-    "errors spoken_forms sound_files audio featurizer vocabulary models ctc alignment arpa prefix_tree "
+    "errors backend spoken_forms sound_files audio featurizer vocabulary models ctc alignment arpa prefix_tree "
     "language_model hot_words phones beam_kernel beam decoder subtitles transcript description bundle windows "
     "recognizer streaming __main__"
 ).split()
@@ -88,6 +89,21 @@ def test_files_stay_small_enough_for_a_space():
 def test_usage_errors_do_not_wait_for_tensorflow():
     code = "import sys, asr_core.__main__, asr_core.decoder, ui; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_recogniser_leaves_out_what_nobody_here_needs_and_a_later_import_brings_it():
+    code = """
+import sys
+from asr_core.bundle import load_bundle
+from asr_core.recognizer import Recognizer
+Recognizer(load_bundle())
+assert "tensorflow" in sys.modules and not {"sklearn", "jax"} & sys.modules.keys()
+import sklearn
+sklearn.__version__
+"""
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 def test_security_md_names_tests_that_exist():
