@@ -1,18 +1,22 @@
 """Takes the README's picture from the running app: `python -m tests.browser.picture assets/screenshot.png`.
 
-The first example is opened with the model that ships; Chromium is found as in the browser tests.
+The first example is opened with the model that ships; Chromium is found as in the browser tests. COLOURS keep the file
+small.
 """
 
 import os
 import shutil
 import sys
+from io import BytesIO
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ui import build, launch_options
 from ui.engine import Engine
 
 SIZE = {"width": 1280, "height": 1240}  # down to the end of the timeline
+COLOURS = 64
 PATIENCE_SECONDS = 900  # on a busy machine the model takes long to compile
 
 
@@ -29,7 +33,8 @@ def take(path: str, theme: str = "light") -> None:
         view.locator(".example-row button").first.click()
         view.wait_for_selector("#words .word", timeout=1000 * PATIENCE_SECONDS)
         view.wait_for_timeout(1500)
-        view.screenshot(path=path)
+        picture = Image.open(BytesIO(view.screenshot())).convert("RGB")
+        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
         browser.close()
     page.close()
 
