@@ -203,6 +203,10 @@ class TokenSpan:
     start: int
     end: int
 
+    @property
+    def middle(self) -> int:
+        return (self.start + self.end) // 2
+
 
 def runs(path: Sequence[int]) -> list[TokenSpan]:
     """The runs of equal tokens in a path [steps], without the blanks."""

@@ -118,7 +118,7 @@ def beam_search(
     space = space_token(vocabulary)
     best: list[tuple[float, tuple | None]] = [(0.0, None)]  # sums of scores, and what they are the sums of
     inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
-    edges = [(pause.start + pause.end) // 2 for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
+    edges = [pause.middle for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
     for start, end in pairwise([0, *edges, len(emissions)]):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words)
         said = emissions.part(start, end)

@@ -339,7 +339,7 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
         raise AsrError("Recognition runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     batch = None if samples is None else 1
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    hear = _with_one_block(model) if hasattr(model, "blocks") else lambda *inputs: (model(*inputs), None)
+    hear = (_with_one_block if hasattr(model, "blocks") else _as_it_is)(model)
 
     @tf.function(
         input_signature=[
@@ -361,6 +361,11 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
         return log_probs, tf.repeat(sounds, model.parts, axis=1)[:, : tf.shape(log_probs)[1]], steps
 
     return step
+
+
+def _as_it_is(model):
+    """(features, lengths) -> logits of a network that names no phones, and None."""
+    return lambda features, lengths: (model(features, lengths, training=False), None)
 
 
 def _with_one_block(model):

@@ -281,7 +281,7 @@ class RunningText:
 
     def _stretches(self, said: Emissions, before: int) -> list[Emissions]:
         """What is said from pause to pause, as far as pauses begin up to step `before`."""
-        edges = [(pause.start + pause.end) // 2 for pause in pauses(said, self._space) if pause.start <= before]
+        edges = [pause.middle for pause in pauses(said, self._space) if pause.start <= before]
         return [said.part(start, end) for start, end in pairwise([0, *edges, len(said)])]
 
     def _overdue(self, said: Emissions) -> tuple[list[WordSpan], Emissions]:

@@ -50,7 +50,7 @@ class Decoding:
         gr.HTML(
             '<p class="small">The network has already run; a change here only reads its output again, at once. '
             "<b>Greedy</b> takes the likeliest token of each step. <b>Beam</b> sums over paths, and weighs in a "
-            "language model where the model has one.</p>"
+            "language model and how the words sound, where the model knows.</p>"
         )
         with gr.Row():
             self.decoder = gr.Radio(
