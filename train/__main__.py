@@ -34,6 +34,10 @@ def parse(argv):
         "--workers", type=int, default=1, metavar="N",
         help="processes that share this machine's cores (local SGD); on CPUs faster than the threads of one",
     )  # fmt: skip
+    parser.add_argument(
+        "--loaders", type=int, default=0, metavar="N",
+        help="processes that make batches, as many as there are cores where a GPU trains; by default threads do",
+    )  # fmt: skip
     several = parser.add_argument_group(
         "several devices", "By keras.distribution on JAX (KERAS_BACKEND=jax); on TensorFlow a run has one device."
     )
@@ -109,12 +113,13 @@ def main(argv=None, workers: Workers | None = None) -> int:
         preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
         card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
         compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
-        workers=workers,
+        workers=workers, loaders=args.loaders,
     )  # fmt: skip
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
     print(f"A run that was stopped goes on with: {command(argv or sys.argv[1:])}")
-    if importlib.util.find_spec("matplotlib") is None:
-        print("There will be no curves.svg, which needs matplotlib (pip install matplotlib).")
+    for package, product in (("matplotlib", "curves.svg"), ("tensorflow", "events for TensorBoard")):
+        if importlib.util.find_spec(package) is None:
+            print(f"There will be no {product}: {package} is not installed.")
     if workers.count > 1 and workers.rank == 0:
         workers.start_others(argv or sys.argv[1:], trainer.shared_values)
     try:

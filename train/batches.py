@@ -15,6 +15,7 @@ from asr_core.windows import sounding_part
 from train.augment import Augmentation, change_speed
 from train.data import Example, SpeechData
 
+Parts = tuple[Example, ...]  # what is heard as one clip
 PHONES_A_CHARACTER = 0.75  # room for phones; one clip in a thousand has more
 
 
@@ -32,6 +33,8 @@ class Batching:
             3.1): 1 takes corpora as they are, 0 all alike; in between, small ones come more often than large ones.
         characters_second: room for labels; a clip with more goes to a longer bucket.
         short_first_passes: over so many passes short clips come first.
+        join: share of the clips that come as one with others of the same speaker, up to a length of `join_seconds`.
+            Corpora have short clips, and a network that never heard longer ones is at a loss in a lecture.
     """
 
     bucket_seconds: tuple[float, ...] = (3.0, 4.0, 5.2, 7.0, 10.5, 16.0)
@@ -42,6 +45,8 @@ class Batching:
     balance: float = 1.0
     characters_second: float = 20.0
     short_first_passes: int = 1
+    join: float = 0.0
+    join_seconds: tuple[float, ...] = (10.0, 20.0)
 
     def clips(self, bucket: float) -> int:
         clips = self.batch_clips or int(self.batch_seconds / bucket)
@@ -69,7 +74,7 @@ class TrainingBatches(keras.utils.PyDataset):
         super().__init__(**kwargs)
         self.data, self.batching, self.augmentation = data, batching, augmentation
         self.seed, self.first, self.steps_of = seed, 0, steps_of
-        self.unfit = sum(self._bucket(example, 1.0) is None for example in data.examples)
+        self.unfit = sum(self._bucket((example,), 1.0) is None for example in data.examples)
         self._plans: dict[int, list] = {}
         self.steps_per_pass = len(self._make_plan(0))
 
@@ -91,19 +96,18 @@ class TrainingBatches(keras.utils.PyDataset):
         bucket, members = plan[index % len(plan)]
         return self._assemble(bucket, members, np.random.default_rng((self.seed, step, 1)))
 
-    def _make_plan(self, number: int) -> list[tuple[float, list[tuple[Example, float]]]]:
-        """Pass `number` as a list of (bucket, [(example, speed), ...])."""
+    def _make_plan(self, number: int) -> list[tuple[float, list[tuple[Parts, float]]]]:
+        """Pass `number` as a list of (bucket, [(parts, speed), ...])."""
         rng = np.random.default_rng((self.seed, number, 0))
-        examples, order = self.data.examples, self._order(rng)
-        speeds = self.augmentation.draw_speeds(len(order), rng)
+        clips = self._joined([self.data.examples[i] for i in self._order(rng)], rng)
+        speeds = self.augmentation.draw_speeds(len(clips), rng)
         buckets: dict[float, list] = {bucket: [] for bucket in self.batching.bucket_seconds}
-        for number_of, speed in zip(order, speeds, strict=True):
-            example = examples[number_of]
-            bucket = self._bucket(example, speed)
+        for parts, speed in zip(clips, speeds, strict=True):
+            bucket = self._bucket(parts, speed)
             if bucket is None:  # too long for any bucket when slower, or too short for its text when faster
-                bucket, speed = self._bucket(example, 1.0), 1.0
+                bucket, speed = self._bucket(parts, 1.0), 1.0
             if bucket is not None:
-                buckets[bucket].append((example, speed))
+                buckets[bucket].append((parts, speed))
         plan = []
         for bucket, members in buckets.items():
             size = self.batching.clips(bucket)
@@ -114,6 +118,28 @@ class TrainingBatches(keras.utils.PyDataset):
         if number >= self.batching.short_first_passes:
             plan = [plan[i] for i in rng.permutation(len(plan))]
         return plan
+
+    def _joined(self, examples: list[Example], rng) -> list[Parts]:
+        """Each example alone, or as one with others of its speaker."""
+        if not self.batching.join:
+            return [(example,) for example in examples]
+        chosen = rng.random(len(examples)) < self.batching.join
+        alone = [(example,) for example, joins in zip(examples, chosen, strict=True) if not joins]
+        speakers: dict[tuple[str, str], list[Example]] = {}
+        for example in (example for example, joins in zip(examples, chosen, strict=True) if joins):
+            clip = self.data.clips[example.number]
+            speakers.setdefault((clip.corpus, clip.speaker), []).append(example)
+        chains = []
+        for said in speakers.values():
+            room = 0.0
+            for example in said:
+                if example.seconds > room:
+                    chains.append(())
+                    room = rng.choice(self.batching.join_seconds)
+                chains[-1] += (example,)
+                room -= example.seconds
+        clips = alone + chains
+        return [clips[i] for i in rng.permutation(len(clips))]
 
     def _order(self, rng) -> np.ndarray:
         """Indices of the examples of a pass, shuffled: int [repeats * examples].
@@ -134,12 +160,16 @@ class TrainingBatches(keras.utils.PyDataset):
         ]
         return rng.permutation(np.concatenate(parts))
 
-    def _bucket(self, example: Example, speed: float):
-        samples = int(example.seconds / speed * self.data.sample_rate)
-        if self.steps_of and not feasible(example.labels.tolist(), self.steps_of(samples)):
-            return None
+    def _bucket(self, parts: Parts, speed: float):
+        seconds = sum(example.seconds for example in parts) / speed
+        spaces = len(parts) - 1
+        if self.steps_of:
+            steps = sum(example.steps_needed for example in parts) + spaces
+            if steps > self.steps_of(int(seconds * self.data.sample_rate)):
+                return None
+        characters = sum(len(example.labels) for example in parts) + spaces
         for bucket in self.batching.bucket_seconds:
-            if example.seconds / speed <= bucket and len(example.labels) <= self.batching.characters(bucket):
+            if seconds <= bucket and characters <= self.batching.characters(bucket):
                 return bucket
         return None
 
@@ -149,32 +179,43 @@ class TrainingBatches(keras.utils.PyDataset):
         samples = np.zeros((len(members), size), np.int16)
         lengths = np.zeros(len(members), np.int32)
         labels = np.zeros((len(members), self.batching.characters(bucket)), np.int32)
-        label_lengths = np.array([len(example.labels) for example, _ in members], np.int32)
+        label_lengths = np.zeros_like(lengths)
         phones = np.zeros((len(members), int(PHONES_A_CHARACTER * labels.shape[1])), np.int32)
-        phone_lengths = np.zeros_like(label_lengths)
-        for row, (example, speed) in enumerate(members):
-            sound = change_speed(self._sound(example, speed), speed)
+        phone_lengths = np.zeros_like(lengths)
+        for row, (parts, speed) in enumerate(members):
+            text, sounds = self._written(parts)
+            sound = change_speed(self._sound(parts, speed), speed)
             sound = self.augmentation(sound, rate, rng, babble=lambda: self._other_voice(rng))[:size]
             samples[row, : len(sound)], lengths[row] = sound, len(sound)
-            labels[row, : len(example.labels)] = example.labels
-            if self._phones_fit(example, len(sound), phones.shape[1]):
-                phones[row, : len(example.phones)], phone_lengths[row] = example.phones, len(example.phones)
+            labels[row, : len(text)], label_lengths[row] = text, len(text)
+            if self._phones_fit(sounds, len(sound), phones.shape[1]):
+                phones[row, : len(sounds)], phone_lengths[row] = sounds, len(sounds)
         return (
             {"samples": samples, "lengths": lengths},
             {"labels": labels, "label_lengths": label_lengths, "phones": phones, "phone_lengths": phone_lengths},
         )
 
-    def _phones_fit(self, example, samples, room) -> bool:
-        """Whether the phones of an example can be learned: the inner head may have half as many steps."""
-        if len(example.phones) > room or self.steps_of is None:
-            return False
-        return feasible(example.phones.tolist(), self.steps_of(samples) // 2)
+    def _written(self, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and phones of parts that follow each other; no phones where those of a part are not known."""
+        if len(parts) == 1:
+            return parts[0].labels, parts[0].phones
+        space = np.array(self.data.vocabulary.encode(" "), np.int32)
+        text = np.concatenate([piece for example in parts for piece in (example.labels, space)][:-1])
+        known = all(len(example.phones) for example in parts)
+        return text, np.concatenate([example.phones for example in parts if known] or [parts[0].phones[:0]])
 
-    def _sound(self, example, speed) -> np.ndarray:
-        """The audible part of an example, or all of it where its text needs the silence around that, too."""
-        whole = self.data.sound[example.number]
+    def _phones_fit(self, phones, samples, room) -> bool:
+        """Whether the phones of a clip can be learned: the inner head may have half as many steps."""
+        if len(phones) > room or self.steps_of is None:
+            return False
+        return feasible(phones.tolist(), self.steps_of(samples) // 2)
+
+    def _sound(self, parts: Parts, speed) -> np.ndarray:
+        """The audible part of what is said, or all of it where the text needs the silence around that, too."""
+        whole = np.concatenate([self.data.sound[example.number] for example in parts])
         part = audible(whole, self.data.sample_rate)
-        fits = not self.steps_of or feasible(example.labels.tolist(), self.steps_of(int(len(part) / speed)))
+        steps = sum(example.steps_needed for example in parts) + len(parts) - 1
+        fits = not self.steps_of or steps <= self.steps_of(int(len(part) / speed))
         return part if fits else whole
 
     def _other_voice(self, rng) -> np.ndarray:

@@ -107,7 +107,7 @@ SPEECH = {  # corpus, as manifests name it -> where it comes from
         "LibriSpeech", "CC BY 4.0", "public-domain books read by volunteers of LibriVox",
         "Vassil Panayotov et al., 2015", "openslr/librispeech_asr",
     ),
-    "synthesis": Source(
+    "kokoro": Source(
         "Synthetic speech", "Apache-2.0 (the synthesiser)", "sentences of the texts below, in 28 voices of Kokoro-82M "
         "and blends of them", "hexgrad, Kokoro-82M", "",
     ),

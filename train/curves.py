@@ -9,7 +9,8 @@ from pathlib import Path
 class EventLog:
     """Scalars for TensorBoard; `tensorboard --logdir runs` shows them.
 
-    The files are written with TensorFlow, which is there on every backend; TensorBoard itself is not needed.
+    The files are written with TensorFlow, on every backend; where it is not installed there are none. TensorBoard
+    itself is not needed.
 
     Args:
         folder: of the run.
@@ -17,7 +18,11 @@ class EventLog:
     """
 
     def __init__(self, folder, step: int):
-        import tensorflow as tf  # seconds, on another backend
+        self._writer = None
+        try:
+            import tensorflow as tf  # seconds, on another backend
+        except ImportError:
+            return
         from tensorflow.core.framework.summary_pb2 import Summary
         from tensorflow.core.util.event_pb2 import Event, SessionLog
 
@@ -31,6 +36,8 @@ class EventLog:
             self._add(step=step, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
+        if self._writer is None:
+            return
         values = [self._summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
         self._add(step=step, summary=self._summary(value=values))
 

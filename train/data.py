@@ -9,8 +9,9 @@ import tarfile
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asr_core.audio import load_audio
+from asr_core.ctc import steps_needed
 from asr_core.errors import AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
 
@@ -88,10 +90,10 @@ def _members(archive: str) -> dict[str, tuple[int, int]]:
         return _ARCHIVES[archive]
 
 
-def in_threads(function: Callable, items: Iterable, threads: int, ahead: int) -> Iterator:
-    """`function` of every item, in their order; some threads work up to so many items ahead of the reader."""
+def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
+    """`function` of every item, in their order; the pool works up to so many items ahead of the reader."""
     items = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
+    with pool:
         waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
         while waiting:
             result = waiting.popleft().result()
@@ -127,15 +129,23 @@ class SoundCache:
             self._fill(clips, base, index, sample_rate)
         content = json.loads(index.read_text())
         self.failures: dict[str, str] = content["failures"]
-        self._offsets = content["offsets"]
-        self._samples = np.memmap(base.with_suffix(".pcm"), np.int16, "r") if content["total"] else []
+        self._offsets, self._file = content["offsets"], base.with_suffix(".pcm") if content["total"] else None
+
+    @cached_property
+    def _samples(self):
+        return np.memmap(self._file, np.int16, "r") if self._file else []
+
+    def __getstate__(self):
+        """Without the samples: another process maps the file itself."""
+        return {key: value for key, value in self.__dict__.items() if key != "_samples"}
 
     @staticmethod
     def _fill(clips, base, index, sample_rate):
         offsets, failures, position = [], {}, 0
         partial = base.with_suffix(f".partial-{os.getpid()}")
         threads = os.cpu_count() or 1  # decoders and resampler let go of the interpreter while they work
-        decoded = in_threads(lambda clip: decode(clip.audio, sample_rate), clips, threads, ahead=4 * threads)
+        pool = ThreadPoolExecutor(threads)
+        decoded = in_order(pool, lambda clip: decode(clip.audio, sample_rate), clips, ahead=4 * threads)
         with open(partial, "wb") as file:
             for clip, (samples, failure) in zip(
                 tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True
@@ -168,6 +178,11 @@ class Example:
     seconds: float
     # int32 [phones], none where a word is not in the dictionary
     phones: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    @cached_property
+    def steps_needed(self) -> int:
+        """The fewest steps of a network that its labels take."""
+        return steps_needed(self.labels.tolist())
 
 
 class SpeechData:

@@ -1,5 +1,7 @@
 """What is trained and how one step is made: network, loss, optimiser and learning rate, on any Keras backend."""
 
+from dataclasses import dataclass
+
 import keras
 from keras import ops
 
@@ -32,7 +34,7 @@ class Training(keras.Model):
             raise ValueError("consistency_weight needs spec_augment, which makes the two views differ")
         self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
         self.intermediate_weight, self.consistency_weight = intermediate_weight, consistency_weight
-        self.phones_weight = phones_weight
+        self.phones_weight, self.begun = phones_weight, False
 
     def call(self, inputs, training=False):
         """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits.
@@ -57,6 +59,26 @@ class Training(keras.Model):
         if phones is not None:
             heard |= {"phones": phones, "phone_steps": self.network.phone_lengths(lengths)}
         return heard
+
+    def step(self, x, y):
+        """Makes one step on a batch; its loss, which JAX may still be computing: `float` waits for that.
+
+        What `train_on_batch` does, but that waits for each step, while a GPU has nothing to do until Python has handed
+        it the next one.
+        """
+        if keras.backend.backend() != "jax" or keras.distribution.distribution() is not None or not self.begun:
+            self.begun = True
+            return self.train_on_batch(x, y)
+        self.reset_metrics()
+        groups = (
+            self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, self.metrics_variables
+        )  # fmt: skip
+        state = tuple([variable.value for variable in group] for group in groups)
+        logs, state = self.train_function(state, iter([(x, y, None)]))
+        for group, values in zip(groups, state, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value)
+        return logs["loss"]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """CTC loss in nats per label character, and what the two views differ by."""
@@ -117,7 +139,7 @@ class SafeAdamW(keras.optimizers.Optimizer):
     averaging the compiled step of the default network took four times as long to compile.
 
     Args:
-        learning_rate: number or schedule.
+        learning_rate: until it is set anew.
         weight_decay: per step, times the learning rate.
         clip_norm: largest norm of the whole gradient.
         average: momentum of the exponential moving average of the weights.
@@ -172,23 +194,24 @@ class SafeAdamW(keras.optimizers.Optimizer):
         self.iterations.assign_add(1)
 
 
-@keras.saving.register_keras_serializable("train")
-class WarmUpHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, a plateau, and a linear way down to a hundredth.
+@dataclass(frozen=True)
+class WarmUpHoldDecay:
+    """The learning rate of every step: a linear warm-up, a plateau, and a linear way down to a hundredth.
 
-    Args:
+    The optimiser is told it before each step. As one of Keras's schedules it would be part of the compiled step, which
+    a run of another length then could not share.
+
+    Attributes:
         peak: learning rate of the plateau.
         warm_up, decay, total: steps; the decay ends at `total`.
     """
 
-    def __init__(self, peak, warm_up, decay, total):
-        self.peak, self.warm_up, self.decay, self.total = peak, warm_up, decay, total
+    peak: float
+    warm_up: int
+    decay: int
+    total: int
 
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
+    def __call__(self, step: int) -> float:
         up = (step + 1) / max(1, self.warm_up)
         down = (self.total - step) / max(1, self.decay)
-        return self.peak * ops.maximum(ops.minimum(ops.minimum(up, down), 1.0), 0.01)
-
-    def get_config(self):
-        return {"peak": self.peak, "warm_up": self.warm_up, "decay": self.decay, "total": self.total}
+        return self.peak * max(min(up, down, 1.0), 0.01)

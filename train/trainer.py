@@ -13,6 +13,8 @@ import os
 import platform
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import jiwer
@@ -31,8 +33,9 @@ from train.augment import SpecAugment
 from train.batches import Batching, TrainingBatches, evaluation_batches
 from train.credits import training_data
 from train.curves import EventLog, draw_curves
-from train.data import SpeechData, in_threads, read_manifest
+from train.data import SpeechData, in_order, read_manifest
 from train.growth import take_over
+from train.loaders import batches_from_processes
 from train.objective import SafeAdamW, Training, WarmUpHoldDecay
 from train.presets import Preset
 from train.workers import MEETING_STEPS, Workers
@@ -57,6 +60,7 @@ class Trainer:
         start: a bundle whose weights the run begins with, of the preset's network or one with fewer blocks.
         command: that started the run, to be written down.
         workers: the processes that train together on this machine; by default this one alone.
+        loaders: processes that make batches; by default threads do, which share one interpreter.
 
     Raises:
         ValueError: the checkpoint in `folder`, or `start`, is of another network than the preset's.
@@ -65,10 +69,10 @@ class Trainer:
     def __init__(
         self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
         checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
-        command: str = "", workers: Workers | None = None,
+        command: str = "", workers: Workers | None = None, loaders: int = 0,
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
-        self.command = command
+        self.command, self.loaders = command, loaders
         self.devices, self.workers = Devices.of_this_run(), workers or Workers()
         if self.devices.processes > 1 or self.workers.rank:
             self.validation = None  # only one process would measure, and the others would wait for it
@@ -85,11 +89,12 @@ class Trainer:
             self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight,
             preset.phones_weight,
         )  # fmt: skip
-        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, self._steps_of)
+        steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
+        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of)
         self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
         self.total = preset.passes * self.steps_per_pass
+        self.schedule = WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total)
         self.optimizer = SafeAdamW(
-            WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total),
             weight_decay=preset.weight_decay, clip_norm=preset.clip_norm, average=preset.average,
         )  # fmt: skip
         self.optimizer.build(self.network.trainable_variables)
@@ -111,7 +116,8 @@ class Trainer:
         events = EventLog(self.folder, self.step) if self.chief else None
         for x, y in self._prefetched():
             heard += float(np.sum(x["lengths"])) / self.data.sample_rate
-            losses.append(float(self.training.train_on_batch(*self.devices.share((x, y)))))
+            self.optimizer.learning_rate = self.schedule(self.step)
+            losses.append(self.training.step(*self.devices.share((x, y))))
             self.step += 1
             end_of_pass = self.step % self.steps_per_pass == 0
             alike = end_of_pass or self.step % MEETING_STEPS == 0
@@ -121,12 +127,14 @@ class Trainer:
             bar.update()
             if self.step % 20 == 0:
                 rate = self.workers.count * heard / (time.monotonic() - started)
+                losses = [float(loss) for loss in losses]
                 bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
                 if events:
-                    learning_rate = float(self.optimizer.learning_rate)
+                    learning_rate = self.schedule(self.step - 1)
                     events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
             if end_of_pass:
-                row = self._finish_pass(float(np.nanmean(losses)), heard, time.monotonic() - started)
+                loss = float(np.nanmean([float(loss) for loss in losses]))
+                row = self._finish_pass(loss, heard, time.monotonic() - started)
                 if events:
                     events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
                 losses, heard, started = [], 0.0, time.monotonic()
@@ -156,16 +164,14 @@ class Trainer:
         for variable, value in zip(shared, values, strict=True):
             variable.assign(value)
 
-    def _steps_of(self, samples: int) -> int:
-        """Steps that the network makes of so many samples."""
-        return self.network.output_lengths(max(1, self.featurizer.frame_count(samples)))
-
     def _prefetched(self):
-        """The remaining batches in order, made by some threads while the device computes."""
-        threads = min(8, max(2, os.cpu_count() or 2))
+        """The remaining batches in order, made by threads or processes while the device computes."""
         count, rank = self.workers.count, self.workers.rank
         numbers = range(self.step * count + rank, self.total * count, count)
-        return in_threads(self.batches.batch, numbers, threads, ahead=3 * threads)
+        if self.loaders:
+            return batches_from_processes(self.batches, numbers, self.loaders)
+        threads = min(8, max(2, os.cpu_count() or 2))
+        return in_order(ThreadPoolExecutor(threads), self.batches.batch, numbers, ahead=3 * threads)
 
     # What a pass ends with.
 
@@ -224,7 +230,8 @@ class Trainer:
 
     def save_bundle(self, folder, row: dict) -> None:
         """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
-        recipe = {"preset": self.preset.name, "passes": self.preset.passes, "step": self.step, "seed": self.seed}
+        passes = self.preset.passes * self.preset.batching.repeats  # over the data
+        recipe = {"preset": self.preset.name, "passes": passes, "step": self.step, "seed": self.seed}
         evaluation = {"dataset": "validation", "split": "valid", "decoder": "greedy"}
         measured = {key: round(row[key] / 100, 4) for key in ("wer", "cer") if key in row}
         config = {
@@ -332,6 +339,11 @@ class _AveragedWeights:
     def __exit__(self, *error):
         for variable, value in zip(self.variables, self.trained, strict=True):
             variable.assign(value)
+
+
+def _steps_of(featurizer, subsampling: int, samples: int) -> int:
+    """Steps that a network makes of so many samples."""
+    return -(-max(1, featurizer.frame_count(samples)) // subsampling)
 
 
 def _greedy(logits, steps) -> list[int]:

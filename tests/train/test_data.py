@@ -3,11 +3,15 @@
 import dataclasses
 import io
 import json
+import operator
 import random
+import re
 import tarfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +20,8 @@ from asr_core.vocabulary import Vocabulary
 from asr_core.windows import windows_of
 from train.augment import NO_AUGMENTATION, Augmentation
 from train.batches import Batching, TrainingBatches, audible, evaluation_batches
-from train.data import SoundCache, SpeechData, in_threads, read_bytes, read_manifest
+from train.data import SoundCache, SpeechData, in_order, read_bytes, read_manifest
+from train.loaders import batches_from_processes
 
 RATE = 16_000
 BATCHING = Batching(bucket_seconds=(1.2, 2.0), batch_seconds=4.0, short_first_passes=0)
@@ -71,7 +76,7 @@ def test_threads_keep_the_order_and_stay_near_the_reader():
         return number, threading.get_ident()
 
     found = []
-    for number, thread in in_threads(slowly, items(), threads=4, ahead=ahead):
+    for number, thread in in_order(ThreadPoolExecutor(4), slowly, items(), ahead=ahead):
         found.append((number, thread))
         assert len(drawn) <= len(found) + ahead
     assert [number for number, _ in found] == list(range(40))
@@ -169,6 +174,40 @@ def test_short_clips_come_first_when_asked(data):
     batches = TrainingBatches(data, batching, NO_AUGMENTATION)
     sizes = [batches.batch(i)[0]["samples"].shape[1] for i in range(len(batches))]
     assert sizes == sorted(sizes) and len(set(sizes)) == 2
+
+
+def test_clips_of_one_speaker_can_come_as_one(three_corpora):
+    """Every clip once, its text at its place among those it came with."""
+    batching = dataclasses.replace(
+        BATCHING, bucket_seconds=(2.0, 8.0), batch_clips=1, join=1.0, join_seconds=(5.0,), characters_second=40.0
+    )
+    batches = TrainingBatches(three_corpora, batching, NO_AUGMENTATION)
+    texts = {three_corpora.vocabulary.decode(e.labels): e for e in three_corpora.examples}
+    said, parts_of = Counter(), []
+    for step in range(batches.steps_per_pass):
+        x, y = batches.batch(step)
+        text = three_corpora.vocabulary.decode(y["labels"][0][: y["label_lengths"][0]])
+        parts = [texts[part] for part in re.findall("|".join(texts), text)]
+        assert text == " ".join(three_corpora.vocabulary.decode(part.labels) for part in parts)
+        assert len({three_corpora.clips[part.number].corpus for part in parts}) == 1
+        assert sum(part.seconds for part in parts) <= 5.0 or len(parts) == 1
+        whole = np.concatenate([three_corpora.sound[part.number] for part in parts])
+        np.testing.assert_array_equal(x["samples"][0][: x["lengths"][0]], audible(whole, RATE))
+        said.update(part.number for part in parts)
+        parts_of.append(len(parts))
+    assert said == Counter(range(10)) and max(parts_of) >= 3
+
+
+def test_processes_make_the_batches_of_this_one(data):
+    steps_of = partial(operator.floordiv, 320_000)
+    batches = TrainingBatches(data, BATCHING, Augmentation(noise=1.0), seed=3, steps_of=steps_of)
+    numbers = range(1, 8)
+    for number, (x, y) in zip(numbers, batches_from_processes(batches, numbers, 2), strict=True):
+        expected = batches.batch(number)
+        for part, wanted in zip((x, y), expected, strict=True):
+            assert part.keys() == wanted.keys()
+            for key in part:
+                np.testing.assert_array_equal(part[key], wanted[key])
 
 
 def with_silence_around(data, seconds):
