@@ -17,10 +17,17 @@ def words_of(page) -> str:
     return " ".join(page.locator("#words .transcript .word").all_inner_texts())
 
 
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+
+
 def correct(page, text: str) -> None:
-    """Replaces the transcript by a text, once the page has brought it into the text field."""
+    """Replaces the transcript by a text, once the page has brought it into the text field.
+
+    Gradio brings it twice, the second time in the frame after the accordion opened: nobody types so soon but a test.
+    """
     page.get_by_role("button", name="Correct the text").click()
     page.wait_for_function(f"document.querySelector('#edit textarea')?.value === {json.dumps(FAKE_TEXT)}")
+    page.evaluate(TWO_FRAMES)
     page.locator("#edit textarea").fill(text)
     page.get_by_role("button", name="Apply and align again").click()
 
