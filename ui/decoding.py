@@ -42,6 +42,10 @@ class Choice:
                 chosen[name] = getattr(self, name)
         return replace(bundle.decoder_options(), **chosen)
 
+    def same(self, other: "Choice", bundle) -> bool:
+        """Whether two choices mean the same for a model, be it that one leaves to it what the other says."""
+        return self.hot_words == other.hot_words and self.options(bundle) == other.options(bundle)
+
 
 class Decoding:
     """A group of controls; `read` turns their values, in the order of `components`, into DecoderOptions."""
@@ -94,7 +98,11 @@ class Decoding:
         ]
 
     def read(self, values: Sequence) -> Choice:
-        return Choice.of(*values[: len(self.components)])
+        """What was chosen: no weights while no decoder is marked, for then the model has not yet set the sliders."""
+        decoder, beam_width, weight, n_best, hot_words = values[: len(self.components)]
+        if decoder is None:
+            beam_width = weight = None
+        return Choice.of(decoder, beam_width, weight, n_best, hot_words)
 
     def defaults(self, bundle) -> list:
         """Updates that set the controls to what the model recommends."""

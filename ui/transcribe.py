@@ -228,10 +228,10 @@ class Transcribe:
         if clip is None:
             return self._unchanged()
         choice = self.decoding.read(values)
-        if choice == clip.choice:  # a field was only visited: an edit stays
-            return self._unchanged()
         subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         try:
+            if choice.same(clip.choice, self.engine.recognizer(clip.model).bundle):
+                return self._unchanged()  # a field was only visited: an edit stays
             return self._show(decode_again(clip, choice, self.engine), subtitles)
         except Exception as error:
             return self._failed(error)

@@ -1,5 +1,6 @@
 """From a file to a clip and on: what a visitor gets, and what he is told when it fails."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -7,6 +8,7 @@ import threading
 import time
 import zipfile
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from asr_core.errors import AlignmentError, AudioError, Cancelled
 from asr_core.transcript import Transcript, Word, read_json
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.batch import Row, transcribe_all, write_zip
-from ui.decoding import Choice
+from ui.decoding import Choice, Decoding
 from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
 from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.how_it_works import guided_walk
@@ -65,6 +67,19 @@ def test_choices_out_of_range_are_moved_into_it():
     choice = Choice.of("shell", 10**9, 0.5, -3, "  Ada \n\n" + "x\n" * 500)
     assert (choice.decoder, choice.beam_width, choice.n_best) == (None, 256, 1)
     assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
+
+
+def test_sliders_that_the_model_has_not_set_yet_choose_nothing(engine):
+    """Who opens a recording as soon as the page is there gets what the model recommends."""
+    with gr.Blocks():
+        decoding = Decoding()
+    untouched = [component.value for component in decoding.components]
+    early, bundle = decoding.read(untouched), engine.recognizer().bundle
+    assert early.options(bundle) == bundle.decoder_options()
+    told = decoding.read([*decoding.defaults(bundle), *untouched[3:]])
+    assert told != early and told.same(early, bundle)
+    assert not told.same(dataclasses.replace(early, n_best=2), bundle)
+    assert not told.same(dataclasses.replace(early, hot_words=("Ada",)), bundle)
 
 
 def test_too_long_and_too_large_are_refused_with_numbers(engine, recording):
