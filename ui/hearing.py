@@ -32,14 +32,14 @@ class Limits:
 
     Attributes:
         file_megabytes: largest upload.
-        audio_seconds: longest recording; two hours are 460 MB of samples.
+        audio_seconds: longest recording; three hours take 1.6 GB while they are heard.
         batch_files: most files in one batch.
         batch_seconds: all recordings of a batch together.
         text_characters: longest text pasted.
     """
 
     file_megabytes: int = 200
-    audio_seconds: float = 2 * 3600
+    audio_seconds: float = 4 * 3600
     batch_files: int = 100
     batch_seconds: float = 4 * 3600
     text_characters: int = 200_000

@@ -51,7 +51,8 @@ def main() -> None:
             print(f"{'a slider to the texts':<34} {line(again)}")
             if options.hours:
                 page.reload()  # back to one text
-                lecture = write(repeated(None, round(3600 * options.hours)), folder / "lecture.ogg")
+                # not Opus, which would take minutes to write
+                lecture = write(repeated(None, round(3600 * options.hours)), folder / "lecture.flac")
                 before = app.megabytes
                 seconds = hear(page, lecture)
                 count = page.locator(WORDS).count()
