@@ -1,6 +1,8 @@
 """Batches made by processes: one interpreter cannot alter sound as fast as a GPU learns from it."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.shared_memory import SharedMemory
@@ -31,6 +33,13 @@ def batches_from_processes(batches: TrainingBatches, numbers: Iterable[int], pro
 def _begin(batches: TrainingBatches) -> None:
     global _batches
     _batches = batches
+    threading.Thread(target=_end_with_the_trainer, daemon=True).start()
+
+
+def _end_with_the_trainer() -> None:
+    """Who waits for work does not notice that there is nobody left to give any."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _make(number: int):

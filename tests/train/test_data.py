@@ -4,14 +4,19 @@ import dataclasses
 import io
 import json
 import operator
+import os
 import random
 import re
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +213,43 @@ def test_processes_make_the_batches_of_this_one(data):
             assert part.keys() == wanted.keys()
             for key in part:
                 np.testing.assert_array_equal(part[key], wanted[key])
+
+
+LOADING = """
+import multiprocessing, operator, sys, time
+from functools import partial
+from asr_core.vocabulary import Vocabulary
+from train.augment import NO_AUGMENTATION
+from train.batches import Batching, TrainingBatches
+from train.data import SpeechData, read_manifest
+from train.loaders import batches_from_processes
+if __name__ == "__main__":
+    data = SpeechData(read_manifest(sys.argv[1]), sys.argv[2], Vocabulary(), 16_000)
+    batches = TrainingBatches(data, Batching(bucket_seconds=(2.0,)), NO_AUGMENTATION)
+    made = batches_from_processes(batches, range(100), 1)
+    next(made)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_processes_end_with_a_trainer_that_was_killed(corpus, tmp_path):
+    (tmp_path / "loading.py").write_text(LOADING)
+    command = [sys.executable, str(tmp_path / "loading.py"), str(corpus), str(tmp_path / "cache")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as trainer:
+        said = trainer.stdout.readline()
+        trainer.kill()
+    loader = int(said)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(loader, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(loader, signal.SIGKILL)
+    pytest.fail("the loader is still there")
 
 
 def with_silence_around(data, seconds):
