@@ -162,12 +162,9 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def _bucket(self, parts: Parts, speed: float):
         seconds = sum(example.seconds for example in parts) / speed
-        spaces = len(parts) - 1
-        if self.steps_of:
-            steps = sum(example.steps_needed for example in parts) + spaces
-            if steps > self.steps_of(int(seconds * self.data.sample_rate)):
-                return None
-        characters = sum(len(example.labels) for example in parts) + spaces
+        if not self._text_fits(parts, int(seconds * self.data.sample_rate)):
+            return None
+        characters = sum(len(example.labels) for example in parts) + len(parts) - 1
         for bucket in self.batching.bucket_seconds:
             if seconds <= bucket and characters <= self.batching.characters(bucket):
                 return bucket
@@ -214,9 +211,12 @@ class TrainingBatches(keras.utils.PyDataset):
         """The audible part of what is said, or all of it where the text needs the silence around that, too."""
         whole = np.concatenate([self.data.sound[example.number] for example in parts])
         part = audible(whole, self.data.sample_rate)
+        return part if self._text_fits(parts, int(len(part) / speed)) else whole
+
+    def _text_fits(self, parts: Parts, samples: int) -> bool:
+        """Whether the network makes enough steps of so many samples for what is said in them, a space between parts."""
         steps = sum(example.steps_needed for example in parts) + len(parts) - 1
-        fits = not self.steps_of or steps <= self.steps_of(int(len(part) / speed))
-        return part if fits else whole
+        return not self.steps_of or steps <= self.steps_of(samples)
 
     def _other_voice(self, rng) -> np.ndarray:
         return self.data.sound[self.data.examples[rng.integers(len(self.data.examples))].number]
