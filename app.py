@@ -47,11 +47,12 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    from ui import build, launch_options
     from ui.engine import Engine
+
+    engine = Engine(options.model).start()  # before Gradio is imported, which takes as long as TensorFlow
+    from ui import build, launch_options
     from ui.shutdown import serve_until_stopped
 
-    engine = Engine(options.model)
     page = build(engine, model_paths=options.model_paths)
     page.launch(
         server_name=options.host,
@@ -61,7 +62,6 @@ def main(arguments: list[str] | None = None) -> None:
         prevent_thread_lock=True,
         **launch_options(engine),
     )
-    engine.start()  # not before: what it imports would keep Gradio from finding its own page in time on a slow machine
     serve_until_stopped(page)
 
 

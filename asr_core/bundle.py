@@ -77,6 +77,12 @@ class Bundle:
     def vocabulary(self) -> Vocabulary:
         return Vocabulary("".join(self.config["tokens"][1:]))
 
+    @property
+    def phones(self) -> int:
+        """How many phones the network names, if the bundle knows how words sound; else 0."""
+        known = {LANGUAGE_MODEL, PRONUNCIATIONS} <= self.config["files"].keys()
+        return self.config["architecture"]["sizes"].get("phones", 0) if known else 0
+
     def featurizer(self):
         """The front end that the network was trained with (see `asr_core.featurizer`)."""
         from asr_core.featurizer import make_featurizer  # imports Keras
@@ -100,12 +106,11 @@ class Bundle:
         Raises:
             BundleError: the file is damaged, or goes with another language model.
         """
-        phones = self.config["architecture"]["sizes"].get("phones", 0)
-        if PRONUNCIATIONS not in self.config["files"] or language_model is None or not phones:
+        if not self.phones:
             return None
         from asr_core.phones import Pronunciations
 
-        return Pronunciations.load(self.path / PRONUNCIATIONS, language_model.words, phones)
+        return Pronunciations.load(self.path / PRONUNCIATIONS, language_model.words, self.phones)
 
     def decoder_options(self):
         """How the bundle is decoded unless told otherwise (`asr_core.decoder.DecoderOptions`)."""

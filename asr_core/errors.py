@@ -28,6 +28,10 @@ class TranscriptError(AsrError, ValueError):
     """A file that was to hold a transcript and does not."""
 
 
+class ProcessEnded(AsrError):
+    """The process that runs the network was ended; the next request finds another."""
+
+
 class Cancelled(AsrError):
     """The work was stopped on request before it was done."""
 

@@ -62,7 +62,7 @@ def export(bundle: str, format: str, out: Path, seconds: float | None = None) ->
         ExportError: the format cannot hold the network, or its converter is not installed.
     """
     from asr_core.bundle import load_bundle
-    from asr_core.recognizer import compiled_step
+    from asr_core.network import compiled_step
 
     bundle = load_bundle(bundle)
     featurizer, model = bundle.featurizer(), bundle.build()

@@ -1,76 +1,13 @@
-"""The page: one file a tab, put together here. Imports `asr_core` and Gradio, never `train`."""
+"""The page: one file a tab, put together in `page.py`. Imports `asr_core` and Gradio, never `train`.
 
-import gradio as gr
-
-from ui.align import Align
-from ui.api import endpoints
-from ui.batch import Batch
-from ui.clip import Shelf
-from ui.compare import Compare
-from ui.engine import Engine
-from ui.hearing import Limits
-from ui.how_it_works import HowItWorks
-from ui.live import Live
-from ui.look import TITLE, look, masthead
-from ui.model import ModelTab, model_chip
-from ui.protection import app_options, refuse_urls
-from ui.transcribe import Transcribe
-
-__all__ = ["build", "launch_options"]
-
-DELETE_CACHE = (600, 3600)  # seconds: every ten minutes, uploads and downloads older than an hour go
-QUEUE_LENGTH = 64  # waiting requests; the next visitor is told that the queue is full
+Gradio takes seconds to import. It comes with `build` and `launch_options`; whoever wants the engine alone, to start it
+before, does not wait for that.
+"""
 
 
-def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = False) -> gr.Blocks:
-    """The whole page around a started engine.
+def __getattr__(name: str):
+    if name not in ("build", "launch_options"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ui import page
 
-    Args:
-        engine: where the recognisers are.
-        limits: what one visitor may ask for.
-        model_paths: whether a visitor may name a model by a path on this machine.
-    """
-    limits = limits or Limits()
-    shelf = Shelf()
-    with gr.Blocks(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
-        model = gr.State(None)
-        head = gr.HTML(masthead(model_chip(engine)), elem_id="masthead")
-        with gr.Tabs() as tabs:
-            with gr.Tab("Transcribe", id="transcribe"):
-                transcribe = Transcribe(engine, shelf, limits, model)
-            with gr.Tab("Live", id="live"):
-                live = Live(engine, limits, model, transcribe, tabs)
-            with gr.Tab("Compare", id="compare", render_children=True):
-                Compare(transcribe.clip, limits)
-            with gr.Tab("Align", id="align", render_children=True):
-                Align(engine, transcribe.clip, limits)
-            with gr.Tab("How it works", id="how", render_children=True):
-                HowItWorks(transcribe.clip)
-            with gr.Tab("Batch", id="batch", render_children=True):
-                Batch(engine, limits, model)
-            with gr.Tab("Model", id="model", render_children=True):
-                models = ModelTab(engine, model, transcribe.clip, model_paths)
-        endpoints(engine, limits)
-        page.unload(live.leave)
-
-        def describe(name):
-            chip = model_chip(engine, name, wait=True)
-            return masthead(chip), *models.show(name), *transcribe.decoding_defaults(name)
-
-        quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-        described = [head, models.card, models.readme, *transcribe.defaulted]
-        page.load(describe, model, described, **quiet)
-        model.change(describe, model, described, **quiet)
-    refuse_urls(page)
-    return page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=4)
-
-
-def launch_options(engine: Engine, limits: Limits | None = None) -> dict:
-    """What `launch` takes besides where to listen: looks, limits, protection."""
-    return {
-        **look(),
-        "app_kwargs": app_options(engine),
-        "max_file_size": f"{(limits or Limits()).file_megabytes}mb",
-        "show_error": False,
-        "ssr_mode": False,
-    }
+    return getattr(page, name)

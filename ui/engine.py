@@ -1,7 +1,7 @@
 """The models of this process, loaded once and shared by all visitors.
 
-The default one loads in a background thread, so that the page is up before TensorFlow is; others that a visitor
-asks for come through the same door. A `Recognizer` is thread-safe, so every visitor uses the same object.
+The default one loads in the background while the page comes up, its network in a process of its own; others that a
+visitor asks for come through the same door. A `Recognizer` is thread-safe, so every visitor uses the same object.
 """
 
 import logging
@@ -12,20 +12,24 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from asr_core.errors import BundleError
+from asr_core.errors import AsrError, BundleError, ProcessEnded
 
 log = logging.getLogger("asr.engine")
 
-KEPT_MODELS = 3  # the default and two more; a small model with its compiled steps takes some 300 MB
+KEPT_MODELS = 3  # the default and two more; each has a process with TensorFlow, 700 MB
 LOAD_TIMEOUT_SECONDS = 300  # compiling the step for all buckets on two busy cores takes a minute
 
 
 def load_recognizer(model: str):
     """Read a bundle, by path or Hub repo id, and warm its recogniser up. Raises BundleError."""
     from asr_core.bundle import load_bundle
+    from asr_core.network import StepProcess
+
+    bundle = load_bundle(model)
+    step = StepProcess(bundle)  # first, for it takes longest
     from asr_core.recognizer import Recognizer
 
-    recognizer = Recognizer(load_bundle(model))
+    recognizer = Recognizer(bundle, step)
     recognizer.warm_up()
     return recognizer
 
@@ -74,8 +78,8 @@ class Engine:
     def _future(self, model: str) -> Future:
         with self._lock:
             future = self._recognizers.get(model)
-            failed = future is not None and future.done() and future.exception() is not None
-            if future is None or (failed and model != self.default):
+            error = future.exception() if future is not None and future.done() else None
+            if future is None or (error and (model != self.default or isinstance(error, ProcessEnded))):
                 future = Future()
                 self._recognizers[model] = future
                 threading.Thread(target=self._run, args=(model, future), daemon=True, name="load-model").start()
@@ -93,7 +97,7 @@ class Engine:
         try:
             recognizer = self._load(model)
         except BaseException as error:
-            surprising = not isinstance(error, BundleError)  # a BundleError says what is wrong, others where to look
+            surprising = not isinstance(error, AsrError)  # which says what is wrong; others, where to look
             log.error("The model %r could not be loaded: %s", model, error, exc_info=surprising)
             future.set_exception(error)
         else:

@@ -16,7 +16,8 @@ from asr_core.audio import Audio, load_audio
 from asr_core.bundle import DEFAULT_FOLDER, load_bundle, save_bundle
 from asr_core.decoder import DecoderOptions
 from asr_core.errors import AudioError, Cancelled
-from asr_core.recognizer import BATCH_SECONDS, Recognizer, _Network
+from asr_core.network import Network
+from asr_core.recognizer import BATCH_SECONDS, Recognizer
 from asr_core.vocabulary import Vocabulary
 from asr_core.windows import OVERLAP_SECONDS, WINDOW_SECONDS
 
@@ -240,11 +241,11 @@ def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
 
 def test_warming_up_compiles_what_requests_will_run(bundle):
     recognizer = Recognizer(bundle)
-    assert recognizer._network._step.experimental_get_tracing_count() == 0
+    assert recognizer._network._step.compiled.experimental_get_tracing_count() == 0
     recognizer.warm_up()
     recognizer.transcribe(sound(1.5))
     recognizer.transcribe(sound(45))
-    assert recognizer._network._step.experimental_get_tracing_count() == 1
+    assert recognizer._network._step.compiled.experimental_get_tracing_count() == 1
 
 
 def test_a_dropped_recogniser_takes_its_thread_with_it(bundle):
@@ -314,7 +315,7 @@ class Oracle:
             tokens = np.pad(tokens[: count - late], (late, 0))
             tokens[:EDGE_STEPS] = tokens[-EDGE_STEPS:] = 0
             row[np.arange(count), tokens] = np.log(0.97)
-        return Tensor(log_probs), Tensor(steps)
+        return log_probs, steps
 
 
 EDGE_STEPS = 20  # of the 25 between a window's edge and where the nearest seam may lie
@@ -333,101 +334,12 @@ def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer
             tokens += [0] * rng.integers(10, 100)  # a pause; minutes pass without one
     tokens += [0] * (steps - len(tokens))
     oracle = Oracle(round(recognizer.step_seconds * RATE), len(TOKENS))
-    monkeypatch.setattr(recognizer, "_network", _Network(oracle, round(BATCH_SECONDS * RATE)))
+    monkeypatch.setattr(recognizer, "_network", Network(oracle, round(BATCH_SECONDS * RATE)))
     words = recognizer.transcribe(Audio(oracle.say(tokens), RATE), DecoderOptions(decoder="greedy")).words
     assert oracle.heard > 3600 / WINDOW_SECONDS
     assert [word.text for word in words] == spoken
     late = [word.start - start * recognizer.step_seconds for word, start in zip(words, starts, strict=True)]
     assert max(np.abs(late)) < 0.3
-
-
-class Step:
-    """A compiled step for tests: says each clip's first sample; waits until it may run."""
-
-    def __init__(self):
-        self.batches, self.may_run = [], threading.Event()
-
-    def __call__(self, samples, lengths):
-        self.may_run.wait(5)
-        self.batches.append(list(lengths))
-        if (samples == 13).any():
-            raise RuntimeError("out of memory")
-        steps = np.ones(len(samples), int)
-        return Tensor(np.repeat(samples[:, :1, None], 4, axis=1)), Tensor(steps)
-
-
-class Tensor(np.ndarray):
-    def __new__(cls, array):
-        return np.asarray(array).view(cls)
-
-    def numpy(self):
-        return np.asarray(self)
-
-
-def clip(value, length=10):
-    return np.full(length, value, "float32")
-
-
-def test_requests_that_wait_together_run_together():
-    step = Step()
-    network = _Network(step, most_samples=40)
-    futures = [network.hear(clip(i)) for i in range(7)]
-    step.may_run.set()
-    assert [future.result(5)[0][0, 0] for future in futures] == list(range(7))
-    assert sorted(map(len, step.batches)) == [1, 2, 4] or sorted(map(len, step.batches)) == [3, 4]
-
-
-def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
-    step = Step()
-    network = _Network(step, most_samples=1000)
-    futures = [network.hear(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
-    step.may_run.set()
-    assert [future.result(5)[0][0, 0] for future in futures] == list(range(5))
-    assert all(max(batch) <= 2 * min(batch) for batch in step.batches)
-
-
-def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
-    step = Step()
-    network = _Network(step, most_samples=20)
-    futures = [network.hear(clip(13)), network.hear(clip(13))]
-    step.may_run.set()
-    for future in futures:
-        with pytest.raises(RuntimeError, match="out of memory"):
-            future.result(5)
-    assert network.hear(clip(1)).result(5)[0][0, 0] == 1
-
-
-@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
-def test_what_would_end_the_thread_fails_one_batch_and_no_more(end):
-    class Deadly(Step):
-        def __call__(self, samples, lengths):
-            if (samples == 14).any():
-                raise end
-            return super().__call__(samples, lengths)
-
-    step = Deadly()
-    network = _Network(step, most_samples=10)  # of one clip each
-    futures = [network.hear(clip(value)) for value in (1, 14, 2)]
-    step.may_run.set()
-    with pytest.raises((RuntimeError, MemoryError)):  # nothing that would end the asker's thread in its turn
-        futures[1].result(5)
-    assert [futures[i].result(5)[0][0, 0] for i in (0, 2)] == [1, 2]
-    assert network.hear(clip(3)).result(5)[0][0, 0] == 3
-
-
-def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
-    failures = iter([MemoryError, MemoryError])
-    next_batch = _Network._next_batch
-
-    def short_of_memory(network):
-        if failure := next(failures, None):
-            raise failure
-        return next_batch(network)
-
-    monkeypatch.setattr(_Network, "_next_batch", short_of_memory)
-    step = Step()
-    step.may_run.set()
-    assert _Network(step, most_samples=10).hear(clip(1)).result(5)[0][0, 0] == 1
 
 
 def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeypatch):
@@ -446,24 +358,3 @@ def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeyp
         recognizer.transcribe(sound(2))
     with ThreadPoolExecutor(4) as visitors:
         assert set(visitors.map(lambda _: recognizer.transcribe(sound(2)).text, range(4))) == {expected}
-
-
-def test_a_cancelled_window_is_not_run():
-    step = Step()
-    network = _Network(step, most_samples=10)
-    futures = [network.hear(clip(i)) for i in range(3)]
-    futures[1].cancel()
-    step.may_run.set()
-    assert futures[2].result(5)[0][0, 0] == 2
-    assert len(step.batches) == 2
-
-
-def test_closing_answers_what_waits_and_refuses_what_comes():
-    step = Step()
-    network = _Network(step, most_samples=10)
-    futures = [network.hear(clip(i)) for i in range(3)]
-    network.close()
-    step.may_run.set()
-    assert [future.result(5)[0][0, 0] for future in futures] == [0, 1, 2]
-    with pytest.raises(RuntimeError, match="has been closed"):
-        network.hear(clip(1))

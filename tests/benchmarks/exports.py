@@ -54,7 +54,7 @@ def report(name: str, path: Path, factor: float) -> None:
 
 
 def native(bundle):
-    from asr_core.recognizer import compiled_step
+    from asr_core.network import compiled_step
 
     step = compiled_step(bundle.featurizer(), bundle.build())
     return lambda samples, lengths: step(samples, lengths)[0].numpy()

@@ -106,11 +106,22 @@ class App:
 
     @property
     def megabytes(self) -> float:
-        """Resident memory of the program now."""
-        for entry in Path(f"/proc/{self._program.pid}/status").read_text().splitlines():
-            if entry.startswith("VmRSS"):
-                return int(entry.split()[1]) / 1000
-        raise RuntimeError("this system does not tell the memory of a program")
+        """Resident memory of the program and its processes now; pages that they share count for each."""
+        return sum(map(resident_megabytes, [self._program.pid, *children(self._program.pid)]))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that one has started, and those that these have."""
+    lists = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    started = [int(child) for listed in lists for child in listed]
+    return started + [grandchild for child in started for grandchild in children(child)]
+
+
+def resident_megabytes(pid: int) -> float:
+    for entry in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if entry.startswith("VmRSS"):
+            return int(entry.split()[1]) / 1000
+    raise RuntimeError("this system does not tell the memory of a program")
 
 
 class Visitor:

@@ -8,7 +8,7 @@ import pytest
 
 from asr_core import models
 from asr_core.bundle import load_bundle, save_bundle
-from asr_core.recognizer import compiled_step
+from asr_core.network import compiled_step
 from train.export import OUTPUTS, export, main
 
 CONFORMER = ("conformer", {"width": 16, "blocks": 2, "heads": 2, "channels": 4, "kernel": 5})

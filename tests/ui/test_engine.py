@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from asr_core.errors import BundleError
+from asr_core.errors import BundleError, ProcessEnded
 from tests.ui.fake import FakeRecognizer
 from ui.engine import KEPT_MODELS, Engine
 from ui.model import checked_name, model_chip
@@ -49,6 +49,21 @@ def test_a_failed_model_is_told_and_logged_and_may_be_tried_again(caplog):
     (said,) = (record for record in caplog.records if record.name == "asr.engine")  # other threads log, too
     assert (said.getMessage(), said.exc_info) == ("The model 'a/b' could not be loaded: It is gone.", False)
     assert engine.recognizer("a/b", timeout=5).name == "other"
+
+
+@pytest.mark.parametrize(("error", "loads"), [(BundleError("It is gone."), 1), (ProcessEnded("It was ended."), 2)])
+def test_the_default_is_tried_again_where_that_may_help(error, loads):
+    tried = []
+
+    def load(name):
+        tried.append(name)
+        raise error
+
+    engine = Engine(load=load)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            engine.recognizer(timeout=5)
+    assert len(tried) == loads
 
 
 def test_the_default_stays_while_others_are_dropped():

@@ -45,7 +45,7 @@ class Gated(FakeRecognizer):
 @pytest.fixture(scope="module")
 def server(own_upload_folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ui, "QUEUE_LENGTH", 2)
+        patch.setattr("ui.page.QUEUE_LENGTH", 2)
         engine = Engine(load=Gated).start()
         page = ui.build(engine)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **ui.launch_options(engine))
