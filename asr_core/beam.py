@@ -215,4 +215,4 @@ NO_WORDS = WordTables(
         for name in WordTables._fields
     )
 )
-NO_PHRASES = PhraseTables(*(np.zeros(1, np.int32) for _ in PhraseTables._fields))
+NO_PHRASES = PhraseTables(np.zeros((1, 1), np.int32), *(np.zeros(1, np.int32) for _ in PhraseTables._fields[1:]))

@@ -132,15 +132,12 @@ def finish_word(rules, words, words_score, state, node):
 
 
 @compiled
-def advance_phrases(phrases, state, token):
-    """The state of the hot-words' automaton after one more token."""
-    while True:
-        move = find(phrases.token, token, phrases.first_move[state], phrases.first_move[state + 1])
-        if move != NONE:
-            return phrases.target[move]
-        if state == 0:
-            return 0
-        state = phrases.fallback[state]
+def listen_on(prefix, token, rules, phrases):
+    """The state of the hot-words' automaton after one more token, and the letters earned; a second space is none."""
+    if token == rules.space and (prefix.token == rules.space or prefix.token == BLANK):
+        return prefix.hot_state, prefix.letters
+    state = phrases.following[prefix.hot_state, token]
+    return state, prefix.letters + phrases.earned[state]
 
 
 @compiled
@@ -166,9 +163,7 @@ def lengthen(longer, prefix, token, rules, words, phrases):
             longer.word_score = rules.weight * likely + rules.word_bonus
             longer.bonus = longer.words_score + longer.word_score
     if rules.has_hot_words:
-        if token != rules.space or (prefix.token != rules.space and prefix.token != BLANK):
-            longer.hot_state = advance_phrases(phrases, prefix.hot_state, token)
-            longer.letters += phrases.earned[longer.hot_state]
+        longer.hot_state, longer.letters = listen_on(prefix, token, rules, phrases)
         longer.bonus += rules.hot_word_boost * (longer.letters + phrases.credit[longer.hot_state])
 
 
@@ -230,23 +225,19 @@ def begin(prefix, token):
 
 
 @compiled
-def highest_bonus(prefix, token, rules, words, phrases):
-    """What one more token can be worth at most, known without looking it up.
+def highest_bonus(prefix, ends_word, rules, words):
+    """What words with one more token, a space or a letter, can be worth at most, known without looking them up.
 
     A letter can only take hope from an unfinished word; a word that ends can become as probable as 1.
     """
     if not rules.has_model:
-        bonus = 0.0
-    elif token == rules.space:
-        bonus = prefix.words_score + max(rules.word_bonus, 0.0)
-    elif prefix.node == WORD_START:
+        return 0.0
+    if ends_word:
+        return prefix.words_score + max(rules.word_bonus, 0.0)
+    if prefix.node == WORD_START:
         likely = max(words.letter_best[WORD_START], rules.unknown_word_score)
-        bonus = prefix.words_score + rules.weight * likely + rules.word_bonus
-    else:
-        bonus = prefix.words_score + prefix.word_score
-    if rules.has_hot_words:
-        bonus += rules.hot_word_boost * (prefix.letters + phrases.most[prefix.hot_state])
-    return bonus
+        return prefix.words_score + rules.weight * likely + rules.word_bonus
+    return prefix.words_score + prefix.word_score
 
 
 @compiled
@@ -261,20 +252,29 @@ def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrase
         How many there are.
     """
     size = progress.size[0]
-    best_ranks = np.full(rules.width, -inf)  # ascending; a prefix that ranks below the first cannot be kept
+    best_ranks = np.full(rules.width, -inf)  # a heap, the lowest first; what ranks below that cannot be kept
+    highest_rank = -inf
     for i in range(size):
-        enter(best_ranks, tree[progress.beam[i]].rank)
+        rank = tree[progress.beam[i]].rank
+        enter(best_ranks, rank)
+        highest_rank = max(highest_rank, rank)
     count = 0
     for i in range(size):
         place = progress.beam[i]
         prefix = tree[place]
         is_greedy = place == progress.greedy[0]
+        begun = log_add(prefix.blank, prefix.label)
+        highest_space = highest_bonus(prefix, True, rules, words)
+        highest_letter = highest_bonus(prefix, False, rules, words)
         for token in tokens:
             if token == BLANK:
                 continue
-            score = begin(prefix, token) + log_probs[token]
-            limit = max(best_ranks[0], best_ranks[-1] - rules.score_threshold)
-            highest = score + highest_bonus(prefix, token, rules, words, phrases)
+            score = (prefix.blank if token == prefix.token else begun) + log_probs[token]
+            limit = max(best_ranks[0], highest_rank - rules.score_threshold)
+            highest = score + (highest_space if token == rules.space else highest_letter)
+            if rules.has_hot_words:
+                hot_state, letters = listen_on(prefix, token, rules, phrases)
+                highest += rules.hot_word_boost * (letters + phrases.credit[hot_state])
             if score == -inf or (highest < limit and not is_greedy):
                 continue
             child = child_of(tree, place, token)
@@ -287,20 +287,25 @@ def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrase
             new.label = score
             new.rank = score + new.bonus
             enter(best_ranks, new.rank)
+            highest_rank = max(highest_rank, new.rank)
             count += 1
     return count
 
 
 @compiled
 def enter(best_ranks, rank):
-    """Puts a rank among the best ones, ascending, in place of the lowest."""
+    """Puts a rank among the best ones, a heap whose first is the lowest, in place of that one."""
     if rank <= best_ranks[0]:
         return
-    i = 1
-    while i < len(best_ranks) and best_ranks[i] < rank:
-        best_ranks[i - 1] = best_ranks[i]
-        i += 1
-    best_ranks[i - 1] = rank
+    place, child = 0, 1
+    while child < len(best_ranks):
+        if child + 1 < len(best_ranks) and best_ranks[child + 1] < best_ranks[child]:
+            child += 1
+        if best_ranks[child] >= rank:
+            break
+        best_ranks[place] = best_ranks[child]
+        place, child = child, 2 * child + 1
+    best_ranks[place] = rank
 
 
 @compiled
@@ -378,7 +383,7 @@ def finish(tree, progress, rules, words, phrases):
         if rules.has_hot_words:
             letters = prefix.letters
             if prefix.token != rules.space and rules.space != NONE:
-                letters += phrases.earned[advance_phrases(phrases, prefix.hot_state, rules.space)]
+                letters += phrases.earned[phrases.following[prefix.hot_state, rules.space]]
             scores[i, 2] = rules.hot_word_boost * letters
     return scores
 

@@ -7,7 +7,6 @@ Corasick, 1975, "Efficient string matching"): one move per character, however ma
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,15 +17,11 @@ NOTHING_READ = 0
 
 
 class PhraseTables(NamedTuple):
-    """The automaton as int32 arrays, for compiled code; the moves of a state stand in a row, by token."""
+    """The automaton as int32 arrays, for compiled code."""
 
-    first_move: np.ndarray
-    token: np.ndarray
-    target: np.ndarray
-    fallback: np.ndarray
-    earned: np.ndarray
-    credit: np.ndarray
-    most: np.ndarray  # letters that one more token can earn or be credited with
+    following: np.ndarray  # [states, tokens], the state after one more token
+    earned: np.ndarray  # [states], the letters of all phrases that end on entering it
+    credit: np.ndarray  # [states], the letters read of the longest phrase that is still open
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +34,12 @@ class HotWords:
     Attributes:
         phrases: what is listened for, as the vocabulary spells it.
         start: the state before the first token.
-        moves: for every state, token -> next state.
-        fallback: for every state, the one to go on from when none of its moves fits.
-        earned: for every state, the letters of all phrases that end on entering it.
-        credit: for every state, the letters read of the longest phrase that is still open.
+        tables: what it earns, and where it goes on.
     """
 
     phrases: tuple[str, ...]
     start: int
-    moves: list[dict[int, int]]
-    fallback: list[int]
-    earned: list[int]
-    credit: list[int]
+    tables: PhraseTables
 
     @classmethod
     def build(cls, phrases: Iterable[str], vocabulary: Vocabulary) -> "HotWords":
@@ -73,25 +62,8 @@ class HotWords:
                     letters.append(letters[state] + (token != space))
                 state = moves[state][token]
             earned[state] = letters[state]
-        fallback = _link(moves, earned)
-        credit = [0] * len(moves)
-        for state in _breadth_first(moves):  # a fallback is less deep, so it has its credit already
-            credit[state] = letters[state] if moves[state] else credit[fallback[state]]
         start = moves[NOTHING_READ].get(space, NOTHING_READ)  # a text begins as if after a space
-        return cls(spelled, start, moves, fallback, earned, credit)
-
-    @cached_property
-    def tables(self) -> PhraseTables:
-        """The automaton for the beam."""
-        moves = [sorted(of_state.items()) for of_state in self.moves]
-        first_move = np.cumsum([0, *map(len, moves)])
-        token, target = zip(*(move for of_state in moves for move in of_state), strict=True)
-        most = list(self.credit)
-        for state in _breadth_first(self.moves):
-            gains = [self.earned[longer] + self.credit[longer] for longer in self.moves[state].values()]
-            most[state] = max(most[state], most[self.fallback[state]], *gains, 0)
-        columns = (first_move, token, target, self.fallback, self.earned, self.credit, most)
-        return PhraseTables(*(np.array(column, np.int32) for column in columns))
+        return cls(spelled, start, _tables(moves, earned, letters, len(vocabulary)))
 
 
 def _spell(phrase: str, vocabulary: Vocabulary) -> str:
@@ -99,24 +71,26 @@ def _spell(phrase: str, vocabulary: Vocabulary) -> str:
     return " ".join(known.split())
 
 
-def _breadth_first(moves: list[dict[int, int]]) -> list[int]:
-    states = [NOTHING_READ]
-    for state in states:
-        states.extend(moves[state].values())
-    return states
+def _tables(moves: list[dict[int, int]], earned: list[int], letters: list[int], tokens: int) -> PhraseTables:
+    """Completes the tree of the phrases: where a state has no move, the longest other beginning that fits has its say.
 
-
-def _link(moves: list[dict[int, int]], earned: list[int]) -> list[int]:
-    """The fallback of every state; adds to each state what the phrases that end in its fallback earn."""
-    fallback = [NOTHING_READ] * len(moves)
-    waiting = deque(moves[NOTHING_READ].values())
-    while waiting:
-        state = waiting.popleft()
-        earned[state] += earned[fallback[state]]
+    Args:
+        moves: for every state, token -> the state one deeper.
+        earned: for every state, the letters of the phrase that ends there.
+        letters: for every state, those read.
+        tokens: how many there are.
+    """
+    following = np.zeros((len(moves), tokens), np.int32)
+    credit = np.zeros(len(moves), np.int32)
+    total = np.array(earned, np.int32)
+    waiting = deque([(NOTHING_READ, NOTHING_READ)])
+    while waiting:  # breadth first: the other beginning is less deep, and complete
+        state, other = waiting.popleft()
+        following[state] = following[other]
+        credit[state] = letters[state] if moves[state] else credit[other]
+        if state != NOTHING_READ:
+            total[state] += total[other]
         for token, child in moves[state].items():
-            link = fallback[state]
-            while link != NOTHING_READ and token not in moves[link]:
-                link = fallback[link]
-            fallback[child] = moves[link].get(token, NOTHING_READ)
-            waiting.append(child)
-    return fallback
+            waiting.append((child, int(following[other, token]) if state != NOTHING_READ else NOTHING_READ))
+            following[state, token] = child
+    return PhraseTables(following, total, credit)

@@ -4,6 +4,7 @@ import gradio as gr
 
 from ui.clip import Clip
 from ui.engine import Engine
+from ui.events import QUIET
 from ui.exports import SubtitleLimits, safe_stem, written
 from ui.hearing import Limits, explain, logged
 from ui.markup import Html, clock, join, notice, percent, table, tag
@@ -39,10 +40,9 @@ class Align:
         self.result = gr.HTML("", elem_id="alignment")
         with gr.Row(visible=False) as self.row:
             self.downloads = [gr.DownloadButton(f"Download {name}", size="sm", min_width=120) for name in EXPORTED]
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
         outputs = [self.result, self.row, *self.downloads]
-        self.clip.change(self._opened, [self.clip, self.text], [self.which, self.text, *outputs], **quiet)
-        self.button.click(self._align, [self.clip, self.text], outputs, concurrency_id="decoder", **quiet)
+        self.clip.change(self._opened, [self.clip, self.text], [self.which, self.text, *outputs], **QUIET)
+        self.button.click(self._align, [self.clip, self.text], outputs, concurrency_id="decoder", **QUIET)
 
     def _opened(self, clip, text):
         text = clip.reference if clip and clip.reference else text

@@ -9,6 +9,7 @@ import gradio as gr
 
 from asr_core.errors import AudioError, Cancelled
 from ui.engine import Engine
+from ui.events import QUIET
 from ui.exports import FORMATS, safe_stem, written
 from ui.hearing import CancelFlag, Limits, explain, logged, read_audio
 from ui.markup import Html, clock, notice, percent, table, tag
@@ -72,11 +73,10 @@ class Batch:
             self._run,
             [files, model, cancel],
             [result, archive, stop],
-            api_visibility="private",
-            show_progress="hidden",
             concurrency_limit=1,
             concurrency_id="batch",
             trigger_mode="once",
+            **QUIET,
         )
         stop.click(lambda flag: flag.set(), cancel, None, queue=False, api_visibility="private")
 

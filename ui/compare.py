@@ -10,6 +10,7 @@ import gradio as gr
 
 from asr_core.errors import AlignmentError
 from ui.clip import Clip
+from ui.events import QUIET
 from ui.hearing import Limits, explain
 from ui.markup import Html, join, notice, percent, tag
 from ui.words import clip_line, no_clip
@@ -141,11 +142,10 @@ class Compare:
         self._wire()
 
     def _wire(self) -> None:
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
         inputs = [self.clip, self.reference, self.reading]
-        self.clip.change(self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **quiet)
-        self.button.click(self._compare, inputs, self.result, **quiet)
-        self.reading.input(self._compare, inputs, self.result, **quiet)
+        self.clip.change(self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **QUIET)
+        self.button.click(self._compare, inputs, self.result, **QUIET)
+        self.reading.input(self._compare, inputs, self.result, **QUIET)
 
     def _opened(self, clip, reference):
         return clip_line(clip), (clip.reference if clip and clip.reference else reference), ""

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 
 from ui.clip import FULL_SCALE, Clip
+from ui.events import QUIET
 from ui.markup import Html, join, percent, tag
 from ui.svg import bars, curve, picture
 from ui.tiles import LEVEL_RANGE_DB, band_hz, band_levels, fft_samples
@@ -33,15 +34,14 @@ class HowItWorks:
         which = gr.HTML(no_clip())
         step = gr.Slider(0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step")
         walk = gr.HTML("", elem_id="walk")
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
-        clip.change(self._opened, clip, [which, step, walk], **quiet)
+        clip.change(self._opened, clip, [which, step, walk], **QUIET)
         step.input(
             lambda value, clip: guided_walk(clip, int(value)) if clip else "",
             [step, clip],
             walk,
             trigger_mode="always_last",
             queue=False,
-            **quiet,
+            **QUIET,
         )
 
     def _opened(self, clip):

@@ -12,6 +12,7 @@ import gradio as gr
 
 from asr_core.errors import AsrError
 from ui.engine import Engine
+from ui.events import QUIET
 from ui.exports import FORMATS
 from ui.hearing import Limits, explain
 from ui.live_session import LiveSession
@@ -98,7 +99,6 @@ class Live:
         )
 
     def _wire(self) -> None:
-        hidden = {"api_visibility": "private", "show_progress": "hidden"}
         self.microphone.stream(
             self._hear,
             [self.microphone, self.session, self.model],
@@ -107,18 +107,19 @@ class Live:
             time_limit=STREAM_SECONDS,
             concurrency_limit=VISITORS,
             concurrency_id="live",
-            **hidden,
+            api_visibility="private",
+            show_progress="hidden",
         )
         shown = [self.panel, self.session, self.after, *self.downloads]
-        self.panel.click(self._act, self.session, shown, concurrency_limit=None, **hidden)
-        self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **hidden)
+        self.panel.click(self._act, self.session, shown, concurrency_limit=None, **QUIET)
+        self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **QUIET)
         self.open.click(
             self._open,
             [self.session, *self.transcribe.inputs],
             self.transcribe.outputs,
             concurrency_limit=LISTENING_AT_ONCE,
             concurrency_id="recogniser",
-            **hidden,
+            **QUIET,
         )
 
     def _hear(self, chunk, session: LiveSession | None, model, request: gr.Request):

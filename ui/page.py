@@ -8,6 +8,7 @@ from ui.batch import Batch
 from ui.clip import Shelf
 from ui.compare import Compare
 from ui.engine import Engine
+from ui.events import QUIET
 from ui.hearing import Limits
 from ui.how_it_works import HowItWorks
 from ui.live import Live
@@ -55,10 +56,9 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
             chip = model_chip(engine, name, wait=True)
             return masthead(chip), *models.show(name), *transcribe.decoding_defaults(name)
 
-        quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         described = [head, models.card, models.readme, *transcribe.defaulted]
-        page.load(describe, model, described, **quiet)
-        model.change(describe, model, described, **quiet)
+        page.load(describe, model, described, concurrency_limit=None, **QUIET)
+        model.change(describe, model, described, concurrency_limit=None, **QUIET)
     refuse_urls(page)
     return page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=4)
 

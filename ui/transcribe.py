@@ -11,6 +11,7 @@ from asr_core.errors import AsrError
 from ui.clip import Clip, Shelf
 from ui.decoding import Decoding, hypotheses_table
 from ui.engine import Engine
+from ui.events import QUIET
 from ui.exports import FORMATS, Subtitles, write_exports
 from ui.hearing import CancelFlag, FirstWords, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.markup import Html, notice, tag
@@ -120,18 +121,13 @@ class Transcribe:
     # ---- what happens
 
     @cached_property
+    def clip_outputs(self) -> list:
+        """What shows a clip: components alone, no groups (see `ui.events`)."""
+        return [self.clip, self.message, self.words, self.timeline, self.text, self.hypotheses, *self.downloads]
+
+    @cached_property
     def outputs(self) -> list:
-        return [
-            self.clip,
-            self.message,
-            self.words,
-            self.timeline,
-            self.after,
-            self.text,
-            self.hypotheses,
-            self.stop,
-            *self.downloads,
-        ]
+        return [*self.clip_outputs, self.after, self.stop]
 
     @property
     def inputs(self) -> list:
@@ -144,13 +140,11 @@ class Transcribe:
 
     def _wire(self) -> None:
         inputs = self.inputs
-        hidden = {"api_visibility": "private", "show_progress": "hidden"}
         opened = {
             "outputs": self.outputs,
-            "api_visibility": "private",
             "concurrency_limit": LISTENING_AT_ONCE,
             "concurrency_id": "recogniser",
-            "show_progress": "hidden",
+            **QUIET,
         }
         running = [
             self.file.upload(self._open_file, [self.file, *inputs], **opened),
@@ -162,18 +156,17 @@ class Transcribe:
                 yield from self._open(str(example.path), example.title, example.reference, *values)
 
             running.append(button.click(open_example, inputs, **opened))
-            button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **hidden)
-        self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, api_visibility="private")
-        self.file.clear(self._close, None, self.outputs, queue=False, api_visibility="private")
-        self.microphone.clear(self._close_recording, self.clip, self.outputs, queue=False, **hidden)
+            button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
+        self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, **QUIET)
+        self.file.clear(self._close, None, self.outputs, queue=False, **QUIET)
+        self.microphone.clear(self._close_recording, self.clip, self.outputs, queue=False, **QUIET)
 
         again = {
-            "outputs": self.outputs,
-            "api_visibility": "private",
-            "show_progress": "hidden",
+            "outputs": self.clip_outputs,
             "concurrency_limit": 2,
             "concurrency_id": "decoder",
             "trigger_mode": "always_last",
+            **QUIET,
         }
         decoding = [self.clip, *self.decoding.components, *self.subtitles.components]
         gr.on(self.decoding.events(), self._decode_again, decoding, **again)
@@ -183,9 +176,8 @@ class Transcribe:
             self._write_again,
             [self.clip, *self.subtitles.components],
             self.downloads,
-            api_visibility="private",
-            show_progress="hidden",
             trigger_mode="always_last",
+            **QUIET,
         )
 
     def _open_file(self, path, *values):
@@ -212,7 +204,8 @@ class Transcribe:
             watched = Watched(work, cancel)
             for share in watched:
                 words = gr.update(value=first_words_card(first.words), visible=True) if first.words else gr.skip()
-                yield self._row(message=listening(name, share), words=words, stop=gr.skip())
+                row = self._clip_row(message=listening(name, share), words=words)
+                yield [*row, gr.skip(), gr.skip()]
             yield self._show(replace(watched.result, reference=reference), subtitles)
             yield self._unchanged()  # Gradio repeats the last values at the end, over what was typed since then
         except Exception as error:
@@ -226,21 +219,21 @@ class Transcribe:
 
     def _decode_again(self, clip, *values):
         if clip is None:
-            return self._unchanged()
+            return self._clip_row()
         choice = self.decoding.read(values)
         subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         try:
             if choice.same(clip.choice, self.engine.recognizer(clip.model).bundle):
-                return self._unchanged()  # a field was only visited: an edit stays
-            return self._show(decode_again(clip, choice, self.engine), subtitles)
+                return self._clip_row()  # a field was only visited: an edit stays
+            return self._shown(decode_again(clip, choice, self.engine), subtitles)
         except Exception as error:
             return self._failed(error)
 
     def _follow_edit(self, clip, text, *values):
         if clip is None:
-            return self._unchanged()
+            return self._clip_row()
         try:
-            return self._show(follow_edit(clip, text, self.engine), self.subtitles.read(values))
+            return self._shown(follow_edit(clip, text, self.engine), self.subtitles.read(values))
         except Exception as error:
             return self._failed(error)
 
@@ -266,30 +259,32 @@ class Transcribe:
             return [gr.skip() for _ in self.defaulted]
 
     def _show(self, clip: Clip, subtitles) -> list:
+        return [*self._shown(clip, subtitles), gr.update(visible=True), gr.update(visible=False)]
+
+    def _shown(self, clip: Clip, subtitles) -> list:
+        """Values of `clip_outputs`."""
         self.shelf.put(clip)
-        return self._row(
+        return self._clip_row(
             clip=clip,
             message=facts(clip),
             words=gr.update(value=transcript_card(clip), visible=True),
             timeline=timeline_value(clip),
-            after=gr.update(visible=True),
             text=clip.transcript.text,
             hypotheses=gr.update(value=hypotheses_table(clip), visible=bool(clip.hypotheses)),
             downloads=[str(path) for path in write_exports(clip, subtitles)],
         )
 
     def _nothing(self, message: Html, stop: bool = False) -> list:
-        return self._row(
+        row = self._clip_row(
             clip=None,
             message=message,
             words=gr.update(value="", visible=False),
             timeline=None,
-            after=gr.update(visible=False),
             text="",
             hypotheses=gr.update(value="", visible=False),
-            stop=gr.update(visible=stop),
             downloads=[None for _ in self.downloads],
         )
+        return [*row, gr.update(visible=False), gr.update(visible=stop)]
 
     def _close(self) -> list:
         return self._nothing(empty_state())
@@ -300,16 +295,15 @@ class Transcribe:
 
     def _failed(self, error: Exception) -> list:
         """The clip stays as it was; the message says why nothing changed."""
-        return self._row(message=notice("Nothing was changed", explain(error), kind="error"))
+        return self._clip_row(message=notice("Nothing was changed", explain(error), kind="error"))
 
     def _unchanged(self) -> list:
-        return self._row()
+        return [*self._clip_row(), gr.skip(), gr.update(visible=False)]
 
-    def _row(self, *, downloads=None, stop=None, **changes) -> list:
-        """The outputs in order; what is not given stays as it is."""
-        names = ["clip", "message", "words", "timeline", "after", "text", "hypotheses"]
-        first = [changes.get(name, gr.skip()) for name in names]
-        return [*first, stop or gr.update(visible=False), *(downloads or [gr.skip() for _ in self.downloads])]
+    def _clip_row(self, *, downloads=None, **changes) -> list:
+        """Values of `clip_outputs` in order; what is not given stays as it is."""
+        names = ["clip", "message", "words", "timeline", "text", "hypotheses"]
+        return [*(changes.get(name, gr.skip()) for name in names), *(downloads or [gr.skip() for _ in self.downloads])]
 
 
 def listening(name: str, share: float | None = None) -> Html:
