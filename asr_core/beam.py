@@ -138,7 +138,6 @@ class PrefixBeam:
         self._phrases = hot_words.tables if hot_words else NO_PHRASES
         self._rules = kernel.Rules(
             width=options.beam_width,
-            token_threshold=float(np.log(options.token_threshold)) if options.token_threshold else -np.inf,
             score_threshold=float(options.score_threshold),
             weight=float(options.language_model_weight),
             word_bonus=float(options.word_bonus),
@@ -149,6 +148,7 @@ class PrefixBeam:
             has_model=language_model is not None,
             has_hot_words=hot_words is not None,
         )
+        self._token_threshold = np.log(options.token_threshold) if options.token_threshold else -np.inf
         self._penalties = np.zeros(len(vocabulary), np.float32)
         self._penalties[BLANK] = options.blank_penalty
         self.tree = np.zeros(0, kernel.PREFIX)
@@ -191,10 +191,13 @@ class PrefixBeam:
     def advance(self, log_probs: np.ndarray) -> None:
         """Reads some more steps: float32 [steps, tokens]."""
         log_probs = finite(log_probs) - self._penalties
-        while len(log_probs):
-            done = kernel.advance(log_probs, self.tree, self._progress, self._rules, self._words, self._phrases)
-            log_probs = log_probs[done:]
-            if len(log_probs):
+        order = np.argsort(-log_probs, axis=1, kind="stable")
+        worth = np.maximum((log_probs >= self._token_threshold).sum(axis=1), 1)
+        done = 0
+        while done < len(log_probs):
+            steps = (log_probs[done:], order[done:], worth[done:])
+            done += kernel.advance(*steps, self.tree, self._progress, self._rules, self._words, self._phrases)
+            if done < len(log_probs):
                 self._grow(len(self.tree))
 
     def texts(self) -> Iterator[Text]:

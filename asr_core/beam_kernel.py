@@ -48,7 +48,6 @@ class Rules(NamedTuple):
     """The settings of a search. With them go `words`, WordTables, and `phrases`, PhraseTables."""
 
     width: int
-    token_threshold: float  # a log-probability, like the next
     score_threshold: float
     weight: float
     word_bonus: float
@@ -309,43 +308,68 @@ def enter(best_ranks, rank):
 
 
 @compiled
+def sort(ranks, order, most):
+    """Writes into `order` where the highest ranks stand, the highest first, and of equals the first; returns how many.
+
+    By insertion, as most of them come in order; NumPy's sorting takes Numba seconds to compile.
+    """
+    kept = 0
+    for i in range(len(ranks)):
+        if kept == most:
+            if ranks[i] <= ranks[order[kept - 1]]:
+                continue
+            kept -= 1
+        at = kept
+        while at > 0 and ranks[order[at - 1]] < ranks[i]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
+        kept += 1
+    return kept
+
+
+@compiled
 def keep(tree, progress, longer, count, best, rules):
     """Ends a step: the best prefixes make the new beam."""
     size = progress.size[0]
     old = progress.beam[:size].copy()
+    extends = best != BLANK and best != progress.last[0]
+    old_greedy = progress.greedy[0]
+    if extends:
+        progress.greedy[0] = child_of(tree, old_greedy, best)  # if it is not in the beam, it will be adopted
     ranks = np.empty(size + count)
+    greedy = NONE
     for i in range(size):
         prefix = tree[old[i]]
         prefix.blank, prefix.label = prefix.next_blank, prefix.next_label
         prefix.fate = DROPPED
         ranks[i] = prefix.rank
+        if old[i] == progress.greedy[0]:
+            greedy = i
     for i in range(count):
         ranks[size + i] = longer[i].rank
-    order = np.argsort(-ranks, kind="mergesort")
-    limit = ranks[order[0]] - rules.score_threshold
-    extends = best != BLANK and best != progress.last[0]
-    old_greedy = progress.greedy[0]
-    if extends:
-        progress.greedy[0] = child_of(tree, old_greedy, best)  # if it is not in the beam, it will be adopted
+        if extends and longer[i].parent == old_greedy and longer[i].token == best:
+            greedy = size + i
 
-    kept = 0
-    for i in range(size + count):
-        entry = order[i]
-        passes = i == 0 or (i < rules.width and ranks[entry] >= limit)
-        if entry < size:
-            if passes or old[entry] == progress.greedy[0]:
-                tree[old[entry]].fate = KEPT
-                progress.beam[kept] = old[entry]
-                kept += 1
-            continue
-        new = longer[entry - size]
-        is_greedy = extends and new.parent == old_greedy and new.token == best
-        if passes or is_greedy:
-            place = adopt(tree, progress, new)
-            if is_greedy:
-                progress.greedy[0] = place
-            progress.beam[kept] = place
-            kept += 1
+    order = np.empty(rules.width + 1, np.int64)
+    kept = sort(ranks, order, rules.width)
+    while ranks[order[kept - 1]] < ranks[order[0]] - rules.score_threshold:
+        kept -= 1
+    place = 0
+    while place < kept and order[place] != greedy:
+        place += 1
+    if place == kept and greedy != NONE:
+        order[kept] = greedy
+        kept += 1
+    for i in range(kept):
+        if order[i] < size:
+            place = old[order[i]]
+            tree[place].fate = KEPT
+        else:
+            place = adopt(tree, progress, longer[order[i] - size])
+        progress.beam[i] = place
+        if order[i] == greedy:
+            progress.greedy[0] = place
     progress.size[0] = kept
     for place in old:
         if tree[place].fate == DROPPED:
@@ -405,22 +429,24 @@ def history(tree, place):
 
 
 @compiled
-def advance(log_probs, tree, progress, rules, words, phrases):
-    """Reads steps, float32 [steps, tokens], until the last or until the tree is full; returns how many."""
+def advance(log_probs, order, worth, tree, progress, rules, words, phrases):
+    """Reads steps until the last or until the tree is full; returns how many.
+
+    Args:
+        log_probs: float32 [steps, tokens].
+        order: int64 [steps, tokens], the tokens of each step, the most probable first.
+        worth: int64 [steps], how many of them are worth looking at, at least one.
+    """
     steps, vocabulary = log_probs.shape
     longer = np.empty((rules.width + 1) * vocabulary, PREFIX)
     for step in range(steps):
         if progress.free[0] <= rules.width:
             return step
-        row = log_probs[step]
-        best = row.argmax()
-        worth = np.flatnonzero(row >= rules.token_threshold)
-        if len(worth) == 0:
-            worth = np.array([best])
-        if len(worth) == 1 and best == BLANK:
+        row, tokens = log_probs[step], order[step, : worth[step]]
+        best = tokens[0]
+        if len(tokens) == 1 and best == BLANK:
             stay(tree, progress, row[BLANK])
         else:
-            tokens = worth[np.argsort(-row[worth], kind="mergesort")]
             spread(tree, progress, row)
             count = lengthen_all(tree, progress, row, tokens, longer, rules, words, phrases)
             keep(tree, progress, longer, count, best, rules)
