@@ -21,7 +21,7 @@ LOAD_TIMEOUT_SECONDS = 300  # compiling the step for all buckets on two busy cor
 
 
 def load_recognizer(model: str):
-    """Read a bundle, by path or Hub repo id, and warm its recogniser up. Raises BundleError."""
+    """Read a bundle, by path or Hub repo id, and begin its network. Raises BundleError."""
     from asr_core.bundle import load_bundle
     from asr_core.network import StepProcess
 
@@ -29,9 +29,7 @@ def load_recognizer(model: str):
     step = StepProcess(bundle)  # first, for it takes longest
     from asr_core.recognizer import Recognizer
 
-    recognizer = Recognizer(bundle, step)
-    recognizer.warm_up()
-    return recognizer
+    return Recognizer(bundle, step)
 
 
 class Engine:
@@ -103,3 +101,4 @@ class Engine:
         else:
             log.info("The model %r is ready after %.1f s", model, time.monotonic() - started)
             future.set_result(recognizer)
+            recognizer.warm_up()  # only now: the first visitor sees first words while the beam is compiled

@@ -23,6 +23,7 @@ from ui.engine import Engine
 log = logging.getLogger("asr.requests")
 
 WATCH_SECONDS = 0.3  # between two looks at work that goes on
+LAST_SECONDS = 0.1  # at the end of a recording, which make no step of their own
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -142,7 +143,7 @@ def read_audio(path: str, sample_rate: int, limits: Limits):
 
 
 class FirstWords:
-    """The words of a long recording as they are heard, before it is decoded as a whole.
+    """The words of a recording as they are heard, before it is decoded as a whole.
 
     Attributes:
         words: so far, in order; read greedily, so that they cost next to nothing.
@@ -161,7 +162,7 @@ class FirstWords:
         if self._text is None:
             self._text = RunningText(recognizer, DecoderOptions(decoder="greedy"), None)
         said = emissions if self._rest is None else self._rest.followed_by(emissions)
-        words, self._rest = self._text.settle(said)
+        words, self._rest = self._text.settle(said, ended=seconds - said.time(len(said)) < LAST_SECONDS)
         self.words += recognizer.calibrated(words, seconds)
 
 
