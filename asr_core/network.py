@@ -105,13 +105,14 @@ class StepProcess:
 
     def _told(self, batch: tuple | None = None):
         """What the process answers to a batch, or says unasked when it is ready."""
+        self._ended = True  # unless all goes well: after half an exchange, the next would be given this one's answer
         try:
             if batch is not None:
                 self._connection.send(batch)
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
-            self._ended = True
             raise ProcessEnded(ENDED) from error
+        self._ended = False
         if isinstance(answer, Exception):
             raise answer
         return answer

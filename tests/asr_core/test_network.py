@@ -91,6 +91,24 @@ def test_a_process_that_is_killed_is_told_and_another_hears_the_next_batch(bundl
     np.testing.assert_allclose(process(*batch)[0], expected[0], atol=1e-5)
 
 
+def test_after_half_an_exchange_nobody_is_given_another_ones_answer(bundle, batch, process):
+    class Interrupted:
+        """A connection whose reader is killed as an answer comes."""
+
+        def __init__(self, connection):
+            self.send = connection.send
+
+        def recv(self):
+            raise SystemExit
+
+    samples, lengths = batch
+    process._connection = Interrupted(process._connection)
+    with pytest.raises(SystemExit):
+        process(samples, lengths)
+    other = samples[:, ::-1].copy()
+    np.testing.assert_allclose(process(other, lengths)[0], Step(bundle)(other, lengths)[0], atol=1e-5)
+
+
 def test_a_process_ends_with_the_object(bundle):
     process = StepProcess(bundle)
     child = newest()
