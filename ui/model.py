@@ -195,18 +195,22 @@ def bundle_card(bundle) -> Html:
 def _evaluation(measured) -> Html:
     if not measured:
         return tag("p", "Nothing has been measured, or the model does not say.", class_="small")
-    rows = [
-        (
-            one.get("dataset", ""),
-            one.get("split", ""),
-            one.get("decoder", ""),
-            _share(one.get("wer")),
-            _share(one.get("cer")),
-        )
-        for one in measured
-    ]
-    head = ["Measured on", "Part", "Decoder", "WER", "CER"]
-    return table(head, rows, caption="Error rates as measured", numeric=[3, 4])
+    decoders = list(dict.fromkeys(str(one.get("decoder", "")) for one in measured))
+    rates: dict[str, dict[str, Html]] = {}  # by what was measured, then by decoder
+    for one in measured:
+        name = " ".join(str(one[key]) for key in ("dataset", "split") if one.get(key))
+        rates.setdefault(name, {})[str(one.get("decoder", ""))] = _rate(one)
+    rows = [(name, *(of_set.get(decoder, "") for decoder in decoders)) for name, of_set in rates.items()]
+    head = ["Word errors on", *decoders]
+    return table(head, rows, caption="Word error rates and their 95 % intervals", numeric=range(1, len(head)))
+
+
+def _rate(one: dict) -> Html:
+    """The word error rate, and below it its interval where there is one."""
+    low, high = (one.get(end) for end in ("wer_low", "wer_high"))
+    known = isinstance(low, (int, float)) and isinstance(high, (int, float))
+    interval = tag("small", f"{100 * low:.0f}–{100 * high:.0f}") if known else Html()
+    return join([tag("div", _share(one.get("wer"))), interval])
 
 
 def _training(data) -> Html:
