@@ -2,7 +2,8 @@
 
 Prints the seconds from `python app.py` to the page and to the first transcript of 10 s; then, warm and in headless
 Chromium, from choosing a file to its words and its timeline, and from moving a slider to the texts of another decoding.
-With --hours also those of a lecture of that length, and the memory of the program after it.
+With --hours also those of a lecture of that length, and the memory of the program after it. The first start of a fresh
+clone compiles the beam search and Python's own files: give it a run before, or read its first transcript as that.
 """
 
 import argparse
