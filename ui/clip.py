@@ -17,6 +17,7 @@ from gradio.utils import get_upload_folder
 
 PEAK_BLOCK_SAMPLES = 256  # one (min, max) pair each: 57.6 M samples of an hour become 225 thousand pairs
 WRITTEN_SAMPLES = 4096 * PEAK_BLOCK_SAMPLES  # at a time: small enough for the processor's cache
+MOST_TEXTS = 10  # of a beam search that a clip keeps
 FULL_SCALE = 32767  # of a 16-bit sample
 
 
@@ -79,7 +80,7 @@ class Clip:
         compute_seconds: from opening the file to the words.
         trained: whether the model has learned to transcribe; what an untrained one writes means nothing.
         edited: whether a person changed the words.
-        hypotheses: n-best list of the last beam search, best first; empty for greedy decoding.
+        hypotheses: the MOST_TEXTS best of the last beam search, best first; empty for greedy decoding.
         reference: what was really said, where that is known (the examples).
         token: unguessable name under which the page asks for detail of this clip.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
-from ui.clip import Clip
+from ui.clip import MOST_TEXTS, Clip
 from ui.markup import Html, table
 
 MAX_HOT_WORDS = 200
@@ -19,24 +19,22 @@ class Choice:
     decoder: str | None = None
     beam_width: int | None = None
     language_model_weight: float | None = None
-    n_best: int = 1
     hot_words: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, decoder=None, beam_width=None, language_model_weight=None, n_best=1, hot_words="") -> "Choice":
+    def of(cls, decoder=None, beam_width=None, language_model_weight=None, hot_words="") -> "Choice":
         """From the values of controls or of a request; out of range is moved into it, empty lines are dropped."""
         lines = (line.strip() for line in (hot_words or "").splitlines())
         return cls(
             decoder=decoder if decoder in ("greedy", "beam") else None,
             beam_width=None if beam_width is None else min(max(int(beam_width), 1), WIDEST_BEAM),
             language_model_weight=None if language_model_weight is None else float(language_model_weight),
-            n_best=min(max(int(n_best), 1), 10),
             hot_words=tuple(line for line in lines if line)[:MAX_HOT_WORDS],
         )
 
     def options(self, bundle):
         """DecoderOptions: those of the model with the choice laid over them."""
-        chosen = {"n_best": self.n_best}
+        chosen = {}
         for name in ("decoder", "beam_width", "language_model_weight"):
             if getattr(self, name) is not None:
                 chosen[name] = getattr(self, name)
@@ -73,7 +71,7 @@ class Decoding:
             self.language_model_weight = gr.Slider(
                 0, 2, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
             )
-            self.n_best = gr.Slider(1, 10, value=1, step=1, label="Texts shown", info="the best of the beam")
+            self.n_best = gr.Slider(1, MOST_TEXTS, value=1, step=1, label="Texts shown", info="the best of the beam")
         self.hot_words = gr.Textbox(
             label="Hot-words",
             info=f"Names and terms to listen for, one a line, at most {MAX_HOT_WORDS}. They need the beam.",
@@ -88,21 +86,24 @@ class Decoding:
 
     def events(self) -> list[Callable]:
         """The events after which to decode again."""
-        sliders = [self.beam_width, self.language_model_weight, self.n_best]
         return [
             self.decoder.input,
-            *(slider.input for slider in sliders),  # also by keys, or typed
-            *(slider.release for slider in sliders),  # also when reset
+            *moved(self.beam_width),
+            *moved(self.language_model_weight),
             self.hot_words.blur,
             self.hot_words.submit,
         ]
 
     def read(self, values: Sequence) -> Choice:
         """What was chosen: no weights while no decoder is marked, for then the model has not yet set the sliders."""
-        decoder, beam_width, weight, n_best, hot_words = values[: len(self.components)]
+        decoder, beam_width, weight, _, hot_words = values[: len(self.components)]
         if decoder is None:
             beam_width = weight = None
-        return Choice.of(decoder, beam_width, weight, n_best, hot_words)
+        return Choice.of(decoder, beam_width, weight, hot_words)
+
+    def texts(self, values: Sequence) -> int:
+        """How many texts to show."""
+        return int(values[self.components.index(self.n_best)])
 
     def defaults(self, bundle) -> list:
         """Updates that set the controls to what the model recommends."""
@@ -110,9 +111,14 @@ class Decoding:
         return [options.decoder, options.beam_width, options.language_model_weight]
 
 
-def hypotheses_table(clip: Clip) -> Html:
-    """The n-best list with the parts of each score, in nats; nearer to zero is likelier."""
-    if not clip.hypotheses:
+def moved(slider: gr.Slider) -> list[Callable]:
+    """The events of a slider that is moved, also by keys, typed into, or reset."""
+    return [slider.input, slider.release]
+
+
+def hypotheses_table(clip: Clip, count: int) -> Html:
+    """So many of the best texts with the parts of each score, in nats; nearer to zero is likelier. No table for one."""
+    if not clip.hypotheses or count < 2:
         return Html("")
     rows = [
         (
@@ -124,7 +130,7 @@ def hypotheses_table(clip: Clip) -> Html:
             f"{hypothesis.hot_word_score:.2f}",
             f"{hypothesis.phone_score:.2f}",
         )
-        for rank, hypothesis in enumerate(clip.hypotheses, start=1)
+        for rank, hypothesis in enumerate(clip.hypotheses[:count], start=1)
     ]
     return table(
         ["", "Text", "Score", "Letters", "Language", "Hot-words", "Sounds"],

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from asr_core.errors import AsrError, AudioError
-from ui.clip import Clip, Sound
+from ui.clip import MOST_TEXTS, Clip, Sound
 from ui.engine import Engine
 
 log = logging.getLogger("asr.requests")
@@ -201,11 +201,11 @@ def hear(
 
 
 def decode(recognizer, emissions, seconds: float, choice) -> tuple:
-    """(transcript, n-best hypotheses or ()) of kept emissions, decoded as the visitor chose."""
-    options = choice.options(recognizer.bundle)
+    """(transcript, the MOST_TEXTS best hypotheses, or () if greedy) of emissions, decoded as the visitor chose."""
+    options = replace(choice.options(recognizer.bundle), n_best=MOST_TEXTS)
     hypotheses = recognizer.hypotheses(emissions, options, hot_words=choice.hot_words)
-    several = options.decoder == "beam" and options.n_best > 1
-    return recognizer.transcript(hypotheses[0].words, seconds), tuple(hypotheses) if several else ()
+    transcript = recognizer.transcript(hypotheses[0].words, seconds)
+    return transcript, tuple(hypotheses) if options.decoder == "beam" else ()
 
 
 def decode_again(clip: Clip, choice, engine: Engine) -> Clip:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from asr_core.errors import AsrError
 from ui.clip import Clip, Shelf
-from ui.decoding import Decoding, hypotheses_table
+from ui.decoding import Decoding, hypotheses_table, moved
 from ui.engine import Engine
 from ui.events import QUIET
 from ui.exports import FORMATS, Subtitles, write_exports
@@ -170,7 +170,9 @@ class Transcribe:
         }
         decoding = [self.clip, *self.decoding.components, *self.subtitles.components]
         gr.on(self.decoding.events(), self._decode_again, decoding, **again)
-        self.apply.click(self._follow_edit, [self.clip, self.text, *self.subtitles.components], **again)
+        self.apply.click(self._follow_edit, [self.clip, self.text, *decoding[1:]], **again)
+        texts = [self.clip, self.decoding.n_best]
+        gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
         gr.on(
             self.subtitles.events(),
             self._write_again,
@@ -193,8 +195,6 @@ class Transcribe:
         cancel.clear()
         yield self._nothing(self._working(name, model), stop=True)
         choice = self.decoding.read(values)
-        subtitles = self.subtitles.read(values[len(self.decoding.components) :])
-
         first = FirstWords()
 
         def work(progress):
@@ -206,7 +206,7 @@ class Transcribe:
                 words = gr.update(value=first_words_card(first.words), visible=True) if first.words else gr.skip()
                 row = self._clip_row(message=listening(name, share), words=words)
                 yield [*row, gr.skip(), gr.skip()]
-            yield self._show(replace(watched.result, reference=reference), subtitles)
+            yield self._show(replace(watched.result, reference=reference), values)
             yield self._unchanged()  # Gradio repeats the last values at the end, over what was typed since then
         except Exception as error:
             title = "That did not work" if isinstance(error, AsrError) else "Something broke"
@@ -221,11 +221,10 @@ class Transcribe:
         if clip is None:
             return self._clip_row()
         choice = self.decoding.read(values)
-        subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         try:
             if choice.same(clip.choice, self.engine.recognizer(clip.model).bundle):
                 return self._clip_row()  # a field was only visited: an edit stays
-            return self._shown(decode_again(clip, choice, self.engine), subtitles)
+            return self._shown(decode_again(clip, choice, self.engine), values)
         except Exception as error:
             return self._failed(error)
 
@@ -233,7 +232,7 @@ class Transcribe:
         if clip is None:
             return self._clip_row()
         try:
-            return self._shown(follow_edit(clip, text, self.engine), self.subtitles.read(values))
+            return self._shown(follow_edit(clip, text, self.engine), values)
         except Exception as error:
             return self._failed(error)
 
@@ -258,21 +257,27 @@ class Transcribe:
         except Exception:
             return [gr.skip() for _ in self.defaulted]
 
-    def _show(self, clip: Clip, subtitles) -> list:
-        return [*self._shown(clip, subtitles), gr.update(visible=True), gr.update(visible=False)]
+    def _show(self, clip: Clip, values) -> list:
+        return [*self._shown(clip, values), gr.update(visible=True), gr.update(visible=False)]
 
-    def _shown(self, clip: Clip, subtitles) -> list:
-        """Values of `clip_outputs`."""
+    def _shown(self, clip: Clip, values) -> list:
+        """Values of `clip_outputs`, given those of the decoding and subtitle controls."""
         self.shelf.put(clip)
+        subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         return self._clip_row(
             clip=clip,
             message=facts(clip),
             words=gr.update(value=transcript_card(clip), visible=True),
             timeline=timeline_value(clip),
             text=clip.transcript.text,
-            hypotheses=gr.update(value=hypotheses_table(clip), visible=bool(clip.hypotheses)),
+            hypotheses=self._texts(clip, self.decoding.texts(values)),
             downloads=[str(path) for path in write_exports(clip, subtitles)],
         )
+
+    def _texts(self, clip: Clip | None, count: int) -> dict:
+        """The update that shows so many of a clip's texts: nothing is decoded for it."""
+        table = hypotheses_table(clip, count) if clip is not None else Html("")
+        return gr.update(value=table, visible=bool(table))
 
     def _nothing(self, message: Html, stop: bool = False) -> list:
         row = self._clip_row(

@@ -16,7 +16,8 @@ from asr_core.errors import AlignmentError, AudioError, Cancelled
 from asr_core.transcript import Transcript, Word, read_json
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.batch import Row, transcribe_all, write_zip
-from ui.decoding import Choice, Decoding
+from ui.clip import MOST_TEXTS
+from ui.decoding import Choice, Decoding, hypotheses_table
 from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
 from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.how_it_works import guided_walk
@@ -58,14 +59,16 @@ def test_an_edit_is_laid_along_the_sound_again(clip, engine):
 
 def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
     monkeypatch.setattr(engine.recognizer(), "emissions", None)
-    again = decode_again(clip, Choice("beam", n_best=3), engine)
+    again = decode_again(clip, Choice("beam"), engine)
     assert again.emissions is clip.emissions
-    assert len(again.hypotheses) == 3
+    assert len(again.hypotheses) == MOST_TEXTS
+    shown = [hypotheses_table(again, count).count("<tr>") - 1 for count in (2, 3, MOST_TEXTS)]
+    assert shown == [2, 3, MOST_TEXTS] and hypotheses_table(again, 1) == ""
 
 
 def test_choices_out_of_range_are_moved_into_it():
-    choice = Choice.of("shell", 10**9, 0.5, -3, "  Ada \n\n" + "x\n" * 500)
-    assert (choice.decoder, choice.beam_width, choice.n_best) == (None, 256, 1)
+    choice = Choice.of("shell", 10**9, 0.5, "  Ada \n\n" + "x\n" * 500)
+    assert (choice.decoder, choice.beam_width) == (None, 256)
     assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
 
 
@@ -78,7 +81,7 @@ def test_sliders_that_the_model_has_not_set_yet_choose_nothing(engine):
     assert early.options(bundle) == bundle.decoder_options()
     told = decoding.read([*decoding.defaults(bundle), *untouched[3:]])
     assert told != early and told.same(early, bundle)
-    assert not told.same(dataclasses.replace(early, n_best=2), bundle)
+    assert not told.same(dataclasses.replace(early, beam_width=7), bundle)
     assert not told.same(dataclasses.replace(early, hot_words=("Ada",)), bundle)
 
 

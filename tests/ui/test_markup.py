@@ -32,8 +32,9 @@ def test_everything_shown_of_a_hostile_clip_is_escaped():
     )  # fmt: skip
     both = {reading: compare(EVIL + " a", words, reading == "normalised") for reading in ("normalised", "raw")}
     shown = [
-        transcript_card(clip), facts(clip), clip_line(clip), hypotheses_table(clip), alignment_card(clip, transcript),
-        comparison_card(clip, both, "raw"), notice(EVIL, EVIL), table([EVIL], [[EVIL]], caption=EVIL),
+        transcript_card(clip), facts(clip), clip_line(clip), hypotheses_table(clip, 2),
+        alignment_card(clip, transcript), comparison_card(clip, both, "raw"), notice(EVIL, EVIL),
+        table([EVIL], [[EVIL]], caption=EVIL),
         batch_table([Row("/x", EVIL, error=EVIL), Row("/y", EVIL, transcript=transcript)]),
     ]  # fmt: skip
     for html in shown:
