@@ -22,7 +22,7 @@ from asr_core.errors import AsrError, ProcessEnded
 
 log = logging.getLogger("asr.network")
 
-ENDED = "The network's process has ended, perhaps for want of memory: another will begin if you try again."
+ENDED = "The network's process has ended again and again, perhaps for want of memory: please try later."
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Step:
 class StepProcess:
     """A `Step` in a process of its own; this one then needs no TensorFlow. For one thread.
 
-    The process ends with the object, and with this process, however that ends. If it is ended itself, who waits is
-    told so, and a new one hears the next batch.
+    The process ends with the object, and with this process, however that ends. If it is ended itself, a new one hears
+    the batch; only what ends that one, too, is told.
     """
 
     def __init__(self, bundle: Bundle):
@@ -84,6 +84,12 @@ class StepProcess:
 
     def __call__(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """As `Step`. Raises what that raises, and ProcessEnded."""
+        try:
+            return self._heard(samples, lengths)
+        except ProcessEnded:
+            return self._heard(samples, lengths)
+
+    def _heard(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         self._ready()
         return self._told((samples, lengths))
 
