@@ -211,16 +211,21 @@ def spread(tree, progress, log_probs):
         prefix.next_label = -inf
         if prefix.parent != NONE:
             prefix.next_label = prefix.label + log_probs[prefix.token]
-            if tree[prefix.parent].fate == KEPT:
-                score = begin(tree[prefix.parent], prefix.token) + log_probs[prefix.token]
+            parent = tree[prefix.parent]
+            if parent.fate == KEPT:
+                all_paths = log_add(parent.blank, parent.label)
+                score = begin(parent, prefix.token, all_paths) + log_probs[prefix.token]
                 prefix.next_label = log_add(prefix.next_label, score)
         prefix.rank = log_add(prefix.next_blank, prefix.next_label) + prefix.bonus
 
 
 @compiled
-def begin(prefix, token):
-    """Log-probability of the paths after which a token is a new letter: not of those that end in it already."""
-    return prefix.blank if token == prefix.token else log_add(prefix.blank, prefix.label)
+def begin(prefix, token, all_paths):
+    """Log-probability of the paths after which a token is a new letter: not of those that end in it already.
+
+    `all_paths` is that of all paths to the prefix.
+    """
+    return prefix.blank if token == prefix.token else all_paths
 
 
 @compiled
@@ -262,13 +267,13 @@ def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrase
         place = progress.beam[i]
         prefix = tree[place]
         is_greedy = place == progress.greedy[0]
-        begun = log_add(prefix.blank, prefix.label)
+        all_paths = log_add(prefix.blank, prefix.label)
         highest_space = highest_bonus(prefix, True, rules, words)
         highest_letter = highest_bonus(prefix, False, rules, words)
         for token in tokens:
             if token == BLANK:
                 continue
-            score = (prefix.blank if token == prefix.token else begun) + log_probs[token]
+            score = begin(prefix, token, all_paths) + log_probs[token]
             limit = max(best_ranks[0], highest_rank - rules.score_threshold)
             highest = score + (highest_space if token == rules.space else highest_letter)
             if rules.has_hot_words:

@@ -83,14 +83,15 @@ def _tables(moves: list[dict[int, int]], earned: list[int], letters: list[int], 
     following = np.zeros((len(moves), tokens), np.int32)
     credit = np.zeros(len(moves), np.int32)
     total = np.array(earned, np.int32)
-    waiting = deque([(NOTHING_READ, NOTHING_READ)])
+    for token, child in moves[NOTHING_READ].items():
+        following[NOTHING_READ, token] = child
+    waiting = deque((child, NOTHING_READ) for child in moves[NOTHING_READ].values())
     while waiting:  # breadth first: the other beginning is less deep, and complete
         state, other = waiting.popleft()
         following[state] = following[other]
         credit[state] = letters[state] if moves[state] else credit[other]
-        if state != NOTHING_READ:
-            total[state] += total[other]
+        total[state] += total[other]
         for token, child in moves[state].items():
-            waiting.append((child, int(following[other, token]) if state != NOTHING_READ else NOTHING_READ))
+            waiting.append((child, following[other, token]))
             following[state, token] = child
     return PhraseTables(following, total, credit)

@@ -13,7 +13,7 @@ from ui.compare import compare as compare_texts
 from ui.decoding import Choice
 from ui.engine import Engine
 from ui.exports import SubtitleLimits, written
-from ui.hearing import Limits, decode, explain, logged, read_audio
+from ui.hearing import Limits, explain, logged, read_audio
 from ui.transcribe import LISTENING_AT_ONCE
 
 WORD = {
@@ -66,7 +66,8 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         recognizer = engine.recognizer()
         audio = read_audio(recording, recognizer.sample_rate, limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
-        return decode(recognizer, recognizer.emissions(audio), audio.seconds, choice)[0]
+        options = choice.options(recognizer.bundle)
+        return recognizer.decode(recognizer.emissions(audio), audio.seconds, options, choice.hot_words)
 
     def transcribe(recording: str, decoder: str = "recommended", beam_width: int = 16, hot_words: str = "") -> dict:
         """Transcribe a recording of English speech.

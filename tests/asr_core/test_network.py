@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from asr_core.bundle import Bundle, load_bundle, save_bundle
 from asr_core.errors import BundleError, ProcessEnded
 from asr_core.network import Geometry, Network, Step, StepProcess
 from asr_core.vocabulary import Vocabulary
+from tests.processes import ended
 
 RATE = 8000
 TOKENS = Vocabulary().tokens
@@ -159,21 +159,10 @@ if __name__ == "__main__":
     program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     child = int(program.stdout.readline())
     os.kill(child, signal.SIGINT)  # as Ctrl-C in a terminal, which reaches both: not its concern
-    assert alive(child)
+    assert not ended(child, seconds=0.5)
     program.kill()
     program.wait(10)
-    latest = time.monotonic() + 20
-    while alive(child) and time.monotonic() < latest:
-        time.sleep(0.05)
-    assert not alive(child)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    assert ended(child, seconds=20)
 
 
 class Repeating:

@@ -23,6 +23,7 @@ import pytest
 
 from asr_core.vocabulary import Vocabulary
 from asr_core.windows import windows_of
+from tests.processes import ended
 from train.augment import NO_AUGMENTATION, Augmentation
 from train.batches import Batching, TrainingBatches, audible, evaluation_batches
 from train.data import SoundCache, SpeechData, in_order, read_bytes, read_manifest
@@ -241,15 +242,9 @@ def test_processes_end_with_a_trainer_that_was_killed(corpus, tmp_path):
         said = trainer.stdout.readline()
         trainer.kill()
     loader = int(said)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.kill(loader, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    os.kill(loader, signal.SIGKILL)
-    pytest.fail("the loader is still there")
+    if not ended(loader, seconds=30):
+        os.kill(loader, signal.SIGKILL)
+        pytest.fail("the loader is still there")
 
 
 def with_silence_around(data, seconds):
