@@ -14,6 +14,9 @@ At a step, a prefix p hands its probability on to three kinds of prefixes:
     p and one more token              (blank + label) of p, times the probability of the token;
                                       only blank of p, where it is p's own last token again
 
+A space after a space, or before the first letter, makes no other text: it leaves p as it is, ending in its token.
+Networks say several in a pause, and prefixes that differ in nothing else would fill the beam.
+
 Then the best prefixes make the next beam. Most steps of a trained network are sure of blank and change nothing.
 """
 
@@ -54,6 +57,7 @@ class DecoderOptions:
         blank_penalty: nats taken from every blank, for a network that rather says nothing than a letter it is not sure
             of: blank is its most frequent label by far, and a guess at it costs least. Others divide by the frequency
             of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
+            The blanks between sounds are fined as much.
         phone_weight: from 0 to 1, the share that sounds have in what the network heard, letters having the rest; where
             it names sounds and it is known how words sound (see asr_core.phones). The twenty texts that the search
             likes best are weighed so.

@@ -131,10 +131,8 @@ def finish_word(rules, words, words_score, state, node):
 
 
 @compiled
-def listen_on(prefix, token, rules, phrases):
-    """The state of the hot-words' automaton after one more token, and the letters earned; a second space is none."""
-    if token == rules.space and (prefix.token == rules.space or prefix.token == BLANK):
-        return prefix.hot_state, prefix.letters
+def listen_on(prefix, token, phrases):
+    """The state of the hot-words' automaton after one more token, and the letters earned."""
     state = phrases.following[prefix.hot_state, token]
     return state, prefix.letters + phrases.earned[state]
 
@@ -162,7 +160,7 @@ def lengthen(longer, prefix, token, rules, words, phrases):
             longer.word_score = rules.weight * likely + rules.word_bonus
             longer.bonus = longer.words_score + longer.word_score
     if rules.has_hot_words:
-        longer.hot_state, longer.letters = listen_on(prefix, token, rules, phrases)
+        longer.hot_state, longer.letters = listen_on(prefix, token, phrases)
         longer.bonus += rules.hot_word_boost * (longer.letters + phrases.credit[longer.hot_state])
 
 
@@ -203,18 +201,27 @@ def stay(tree, progress, blank):
 
 
 @compiled
-def spread(tree, progress, log_probs):
+def after_space(prefix, rules):
+    """Whether a space would change nothing: after another, and before the first letter."""
+    return rules.space != NONE and (prefix.token == rules.space or prefix.parent == NONE)
+
+
+@compiled
+def spread(tree, progress, log_probs, rules):
     """Hands the probability of the prefixes in the beam on to themselves and to each other, and ranks them."""
     for i in range(progress.size[0]):
         prefix = tree[progress.beam[i]]
-        prefix.next_blank = log_add(prefix.blank, prefix.label) + log_probs[BLANK]
+        all_paths = log_add(prefix.blank, prefix.label)
+        prefix.next_blank = all_paths + log_probs[BLANK]
         prefix.next_label = -inf
-        if prefix.parent != NONE:
+        if after_space(prefix, rules):
+            prefix.next_label = all_paths + log_probs[rules.space]
+        elif prefix.parent != NONE:
             prefix.next_label = prefix.label + log_probs[prefix.token]
+        if prefix.parent != NONE:
             parent = tree[prefix.parent]
             if parent.fate == KEPT:
-                all_paths = log_add(parent.blank, parent.label)
-                score = begin(parent, prefix.token, all_paths) + log_probs[prefix.token]
+                score = begin(parent, prefix.token, log_add(parent.blank, parent.label)) + log_probs[prefix.token]
                 prefix.next_label = log_add(prefix.next_label, score)
         prefix.rank = log_add(prefix.next_blank, prefix.next_label) + prefix.bonus
 
@@ -271,13 +278,13 @@ def lengthen_all(tree, progress, log_probs, tokens, longer, rules, words, phrase
         highest_space = highest_bonus(prefix, True, rules, words)
         highest_letter = highest_bonus(prefix, False, rules, words)
         for token in tokens:
-            if token == BLANK:
+            if token == BLANK or (token == rules.space and after_space(prefix, rules)):
                 continue
             score = begin(prefix, token, all_paths) + log_probs[token]
             limit = max(best_ranks[0], highest_rank - rules.score_threshold)
             highest = score + (highest_space if token == rules.space else highest_letter)
             if rules.has_hot_words:
-                hot_state, letters = listen_on(prefix, token, rules, phrases)
+                hot_state, letters = listen_on(prefix, token, phrases)
                 highest += rules.hot_word_boost * (letters + phrases.credit[hot_state])
             if score == -inf or (highest < limit and not is_greedy):
                 continue
@@ -338,8 +345,9 @@ def keep(tree, progress, longer, count, best, rules):
     """Ends a step: the best prefixes make the new beam."""
     size = progress.size[0]
     old = progress.beam[:size].copy()
-    extends = best != BLANK and best != progress.last[0]
     old_greedy = progress.greedy[0]
+    extends = best != BLANK and best != progress.last[0]
+    extends = extends and not (best == rules.space and after_space(tree[old_greedy], rules))
     if extends:
         progress.greedy[0] = child_of(tree, old_greedy, best)  # if it is not in the beam, it will be adopted
     ranks = np.empty(size + count)
@@ -452,7 +460,7 @@ def advance(log_probs, order, worth, tree, progress, rules, words, phrases):
         if len(tokens) == 1 and best == BLANK:
             stay(tree, progress, row[BLANK])
         else:
-            spread(tree, progress, row)
+            spread(tree, progress, row, rules)
             count = lengthen_all(tree, progress, row, tokens, longer, rules, words, phrases)
             keep(tree, progress, longer, count, best, rules)
         progress.last[0] = best

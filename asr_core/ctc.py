@@ -3,7 +3,22 @@
 A CTC network says at every step one token of the alphabet or *blank*. A path of T tokens stands for the text
 that is left when repeats are merged and blanks are dropped (Graves et al., 2006, "Connectionist Temporal
 Classification"): `aa-ab-` stands for `aab`. The loss is minus the logarithm of the summed probability of all
-paths that collapse to the label; alignment is the most probable one among them.
+paths that collapse to the text; alignment is the most probable one among them.
+
+All paths of a text are ways through its *states*, its tokens with a blank before, between and after them. Those of
+`no` in four steps, from the upper two on the left to the lower two on the right, pass only here:
+
+    step    1   2   3   4
+    -       o   o
+    n       o   o   o
+    -           o   o
+    o           o   o   o
+    -               o   o
+
+At every step a path stays, goes on to the next state, or leaps over the blank from n to o. Between two equal tokens it
+may not leap: without a blank there, they would collapse to one. So what leads into a state is known from three states
+of the step before, and the sum over all paths (`log_probabilities`, `ctc_loss`) or the best of them (`forced_align`)
+costs as much as the table is large.
 """
 
 from collections.abc import Sequence
@@ -25,79 +40,94 @@ IMPOSSIBLE = -1e5  # stands for log(0), so that a text against all evidence stil
 CHECKPOINT_STEPS = 512  # alignment keeps one column of scores per so many steps and replays the rest
 
 
-@dataclass(frozen=True, eq=False)
-class Emissions:
-    """What a network heard: log-probabilities of every token at every step.
+def collapse(path: Sequence[int]) -> list[int]:
+    """The text of a path: repeats merged, then blanks dropped."""
+    return [span.token for span in runs(path)]
 
-    Attributes:
-        log_probs: float32 [steps, tokens]; rows sum to 1 in probability.
-        step_seconds: time from one step to the next.
-        start: seconds from the start of the recording to the first step.
-        energy: loudness of the signal beside it, float32 [steps * n] in dB (see alignment.signal_energy), or
-            None where the signal is not at hand; only the times of words ask for it.
-        phones: log-probabilities of the sounds at every step, float16 [steps, phones], the blank first, or None where
-            the network names none. It names them half as often as letters, so that each row stands there twice.
-    """
 
-    log_probs: np.ndarray
-    step_seconds: float
-    start: float = 0.0
-    energy: np.ndarray | None = None
-    phones: np.ndarray | None = None
+@dataclass(frozen=True)
+class TokenSpan:
+    """One token of a text and the run of steps that say it, `start` to before `end`."""
 
-    def __post_init__(self):
-        if self.log_probs.ndim != 2:
-            raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
-        if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
-            raise ValueError(f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps.")
-        if self.phones is not None and len(self.phones) != len(self.log_probs):
-            raise ValueError(f"{len(self.phones)} steps of phones stand beside {len(self.log_probs)} of tokens.")
-
-    def __len__(self) -> int:
-        return len(self.log_probs)
+    token: int
+    start: int
+    end: int
 
     @property
-    def seconds(self) -> float:
-        return len(self) * self.step_seconds
+    def middle(self) -> int:
+        return (self.start + self.end) // 2
 
-    def time(self, step: float) -> float:
-        """Seconds from the start of the recording to the beginning of a step."""
-        return self.start + step * self.step_seconds
 
-    def part(self, start: int, end: int) -> "Emissions":
-        """The steps from `start` to before `end`, with their times."""
-        energy = self.energy
-        if energy is not None:
-            fine = len(energy) // max(1, len(self))
-            energy = energy[start * fine : end * fine]
-        phones = None if self.phones is None else self.phones[start:end]
-        return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy, phones)
+def runs(path: Sequence[int]) -> list[TokenSpan]:
+    """The runs of equal tokens in a path [steps], without the blanks."""
+    path = np.asarray(path, dtype=np.int64)
+    changes = np.flatnonzero(np.diff(path, prepend=BLANK, append=BLANK))
+    return [
+        TokenSpan(int(path[start]), int(start), int(end))
+        for start, end in zip(changes, changes[1:], strict=False)
+        if path[start] != BLANK
+    ]
 
-    def followed_by(self, other: "Emissions") -> "Emissions":
-        """Both, where the other begins when this one ends."""
-        log_probs, energy, phones = (
-            None if second is None else np.concatenate([first, second])
-            for first, second in (
-                (self.log_probs, other.log_probs), (self.energy, other.energy), (self.phones, other.phones)
-            )
-        )  # fmt: skip
-        return Emissions(log_probs, self.step_seconds, self.start, energy, phones)
+
+def best_path(log_probs: np.ndarray) -> np.ndarray:
+    """The most probable token of every step, int [steps]: the path that greedy decoding collapses."""
+    return log_probs.argmax(axis=1)
+
+
+def steps_needed(tokens: Sequence[int]) -> int:
+    """The fewest steps a text takes: one per token, and a blank between two of the same."""
+    repeats = sum(a == b != WILDCARD for a, b in zip(tokens, tokens[1:], strict=False))
+    return len(tokens) + repeats
+
+
+def feasible(tokens: Sequence[int], steps: int) -> bool:
+    """Whether any path of so many steps collapses to these tokens."""
+    return steps_needed(tokens) <= steps
+
+
+def log_probabilities(
+    log_probs: np.ndarray, texts: Sequence[Sequence[int]], wildcard: int | None = None
+) -> np.ndarray:
+    """How probable each text is, all its paths together (forward algorithm; exact): float64 [texts], in nats.
+
+    The states of a text are its tokens with a blank before, between and after them. What the paths that have come to
+    a state are worth flows on to that state itself, to the next one, and over a blank between two different tokens to
+    the one after it. A text that does not fit into the steps has log(0).
+
+    Args:
+        log_probs: float [steps, tokens].
+        texts: tokens of each, none of them blank.
+        wildcard: a token that stands for any; two of it in a row need no blank between them.
+    """
+    lengths = np.array([len(tokens) for tokens in texts], int)
+    states = np.full((len(texts), 2 * lengths.max(initial=0) + 1), BLANK)
+    for row, tokens in zip(states, texts, strict=True):
+        row[1 : 2 * len(tokens) : 2] = tokens
+    leap = np.full(states.shape, -np.inf)
+    leap[:, 3::2][(states[:, 3::2] != states[:, 1:-2:2]) | (states[:, 3::2] == wildcard)] = 0.0
+    scores = np.full((len(texts), 2 + states.shape[1]), -np.inf)  # two states that no path is in stand in front
+    scores[:, 2] = 0.0  # before the first step, paths stand where the first blank would be
+    for now in log_probs.astype(float):
+        arrived = np.logaddexp(scores[:, 2:], scores[:, 1:-1])
+        scores[:, 2:] = np.logaddexp(arrived, scores[:, :-2] + leap) + now[states]
+    rows = np.arange(len(texts))
+    return np.logaddexp(scores[rows, 2 + 2 * lengths], scores[rows, 1 + 2 * lengths])
 
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
-    """Negative log-likelihood of each label under its logits, by the forward-backward algorithm.
+    """Negative log-likelihood of each label, the text that was said, under its logits: forward-backward algorithm.
 
-    Between, before and after its characters a label of length L may have blanks: 2 L + 1 states. The forward
-    score of a state sums all paths that lead there, the backward score all that lead on from there; both run
-    in one scan, the backward one over the reversed sequence. Together they give the posterior of every state
-    at every step, and the gradient by the logits is `softmax(logits) - posteriors` (Graves et al., 2006,
-    eq. 16), which is handed to automatic differentiation as it is instead of differentiating the scan.
+    As `log_probabilities`, for a batch and to train on. The forward score of a state sums all paths that lead there,
+    the backward score all that lead on from there; both run in one scan, the backward one over the reversed sequence.
+    Together they give the posterior of every state at every step, and the gradient by the logits is `softmax(logits)
+    - posteriors` (Graves et al., 2006, eq. 16), which is handed to automatic differentiation as it is instead of
+    differentiating the scan.
 
     Args:
         labels: int32 [batch, label], tokens from 1, padded with anything.
         label_lengths: int32 [batch], true lengths.
-        logits: float [batch, steps, tokens], unnormalised; token 0 is blank.
-        logit_lengths: int32 [batch], true numbers of steps.
+        logits: float [batch, steps, tokens], unnormalised, all of them finite; token 0 is blank.
+        logit_lengths: int32 [batch], true numbers of steps, from 1.
 
     Returns:
         float32 [batch], in nats. A label that is not `feasible` in its steps gives a large finite number with
@@ -172,82 +202,6 @@ def _shift(values, by: int, fill):
     from keras import ops
 
     return ops.pad(values, [[0, 0], [by, 0]], constant_values=fill)[:, : ops.shape(values)[1]]
-
-
-def steps_needed(tokens: Sequence[int]) -> int:
-    """The fewest steps a text takes: one per token, and a blank between two of the same."""
-    repeats = sum(a == b != WILDCARD for a, b in zip(tokens, tokens[1:], strict=False))
-    return len(tokens) + repeats
-
-
-def feasible(tokens: Sequence[int], steps: int) -> bool:
-    """Whether any path of so many steps collapses to these tokens."""
-    return steps_needed(tokens) <= steps
-
-
-def collapse(path: Sequence[int]) -> list[int]:
-    """The text of a path: repeats merged, then blanks dropped."""
-    return [span.token for span in runs(path)]
-
-
-def finite(log_probs: np.ndarray) -> np.ndarray:
-    """Log-probabilities that can be added up: log(0), and what is no number, become IMPOSSIBLE; float32."""
-    return np.clip(np.fmax(log_probs, IMPOSSIBLE), IMPOSSIBLE, -IMPOSSIBLE, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class TokenSpan:
-    """One token of a text and the run of steps that say it, `start` to before `end`."""
-
-    token: int
-    start: int
-    end: int
-
-    @property
-    def middle(self) -> int:
-        return (self.start + self.end) // 2
-
-
-def runs(path: Sequence[int]) -> list[TokenSpan]:
-    """The runs of equal tokens in a path [steps], without the blanks."""
-    path = np.asarray(path, dtype=np.int64)
-    changes = np.flatnonzero(np.diff(path, prepend=BLANK, append=BLANK))
-    return [
-        TokenSpan(int(path[start]), int(start), int(end))
-        for start, end in zip(changes, changes[1:], strict=False)
-        if path[start] != BLANK
-    ]
-
-
-def best_path(log_probs: np.ndarray) -> np.ndarray:
-    """The most probable token of every step, int [steps]: the path that greedy decoding collapses."""
-    return log_probs.argmax(axis=1)
-
-
-def log_probabilities(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) -> np.ndarray:
-    """How probable each text is, all its paths together (forward algorithm; exact): float64 [texts], in nats.
-
-    The states of a text are its tokens with a blank before, between and after them. What the paths that have come to
-    a state are worth flows on to that state itself, to the next one, and over a blank between two different tokens to
-    the one after it. A text that does not fit into the steps has log(0).
-
-    Args:
-        log_probs: float [steps, tokens].
-        texts: tokens of each, none of them blank.
-    """
-    lengths = np.array([len(tokens) for tokens in texts], int)
-    states = np.full((len(texts), 2 * lengths.max(initial=0) + 1), BLANK)
-    for row, tokens in zip(states, texts, strict=True):
-        row[1 : 2 * len(tokens) : 2] = tokens
-    leap = np.full(states.shape, -np.inf)
-    leap[:, 3::2][states[:, 3::2] != states[:, 1:-2:2]] = 0.0
-    scores = np.full((len(texts), 2 + states.shape[1]), -np.inf)  # two states that no path is in stand in front
-    scores[:, 2] = 0.0  # before the first step, paths stand where the first blank would be
-    for now in log_probs.astype(float):
-        arrived = np.logaddexp(scores[:, 2:], scores[:, 1:-1])
-        scores[:, 2:] = np.logaddexp(arrived, scores[:, :-2] + leap) + now[states]
-    rows = np.arange(len(texts))
-    return np.logaddexp(scores[rows, 2 + 2 * lengths], scores[rows, 1 + 2 * lengths])
 
 
 def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[TokenSpan], np.ndarray]:
@@ -364,3 +318,65 @@ class _Lattice:
         for row in range(1, last - first):
             columns[row, 2:] = self.advance(columns[row - 1], first + row, low, high)
         return columns
+
+
+def finite(log_probs: np.ndarray) -> np.ndarray:
+    """Log-probabilities that can be added up: no NaN, which becomes IMPOSSIBLE, and nothing beyond that; float32."""
+    return np.clip(np.fmax(log_probs, IMPOSSIBLE), IMPOSSIBLE, -IMPOSSIBLE, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Emissions:
+    """What a network heard: log-probabilities of every token at every step.
+
+    Attributes:
+        log_probs: float32 [steps, tokens]; rows sum to 1 in probability.
+        step_seconds: time from one step to the next.
+        start: seconds from the start of the recording to the first step.
+        energy: loudness of the signal beside it, float32 [steps * n] in dB (see alignment.signal_energy), or
+            None where the signal is not at hand; only the times of words ask for it.
+        phones: log-probabilities of the sounds at every step, float16 [steps, phones], the blank first, or None where
+            the network names none. It names them half as often as letters, so that each row stands there twice.
+    """
+
+    log_probs: np.ndarray
+    step_seconds: float
+    start: float = 0.0
+    energy: np.ndarray | None = None
+    phones: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.log_probs.ndim != 2:
+            raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
+        if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
+            raise ValueError(f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps.")
+        if self.phones is not None and len(self.phones) != len(self.log_probs):
+            raise ValueError(f"{len(self.phones)} steps of phones stand beside {len(self.log_probs)} of tokens.")
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    @property
+    def seconds(self) -> float:
+        return len(self) * self.step_seconds
+
+    def time(self, step: float) -> float:
+        """Seconds from the start of the recording to the beginning of a step."""
+        return self.start + step * self.step_seconds
+
+    def part(self, start: int, end: int) -> "Emissions":
+        """The steps from `start` to before `end`, with their times."""
+        energy = self.energy
+        if energy is not None:
+            fine = len(energy) // max(1, len(self))
+            energy = energy[start * fine : end * fine]
+        phones = None if self.phones is None else self.phones[start:end]
+        return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy, phones)
+
+    def followed_by(self, other: "Emissions") -> "Emissions":
+        """Both, where the other begins when this one ends."""
+        pairs = (self.log_probs, other.log_probs), (self.energy, other.energy), (self.phones, other.phones)
+        log_probs, energy, phones = (
+            None if first is None or second is None else np.concatenate([first, second]) for first, second in pairs
+        )
+        return Emissions(log_probs, self.step_seconds, self.start, energy, phones)

@@ -94,11 +94,12 @@ def beam_search(
     language_model: NGramModel | None = None,
     hot_words: HotWords | Iterable[str] | None = None,
     pronunciations: Pronunciations | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Hypothesis]:
     """The most probable texts, best first, by prefix beam search (see asr_core.beam).
 
     What is longer than WHOLE_SECONDS is searched from pause to pause. Between two pauses the text of the greedy path
-    is always among those compared, so the best one never scores less.
+    is always among those compared, fines for blanks left out of account, so the best one never scores less.
 
     Args:
         emissions: what the network heard.
@@ -107,6 +108,7 @@ def beam_search(
         language_model: word n-grams; without them every word is as good as any other.
         hot_words: phrases to favour, or the automaton built of them. Build it once for many recordings.
         pronunciations: how words sound; without them, what the network says of phones is not asked.
+        progress: called with the fraction done, from 0 to 1, at every pause; what it raises ends the search.
 
     Returns:
         At most `options.n_best` hypotheses that differ in their words. Their acoustic score is the summed
@@ -116,7 +118,7 @@ def beam_search(
     if hot_words is not None and not isinstance(hot_words, HotWords):
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
-    best: list[tuple[float, tuple | None]] = [(0.0, None)]  # sums of scores, and what they are the sums of
+    best: list[tuple[float, int, tuple | None]] = [(0.0, 0, None)]  # sums of scores, hashes of the words, the parts
     inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
     edges = [pause.middle for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
     for start, end in pairwise([0, *edges, len(emissions)]):
@@ -124,11 +126,20 @@ def beam_search(
         said = emissions.part(start, end)
         beam.advance(said.log_probs)
         texts = best_texts(beam.texts(), said, vocabulary, options, pronunciations)
-        sums = [(total + text.score, (before, start, text)) for total, before in best for text in texts]
-        best = sorted(sums, key=lambda entry: -entry[0])[: options.n_best]
+        sums = [
+            (total + text.score, _said_after(said_before, text, vocabulary), (before, start, text))
+            for total, said_before, before in best
+            for text in texts
+        ]
+        different: dict[int, tuple] = {}
+        for entry in sorted(sums, key=lambda entry: -entry[0]):
+            different.setdefault(entry[1], entry)
+        best = list(different.values())[: options.n_best]
+        if progress is not None:
+            progress(end / max(len(emissions), 1))
     return [
         Hypothesis(text.tokens, *text.scores, emissions, vocabulary, place=partial(_place, text, emissions, space))
-        for text in (_whole(chosen, space) for _, chosen in best)
+        for text in (_whole(chosen, space) for _, _, chosen in best)
     ]
 
 
@@ -157,12 +168,21 @@ def best_texts(
     if not asked:
         return list(different.values())
     share = options.phone_weight
-    scores = np.maximum(pronunciations.log_probabilities(said.phones[::2], list(different)), IMPOSSIBLE).tolist()
+    heard = said.phones[::2].astype(np.float32)
+    heard[:, BLANK] -= options.blank_penalty
+    scores = np.maximum(pronunciations.log_probabilities(heard, list(different)), IMPOSSIBLE).tolist()
     weighed = [
         replace(text, acoustic_score=(1 - share) * text.acoustic_score, phone_score=share * score)
         for text, score in zip(different.values(), scores, strict=True)
     ]
     return sorted(weighed, key=lambda text: -text.score)[: options.n_best]
+
+
+def _said_after(said: int, text: Text, vocabulary: Vocabulary) -> int:
+    """A hash of all words so far, wherever the pauses between them are."""
+    for word in vocabulary.decode(text.tokens).split():
+        said = hash((said, word))
+    return said
 
 
 def _whole(chosen: tuple | None, space: int | None) -> Text:
@@ -174,7 +194,7 @@ def _whole(chosen: tuple | None, space: int | None) -> Text:
     tokens: list[int] = []
     steps: list[int] = []
     for start, text in reversed(parts):
-        if tokens and text.tokens and space is not None:
+        if tokens and text.tokens and space is not None and space not in (tokens[-1], text.tokens[0]):
             tokens.append(space)
             steps.append(start)
         tokens += text.tokens

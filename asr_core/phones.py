@@ -70,7 +70,7 @@ class Pronunciations:
         any_phone = heard[:, 1:].max(axis=1, keepdims=True) + np.log(ANY_PHONE)
         unknown = heard.shape[1]
         heard = np.concatenate([heard, any_phone], axis=1)
-        return log_probabilities(heard, [self.spell(text, unknown) for text in texts])
+        return log_probabilities(heard, [self.spell(text, unknown) for text in texts], wildcard=unknown)
 
     def save(self, path: str | PathLike) -> None:
         """Writes one safetensors file; the words themselves stay in the language model."""
@@ -96,8 +96,9 @@ class Pronunciations:
                     raise ValueError("it says that it is something else")
                 if metadata.get("words") != _fingerprint(words):
                     raise ValueError("it was made for another language model")
-                found = cls(words, file.get_tensor("lengths"), file.get_tensor("phones"))
-            _check(found, phones)
+                arrays = file.get_tensor("lengths"), file.get_tensor("phones")
+            _check(words, *arrays, phones)
+            found = cls(words, *arrays)
         except (OSError, ValueError, SafetensorError) as error:
             raise BundleError(f"{Path(path).name} holds no pronunciations for this model ({error}).") from None
         return found
@@ -107,12 +108,11 @@ def _fingerprint(words: Sequence[str]) -> str:
     return f"{zlib.crc32(chr(10).join(words).encode()):08x}"
 
 
-def _check(found: Pronunciations, phones: int) -> None:
+def _check(words: Sequence[str], lengths: np.ndarray, of_words: np.ndarray, phones: int) -> None:
     """Raises ValueError unless lengths and phones belong to each other, to the words, and to the network."""
-    arrays = found.lengths, found.phones
-    if any(array.dtype != np.uint8 or array.ndim != 1 for array in arrays):
+    if any(array.dtype != np.uint8 or array.ndim != 1 for array in (lengths, of_words)):
         raise ValueError("its numbers are stored in an unknown way")
-    if len(found.lengths) != len(found.words) or int(found.lengths.sum(dtype=np.int64)) != len(found.phones):
+    if len(lengths) != len(words) or int(lengths.sum(dtype=np.int64)) != len(of_words):
         raise ValueError("its parts do not have the lengths that they announce")
-    if len(found.phones) and not 1 <= found.phones.min() <= found.phones.max() < phones:
+    if len(of_words) and not 1 <= of_words.min() <= of_words.max() < phones:
         raise ValueError(f"its phones are not from 1 to {phones - 1}")

@@ -31,12 +31,12 @@ transcript = recognizer.transcribe("recording.wav")
 print(transcript.text)
 """
 DICTIONARY = (
-    "How words sound, the inner layers have learned from the CMU Pronouncing Dictionary (Carnegie Mellon University, "
+    "The inner layers learned how words sound from the CMU Pronouncing Dictionary (Carnegie Mellon University, "
     "terms like those of BSD-2-Clause)."
 )
 LIMITS = """\
-- {language} only. It writes lower-case letters and apostrophes: no figures, no punctuation, nobody's name to what
-  was said.
+- {language} only. It writes lower-case letters and apostrophes: no figures, no punctuation, no names of
+  speakers.
 - It is a small network that has heard little speech. Rare words and names are often misspelt, and people far from the
   microphone, several people at once, singing, music and noise are often misheard.
 - Confidence says how often words of that confidence were right on the validation set, not whether this one is.

@@ -128,6 +128,7 @@ _TEXTS = (
     ("Schema-Guided Dialogue", "CC BY-SA 4.0"),
     ("Wikipedia sentences (WikiSplit and CLINC)", "CC BY-SA 4.0"),
     ("Topical-Chat", "CDLA-Sharing-1.0"),
+    ("What is said in the speech above", "as there"),
 )
 # What the embedded language model has read, as entries of training_data in a bundle's config.
 TEXTS = [{"name": name, "licence": licence, "kind": "text"} for name, licence in _TEXTS]

@@ -21,6 +21,7 @@ DONE, FAILED, USAGE = 0, 1, 2
 OPTIONS = {  # flag -> field of DecoderOptions
     "beam-width": "beam_width",
     "token-threshold": "token_threshold",
+    "score-threshold": "score_threshold",
     "lm-weight": "language_model_weight",
     "word-bonus": "word_bonus",
     "unknown-word-score": "unknown_word_score",

@@ -5,6 +5,7 @@ What the network heard is kept where options are to be chosen, so that a grid of
 
 import dataclasses
 import io
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from train.data import Clip, read_bytes
 from train.scores import Score, figures, score
 
 OF_THE_MODEL = (
-    "beam_width token_threshold language_model_weight word_bonus unknown_word_score blank_penalty phone_weight"
+    "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score blank_penalty "
+    "phone_weight"
 ).split()
 
 
@@ -63,7 +65,7 @@ def listen(recognizer, clips: Sequence, failures: dict[str, str]) -> Iterator[He
         try:
             audio = recognizer.load(io.BytesIO(read_bytes(clip.audio)))
             emissions = dataclasses.replace(recognizer.emissions(audio), energy=None)  # nobody asks for times
-        except (AsrError, OSError, KeyError) as error:
+        except (AsrError, OSError, KeyError, tarfile.TarError) as error:
             failures[clip.id] = str(error)
             continue
         yield Heard(clip, emissions, clocks() - started)
@@ -81,10 +83,11 @@ def sets_of(scores: Sequence, groups: dict[str, list[str]]) -> dict[tuple[str, s
     return sets
 
 
-def label_of(options, has_language_model: bool) -> str:
+def label_of(options, has_language_model: bool, names_phones: bool = False) -> str:
     """How a decoder is called in reports and model cards."""
     weighed = options.decoder == "beam" and has_language_model and options.language_model_weight
-    return f"{options.decoder} + language model" if weighed else options.decoder
+    label = f"{options.decoder} + language model" if weighed else options.decoder
+    return f"{label} + phones" if options.decoder == "beam" and names_phones and options.phone_weight else label
 
 
 def tune(recognizer, kept: Sequence[Heard], start, grid: dict) -> dict:
@@ -189,7 +192,7 @@ def measure(recognizer, clips: Sequence, runs: list[Run], groups: dict, grid=Non
         "left_out": failures,
         "tuning": found,
         "decoders": [
-            {"decoder": label_of(run.options, has_language_model)}
+            {"decoder": label_of(run.options, has_language_model, recognizer.pronunciations is not None)}
             | report(run, groups, heard_cost, audio_seconds, worst)
             for run in runs
         ],

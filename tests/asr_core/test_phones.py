@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from asr_core import models
 from asr_core.beam import DecoderOptions
@@ -12,7 +14,7 @@ from asr_core.decoder import beam_search
 from asr_core.description import PRONUNCIATIONS
 from asr_core.errors import BundleError
 from asr_core.language_model import NGramModel
-from asr_core.phones import Pronunciations
+from asr_core.phones import ANY_PHONE, Pronunciations
 from asr_core.recognizer import Recognizer
 from asr_core.streaming import Stream
 from asr_core.vocabulary import Vocabulary
@@ -49,18 +51,25 @@ def test_the_text_that_sounds_so_is_the_more_probable_one(pronunciations):
     assert nothing == pytest.approx(float(heard[:, 0].sum()))
 
 
+def test_sounds_that_are_not_known_follow_each_other_without_a_pause(pronunciations):
+    """Three sounds on three steps: a blank between two of the same letter is a rule for letters."""
+    kit, cat = pronunciations.log_probabilities(sure_of([3, 2, 4], 7), ["kit", "cat"])
+    assert kit == pytest.approx(3 * np.log(ANY_PHONE * 0.9), abs=0.2) and kit > cat - 5
+
+
 @pytest.mark.parametrize(("middle", "text"), [(1, "cat"), (2, "cut")])
 def test_sounds_decide_between_texts_whose_letters_are_as_likely(pronunciations, middle, text):
     c, a, u, t = VOCABULARY.encode("caut")
     letters = sure_of([c, 0, a, 0, t, 0], len(VOCABULARY))
     letters[2, [a, u]] = np.log([0.46, 0.45])
     phones = np.repeat(sure_of([3, middle, 4], 7), 2, axis=0).astype(np.float16)
-    options = DecoderOptions(beam_width=32, phone_weight=0.5)
+    options = DecoderOptions(beam_width=32, phone_weight=0.5, blank_penalty=0.25)
     best = beam_search(Emissions(letters, 0.02, phones=phones), VOCABULARY, options, pronunciations=pronunciations)[0]
     by_letters = beam_search(Emissions(letters, 0.02), VOCABULARY, options, pronunciations=pronunciations)[0]
+    fined = phones[::2].astype(np.float32) - [0.25, *[0.0] * 6]
     assert (best.text, by_letters.text) == (text, "cat")
     assert best.score == pytest.approx(best.acoustic_score + best.phone_score)
-    sounds = pronunciations.log_probabilities(phones[::2], [text])[0]
+    sounds = pronunciations.log_probabilities(fined, [text])[0]
     assert best.phone_score == pytest.approx(0.5 * sounds) and by_letters.phone_score == 0
     if text == "cat":
         assert best.acoustic_score == pytest.approx(0.5 * by_letters.acoustic_score)
@@ -84,11 +93,21 @@ def test_whatever_is_wrong_with_the_file_is_one_sentence(pronunciations, tmp_pat
     Pronunciations(WORDS, pronunciations.lengths, pronunciations.phones[:-1]).save(path)
     with pytest.raises(BundleError, match="lengths that they announce"):
         Pronunciations.load(path, WORDS, 7)
+    for lengths in (np.append(pronunciations.lengths, 1), pronunciations.lengths[None], np.uint8(3)):
+        content = save({"lengths": np.asarray(lengths), "phones": pronunciations.phones}, metadata_of(path))
+        (tmp_path / "damaged").write_bytes(content)
+        with pytest.raises(BundleError, match="holds no pronunciations"):
+            Pronunciations.load(tmp_path / "damaged", WORDS, 7)
     path.write_bytes(b"no safetensors")
     with pytest.raises(BundleError, match="holds no pronunciations"):
         Pronunciations.load(path, WORDS, 7)
     with pytest.raises(BundleError, match="holds no pronunciations"):
         Pronunciations.load(tmp_path / "nothing", WORDS, 7)
+
+
+def metadata_of(path):
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata()
 
 
 @pytest.fixture(scope="module")

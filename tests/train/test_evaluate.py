@@ -165,7 +165,7 @@ def test_too_few_words_are_not_calibrated():
 class Listener:
     """Hears every clip's own text, with a wrong word unless the language model has just the right weight."""
 
-    language_model = object()
+    language_model = pronunciations = object()
 
     def __init__(self):
         self.passes = 0
@@ -256,6 +256,9 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_said(clips):
 )
 def test_decoders_are_named_by_what_they_use(options, has_model, label):
     assert label_of(options, has_model) == label
+    assert label_of(options, has_model, names_phones=True) == label  # which have no say yet
+    heard = dataclasses.replace(options, phone_weight=0.5)
+    assert label_of(heard, has_model, names_phones=True) == label + (" + phones" if heard.decoder == "beam" else "")
 
 
 def test_every_flag_is_an_option_that_a_bundle_keeps():
