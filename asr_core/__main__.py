@@ -133,7 +133,7 @@ def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
         if name == STDIN:
             found.setdefault(STDIN, (STDIN, "stdin"))
         elif os.path.isdir(name):
-            inside = list(_inside(name))
+            inside = list(_inside(name, problems))
             if not inside:
                 problems.append(f"{_printable(name)}: no recordings in this folder")
             for path in inside:
@@ -145,15 +145,20 @@ def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     return list(found.values()), problems
 
 
-def _inside(folder: str) -> Iterator[str]:
-    """The recordings in a folder and the folders in it, by their suffixes; hidden ones are left out."""
+def _inside(folder: str, problems: list[str]) -> Iterator[str]:
+    """The recordings in a folder and the folders in it, by their suffixes; hidden ones and pipes are left out."""
     from asr_core.sound_files import AUDIO_SUFFIXES
 
-    for parent, folders, files in os.walk(folder):
+    def told(error: OSError) -> None:
+        problems.append(f"{_printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")
+
+    for parent, folders, files in os.walk(folder, onerror=told):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                yield os.path.join(parent, name)
+                path = os.path.join(parent, name)
+                if os.path.isfile(path) or not os.path.exists(path):  # what leads nowhere is told
+                    yield path
 
 
 def _placed(found: list[tuple[str, str]], suffix: str) -> list[Recording]:

@@ -287,7 +287,10 @@ def _spell(text: str, vocabulary: Vocabulary) -> list[_SpokenWord]:
 def _sounds(written: str, vocabulary: Vocabulary) -> list[tuple[str, int]]:
     """The sounding characters of a word, each with its token."""
     sounds: list[tuple[str, int]] = []
-    for character in unicodedata.normalize("NFKD", written.replace("\u2019", "'")):
+    characters = unicodedata.normalize("NFKD", written.replace("\u2019", "'"))
+    for i, character in enumerate(characters):
+        if character == "'" and not (characters[:i][-1:].isalpha() and characters[i + 1 : i + 2].isalpha()):
+            continue  # a quotation mark, or one that nobody hears
         kind = unicodedata.category(character)
         spelled = character if character in vocabulary.characters else character.lower()
         if (kind[0] == "L" or character == "'") and spelled in vocabulary.characters:
@@ -295,7 +298,8 @@ def _sounds(written: str, vocabulary: Vocabulary) -> list[tuple[str, int]]:
         elif kind[0] in "LNS" or character in SPOKEN_PUNCTUATION:
             group = sounds.pop()[0] if sounds and sounds[-1][1] == WILDCARD else ""
             sounds.append((group + character, WILDCARD))
-        elif kind == "Pd" and sounds and space_token(vocabulary) is not None:  # twenty-one is two words to hear
+        elif kind == "Pd" and sounds and space_token(vocabulary) not in (None, sounds[-1][1]):
+            # twenty-one is two words to hear
             sounds.append((character, space_token(vocabulary)))
     while sounds and sounds[-1][1] == space_token(vocabulary):
         sounds.pop()

@@ -14,6 +14,7 @@ def import_tensorflow() -> None:
 
     A later import of what is left out works as ever; in another thread meanwhile it does not.
     """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever the user's keras.json says
     if "tensorflow" in sys.modules and "keras" in sys.modules:
         return
     needed = {"jax"} if os.environ.get("KERAS_BACKEND") == "jax" else set()

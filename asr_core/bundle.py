@@ -153,10 +153,13 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
     """
     asked = os.fspath(source)
     folder = DEFAULT_FOLDER if asked == DEFAULT else Path(asked)
-    if folder.is_dir():
-        name = DEFAULT if asked == DEFAULT else folder.resolve().name
-        _refuse_links(folder, name)
-        return _open(folder, name)
+    try:
+        if folder.is_dir():
+            name = DEFAULT if asked == DEFAULT else folder.resolve().name
+            _refuse_links(folder, name)
+            return _open(folder, name)
+    except OSError as error:
+        raise BundleError(f"The model {asked[:100]} cannot be read ({error.strerror or error}).") from error
     if asked == DEFAULT:
         raise BundleError("No model comes with this copy: name a folder, or name/repo on the Hub.")
     repository = REPOSITORY.fullmatch(asked)
@@ -185,9 +188,12 @@ def save_bundle(
         The folder.
 
     Raises:
-        BundleError: a field that a bundle does not have, or weights that are not finite.
+        BundleError: a field that a bundle does not have, weights that are not finite, or another folder than a
+            bundle's in its place.
     """
     folder = Path(folder)
+    if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BundleError(f"{folder} is there and no bundle: name a folder that may be replaced, or a new one.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

@@ -117,7 +117,7 @@ def _check_sound(sample_rate: int, featurizer: dict, name: str) -> None:
     if featurizer.get("sample_rate") != sample_rate:
         raise BundleError(f"{name}: its featurizer is not for its sample rate of {sample_rate} Hz.")
     for field, value in featurizer.items():
-        least, most = (0.001, 1) if field.endswith("_seconds") else (1, MOST_SIZE)
+        least, most = (0.001, 0.1) if field.endswith("_seconds") else (1, MOST_SIZE)
         if field not in ("name", "sample_rate") and not _lies_within(value, least, most):
             raise BundleError(
                 f"{name}: {_short(field)} of its featurizer is {_short(value)}; "

@@ -267,7 +267,8 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
         raise AsrError("Recognition runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     batch = None if samples is None else 1
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    hear = (_with_one_block if hasattr(model, "blocks") else _as_it_is)(model)
+    shared = samples is None and hasattr(model, "blocks")  # LiteRT mixes up the calls of one graph
+    hear = (_with_one_block if shared else _as_it_is)(model)
 
     @tf.function(
         input_signature=[

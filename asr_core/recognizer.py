@@ -26,6 +26,7 @@ from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps,
 BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
+HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
 class Recognizer:
@@ -37,7 +38,8 @@ class Recognizer:
         step: that model's network, if not in this process.
 
     Raises:
-        BundleError: the bundle's weights are not those of its network, or its language model is damaged.
+        BundleError: the bundle's weights are not those of its network.
+        LanguageModelError: its language model is damaged.
     """
 
     def __init__(self, bundle: Bundle, step: StepProcess | None = None):
@@ -70,7 +72,7 @@ class Recognizer:
 
         Args:
             source: a path, the bytes of a file, a binary file, an Audio, or (rate, samples) as Gradio has it.
-            max_seconds: longer ones are refused while they are decoded.
+            max_seconds: longer files are refused while they are decoded.
 
         Raises:
             AudioError: it cannot be read, holds no sound, or is too long.
@@ -111,7 +113,7 @@ class Recognizer:
         joined = Joined(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
         if (space := space_token(self.vocabulary)) is not None:
             joined.part(silent_steps(windows, self._geometry.step_samples), space)
-        settled = [window.start_step for window in windows[1:]] + [steps]  # after each: where the next can change it
+        settled = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # where the next can change it
         told = 0
         waiting: deque[tuple[int, Future]] = deque()
         try:
@@ -133,18 +135,30 @@ class Recognizer:
         return Emissions(joined.log_probs, self.step_seconds, 0.0, self._energy(samples, steps), joined.phones)
 
     def hypotheses(
-        self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None
+        self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None, progress=None, cancel=None
     ) -> list[Hypothesis]:
         """The texts that the emissions may hold, best first (one if greedy). Arguments as for `decode`."""
+
+        def told(done: float) -> None:
+            if progress is not None:
+                progress(done)
+            _heed(cancel)
+
         options = options or self._defaults
         if options.decoder == "greedy":
             return [greedy(emissions, self.vocabulary)]
         return beam_search(
-            emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations
+            emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, told
         )
 
     def decode(
-        self, emissions: Emissions, seconds: float, options: DecoderOptions | None = None, hot_words=None
+        self,
+        emissions: Emissions,
+        seconds: float,
+        options: DecoderOptions | None = None,
+        hot_words=None,
+        progress: Callable[[float], None] | None = None,
+        cancel=None,
     ) -> Transcript:
         """The most probable words, by another decoder at will: the network does not run again.
 
@@ -153,8 +167,12 @@ class Recognizer:
             seconds: length of the recording.
             options: how to decode; the bundle's defaults if None.
             hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
+            progress, cancel: as for `emissions`; called and looked at at every pause.
+
+        Raises:
+            Cancelled: `cancel` was set.
         """
-        return self.transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
+        return self.transcript(self.hypotheses(emissions, options, hot_words, progress, cancel)[0].words, seconds)
 
     def align(self, emissions: Emissions, seconds: float, text: str) -> Transcript:
         """A given text laid along the recording.
@@ -181,7 +199,8 @@ class Recognizer:
             Cancelled: `cancel` was set.
         """
         audio = self.load(source, max_seconds)
-        return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options, hot_words)
+        emissions = self.emissions(audio, stage(progress, 0, HEARD), cancel)
+        return self.decode(emissions, audio.seconds, options, hot_words, stage(progress, HEARD, 1), cancel)
 
     def calibrated(self, spans: Iterable[WordSpan], seconds: float) -> tuple[Word, ...]:
         """Decoded words with their confidence as this model's calibration has it, inside `seconds` of sound."""
@@ -213,10 +232,19 @@ class Recognizer:
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
+def stage(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:
+    """What is told of a part of some work, from 0 to 1, as the share done of all of it."""
+    return None if progress is None else lambda done: progress(start + (end - start) * done)
+
+
+def _heed(cancel) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled()
+
+
 def _wait(future: Future, cancel):
     while True:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled()
+        _heed(cancel)
         try:
             return future.result(timeout=POLL_SECONDS)
         except NotYet:

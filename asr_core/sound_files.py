@@ -20,14 +20,16 @@ MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
 ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
+OGG_PAGE_BYTES = 65_307  # at most
+OGG_SERIAL = slice(14, 18)  # of a page: the number of the recording that it belongs to
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .mp4 .m4v .mov .webm .mkv .mka .aif .aiff .caf .au .w64 "
-    ".amr .3gp .wma .avi".split()
+    ".amr .3gp .wma .avi .weba .aifc .mpga .mpg .flv".split()
 )
 READABLE = "wav, flac, mp3, ogg, opus, m4a, aac, mp4 and webm can be read"
-SNDFILE_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
+SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
 # Containers that hold their sound themselves; others, playlists above all, make FFmpeg open more files.
 FFMPEG_FORMATS = "wav,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,amr,aiff,caf,asf,avi,mpegts,mpeg,au,w64,flv"
 
@@ -91,7 +93,7 @@ def decoded(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
         if not magic:
             raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
         found = False
-        if magic in SNDFILE_MAGIC:
+        if magic in SNDFILE_MAGIC and not _chained(file):
             for part in _decoded_by_sndfile(file):
                 found = True
                 yield part
@@ -100,6 +102,16 @@ def decoded(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
             yield from _decoded_by_ffmpeg(file, shown)
     except OSError as error:
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
+
+
+def _chained(file: BinaryIO) -> bool:
+    """Whether it is one Ogg recording behind another, as of radio: libsndfile ends with the first one."""
+    first = file.read(OGG_SERIAL.stop)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - OGG_PAGE_BYTES))
+    latest = b"OggS" + file.read().rpartition(b"OggS")[2]
+    file.seek(0)
+    return first.startswith(b"OggS") and first[OGG_SERIAL] != latest[OGG_SERIAL]
 
 
 def _decoded_by_sndfile(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:

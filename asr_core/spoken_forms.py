@@ -78,12 +78,12 @@ def _money(match: re.Match) -> str:
         part = f" point {' '.join(_number(digit) for digit in decimals)}" if decimals else ""
         scale = magnitude.lower() if magnitude else ""
         return f" {_number(whole)}{part} {MAGNITUDES.get(scale, scale)} {many} "
-    amount = int(whole.replace(",", ""))
+    amount = whole.replace(",", "").lstrip("0")
     small = int(decimals) if decimals else 0
     coins = f"{_number(str(small))} {coin if small == 1 else 'pence' if coin == 'penny' else coin + 's'}"
     if not amount and small:
         return f" {coins} "
-    return f" {_number(whole)} {unit if amount == 1 else many} " + (f"and {coins} " if small else "")
+    return f" {_number(whole)} {unit if amount == '1' else many} " + (f"and {coins} " if small else "")
 
 
 def _time(match: re.Match) -> str:

@@ -61,11 +61,11 @@ def cues(
         seconds: length of the recording.
 
     Raises:
-        ValueError: a limit that is not positive.
+        ValueError: a limit that is not positive, or infinite.
     """
-    if max_characters < 1 or max_lines < 1 or not max_seconds > 0:
+    if max_characters < 1 or max_lines < 1 or not 0 < max_seconds < float("inf"):
         limits = f"{max_characters} characters, {max_lines} lines and {max_seconds} s"
-        raise ValueError(f"Subtitle limits must be positive, got {limits}.")
+        raise ValueError(f"Subtitle limits must be positive and finite, got {limits}.")
     groups = _groups(words, max_characters, max_lines, max_seconds)
     shown: list[Cue] = []
     for index, group in enumerate(groups):
@@ -150,8 +150,9 @@ def _lines(texts: list[str], max_characters: int) -> list[str]:
     begin = [0]
     for end in range(1, len(texts) + 1):
         options = []
+        length = -1
         for start in range(end - 1, -1, -1):
-            length = len(" ".join(texts[start:end]))
+            length += 1 + len(texts[start])
             if length > max_characters and end - start > 1:
                 break
             lines, penalty = best[start]

@@ -5,6 +5,7 @@ A transcript is checked where it is made, so that every later step may trust its
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -149,7 +150,7 @@ class SrtWriter(SubtitleWriter):
     decimal_mark = ","
 
     def escaped(self, line: str) -> str:
-        return line.replace("-->", "->")
+        return re.sub("-{2,}>", "->", line)
 
 
 class VttWriter(SubtitleWriter):

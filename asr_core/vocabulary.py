@@ -23,7 +23,8 @@ FOLDED = str.maketrans(
     | {mark: '"' for mark in "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033"}
     | {mark: "-" for mark in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2e3a"}
     | {"\u00a0": " ", "\u2026": " ", "\u2022": " ", "\u00b7": " ", "\u00d7": " times ", "\u2044": "/"}
-    | {"\u00bd": " 1/2", "\u00bc": " 1/4", "\u00be": " 3/4", "\u00b2": " squared ", "\u00b3": " cubed "}
+    | {mark: f" {unicodedata.normalize('NFKD', mark)}".replace("\u2044", "/") for mark in "½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+    | {"\u00b2": " squared ", "\u00b3": " cubed "}
     | {"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
     | {"ß": "ss", "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H", "ə": "a"}
 )

@@ -147,6 +147,14 @@ def test_a_hyphen_parts_words_without_a_space():
     assert align_text(emissions, "two-way", VOCABULARY).score > 0.9
 
 
+@pytest.mark.parametrize("text", ["'well' you know", "\u2018well\u2019 you know", "well--you know", "well -- you know"])
+def test_quotation_marks_and_dashes_sound_of_nothing(text):
+    said = emissions_of("-w-e-l-l- -y-o-u- -k-n-o-w-")
+    plain, quoted = (align_text(said, one, VOCABULARY) for one in ("well you know", text))
+    assert quoted.score == pytest.approx(plain.score)
+    assert min(word.confidence for word in quoted.words) > 0.9
+
+
 def test_accents_and_apostrophes_are_read_as_the_alphabet_has_them():
     emissions = emissions_of("-c-a-f-e- -i-t-'-s-")
     assert align_text(emissions, "Café it\u2019s", VOCABULARY).score > 0.9

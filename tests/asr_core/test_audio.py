@@ -91,6 +91,16 @@ class TestFormats:
     def test_any_sample_type_in_a_wav(self, subtype):
         assert_is_the_tone(load_audio(wav(tone(1), subtype=subtype), RATE), 1)
 
+    def test_a_wav_of_a_big_endian_machine(self):
+        content = wav(tone(1), endian="BIG")
+        assert content.startswith(b"RIFX")
+        assert_is_the_tone(load_audio(content, RATE), 1)
+
+    @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+    def test_one_ogg_behind_another(self, subtype):
+        parts = [wav(tone(seconds), format="OGG", subtype=subtype) for seconds in (1.5, 1)]
+        assert_is_the_tone(load_audio(b"".join(parts), RATE), 2.5)
+
     @pytest.mark.parametrize(
         "format, subtype",
         [("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]

@@ -249,6 +249,20 @@ def test_a_description_that_is_no_json_object_is_refused(text, saved):
         load_bundle(saved)
 
 
+def test_a_name_that_no_file_can_have_is_one_sentence():
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_bundle("a" * 300)
+
+
+def test_what_is_no_bundle_is_not_replaced(network, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for place in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
+        with pytest.raises(BundleError, match="is there and no bundle"):
+            save_bundle(place, network, CONFIGURATION)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
 def test_a_giant_description_is_not_read(saved):
     (saved / CONFIG).write_text(" " * (2 << 20))
     with pytest.raises(BundleError, match="has more than 1 MB"):

@@ -228,6 +228,24 @@ class TestFailures:
         assert (code, out) == (1, "")
         assert err == "standard input: The recording is empty (0 bytes): record it again, or choose another file.\n"
 
+    def test_pipes_in_a_folder_are_left_out_and_folders_that_cannot_be_opened_are_told(
+        self, run, tmp_path, monkeypatch
+    ):
+        file = sound(tmp_path / "a.wav", 0.5)
+        os.mkfifo(tmp_path / "b.wav")  # would be waited for
+        (tmp_path / "locked").mkdir()
+        scandir = os.scandir
+
+        def refused(path):
+            if path.endswith("locked"):
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refused)  # root may open everything
+        code, out, err = run(tmp_path)
+        assert (code, out) == (1, "tenths 5\n") and file
+        assert err == f"{tmp_path}/locked cannot be opened (Permission denied): check its permissions.\n"
+
     def test_a_folder_without_recordings(self, run, tmp_path):
         assert run(tmp_path) == (1, "", f"{tmp_path}: no recordings in this folder\n")
 

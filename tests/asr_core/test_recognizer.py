@@ -183,12 +183,32 @@ def test_a_given_text_is_laid_along_the_recording(recognizer):
     assert recognizer.align(emissions, 3, "Hello there!").text == "Hello there!"
 
 
+@pytest.mark.parametrize("more", [176, 192, 480, 496])
+def test_a_click_at_the_end_of_a_recording_is_heard_on_the_way(recognizer, more):
+    """What follows digital silence is a window of its own; it may begin behind the last whole step."""
+    samples = np.concatenate([sound(2).samples, np.zeros(2 * RATE + more, np.float32), [np.float32(0.1)]])
+    parts = []
+    whole = recognizer.emissions(Audio(samples, RATE), heard=parts.append)
+    assert sum(len(part) for part in parts) == len(whole)
+
+
 def test_progress_grows_to_one(recognizer):
     fractions = []
     recognizer.emissions(sound(80), progress=fractions.append)
     assert len(fractions) > 3
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
+
+
+def test_decoding_is_told_and_can_be_cancelled_too(recognizer):
+    whole, beam = sound(80), DecoderOptions(beam_width=8)
+    fractions = []
+    recognizer.transcribe(whole, beam, fractions.append)
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+    emissions = recognizer.emissions(whole)
+    cancel = threading.Event()
+    with pytest.raises(Cancelled):
+        recognizer.decode(emissions, whole.seconds, beam, progress=lambda _: cancel.set() or None, cancel=cancel)
 
 
 def test_what_will_not_change_any_more_is_told_on_the_way(recognizer):

@@ -161,8 +161,9 @@ because of the rain
         assert "&lt;b&gt;Tom&lt;/b&gt; &amp; --&gt; Jerry" in content
         assert content.count("-->") == 1
 
-    def test_srt_holds_no_arrow_but_those_between_times(self):
-        content = SrtWriter().write(spoken("1 00:00:01,000 --> 00:00:02,000"))
+    @pytest.mark.parametrize("arrow", ["-->", "--->", "----->"])
+    def test_srt_holds_no_arrow_but_those_between_times(self, arrow):
+        content = SrtWriter().write(spoken(f"1 00:00:01,000 {arrow} 00:00:02,000"))
         assert content.count("-->") == 1
         assert len(list(srt.parse(content))) == 1
 
@@ -253,7 +254,9 @@ class TestCues:
         shown = cues(words, 1, max_characters=4, max_lines=1)
         assert [(cue.start, cue.end) for cue in shown] == [(1000, 1001), (1001, 1002), (1002, 1003)]
 
-    @pytest.mark.parametrize("limits", [{"max_characters": 0}, {"max_lines": 0}, {"max_seconds": 0.0}])
+    @pytest.mark.parametrize(
+        "limits", [{"max_characters": 0}, {"max_lines": 0}, {"max_seconds": 0.0}, {"max_seconds": math.inf}]
+    )
     def test_limits_must_be_positive(self, limits):
-        with pytest.raises(ValueError, match="must be positive, got"):
+        with pytest.raises(ValueError, match="must be positive and finite, got"):
             cues(LONG.words, LONG.seconds, **limits)

@@ -70,6 +70,7 @@ SPOKEN = [
     ("007", "zero zero seven"),
     ("3.14 and .5", "three point one four and point five"),
     ("-5 degrees, 20°C, 70 °F", "minus five degrees twenty degrees celsius seventy degrees fahrenheit"),
+    ("2⅓ cups", "two and a third cups"),
     ("2½ hours, ½ price, 3/4 full", "two and a half hours one half price three quarters full"),
     ("H1N1, COVID-19, the 3D film", "h one n one covid nineteen the three d film"),
     ("50% of 5.5 percent", "fifty percent of five point five percent"),
@@ -150,7 +151,7 @@ def test_plain_text_takes_the_fast_path():
     assert words_a_second > 100_000, f"{words_a_second:.0f} words a second"
 
 
-@pytest.mark.parametrize("text", ["1", "1,111", "'", "1/", "1:", "a.1.", "$", "Mr.", " 1", "    ", "1 "])
+@pytest.mark.parametrize("text", ["1", "1,111", "'", "1/", "1:", "a.1.", "$", "$1", "Mr.", " 1", "    ", "1 "])
 def test_no_text_makes_it_slow(text):
     text *= 100_000 // len(text)
     text += " Mr. 1"
