@@ -40,7 +40,10 @@ async function start() {
     say(title, text, "error");
     return set("off");
   }
-  if (phase === "stopped") clearWords();
+  if (phase === "stopped") { // its words and downloads go
+    trigger("click", { do: "clear" });
+    for (let waited = 0; phase === "stopped" && waited < LOST; waited += 50) await pause(50);
+  }
   showLevel();
   for (let attempt = 1; !(await record()); attempt++) {
     button("stop-button", "spinner-button", "stop-button-paused")?.click();
@@ -190,17 +193,12 @@ function take(value) {
   line.append(...tail);
   if (below) words.scrollTop = words.scrollHeight;
   phase = value.phase;
-  $("seconds").textContent = clock(value.seconds);
+  $("seconds").textContent = window.asr.clock(Math.floor(value.seconds), 0);
   $("delay").textContent = value.delay === null ? "–" : `${value.delay.toFixed(1)} s`;
   box.dataset.text = [...line.querySelectorAll(".word")].map((one) => one.textContent).join(" ");
   if (value.notice) say(...value.notice);
   else if (mic !== "off" || phase === "idle") say(null);
   set(mic);
-}
-
-function clock(seconds) {
-  const whole = Math.floor(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
 // ---- wiring ----------------------------------------------------------------------------------------------------

@@ -106,14 +106,14 @@
     play(box.dataset.audio, Math.max(0, start - 0.05), end + 0.1);
   }
 
-  // Walks through the doubtful words of the nearest transcript, playing each.
-  function nextDoubtful(button) {
+  // Walks through the unsure words of the nearest transcript, playing each.
+  function nextUnsure(button) {
     const box = button.closest("[data-audio]");
-    const doubtful = [...box.querySelectorAll("[data-doubtful]")];
-    if (!doubtful.length) return;
-    const here = doubtful.indexOf(box.querySelector(".visited"));
+    const unsure = [...box.querySelectorAll("[data-unsure]")];
+    if (!unsure.length) return;
+    const here = unsure.indexOf(box.querySelector(".visited"));
     box.querySelectorAll(".visited").forEach((element) => element.classList.remove("visited"));
-    const next = doubtful[(here + 1) % doubtful.length];
+    const next = unsure[(here + 1) % unsure.length];
     next.classList.add("visited");
     next.focus({ preventScroll: true });
     next.scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -124,7 +124,7 @@
     const target = event.target.closest ? event.target : event.target.parentElement;
     const action = target && target.closest("[data-at], [data-do]");
     if (!action) return;
-    if (action.dataset.do === "next-doubtful") nextDoubtful(action);
+    if (action.dataset.do === "next-unsure") nextUnsure(action);
     else if (action.dataset.do === "copy") copy(action);
     else if (action.dataset.do === "open-tab") openTab(action.dataset.tab);
     else if (action.dataset.at) playElement(action);
@@ -140,6 +140,19 @@
     }
     setTimeout(() => (button.textContent = "Copy text"), 1600);
   }
+
+  // Gradio's recorder says nothing where it gets no microphone.
+  window.addEventListener("unhandledrejection", (event) => {
+    if (!/accessing the microphone/.test(event.reason?.message)) return;
+    event.preventDefault();
+    const notice = document.querySelector("#message .notice");
+    if (!notice) return;
+    notice.className = "notice error";
+    notice.setAttribute("role", "alert");
+    const [title, text] = notice.children;
+    title.textContent = "The microphone could not be used";
+    text.textContent = "Allow it for this page in the address bar of the browser, or plug one in. A file can be opened, too.";
+  });
 
   function openTab(label) {
     const tab = [...document.querySelectorAll("button[role=tab]")].find((b) => b.textContent.trim() === label);

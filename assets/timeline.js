@@ -326,6 +326,8 @@ function describe(x, y) {
   } else {
     parts.push(["Peak", peak > 0 ? `${Math.round(20 * Math.log10(peak))} dB` : "silent"]);
   }
+  const word = tile.words.find(([start, end]) => seconds >= start && seconds < end);
+  if (word) parts.push(["Word", word[2]]);
   const e = tile.emissions, i = Math.floor((seconds - e.start) / e.step_seconds);
   if (i >= 0 && i < e.count) {
     const top = [];
@@ -399,7 +401,12 @@ canvas.addEventListener("pointerup", (event) => {
   if (clip && single) click(here);
 });
 canvas.addEventListener("pointercancel", (event) => { pointers.delete(event.pointerId); pinch = null; });
-canvas.addEventListener("pointerleave", () => { hover = null; showReadout(); draw(); });
+canvas.addEventListener("pointerleave", (event) => {
+  if (event.pointerType === "touch") return; // what was tapped stays
+  hover = null;
+  showReadout();
+  draw();
+});
 canvas.addEventListener("dblclick", (event) => clip && zoom(0.4, local(event).x));
 canvas.addEventListener("wheel", (event) => {
   if (!clip) return;

@@ -8,6 +8,7 @@ from ui.events import QUIET
 from ui.exports import SubtitleLimits, safe_stem, written
 from ui.hearing import Limits, explain, logged
 from ui.markup import Html, clock, join, notice, percent, table, tag
+from ui.transcribe import reference_of
 from ui.words import clip_line, no_clip
 
 FITS = 0.2  # confidence below which a word is marked; a word that was not said scores near nothing
@@ -45,8 +46,7 @@ class Align:
         self.button.click(self._align, [self.clip, self.text], outputs, concurrency_id="decoder", **QUIET)
 
     def _opened(self, clip, text):
-        text = clip.reference if clip and clip.reference else text
-        return [clip_line(clip), text, *self._nothing(Html(""))]
+        return [clip_line(clip), reference_of(clip, text), *self._nothing(Html(""))]
 
     def _nothing(self, message: Html) -> list:
         return [message, gr.update(visible=False), *(None for _ in EXPORTED)]
@@ -78,7 +78,7 @@ def alignment_card(clip: Clip, transcript) -> Html:
     verdict = (
         f"All {len(words)} words fit the sound."
         if not unfit
-        else f"{unfit} of {len(words)} words are marked: the sound does not support them. They may not have been said."
+        else f"{unfit} of {len(words)} words are marked: they were not said, or the recogniser does not hear them."
     )
     if unfit > len(words) / 2:
         verdict = f"{unfit} of {len(words)} words do not fit: this is probably not the text of this recording."

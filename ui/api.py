@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 
 import gradio as gr
+from gradio_client import handle_file
 
 from ui.compare import compare as compare_texts
 from ui.decoding import Choice
 from ui.engine import Engine
 from ui.exports import SubtitleLimits, written
 from ui.hearing import Limits, explain, logged, read_audio
-from ui.transcribe import LISTENING_AT_ONCE
+from ui.transcribe import LISTENING_AT_ONCE, examples
 
 WORD = {
     "type": "object",
@@ -69,13 +70,15 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         options = choice.options(recognizer.bundle)
         return recognizer.decode(recognizer.emissions(audio), audio.seconds, options, choice.hot_words)
 
-    def transcribe(recording: str, decoder: str = "recommended", beam_width: int = 16, hot_words: str = "") -> dict:
+    def transcribe(
+        recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
+    ) -> dict:
         """Transcribe a recording of English speech.
 
         Args:
             recording: An audio or video file.
             decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
-            beam_width: How many texts the beam keeps, 2 to 256.
+            beam_width: How many texts the beam keeps, 2 to 384; what the model recommends if left out.
             hot_words: Names and terms to listen for, one a line.
 
         Returns:
@@ -108,9 +111,9 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         Args:
             recording: An audio or video file.
             kind: "srt" or "vtt".
-            characters: Most characters a line.
-            lines: Most lines a subtitle.
-            seconds: Longest time a subtitle stands.
+            characters: Most characters a line, 20 to 80.
+            lines: Most lines a subtitle, 1 to 3.
+            seconds: Longest time a subtitle stands, 1 to 15.
 
         Returns:
             The subtitle file as text.
@@ -119,7 +122,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             return written(
                 transcript_of(recording, Choice(), facts),
                 "vtt" if kind == "vtt" else "srt",
-                SubtitleLimits(int(characters), int(lines), float(seconds)),
+                SubtitleLimits.of(characters, lines, seconds),
             )
 
     def compare(reference: str, heard: str) -> dict:
@@ -143,11 +146,13 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             return engine.recognizer().bundle.config
 
     def recording() -> gr.File:
-        return gr.File(label="recording", type="filepath", visible=False)
+        component = gr.File(label="recording", type="filepath", visible=False)
+        component.example_payload = lambda: handle_file(str(examples()[0].path))
+        return component
 
     choice = gr.Dropdown(["recommended", "greedy", "beam"], value="recommended", label="decoder", visible=False)
     kind = gr.Dropdown(["srt", "vtt"], value="srt", label="kind", visible=False)
-    width, characters = number(16, "beam_width"), number(42, "characters")
+    width, characters = number(None, "beam_width"), number(42, "characters")
     lines, seconds = number(2, "lines"), number(7, "seconds")
     heavy = {"concurrency_limit": LISTENING_AT_ONCE, "concurrency_id": "recogniser"}
     _endpoint(transcribe, [recording(), choice, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
@@ -157,7 +162,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     _endpoint(model, [], typed_json({"type": "object"}))
 
 
-def number(value: float, label: str) -> gr.Number:
+def number(value: float | None, label: str) -> gr.Number:
     return gr.Number(value, label=label, visible=False)
 
 

@@ -1,5 +1,6 @@
 """The Batch tab: many files, a table that fills as they finish, one zip of transcripts. A bad file stops nothing."""
 
+import json
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from asr_core.errors import AudioError, Cancelled
 from ui.engine import Engine
 from ui.events import QUIET
 from ui.exports import FORMATS, safe_stem, written
-from ui.hearing import CancelFlag, Limits, explain, logged, read_audio
+from ui.hearing import Latest, Limits, explain, logged, read_audio
 from ui.markup import Html, clock, notice, percent, table, tag
-from ui.transcribe import SOUND_TYPES
+from ui.transcribe import REFUSED, SOUND_TYPES, waiting
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Batch:
 
     def __init__(self, engine: Engine, limits: Limits, model: gr.State):
         self.engine, self.limits = engine, limits
-        cancel = gr.State(CancelFlag())
+        running = gr.State(Latest())
         gr.HTML(
             tag(
                 "p",
@@ -69,18 +70,21 @@ class Batch:
             stop = gr.Button("Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop")
             archive = gr.DownloadButton("Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip")
         result = gr.HTML(notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table")
+        waits = waiting("These recordings go to the recogniser as soon as nobody else's batch is there.")
+        said = "(shown) => document.querySelector('#batch-stop') ? shown : " + json.dumps(waits)
+        start.click(None, result, result, js=said, queue=False, **QUIET)
         start.click(
             self._run,
-            [files, model, cancel],
+            [files, model, running],
             [result, archive, stop],
             concurrency_limit=1,
             concurrency_id="batch",
             trigger_mode="once",
             **QUIET,
-        )
-        stop.click(lambda flag: flag.set(), cancel, None, queue=False, api_visibility="private")
+        ).failure(None, None, result, js=f"() => {json.dumps(REFUSED)}", queue=False, **QUIET)
+        stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 
-    def _run(self, paths, model, cancel):
+    def _run(self, paths, model, running):
         nothing = gr.update(visible=False, value=None)
         if not paths:
             yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False)
@@ -89,7 +93,7 @@ class Batch:
             said = f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
             yield notice("Too many files", said, kind="error"), nothing, gr.update(visible=False)
             return
-        cancel.clear()
+        cancel = running.begin()
         rows = [Row(path, Path(path).name) for path in paths]
         for _ in transcribe_all(rows, self.engine, self.limits, model, cancel):
             yield batch_table(rows), nothing, gr.update(visible=True)

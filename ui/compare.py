@@ -13,6 +13,7 @@ from ui.clip import Clip
 from ui.events import QUIET
 from ui.hearing import Limits, explain
 from ui.markup import Html, join, notice, percent, tag
+from ui.transcribe import reference_of
 from ui.words import clip_line, no_clip
 
 PAUSE_AROUND_SECONDS = 0.4  # played before and after a place where a word is missing
@@ -148,7 +149,7 @@ class Compare:
         self.reading.input(self._compare, inputs, self.result, **QUIET)
 
     def _opened(self, clip, reference):
-        return clip_line(clip), (clip.reference if clip and clip.reference else reference), ""
+        return clip_line(clip), reference_of(clip, reference), ""
 
     def _compare(self, clip, reference, reading):
         if clip is None:

@@ -9,7 +9,7 @@ from ui.clip import MOST_TEXTS, Clip
 from ui.markup import Html, table
 
 MAX_HOT_WORDS = 200
-WIDEST_BEAM = 256  # that of the embedded model
+WIDEST_BEAM = 384  # that of the embedded model
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ class Decoding:
             self.language_model_weight = gr.Slider(
                 0, 2, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
             )
-            self.n_best = gr.Slider(1, MOST_TEXTS, value=1, step=1, label="Texts shown", info="the best of the beam")
+            self.n_best = gr.Slider(1, MOST_TEXTS, value=3, step=1, label="Texts shown", info="the best of the beam")
         self.hot_words = gr.Textbox(
             label="Hot-words",
-            info=f"Names and terms to listen for, one a line, at most {MAX_HOT_WORDS}. They need the beam.",
+            info=f"Names and terms to listen for, one a line, at most {MAX_HOT_WORDS}. They need the beam, "
+            "and are taken when you leave the field.",
             lines=2,
             max_lines=6,
             max_length=8000,

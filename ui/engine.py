@@ -7,6 +7,7 @@ visitor asks for come through the same door. A `Recognizer` is thread-safe, so e
 import logging
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -97,6 +98,7 @@ class Engine:
         except BaseException as error:
             surprising = not isinstance(error, AsrError)  # which says what is wrong; others, where to look
             log.error("The model %r could not be loaded: %s", model, error, exc_info=surprising)
+            traceback.clear_frames(error.__traceback__)  # or they would keep the network's process
             future.set_exception(error)
         else:
             log.info("The model %r is ready after %.1f s", model, time.monotonic() - started)

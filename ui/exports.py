@@ -11,6 +11,7 @@ from ui.clip import Clip
 
 FORMATS = ("txt", "srt", "vtt", "json")
 SUBTITLE_FORMATS = ("srt", "vtt")
+RANGES = ((20, 80), (1, 3), (1.0, 15.0))  # of SubtitleLimits
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,13 @@ class SubtitleLimits:
     lines: int = 2
     seconds: float = 7.0
 
+    @classmethod
+    def of(cls, characters: float, lines: float, seconds: float) -> "SubtitleLimits":
+        """Of a request; what is out of range is moved into it."""
+        asked = zip((characters, lines, seconds), RANGES, strict=True)
+        characters, lines, seconds = (min(max(value, least), most) for value, (least, most) in asked)
+        return cls(int(characters), int(lines), float(seconds))
+
 
 class Subtitles:
     """The three controls of the subtitle limits."""
@@ -28,9 +36,9 @@ class Subtitles:
     def __init__(self):
         limits = SubtitleLimits()
         with gr.Row():
-            self.characters = gr.Slider(20, 80, value=limits.characters, step=1, label="Characters a line")
-            self.lines = gr.Slider(1, 3, value=limits.lines, step=1, label="Lines")
-            self.seconds = gr.Slider(1, 15, value=limits.seconds, step=0.5, label="Seconds at most")
+            self.characters = gr.Slider(*RANGES[0], value=limits.characters, step=1, label="Characters a line")
+            self.lines = gr.Slider(*RANGES[1], value=limits.lines, step=1, label="Lines")
+            self.seconds = gr.Slider(*RANGES[2], value=limits.seconds, step=0.5, label="Seconds at most")
 
     @property
     def components(self) -> list:
@@ -42,7 +50,7 @@ class Subtitles:
 
     def read(self, values: Sequence) -> SubtitleLimits:
         characters, lines, seconds = values[:3]
-        return SubtitleLimits(int(characters), int(lines), float(seconds))
+        return SubtitleLimits.of(characters, lines, seconds)
 
 
 def written(transcript, extension: str, limits: SubtitleLimits | None = None, file: str | None = None) -> str:

@@ -33,7 +33,7 @@ class Limits:
 
     Attributes:
         file_megabytes: largest upload.
-        audio_seconds: longest recording; three hours take 1.6 GB while they are heard.
+        audio_seconds: longest recording; README says what three hours take.
         batch_files: most files in one batch.
         batch_seconds: all recordings of a batch together.
         text_characters: longest text pasted.
@@ -47,7 +47,7 @@ class Limits:
 
 
 class CancelFlag:
-    """Set by the cancel button, read by the recogniser between windows. One per visitor, so it must be copyable."""
+    """Set by the stop button, read by the recogniser between windows. Lies in a visitor's state: it can be copied."""
 
     def __init__(self):
         self._set = False
@@ -55,11 +55,26 @@ class CancelFlag:
     def set(self) -> None:
         self._set = True
 
-    def clear(self) -> None:
-        self._set = False
-
     def is_set(self) -> bool:
         return self._set
+
+
+class Latest:
+    """The latest of a visitor's requests, the only one that may show anything. Lies in his state.
+
+    Attributes:
+        flag: cancels it.
+        name: of its recording.
+    """
+
+    def __init__(self):
+        self.flag, self.name = CancelFlag(), ""
+
+    def begin(self, name: str = "") -> CancelFlag:
+        """Cancels the request before; returns the flag of the new one."""
+        self.flag.set()
+        self.flag, self.name = CancelFlag(), name
+        return self.flag
 
 
 class Watched:
@@ -121,6 +136,11 @@ def logged(request: str, **facts):
         log.info(json.dumps({"request": request, **facts}))
 
 
+def headline(error: BaseException) -> str:
+    """What stands above `explain`."""
+    return "That did not work" if isinstance(error, AsrError) else "Something broke"
+
+
 def explain(error: BaseException) -> str:
     """The sentence to show: the error's own if it was made for people, else a reference to the log."""
     if isinstance(error, AsrError):
@@ -136,6 +156,8 @@ def read_audio(path: str, sample_rate: int, limits: Limits):
     """The sound of an uploaded file at the model's rate. Raises AudioError, also for one that is too long."""
     from asr_core.audio import load_audio
 
+    if not path:
+        raise AudioError("No recording was given.")
     megabytes = Path(path).stat().st_size / 1e6
     if megabytes > limits.file_megabytes:
         raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
@@ -178,14 +200,16 @@ def hear(
     first_words: FirstWords | None = None,
 ) -> Clip:
     """Decode a file, run the network, decode the emissions; `first_words` are filled on the way. Raises AsrError."""
+    from asr_core.recognizer import HEARD, stage
+
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
         started = time.perf_counter()
         audio = read_audio(path, recognizer.sample_rate, limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
         heard = first_words and partial(first_words.heard, recognizer, audio.seconds)
-        emissions = recognizer.emissions(audio, progress=progress, cancel=cancel, heard=heard)
-        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice)
+        emissions = recognizer.emissions(audio, stage(progress, 0, HEARD), cancel, heard)
+        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice, stage(progress, HEARD, 1), cancel)
         return Clip(
             name=name,
             sound=Sound(audio.samples, audio.sample_rate),
@@ -200,10 +224,10 @@ def hear(
         )
 
 
-def decode(recognizer, emissions, seconds: float, choice) -> tuple:
+def decode(recognizer, emissions, seconds: float, choice, progress=None, cancel=None) -> tuple:
     """(transcript, the MOST_TEXTS best hypotheses, or () if greedy) of emissions, decoded as the visitor chose."""
     options = replace(choice.options(recognizer.bundle), n_best=MOST_TEXTS)
-    hypotheses = recognizer.hypotheses(emissions, options, hot_words=choice.hot_words)
+    hypotheses = recognizer.hypotheses(emissions, options, choice.hot_words, progress, cancel)
     transcript = recognizer.transcript(hypotheses[0].words, seconds)
     return transcript, tuple(hypotheses) if options.decoder == "beam" else ()
 

@@ -7,6 +7,7 @@ recording that is open, none is an illustration.
 import gradio as gr
 import numpy as np
 
+from asr_core.ctc import collapse
 from ui.clip import FULL_SCALE, Clip
 from ui.events import QUIET
 from ui.markup import Html, join, percent, tag
@@ -201,11 +202,30 @@ def _collapse(clip: Clip, step: int) -> Html:
                 ", struck through here, and ",
                 tag("b", "blanks are dropped"),
                 ", shown as –. A double letter needs a "
-                "blank between. That rule is all of CTC's decoding; it lets the network say each letter when it likes.",
+                "blank between. That rule is all that CTC asks for; it lets the network say each letter when it likes.",
             ),
             tag("div", cells, class_="path", role="img", aria_label=f"Path around step {step}: {text}"),
             tag("p", "What is left of these steps: ", tag("b", f"“{text}”"), style="margin-top:12px"),
         ]
+    )
+
+
+def _beside_greedy(clip: Clip, words) -> Html:
+    """What the beam made of the steps of these words, and what the likeliest tokens alone would have."""
+    emissions = clip.emissions
+    first, last = (int((time - emissions.start) / emissions.step_seconds) for time in (words[0].start, words[-1].end))
+    path = emissions.log_probs[max(first, 0) : last + 1].argmax(axis=1)
+    letters = "".join(clip.tokens[token] for token in collapse(path))
+    return tag(
+        "p",
+        "The likeliest tokens of these steps read ",
+        tag("b", f"“{' '.join(letters.split())}”"),
+        ". A ",
+        tag("b", "beam search"),
+        " does not stop there: it weighs many texts, each by all paths that collapse to it, by how English its words "
+        "are to a language model and, where the model knows, by how they sound. It chose ",
+        tag("b", f"“{' '.join(word.text for word in words)}”"),
+        ". The best texts and their scores are under Decoding in Transcribe.",
     )
 
 
@@ -231,6 +251,7 @@ def _words(clip: Clip, at: float) -> Html:
     return join(
         [
             _title(5, "Words, with their times and doubts"),
+            _beside_greedy(clip, near) if clip.hypotheses and near else None,
             tag(
                 "p",
                 "A word's place follows from the steps of its letters and from the energy of the sound; how sure it "

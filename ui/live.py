@@ -5,23 +5,19 @@ microphone, half a second at a time. Chunks go to the visitor's session, which h
 streamed event that takes longer than its chunk would lose the next one.
 """
 
-import logging
 from weakref import WeakValueDictionary
 
 import gradio as gr
 
-from asr_core.errors import AsrError
 from ui.engine import Engine
 from ui.events import QUIET
 from ui.exports import FORMATS
-from ui.hearing import Limits, explain
+from ui.hearing import Limits, explain, headline
 from ui.live_session import LiveSession
 from ui.look import ASSETS
 from ui.markup import Html, tag
 from ui.transcribe import LISTENING_AT_ONCE, Transcribe
 from ui.words import level
-
-log = logging.getLogger("asr.live")
 
 CHUNK_SECONDS = 0.5  # what the browser sends at a time
 STREAM_SECONDS = 1800  # one press of Start; a page left open in a drawer ends here
@@ -147,11 +143,13 @@ class Live:
             update = gr.update(visible=bool(paths))
             return [shown(session), session, update, *(paths or (None for _ in self.downloads))]
         except Exception as error:
-            title = "That did not work" if isinstance(error, AsrError) else "Something broke"
-            return [shown(session, (title, explain(error), "error")), session, *hide]
+            return [shown(session, (headline(error), explain(error), "error")), session, *hide]
 
     def _open(self, session: LiveSession | None, *values):
-        yield from self.transcribe.open(session and session.recording_path, "Live recording", *values)
+        if session is None or not session.recording_path:  # another one has begun
+            yield [gr.skip() for _ in self.transcribe.outputs]
+            return
+        yield from self.transcribe.open(session.recording_path, "Live recording", *values)
 
     def leave(self, request: gr.Request) -> None:
         """The visitor has left: nothing of his is heard any more, and his recording goes."""

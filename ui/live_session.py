@@ -4,7 +4,6 @@ A session hears its chunks in a thread that lives only while there are any, so t
 visitor who has left costs nothing. Takes (from Start to Pause) follow each other in one recording.
 """
 
-import logging
 import secrets
 import shutil
 import threading
@@ -22,9 +21,7 @@ from asr_core.streaming import Incoming, Stream, Update
 from asr_core.transcript import Transcript, Word
 from ui.engine import Engine
 from ui.exports import FORMATS, SubtitleLimits, written
-from ui.hearing import Limits, explain, logged
-
-log = logging.getLogger("asr.live")
+from ui.hearing import Limits, explain, headline, logged
 
 SILENT_SECONDS = 4.0  # without any sound, before the visitor is told
 SILENT_PEAK = 2e-3  # of full scale: -54 dB; a microphone in a quiet room is louder than that now and then
@@ -169,7 +166,7 @@ class LiveSession:
                     self._idle.notify_all()
                     self._inbox.clear()
                     if self.phase != "closed":  # else the recording has gone under our hands
-                        title = "That did not work" if isinstance(error, AsrError) else "Something broke"
+                        title = headline(error)
                         self._notice = (title, explain(error), "error")
                     return
 

@@ -48,7 +48,6 @@ class ModelTab:
     Args:
         model: the visitor's `gr.State` with the name of the model in use, None for the default.
         clip: the open recording, which both models can be made to hear.
-        changed: callback `(event) -> None` that gets the events after which the head of the page is stale.
     """
 
     def __init__(self, engine: Engine, model: gr.State, clip: gr.State, model_paths: bool):
@@ -201,7 +200,7 @@ def _evaluation(measured) -> Html:
         name = " ".join(str(one[key]) for key in ("dataset", "split") if one.get(key))
         rates.setdefault(name, {})[str(one.get("decoder", ""))] = _rate(one)
     rows = [(name, *(of_set.get(decoder, "") for decoder in decoders)) for name, of_set in rates.items()]
-    head = ["Word errors on", *decoders]
+    head = ["Word errors on (and 95 % interval)", *decoders]
     return table(head, rows, caption="Word error rates and their 95 % intervals", numeric=range(1, len(head)))
 
 
@@ -216,15 +215,16 @@ def _rate(one: dict) -> Html:
 def _training(data) -> Html:
     if not data:
         return tag("p", "Its training data is not said.", class_="small")
-    rows = [
-        (
-            one.get("name", ""),
-            f"{one['hours']:.1f} h" if isinstance(one.get("hours"), (int, float)) else "",
-            one.get("licence", ""),
-        )
-        for one in data
-    ]
-    return table(["Trained on", "Speech", "Licence"], rows, caption="Training data", numeric=[1])
+    speech, texts = [], []
+    for one in data:
+        named, licence = one.get("name", ""), one.get("licence", "")
+        if isinstance(one.get("hours"), (int, float)):
+            speech.append((named, f"{one['hours']:.1f} h", licence))
+        else:
+            texts.append((named, licence))
+    heard = table(["Trained on", "Speech", "Licence"], speech, caption="Training data", numeric=[1])
+    read = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
+    return join([heard if speech else None, tag("div", read, style="margin-top:16px") if texts else None])
 
 
 def _share(value) -> str:

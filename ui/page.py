@@ -17,7 +17,7 @@ from ui.model import ModelTab, model_chip
 from ui.protection import app_options, refuse_urls
 from ui.transcribe import Transcribe
 
-DELETE_CACHE = (600, 3600)  # seconds: every ten minutes, uploads and downloads older than an hour go
+DELETE_CACHE = (600, 4 * 3600)  # seconds: every ten minutes, uploads and downloads go that are as old as a clip gets
 QUEUE_LENGTH = 64  # waiting requests; the next visitor is told that the queue is full
 
 

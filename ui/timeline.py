@@ -4,14 +4,12 @@ Drawing and gestures are in `assets/timeline.js`; what is drawn comes as tiles, 
 through `server.tile`. The value holds a token, not a path to state: it opens the visitor's own clip and no other.
 """
 
-from pathlib import Path
-
 import gradio as gr
 
 from ui.clip import Clip, Shelf
+from ui.look import ASSETS
 from ui.tiles import LEVEL_RANGE_DB, band_hz, tile
 
-ASSETS = Path(__file__).parent.parent / "assets"
 OVERVIEW_COLUMNS = 1200
 
 TEMPLATE = """
@@ -32,8 +30,8 @@ TEMPLATE = """
 <div class="tl-frame" data-part="frame" tabindex="0" role="slider" aria-label="Position in the recording"
      aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"><canvas data-part="canvas"></canvas></div>
 <div class="tl-readout" data-part="readout"
-     data-hint="Point at the picture to read its values. Drag to pan, pinch or Ctrl + wheel to zoom;
-     keys: arrows, + and −, space."></div>
+     data-hint="Point at the picture or tap it to read its values. Drag to pan, pinch or Ctrl + wheel to zoom in to
+     letters and words; keys: arrows, + and −, space."></div>
 </div>
 """
 

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import gradio as gr
 
-from asr_core.errors import AsrError
+from asr_core.errors import Cancelled
 from ui.clip import Clip, Shelf
 from ui.decoding import Decoding, hypotheses_table, moved
 from ui.engine import Engine
 from ui.events import QUIET
 from ui.exports import FORMATS, Subtitles, write_exports
-from ui.hearing import CancelFlag, FirstWords, Limits, Watched, decode_again, explain, follow_edit, hear
-from ui.markup import Html, notice, tag
-from ui.timeline import ASSETS, timeline, timeline_value
+from ui.hearing import FirstWords, Latest, Limits, Watched, decode_again, explain, follow_edit, headline, hear
+from ui.look import ASSETS
+from ui.markup import Html, join, notice, tag
+from ui.timeline import timeline, timeline_value
 from ui.words import facts, first_words_card, transcript_card
 
 LISTENING_AT_ONCE = 4  # visitors; what waits in the recogniser is run together, more would only queue there
-RECORDING = "Recording"  # what a clip from the microphone is called
+RECORDING = "Microphone"  # what a clip from the microphone is called
+SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
 
 
@@ -38,6 +40,13 @@ def examples() -> list[Example]:
     return [Example(one["title"], folder / one["file"], one["text"]) for one in listed]
 
 
+def reference_of(clip: Clip | None, typed: str) -> str:
+    """The reference in another tab once a recording is opened: its own, or what was typed; no other example's."""
+    if clip is not None and clip.reference:
+        return clip.reference
+    return "" if typed in [example.reference for example in examples()] else typed
+
+
 class Transcribe:
     """Builds the tab and wires it.
 
@@ -48,7 +57,7 @@ class Transcribe:
     def __init__(self, engine: Engine, shelf: Shelf, limits: Limits, model: gr.State):
         self.engine, self.shelf, self.limits, self.model = engine, shelf, limits, model
         self.clip = gr.State(None, time_to_live=4 * 3600)
-        self.cancel = gr.State(CancelFlag())
+        self.running = gr.State(Latest())
         self._layout()
         self._wire()
 
@@ -102,6 +111,7 @@ class Transcribe:
                     self.apply = gr.Button(
                         "Apply and align again", variant="primary", size="sm", scale=0, min_width=220
                     )
+                    self.undo = gr.Button("Undo corrections", size="sm", scale=0, min_width=180)
             with gr.Accordion("Decoding", open=False, elem_id="decoding"):
                 self.decoding = Decoding()
                 self.hypotheses = gr.HTML("", visible=False)
@@ -132,21 +142,28 @@ class Transcribe:
     @property
     def inputs(self) -> list:
         """What `open` wants to know."""
-        return [self.model, self.cancel, *self.decoding.components, *self.subtitles.components]
+        return [self.model, self.running, *self.decoding.components, *self.subtitles.components]
 
     def open(self, path: str | None, name: str, *values):
         """Opens a recording from another tab: updates of `outputs`, given the values of `inputs`."""
         yield from self._open(path, name, "", *values)
 
     def _wire(self) -> None:
+        ways_in = [self.file.upload, self.microphone.stop_recording]
+        ways_in += [button.click for button, _ in self.example_buttons]
+        waits = waiting("The recording goes to the recogniser as soon as there is a free place.")
+        said = f"() => {json.dumps(waits)}"  # first, for the page runs what hangs on an event in this order
+        gr.on(ways_in, None, None, self.message, js=said, queue=False, **QUIET)
+
         inputs = self.inputs
         opened = {
             "outputs": self.outputs,
             "concurrency_limit": LISTENING_AT_ONCE,
             "concurrency_id": "recogniser",
+            "trigger_mode": "multiple",  # the latest is heard, whatever came before
             **QUIET,
         }
-        running = [
+        opening = [
             self.file.upload(self._open_file, [self.file, *inputs], **opened),
             self.microphone.stop_recording(self._open_recording, [self.microphone, *inputs], **opened),
         ]
@@ -155,11 +172,16 @@ class Transcribe:
             def open_example(*values, example=example):
                 yield from self._open(str(example.path), example.title, example.reference, *values)
 
-            running.append(button.click(open_example, inputs, **opened))
+            opening.append(button.click(open_example, inputs, **opened))
             button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
-        self.stop.click(lambda flag: flag.set(), self.cancel, None, queue=False, **QUIET)
-        self.file.clear(self._close, None, self.outputs, queue=False, **QUIET)
-        self.microphone.clear(self._close_recording, self.clip, self.outputs, queue=False, **QUIET)
+        for event in opening:
+            event.failure(None, None, self.message, js=f"() => {json.dumps(REFUSED)}", queue=False, **QUIET)
+        self.file.upload(lambda: None, None, self.microphone, queue=False, **QUIET)
+        self.microphone.stop_recording(lambda: None, None, self.file, queue=False, **QUIET)
+        self.stop.click(lambda running: running.flag.set(), self.running, None, queue=False, **QUIET)
+        self.file.clear(self._close, self.running, self.outputs, queue=False, **QUIET)
+        closed = [self.running, self.clip]
+        self.microphone.clear(self._close_recording, closed, self.outputs, queue=False, **QUIET)
 
         again = {
             "outputs": self.clip_outputs,
@@ -168,9 +190,10 @@ class Transcribe:
             "trigger_mode": "always_last",
             **QUIET,
         }
-        decoding = [self.clip, *self.decoding.components, *self.subtitles.components]
+        decoding = [self.clip, self.text, *self.decoding.components, *self.subtitles.components]
         gr.on(self.decoding.events(), self._decode_again, decoding, **again)
-        self.apply.click(self._follow_edit, [self.clip, self.text, *decoding[1:]], **again)
+        for button, act in (self.apply, self._follow_edit), (self.undo, self._undo):
+            button.click(act, decoding, **again).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
         texts = [self.clip, self.decoding.n_best]
         gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
         gr.on(
@@ -188,11 +211,11 @@ class Transcribe:
     def _open_recording(self, path, *values):
         yield from self._open(path, RECORDING, "", *values)
 
-    def _open(self, path, name, reference, model, cancel, *values):
+    def _open(self, path, name, reference, model, running, *values):
+        cancel = running.begin(name)
         if not path:
             yield self._nothing(empty_state())
             return
-        cancel.clear()
         yield self._nothing(self._working(name, model), stop=True)
         choice = self.decoding.read(values)
         first = FirstWords()
@@ -203,28 +226,46 @@ class Transcribe:
         try:
             watched = Watched(work, cancel)
             for share in watched:
+                if cancel.is_set():
+                    continue
                 words = gr.update(value=first_words_card(first.words), visible=True) if first.words else gr.skip()
                 row = self._clip_row(message=listening(name, share), words=words)
                 yield [*row, gr.skip(), gr.skip()]
-            yield self._show(replace(watched.result, reference=reference), values)
+            clip = replace(watched.result, reference=reference)
+            if running.flag is cancel:
+                yield self._show(clip, values)
             yield self._unchanged()  # Gradio repeats the last values at the end, over what was typed since then
+        except Cancelled:
+            stopped = notice("Stopped", f"{name} was not transcribed to its end.")
+            yield self._nothing(stopped) if running.flag is cancel else self._unchanged()
         except Exception as error:
-            title = "That did not work" if isinstance(error, AsrError) else "Something broke"
-            yield self._nothing(notice(title, explain(error), kind="error"))
+            if running.flag is cancel:
+                yield self._nothing(notice(headline(error), explain(error), kind="error"))
 
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":
             return listening(name)
         return notice("The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds.")
 
-    def _decode_again(self, clip, *values):
+    def _decode_again(self, clip, text, *values):
         if clip is None:
             return self._clip_row()
-        choice = self.decoding.read(values)
         try:
-            if choice.same(clip.choice, self.engine.recognizer(clip.model).bundle):
-                return self._clip_row()  # a field was only visited: an edit stays
-            return self._shown(decode_again(clip, choice, self.engine), values)
+            if self.decoding.read(values).same(clip.choice, self.engine.recognizer(clip.model).bundle):
+                return self._clip_row()  # a field was only visited
+        except Exception as error:
+            return self._failed(error)
+        if clip.edited or text != clip.transcript.text:
+            kept = notice("Your corrections are kept", "To decode anew, press “Undo corrections”.", kind="warning")
+            return self._clip_row(message=join([kept, facts(clip)]))
+        return self._undo(clip, text, *values)
+
+    def _undo(self, clip, text, *values):
+        """What the recogniser says, whatever was corrected."""
+        if clip is None:
+            return self._clip_row()
+        try:
+            return self._shown(decode_again(clip, self.decoding.read(values), self.engine), values)
         except Exception as error:
             return self._failed(error)
 
@@ -291,19 +332,20 @@ class Transcribe:
         )
         return [*row, gr.update(visible=False), gr.update(visible=stop)]
 
-    def _close(self) -> list:
+    def _close(self, running: Latest) -> list:
+        running.begin()
         return self._nothing(empty_state())
 
-    def _close_recording(self, clip) -> list:
-        """Clears the page only where it shows what the microphone recorded."""
-        return self._close() if clip is not None and clip.name == RECORDING else self._unchanged()
+    def _close_recording(self, running: Latest, clip) -> list:
+        """Clears the page only where it shows what the microphone recorded, or hears it."""
+        return self._close(running) if RECORDING in (running.name, clip and clip.name) else self._unchanged()
 
     def _failed(self, error: Exception) -> list:
         """The clip stays as it was; the message says why nothing changed."""
         return self._clip_row(message=notice("Nothing was changed", explain(error), kind="error"))
 
     def _unchanged(self) -> list:
-        return [*self._clip_row(), gr.skip(), gr.update(visible=False)]
+        return [*self._clip_row(), gr.skip(), gr.skip()]
 
     def _clip_row(self, *, downloads=None, **changes) -> list:
         """Values of `clip_outputs` in order; what is not given stays as it is."""
@@ -317,9 +359,17 @@ def listening(name: str, share: float | None = None) -> Html:
     return notice("Listening…", f"{name} is being transcribed.", action=bar)
 
 
+def waiting(text: str) -> Html:
+    """What stands there from a press until the server answers, which it does once others have been served."""
+    return notice("One moment", text)
+
+
 def empty_state() -> Html:
     return notice(
         "Nothing opened yet",
         "Drop a file, speak, or take one of the examples. The words appear here, coloured by how sure the "
         "recogniser is, above a picture of what it heard.",
     )
+
+
+REFUSED = notice("Too many are waiting", "Nothing was opened: please try again in a minute.", kind="warning")

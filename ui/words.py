@@ -1,6 +1,6 @@
 """The transcript as the page shows it: words coloured by confidence, each one a button that plays itself.
 
-Behaviour (playing, lighting the word that is heard, walking through the doubtful ones) is in `assets/page.js`,
+Behaviour (playing, lighting the word that is heard, walking through the unsure ones) is in `assets/page.js`,
 which finds the words by `data-at`.
 """
 
@@ -10,7 +10,7 @@ from ui.clip import Clip
 from ui.markup import Html, clock, join, notice, percent, tag
 
 SURE = 0.85  # at and above: plain; a calibrated model is wrong on one such word in ten or so
-DOUBTFUL = 0.6  # below: marked and visited by "next doubtful word"
+DOUBTFUL = 0.6  # below: marked more strongly
 PARAGRAPH_PAUSE_SECONDS = 1.2
 PARAGRAPH_SECONDS = 45.0
 SHOWN_FIRST = 300  # words of a recording that is still being heard
@@ -31,7 +31,7 @@ def transcript_card(clip: Clip) -> Html:
         )
     words = clip.transcript.words
     parts = list(paragraphs(words))
-    doubtful = sum(word.confidence < SURE for word in words)
+    unsure = sum(word.confidence < SURE for word in words)
     return tag(
         "div",
         tag(
@@ -40,7 +40,7 @@ def transcript_card(clip: Clip) -> Html:
             class_="transcript",
             lang="en",
         ),
-        tag("div", _legend(), _buttons(doubtful), class_="transcript-bar"),
+        tag("div", _legend(), _buttons(unsure), class_="transcript-bar"),
         class_="card",
         data_audio=clip.sound.path,
         data_stamp=clip.token,
@@ -91,7 +91,8 @@ def word_button(word) -> Html:
         type="button",
         class_=f"word {level(word.confidence)}".strip(),
         data_at=f"{word.start:.2f},{word.end:.2f}",
-        data_doubtful=word.confidence < SURE,
+        data_unsure=word.confidence < SURE,
+        tabindex=None if word.confidence < SURE else -1,  # hundreds of stops before the next button otherwise
         title=f"{percent(word.confidence)} sure, {clock(word.start, 2)}",
     )
 
@@ -110,14 +111,14 @@ def _legend() -> Html:
     )
 
 
-def _buttons(doubtful: int) -> Html:
+def _buttons(unsure: int) -> Html:
     next_one = tag(
         "button",
-        f"Next doubtful word ({doubtful})" if doubtful else "No doubtful word",
+        f"Next unsure word ({unsure})" if unsure else "No unsure word",
         type="button",
         class_="plain-button",
-        data_do="next-doubtful",
-        disabled=not doubtful,
+        data_do="next-unsure",
+        disabled=not unsure,
     )
     return tag(
         "span",

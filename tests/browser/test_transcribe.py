@@ -60,11 +60,12 @@ def test_the_microphone_is_heard_and_cleared(page):
     clear = page.locator("#recording-microphone").get_by_role("button", name="Clear")
     assert clear.count() == 0  # nothing to clear yet
     page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).wait_for()  # it has begun
     page.wait_for_timeout(5500)  # the fake recogniser says nothing in less than 3.5 s
     page.get_by_role("button", name="Stop", exact=True).click()
     page.wait_for_selector("#words .word")
     assert words_of(page) == FAKE_TEXT
-    assert "Recording" in page.locator("#message .facts").inner_text()
+    assert "Microphone" in page.locator("#message .facts").inner_text()
     clear.click()
     page.wait_for_selector("#message >> text=Nothing opened yet")
     assert page.locator("#words .word").count() == 0
@@ -81,7 +82,7 @@ def test_a_clicked_word_is_heard_where_it_is_and_lit(opened):
 
 
 def test_next_doubtful_word_goes_there_and_plays_it(opened):
-    opened.get_by_role("button", name=re.compile("Next doubtful word")).click()
+    opened.get_by_role("button", name=re.compile("Next unsure word")).click()
     opened.wait_for_selector(f"#words .word.visited:has-text('{DOUBTFUL_WORD}')")
     start = float(opened.locator(".word.visited").get_attribute("data-at").split(",")[0])
     opened.wait_for_function(f"Math.abs({NOW} - {start}) < 0.6")
@@ -172,12 +173,25 @@ def test_another_decoder_reads_again_at_once_and_shows_its_best(opened):
     opened.get_by_role("button", name="Decoding").click()
     assert opened.get_by_label("Greedy", exact=True).is_checked()  # as the model recommends
     opened.get_by_label("Beam", exact=True).check()
+    opened.wait_for_selector("#decoding tbody tr:nth-child(3)")
     shown = opened.get_by_role("slider", name="Texts shown")
     shown.focus()
     shown.press("ArrowRight")  # keys move a slider as the pointer does
-    opened.wait_for_selector("#decoding table")
-    assert opened.locator("#decoding tbody tr").count() == 2
+    opened.wait_for_selector("#decoding tbody tr:nth-child(4)")
+    assert opened.locator("#decoding tbody tr").count() == 4
     assert "Hot-words" in opened.locator("#decoding thead").inner_text()
+
+
+def test_corrections_outlive_another_decoder_until_they_are_undone(opened):
+    correct(opened, FAKE_TEXT.replace("lazy", "very lazy"))
+    opened.wait_for_selector("#words .word:has-text('very')")
+    opened.get_by_role("button", name="Decoding").click()
+    opened.get_by_label("Beam", exact=True).check()
+    opened.wait_for_selector("#message >> text=Your corrections are kept")
+    assert "very" in words_of(opened)
+    opened.get_by_role("button", name="Undo corrections").click()
+    opened.wait_for_function("!document.querySelector('#words .transcript').innerText.includes('very')")
+    assert words_of(opened) == FAKE_TEXT and "edited" not in opened.locator("#message").inner_text()
 
 
 @pytest.mark.parametrize(

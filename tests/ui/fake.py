@@ -71,7 +71,7 @@ class FakeRecognizer:
                 probabilities[step, token] += sure
         return np.log(probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def hypotheses(self, emissions, options=None, hot_words=()):
+    def hypotheses(self, emissions, options=None, hot_words=(), progress=None, cancel=None):
         best = greedy(emissions, self.vocabulary)
         return [best] * (options.n_best if options and options.decoder == "beam" else 1)
 

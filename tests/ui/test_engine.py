@@ -107,5 +107,5 @@ def test_the_card_shows_one_line_for_each_corpus_and_a_column_for_each_decoder()
     bundle.config["evaluation"][0] |= {"wer_low": 0.35, "wer_high": 0.45}
     card = bundle_card(bundle).split("</caption>")[1].split("</table>")[0]
     cells = [re.sub("<.*?>", " ", cell).split() for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", card)]
-    assert cells[:3] == [["Word", "errors", "on"], ["greedy"], ["beam"]]
+    assert cells[:3] == [["Word", "errors", "on", "(and", "95", "%", "interval)"], ["greedy"], ["beam"]]
     assert cells[3:] == [["a", "valid"], ["40.0", "%", "35–45"], ["20.0", "%"], ["b", "valid"], ["50.0", "%"], []]

@@ -82,8 +82,8 @@ def take_all_places(client: Client, sound, recognizer) -> list:
     return jobs
 
 
-def opening_an_example(server, session: str):
-    """What the page gets, message by message, from a click on an example."""
+def join_queue(server, session: str) -> None:
+    """A click on an example."""
     url, page, _ = server
     number = next(number for number, function in page.fns.items() if function.name == "open_example")
     body = {"fn_index": number, "data": LAST_INPUTS, "session_hash": session}
@@ -91,6 +91,12 @@ def opening_an_example(server, session: str):
         f"{url}/gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()
+
+
+def opening_an_example(server, session: str):
+    """What the page gets, message by message, from a click on an example."""
+    url = server[0]
+    join_queue(server, session)
     with urllib.request.urlopen(f"{url}/gradio_api/queue/data?session_hash={session}", timeout=PATIENCE_SECONDS) as sse:
         for line in sse:
             if line.startswith(b"data: "):
@@ -148,6 +154,22 @@ def test_a_visitor_who_goes_while_his_recording_is_heard_stops_it(server, recogn
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
     recognizer.may_hear.set()
     assert FAKE_TEXT in shown(server, "here")
+
+
+def test_the_latest_recording_is_shown_whatever_was_being_heard(server, recognizer):
+    recognizer.may_hear.clear()
+    first = opening_an_example(server, "hasty")
+    assert any("is being transcribed" in json.dumps(message) for message in first)
+    second = threading.Thread(target=lambda: join_queue(server, "hasty"))
+    second.start()
+    assert recognizer.cancelled.wait(PATIENCE_SECONDS)
+    recognizer.may_hear.set()
+    second.join()
+    said = [json.dumps(message) for message in first]
+    shows = [FAKE_TEXT in message for message in said]
+    assert any(shows) and not any("Stopped" in message for message in said)
+    ended = [i for i, message in enumerate(said) if '"process_completed"' in message]
+    assert len(ended) == 2 and not any(shows[: ended[0]])  # the first one ends before the second is shown
 
 
 def test_clients_who_go_in_the_middle_leave_their_places_to_others(server, recognizer, recording):

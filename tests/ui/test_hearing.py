@@ -36,7 +36,7 @@ def test_doubtful_words_are_marked(clip):
     card = transcript_card(clip)
     doubtful = [word.text for word in clip.transcript.words if word.confidence < 0.85]
     assert doubtful == [DOUBTFUL_WORD]
-    assert card.count("data-doubtful") == 1 and "Next doubtful word (1)" in card
+    assert card.count("data-unsure") == 1 and "Next unsure word (1)" in card
 
 
 def test_silence_is_said_to_hold_no_speech(engine, recording):
@@ -68,7 +68,7 @@ def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
 
 def test_choices_out_of_range_are_moved_into_it():
     choice = Choice.of("shell", 10**9, 0.5, "  Ada \n\n" + "x\n" * 500)
-    assert (choice.decoder, choice.beam_width) == (None, 256)
+    assert (choice.decoder, choice.beam_width) == (None, 384)
     assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
 
 

@@ -248,7 +248,7 @@ def test_the_tab_shows_words_then_files_then_the_clip_in_transcribe(live):
     panel, session, after, *downloads = act(live, session, "stop")
     assert " ".join(word[0] for word in panel["final"]) == SAID and panel["phase"] == "stopped"
     assert after["visible"] and len(downloads) == 4
-    values = [None, live.transcribe.cancel.value]
+    values = [None, live.transcribe.running.value]
     values += [component.value for component in live.transcribe.inputs[2:]]
     *_, opened, last = live._open(session, *values)
     assert opened[0].transcript.text == SAID and opened[0].name == "Live recording"
