@@ -59,11 +59,13 @@ def main(argv=None, workers: Workers | None = None) -> int:
     workers = workers or Workers.first(args.workers)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
+    from safetensors import SafetensorError
 
     from asr_core.bundle import load_bundle
     from asr_core.errors import AsrError
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
+    from train.data import LONGEST_SECONDS
     from train.presets import PRESETS
     from train.pronunciations import Dictionary
     from train.publish import check_token, push
@@ -95,7 +97,8 @@ def main(argv=None, workers: Workers | None = None) -> int:
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
         sounds = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
-        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds)
+        longest = min(LONGEST_SECONDS, preset.batching.bucket_seconds[-1])
+        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds, max_seconds=longest)
         validation = data
         if args.validation:
             validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=sounds)
@@ -103,18 +106,28 @@ def main(argv=None, workers: Workers | None = None) -> int:
     except (AsrError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    if not data.examples:
-        print(f"There is nothing to learn from; left out: {dict(data.dropped) or 'none'}.", file=sys.stderr)
-        return 1
     if not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
+    for part, use in (data, "learn from"), (validation, "measure on"):
+        if not part.examples:
+            print(f"There is nothing to {use}; left out: {dict(part.dropped) or 'none'}.", file=sys.stderr)
+            return 1
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; dropped: {dict(data.dropped) or 'none'}")
-    trainer = Trainer(
-        preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
-        card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
-        compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
-        workers=workers, loaders=args.loaders,
-    )  # fmt: skip
+    try:
+        trainer = Trainer(
+            preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
+            card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
+            compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
+            workers=workers, loaders=args.loaders,
+        )  # fmt: skip
+    except (ValueError, OSError, SafetensorError) as error:
+        print(f"The run cannot begin: {error}", file=sys.stderr)
+        return 1
+    if trainer.batches.unfit:
+        print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
+    if not trainer.batches.steps_per_pass:
+        print("There is nothing left to learn from.", file=sys.stderr)
+        return 1
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
     print(f"A run that was stopped goes on with: {command(argv or sys.argv[1:])}")
     for package, product in (("matplotlib", "curves.svg"), ("tensorflow", "events for TensorBoard")):

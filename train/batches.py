@@ -61,7 +61,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     `steps_of(samples)` is the number of steps that the network makes of so many samples. A clip whose text does
     not fit into its steps (`asr_core.ctc.feasible`) would poison the loss: it keeps its own speed where a faster
-    one would leave too few, and never comes where that does not help either (`unfit` counts those).
+    one would leave too few, and never comes where that does not help either, or where it is longer than every bucket
+    (`unfit` counts those).
 
     Each item is `({"samples": int16 [clips, n], "lengths": int32 [clips]},
     {"labels": int32 [clips, characters], "label_lengths": int32 [clips]})`.

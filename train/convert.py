@@ -69,8 +69,8 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
 
     weights = read_checkpoint(Path(checkpoint))
     vocabulary, featurizer = Vocabulary(characters), KerasStft(sample_rate)
-    weights |= _reorder_classes(weights, vocabulary)
     layers, units = _sizes(weights)
+    weights |= _reorder_classes(weights, vocabulary)
     model = models.build(
         "deepspeech2", featurizer.bins, len(vocabulary), rnn_layers=layers, rnn_units=units, extra_blanks=1
     )

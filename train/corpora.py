@@ -162,7 +162,7 @@ def seconds_of(path: Path) -> float:
 
 
 def _row(recording: Recording, seconds: float, corpus: str, root: Path) -> dict:
-    audio = Path(os.path.relpath(recording.path.absolute(), root.absolute())).as_posix()
+    audio = Path(os.path.relpath(recording.path.parent.resolve() / recording.path.name, root.resolve())).as_posix()
     row = {
         "id": f"{corpus}/{recording.path.stem}",
         "audio": audio,
@@ -186,9 +186,11 @@ def hold_out(rows: Sequence[dict], share: float) -> tuple[list[dict], list[dict]
         units[row[key]] = units.get(row[key], 0.0) + row["seconds"]
     held, room = set(), share * sum(units.values())
     for unit in sorted(units, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        if units[unit] <= room or not held:
+        if units[unit] <= room:
             held.add(unit)
             room -= units[unit]
+    if units and not held:
+        held.add(min(units, key=units.get))
     parts: tuple[list[dict], list[dict]] = [], []
     for row in rows:
         parts[row[key] in held].append(row)

@@ -23,6 +23,8 @@ from asr_core.ctc import steps_needed
 from asr_core.errors import AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
 
+LONGEST_SECONDS = 16.0  # of a clip to learn from
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -45,11 +47,13 @@ def read_manifest(path) -> list[Clip]:
     """
     path = Path(path)
     clips = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
+            if row["text"] is None:
+                raise ValueError("its text is null")
             clips.append(
                 Clip(
                     id=str(row["id"]),
@@ -105,9 +109,18 @@ def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
     """int16 samples [n] of a clip's `audio`, and why there are none where there are none."""
     try:
         samples = load_audio(io.BytesIO(read_bytes(audio)), sample_rate).samples
-    except (AudioError, OSError, KeyError) as error:
+    except (AudioError, OSError, KeyError, tarfile.TarError) as error:
         return np.zeros(0, np.int16), str(error) or repr(error)
     return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16), ""
+
+
+def _state_of(file: str) -> tuple[int, int] | None:
+    """Size and time of change; None where there is no file."""
+    try:
+        facts = os.stat(file)
+    except OSError:
+        return None
+    return facts.st_size, facts.st_mtime_ns
 
 
 class SoundCache:
@@ -115,12 +128,14 @@ class SoundCache:
 
     Args:
         clips: what to hold; a clip that cannot be decoded is left out and named in `failures`.
-        folder: where the file lies; it is made when missing, and named after its content.
+        folder: where the file lies; it is made when missing, and named after its content: files that have changed
+            are decoded anew.
         sample_rate: Hz.
     """
 
     def __init__(self, clips: list[Clip], folder, sample_rate: int):
-        identity = "\n".join(f"{clip.audio} {clip.seconds}" for clip in clips)
+        states = {file: _state_of(file) for file in {clip.audio.partition("#")[0] for clip in clips}}
+        identity = "\n".join(f"{clip.audio} {clip.seconds} {states[clip.audio.partition('#')[0]]}" for clip in clips)
         digest = hashlib.sha256(f"{sample_rate}\n{identity}".encode()).hexdigest()[:16]
         base = Path(folder) / f"sound-{digest}"
         index = base.with_suffix(".json")
@@ -146,19 +161,22 @@ class SoundCache:
         threads = os.cpu_count() or 1  # decoders and resampler let go of the interpreter while they work
         pool = ThreadPoolExecutor(threads)
         decoded = in_order(pool, lambda clip: decode(clip.audio, sample_rate), clips, ahead=4 * threads)
-        with open(partial, "wb") as file:
-            for clip, (samples, failure) in zip(
-                tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True
-            ):
-                if failure:
-                    failures[clip.id] = failure
-                file.write(samples.tobytes())
-                offsets.append((position, len(samples)))
-                position += len(samples)
-        os.replace(partial, base.with_suffix(".pcm"))
-        content = {"offsets": offsets, "failures": failures, "total": position}
-        partial.write_text(json.dumps(content))
-        os.replace(partial, index)
+        try:
+            with open(partial, "wb") as file:
+                for clip, (samples, failure) in zip(
+                    tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True
+                ):
+                    if failure:
+                        failures[clip.id] = failure
+                    file.write(samples.tobytes())
+                    offsets.append((position, len(samples)))
+                    position += len(samples)
+            os.replace(partial, base.with_suffix(".pcm"))
+            content = {"offsets": offsets, "failures": failures, "total": position}
+            partial.write_text(json.dumps(content))
+            os.replace(partial, index)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def __getitem__(self, number: int) -> np.ndarray:
         """int16 samples of clip `number`, in the order of the clips given."""
@@ -197,7 +215,7 @@ class SpeechData:
 
     def __init__(
         self, clips: list[Clip], cache_folder, vocabulary: Vocabulary, sample_rate: int,
-        min_seconds=0.3, max_seconds=16.0, max_characters_second=24.0, pronunciations=None,
+        min_seconds=0.3, max_seconds=LONGEST_SECONDS, max_characters_second=24.0, pronunciations=None,
     ):  # fmt: skip
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
         self.sound = SoundCache(clips, cache_folder, sample_rate)
@@ -211,7 +229,7 @@ class SpeechData:
                 "not decodable" if clip.id in self.sound.failures
                 else "no text" if not text
                 else "too short" if seconds < min_seconds
-                else "too long" if seconds > max_seconds
+                else f"longer than {max_seconds:g} s" if seconds > max_seconds
                 else "more text than its sound can hold" if len(text) > max_characters_second * seconds
                 else ""
             )  # fmt: skip

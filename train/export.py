@@ -33,9 +33,11 @@ def main(argv=None) -> int:
     parser.add_argument("--out", required=True, metavar="FOLDER", type=Path)
     parser.add_argument("--seconds", type=float, help="fix the input to one clip of this length, shorter ones padded")
     args = parser.parse_args(argv)
+    if args.seconds is not None and not args.seconds > 0:
+        parser.error("--seconds is a number above 0")
     try:
         path = export(args.bundle, args.format, args.out, args.seconds)
-    except AsrError as error:
+    except (AsrError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())

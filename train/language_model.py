@@ -321,14 +321,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError) as error:
         print(f"A text cannot be read: {error}", file=sys.stderr)
         return 1
-    if not any(source.sentences for source in sources):
-        print("The texts hold no sentence.", file=sys.stderr)
-        return 1
+    for source in sources:
+        if not source.sentences:
+            print(f"{source.path} holds no sentence.", file=sys.stderr)
+            return 1
     model = fit(sources, options.order, options.vocabulary, options.prune).quantised()
     model.save(options.out)
     start = time.perf_counter()
     model = NGramModel.load(options.out)
-    model.prefixes.find("a")
+    _ = model.prefixes
     print(
         f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, order {model.order}, "
         f"{len(model.words):,} words, loads in {time.perf_counter() - start:.2f} s"

@@ -149,15 +149,16 @@ def read_table(table: Path, folder: Path) -> Iterator[Recording]:
 
     A first line with known names (file and text, perhaps speaker and accent) says what the columns are;
     without one the first column names the recording and the second its text. A recording is found by its path
-    from the table or from the folder, by its name, or by its name without the suffix.
+    from the table or from the folder, by its name and folder, or by its name without the suffix.
 
     Raises:
-        CorpusError: the table cannot be read, or has one column only.
+        CorpusError: the table cannot be read, has one column only, or a row with more columns than the first.
     """
-    rows = list(_rows(table, _delimiter(table)))
+    delimiter = _delimiter(table)
+    rows = list(_rows(table, delimiter))
     if not rows:
         raise CorpusError(f"{table} is empty.")
-    places = _places(rows[0])
+    places, width = _places(rows[0]), len(rows[0])
     if places:
         rows = rows[1:]
     elif len(rows[0]) < 2:
@@ -166,8 +167,16 @@ def read_table(table: Path, folder: Path) -> Iterator[Recording]:
             "parted by a comma, a tab or |."
         )
     places = places or {"audio": 0, "text": 1}
-    find = _Finder([table.parent, folder], folder)
-    for row in rows:
+    find = _Finder([table.parent, folder, folder.parent], folder)
+    for number, row in enumerate(rows, 1):
+        while len(row) > width and not row[-1]:
+            row.pop()
+        swallowed = delimiter and any(delimiter in line for cell in row for line in cell.split("\n")[1:])
+        if len(row) > width or swallowed:
+            raise CorpusError(
+                f"{table}, row {number} ({row[0][:40]!r}) has more columns than the first row, or holds another row: "
+                f"put a text with {delimiter!r} in it between quotation marks, and close them."
+            )
         fields = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
         name = fields.pop("audio")
         yield Recording(name, find(name), **fields)
@@ -200,6 +209,8 @@ class _Finder:
             if os.path.isfile(root / name):  # False for whatever cannot be a path, too
                 return root / name
         found = self.by_name.get(Path(name).name) or self.by_name.get(Path(name).stem) or []
+        if (parent := Path(name).parent.name) not in ("", ".."):  # another folder's recording is another recording
+            found = [path for path in found if path.parent.name == parent]
         return found[0] if len(found) == 1 else None
 
 

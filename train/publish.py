@@ -17,13 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr_core.bundle import CONFIG, README, load_bundle
-from asr_core.description import LANGUAGE_MODEL, WEIGHTS
+from asr_core.description import LANGUAGE_MODEL, PRONUNCIATIONS, WEIGHTS
 from asr_core.errors import AsrError
 from train.card import card
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-PICTURES = ("curves.svg", "curves.png")  # of a run: its learning curves, the first that there is
+CURVES = "curves.svg"  # of a run: its learning curves
 RECORDS = ("metrics.csv", "run.json")  # of a run: what happened in it, and its whole configuration
+
+
+OF_A_MODEL = {LANGUAGE_MODEL, PRONUNCIATIONS, CURVES, *RECORDS}
 
 
 class PublishError(AsrError, OSError):
@@ -97,7 +100,7 @@ def model_upload(source: Path, repository: str) -> Upload:
         )
     bundle.build()  # what does not load here will not load anywhere
     files: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG, *bundle.config["files"])}
-    picture = next((name for name in PICTURES if (run / name).is_file()), None)
+    picture = CURVES if (run / CURVES).is_file() else None
     for name in (picture, *RECORDS):
         if name and (run / name).is_file():
             files[name] = run / name
@@ -129,8 +132,6 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
                 f"{upload.repository} is there already and public: make it private on its page first, "
                 "or leave --private away."
             )
-        if upload.variables:
-            _set_variables(api, upload)
         operations = [CommitOperationAdd(path, content) for path, content in upload.files.items()]
         operations += [
             CommitOperationDelete(path) for path in superseded(upload, [file.rfilename for file in there.siblings])
@@ -142,6 +143,8 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
             create_pr=pull_request,
             parent_commit=there.sha,
         )
+        if upload.variables:  # only now: what runs there would begin anew with the old files
+            _set_variables(api, upload)
     return done.pr_url or done.commit_url
 
 
@@ -155,11 +158,11 @@ def _set_variables(api, upload: Upload) -> None:
 
 
 def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
-    """Files of the repository that go: old weights of a model, and whatever a Space does not have any more."""
+    """Files of the repository that go: those of an old model, and whatever a Space does not have any more."""
     gone = [path for path in there if path not in upload.files and path not in upload.keeps]
     if upload.kind == "space":
         return gone
-    return [path for path in gone if WEIGHTS.fullmatch(path) or path == LANGUAGE_MODEL]
+    return [path for path in gone if WEIGHTS.fullmatch(path) or path in OF_A_MODEL]
 
 
 def check_token() -> None:
@@ -261,6 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     how = {"private": asked.private, "dry_run": asked.dry_run}
     try:
+        if "/" not in (named := asked.repo or asked.space):  # the client would take it for one of ours
+            raise PublishError(f"{named} does not say whose it is: write name/{named}.")
         if asked.space:
             from train.space import push_space
 

@@ -13,7 +13,7 @@ FILES = ("app.py", "requirements.txt", "packages.txt", "README.md", "LICENSE")
 FOLDERS = ("asr_core", "ui", "assets")
 NEEDED = ("title", "sdk", "sdk_version", "python_version", "app_file")  # in the front matter of README.md
 MOST_BYTES = 10_000_000  # of a file; beyond, the Hub wants Git LFS
-PRIVATE_NAMES = re.compile(r"(^|/)(\.[^/]*|.*\.(pem|key|p12|pfx|kdbx)|id_(rsa|dsa|ecdsa|ed25519))$", re.IGNORECASE)
+PRIVATE_NAMES = re.compile(r"(^|/)(\..*|.*\.(pem|key|p12|pfx|kdbx)|id_(rsa|dsa|ecdsa|ed25519))$", re.IGNORECASE)
 SECRETS = re.compile(
     rb"hf_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )

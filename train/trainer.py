@@ -63,7 +63,7 @@ class Trainer:
         loaders: processes that make batches; by default threads do, which share one interpreter.
 
     Raises:
-        ValueError: the checkpoint in `folder`, or `start`, is of another network than the preset's.
+        ValueError: the checkpoint in `folder` is of another run, or `start` of another network than the preset's.
     """
 
     def __init__(
@@ -110,7 +110,8 @@ class Trainer:
         if self.chief:
             self._describe()
         if self.step and self.chief:
-            tqdm.write(f"Going on at step {self.step} of {self.total}.")
+            finished = self.step >= self.total
+            tqdm.write("This run is finished." if finished else f"Going on at step {self.step} of {self.total}.")
         losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
         events = EventLog(self.folder, self.step) if self.chief else None
@@ -232,7 +233,8 @@ class Trainer:
         """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
         passes = self.preset.passes * self.preset.batching.repeats  # over the data
         recipe = {"preset": self.preset.name, "passes": passes, "step": self.step, "seed": self.seed}
-        evaluation = {"dataset": "validation", "split": "valid", "decoder": "greedy"}
+        part = ("what it was trained on", "train") if self.validation is self.data else ("validation", "valid")
+        evaluation = {"dataset": part[0], "split": part[1], "decoder": "greedy"}
         measured = {key: round(row[key] / 100, 4) for key in ("wer", "cer") if key in row}
         config = {
             "trained": row.get("wer", 0.0) < UNTRAINED_WER,
@@ -242,7 +244,7 @@ class Trainer:
             "sample_rate": self.featurizer.sample_rate,
             "tokens": list(self.vocabulary.tokens),
             "language": "en",
-            "training_data": training_data(self.data.clips),
+            "training_data": training_data([self.data.clips[example.number] for example in self.data.examples]),
             **self.card,
         }
         save_bundle(folder, self.network, config)
@@ -294,7 +296,7 @@ class Trainer:
 
     def _save_checkpoint(self):
         arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
-        progress = {"batches": str(self.step * self.workers.count), "best": str(self.best), "seed": str(self.seed)}
+        progress = {"batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity()}
         partial = self.folder / f"{CHECKPOINT}.partial"
         save_file(arrays, partial, metadata=progress)
         with open(partial, "rb+") as file:
@@ -308,6 +310,11 @@ class Trainer:
             message = f"{bundle.name} is another network than that of the preset {self.preset.name}: {error}"
             raise ValueError(message) from error
 
+    def _identity(self) -> str:
+        """What makes the batches of a run: a checkpoint of another one does not go on here."""
+        clips = "\n".join(self.data.clips[example.number].id for example in self.data.examples)
+        return f"preset {self.preset.name}, seed {self.seed}, clips {zlib.crc32(clips.encode()):08x}"
+
     def _resume(self) -> bool:
         """Whether there was a checkpoint to go on from."""
         path = self.folder / CHECKPOINT
@@ -316,9 +323,15 @@ class Trainer:
         state, arrays = self._state(), load_file(path)
         if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
+        progress = _metadata(path)
+        begun, now = progress.get("run", self._identity()), self._identity()
+        if begun != now:
+            raise ValueError(
+                f"{path} was begun with {begun}, and this is {now}: use another --out, with --start "
+                f"{self.folder / 'best'} to go on from there"
+            )
         for name, variable in state.items():
             variable.assign(arrays[name])
-        progress = _metadata(path)
         batches = int(progress["batches"])
         self.step, self.best = batches // self.workers.count, float(progress["best"])
         self.optimizer.iterations.assign(self.step)
@@ -365,20 +378,20 @@ def _write(path: Path, text: str):
 
 
 def load_data(
-    manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None
+    manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None, **limits
 ) -> SpeechData:
-    """The clips of some manifests, decoded into `cache`."""
+    """The clips of some manifests, decoded into `cache`; `limits` as SpeechData has them."""
     clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
-    return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations)
+    return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations, **limits)
 
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
-    """Training and validation part, the latter about `share` of the clips, chosen by seed and clip id."""
-
-    def held_out(example):
-        return zlib.crc32(f"{seed} {data.clips[example.number].id}".encode()) % 10_000 < share * 10_000
-
-    return data.part(lambda example: not held_out(example)), data.part(held_out)
+    """Training and validation part, the latter about `share` of the clips but at least one, by seed and clip id."""
+    draws = {e.number: zlib.crc32(f"{seed} {data.clips[e.number].id}".encode()) % 10_000 for e in data.examples}
+    held_out = {number for number, draw in draws.items() if draw < share * 10_000}
+    if not 0 < len(held_out) < len(draws):
+        held_out = {min(draws, key=draws.get)} if draws else set()
+    return data.part(lambda e: e.number not in held_out), data.part(lambda e: e.number in held_out)
 
 
 @dataclasses.dataclass(frozen=True)

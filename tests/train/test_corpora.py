@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +132,33 @@ def test_tables_of_many_kinds(name, content, tmp_path):
     (tmp_path / "speech" / name).write_text(content)
     (clip,) = read(tmp_path / "speech", tmp_path / "out.jsonl")
     assert clip.text == "it's so"
+
+
+def test_a_recording_of_another_folder_is_another_recording(tmp_path, capsys):
+    for path in ("speech/one/1.wav", "speech/two/1.wav", "speech/two/2.wav", "speech/a.wav"):
+        record(tmp_path / path)
+    (tmp_path / "speech" / "two" / "1.wav").unlink()
+    table = "file,text\ntwo/1.wav,of two\none/1.wav,of one\nspeech/a.wav,of the folder\n"
+    (tmp_path / "speech" / "table.csv").write_text(table)
+    clips = read(tmp_path / "speech", tmp_path / "out.jsonl")
+    assert [clip.text for clip in clips] == ["of one", "of the folder"]
+    assert "1 with no recording of that name, or several (two/1.wav)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", ["0.wav,hello\n1.wav,hello, my friend\n", 'file,text\n0.wav,"to be or not\n1.wav,the next\n2.wav,more\n']
+)
+def test_texts_are_not_cut_or_swallowed_without_a_word(content, mine, tmp_path, capsys):
+    (tmp_path / "texts.csv").write_text(content)
+    arguments = ["folder", str(mine), "--table", str(tmp_path / "texts.csv"), "--out", str(tmp_path / "out.jsonl")]
+    assert main(arguments) == 1
+    assert "has more columns than the first row, or holds another row" in capsys.readouterr().err
+
+
+def test_a_folder_behind_a_link_is_found_again(mine, tmp_path):
+    (tmp_path / "disk" / "data").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "disk" / "data")
+    assert all(Path(clip.audio).is_file() for clip in read(mine, tmp_path / "data" / "mine.jsonl"))
 
 
 def test_a_table_elsewhere_is_named(mine, tmp_path):

@@ -20,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from asr_core.vocabulary import Vocabulary
 from asr_core.windows import windows_of
 from tests.processes import ended
 from train.augment import NO_AUGMENTATION, Augmentation
 from train.batches import Batching, TrainingBatches, audible, evaluation_batches
-from train.data import SoundCache, SpeechData, in_order, read_bytes, read_manifest
+from train.data import Clip, SoundCache, SpeechData, in_order, read_bytes, read_manifest
 from train.loaders import batches_from_processes
 
 RATE = 16_000
@@ -67,6 +68,16 @@ def test_cache_holds_every_sound_and_names_what_it_could_not_read(corpus, tmp_pa
     assert np.abs(cache[2]).max() > 10_000
     again = SoundCache([clips[0], broken, clips[2]], tmp_path / "cache", RATE)
     np.testing.assert_array_equal(cache[2], again[2])
+
+
+def test_cache_notices_a_file_that_has_changed(tmp_path):
+    clip = Clip("a", str(tmp_path / "a.wav"), 1.0, "s", "text")
+    assert SoundCache([clip], tmp_path / "cache", 8000).failures.keys() == {"a"}  # not there yet
+    for level in (0.25, 0.5):
+        soundfile.write(clip.audio, np.full(8000, level), 8000)
+        os.utime(clip.audio, ns=(0, int(1e9 * level)))
+        assert SoundCache([clip], tmp_path / "cache", 8000)[0][4000] == pytest.approx(32767 * level, rel=0.01)
+    assert not list((tmp_path / "cache").glob("*partial*"))
 
 
 def test_threads_keep_the_order_and_stay_near_the_reader():

@@ -11,7 +11,8 @@ from asr_core.bundle import load_bundle, save_bundle
 from asr_core.network import compiled_step
 from train.export import OUTPUTS, export, main
 
-CONFORMER = ("conformer", {"width": 16, "blocks": 2, "heads": 2, "channels": 4, "kernel": 5})
+CONFORMER = ("conformer", {"width": 16, "blocks": 4, "heads": 2, "channels": 4, "kernel": 5, "parts": 2,
+                           "phones": 7, "phones_block": 2})  # fmt: skip
 DEEPSPEECH2 = ("deepspeech2", {"rnn_layers": 1, "rnn_units": 4})
 FEATURIZERS = {
     "conformer": {"name": "log-mel", "sample_rate": 8000, "bins": 12},
@@ -81,7 +82,7 @@ def test_what_a_program_around_it_needs_stands_beside_it(bundle, tmp_path, capsy
     facts = json.loads((tmp_path / "export.json").read_text())
     assert facts["tokens"] == ["", "a", "b"]
     assert facts["sample_rate"] == 8000
-    assert facts["step_seconds"] == {"conformer": 0.04, "deepspeech2": 0.04}[bundle.name]
+    assert facts["step_seconds"] == {"conformer": 0.02, "deepspeech2": 0.04}[bundle.name]
 
 
 def test_a_missing_bundle_is_one_line(tmp_path, capsys):

@@ -318,6 +318,7 @@ def test_a_proposal_needs_a_repository(run, hub):
         (WRITER, "somebody/repo", "This token may not write to somebody/repo: .* or propose the change with --pr"),
         (WRITER, "name/a/b", "name/a/b is no name of a repository: write name/repo"),
         (WRITER, "na me/repo", "na me/repo is no name of a repository"),
+        (WRITER, "repo", "repo does not say whose it is: write name/repo"),
     ],
 )
 def test_who_may_not_publish_is_told_why(token, repository, message, run, hub, monkeypatch, capsys):
@@ -329,6 +330,7 @@ def test_who_may_not_publish_is_told_why(token, repository, message, run, hub, m
     error = capsys.readouterr().err
     assert re.search(message, error) and "Traceback" not in error
     assert token is None or token not in error
+    assert not hub.repositories
     assert hub.objects == {}
 
 
@@ -474,6 +476,7 @@ UNFIT = {
     "a token": ("ui/hub.py", SECRET, r"ui/hub.py holds what looks like a key \(hf_a1B\.\.\.\)"),
     "a private key": ("assets/x.txt", b"-----BEGIN RSA PRIVATE KEY-----", "assets/x.txt holds what looks like a key"),
     "a dot file": ("assets/.env", b"", "assets/.env looks private"),
+    "a hidden folder": ("assets/.notes/a.txt", b"", "assets/.notes/a.txt looks private"),
     "a certificate": ("assets/site.pem", b"", "assets/site.pem looks private"),
     "training code": ("ui/learn.py", b"def f():\n    from train.trainer import Trainer\n", "ui/learn.py imports train"),
 }

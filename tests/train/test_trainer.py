@@ -78,8 +78,12 @@ def test_a_run_that_was_stopped_ends_where_an_unbroken_one_does(corpus, tmp_path
     with pytest.raises(Killed):
         broken.fit()
     resumed = Trainer(TINY, data, None, tmp_path / "broken", compiled=False)
-    assert resumed.step == stop_at
+    assert (resumed.step, resumed.best) == (stop_at, broken.best)
     resumed.fit()
+    assert float(resumed.optimizer.learning_rate) == pytest.approx(resumed.schedule(resumed.total - 1))
+    saved = load_bundle(tmp_path / "broken" / "last").build().trainable_variables
+    for averaged, weight in zip(resumed.optimizer.averaged, saved, strict=True):
+        np.testing.assert_allclose(weight, averaged, atol=2e-3)  # 16 bits
 
     whole, again = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "broken"))
     assert whole.keys() == again.keys()
@@ -124,6 +128,20 @@ def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
     other = dataclasses.replace(TINY, sizes={**TINY.sizes, "width": 32})
     with pytest.raises(ValueError, match="belongs to another recipe"):
         Trainer(other, data, None, tmp_path / "run")
+    with pytest.raises(ValueError, match="seed 0, clips .*, and this is preset .*, seed 1"):
+        Trainer(TINY, data, None, tmp_path / "run", seed=1)
+    fewer = data.part(lambda example: example.number)
+    with pytest.raises(ValueError, match="use another --out, with --start"):
+        Trainer(TINY, fewer, None, tmp_path / "run")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_few_clips_are_parted_into_two_parts_that_both_have_some(seed, corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    few = data.part(lambda example: example.number < 4)
+    training, validation = split(few, 0.1, seed)
+    assert len(training.examples) >= 1 <= len(validation.examples)
+    assert len(training.examples) + len(validation.examples) == 4
 
 
 def test_a_run_begins_with_the_weights_of_another_model(corpus, tmp_path):
