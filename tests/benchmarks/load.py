@@ -170,7 +170,7 @@ def heard_alone(model: str, clips: list[Path]) -> list[str]:
     from ui.decoding import Choice
     from ui.hearing import decode
 
-    recognizer, choice = Recognizer(load_bundle(model)), Choice.of("recommended", 16)
+    recognizer, choice = Recognizer(load_bundle(model)), Choice()
     texts = []
     for clip in clips:
         audio = recognizer.load(clip)
