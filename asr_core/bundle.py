@@ -192,7 +192,8 @@ def save_bundle(
             bundle's in its place.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not free and not (folder / CONFIG).is_file():
         raise BundleError(f"{folder} is there and no bundle: name a folder that may be replaced, or a new one.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

@@ -194,7 +194,7 @@ def _whole(chosen: tuple | None, space: int | None) -> Text:
     tokens: list[int] = []
     steps: list[int] = []
     for start, text in reversed(parts):
-        if tokens and text.tokens and space is not None and space not in (tokens[-1], text.tokens[0]):
+        if tokens and text.tokens and space not in (None, tokens[-1]):
             tokens.append(space)
             steps.append(start)
         tokens += text.tokens

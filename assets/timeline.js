@@ -312,6 +312,8 @@ function drawPlayhead() {
 const font = (mono) => getComputedStyle(element).getPropertyValue(mono ? "--tl-mono" : "--tl-font");
 
 // ---- reading off values ----------------------------------------------------------------------------------------
+const wordAt = (tile, seconds) => tile.words.find(([start, end]) => seconds >= start && seconds < end);
+
 function describe(x, y) {
   const tile = best(), seconds = toSeconds(x), parts = [["Time", clip.seconds < 60 ? `${seconds.toFixed(2)} s` : window.asr.clock(seconds, 2)]];
   const column = Math.floor(((seconds - tile.start) / (tile.end - tile.start)) * tile.columns);
@@ -326,7 +328,7 @@ function describe(x, y) {
   } else {
     parts.push(["Peak", peak > 0 ? `${Math.round(20 * Math.log10(peak))} dB` : "silent"]);
   }
-  const word = tile.words.find(([start, end]) => seconds >= start && seconds < end);
+  const word = wordAt(tile, seconds);
   if (word) parts.push(["Word", word[2]]);
   const e = tile.emissions, i = Math.floor((seconds - e.start) / e.step_seconds);
   if (i >= 0 && i < e.count) {
@@ -418,7 +420,7 @@ canvas.addEventListener("wheel", (event) => {
 
 function click({ x, y }) {
   const seconds = toSeconds(x);
-  const word = best().words.find(([start, end]) => seconds >= start && seconds < end);
+  const word = wordAt(best(), seconds);
   if (word && y >= LANE.words.top) player.play(clip.audio, Math.max(0, word[0] - 0.05), word[1] + 0.1);
   else player.seek(clip.audio, seconds);
 }

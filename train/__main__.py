@@ -65,7 +65,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
     from asr_core.errors import AsrError
     from asr_core.featurizer import make_featurizer
     from asr_core.vocabulary import Vocabulary
-    from train.data import LONGEST_SECONDS
+    from train.data import MAX_SECONDS
     from train.presets import PRESETS
     from train.pronunciations import Dictionary
     from train.publish import check_token, push
@@ -97,7 +97,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
         sounds = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
-        longest = min(LONGEST_SECONDS, preset.batching.bucket_seconds[-1])
+        longest = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
         data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds, max_seconds=longest)
         validation = data
         if args.validation:

@@ -19,11 +19,10 @@ from pathlib import Path
 
 from asr_core.errors import AsrError, AudioError
 from asr_core.vocabulary import Normaliser
+from train.data import MAX_CHARACTERS_SECOND, MAX_SECONDS, MIN_SECONDS
 from train.downloads import Archive, fetch
 from train.layouts import CorpusError, Recording, layout_of, read_table
 
-# What training leaves out, too (train.data.SpeechData); here it is told before hours are spent on decoding.
-MIN_SECONDS, MAX_SECONDS, MAX_CHARACTERS_SECOND = 0.3, 16.0, 24.0
 LEAST_SPEAKERS = 10  # from so many on, clips are held out by speaker
 EXAMPLES = 3  # of what was left out, by reason
 

@@ -23,7 +23,8 @@ from asr_core.ctc import steps_needed
 from asr_core.errors import AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
 
-LONGEST_SECONDS = 16.0  # of a clip to learn from
+# Of a clip to learn from; train.corpora tells what lies outside before hours are spent on decoding.
+MIN_SECONDS, MAX_SECONDS, MAX_CHARACTERS_SECOND = 0.3, 16.0, 24.0
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,11 @@ class SoundCache:
     """
 
     def __init__(self, clips: list[Clip], folder, sample_rate: int):
-        states = {file: _state_of(file) for file in {clip.audio.partition("#")[0] for clip in clips}}
-        identity = "\n".join(f"{clip.audio} {clip.seconds} {states[clip.audio.partition('#')[0]]}" for clip in clips)
+        files = [clip.audio.partition("#")[0] for clip in clips]
+        states = {file: _state_of(file) for file in set(files)}
+        identity = "\n".join(
+            f"{clip.audio} {clip.seconds} {states[file]}" for clip, file in zip(clips, files, strict=True)
+        )
         digest = hashlib.sha256(f"{sample_rate}\n{identity}".encode()).hexdigest()[:16]
         base = Path(folder) / f"sound-{digest}"
         index = base.with_suffix(".json")
@@ -215,7 +219,8 @@ class SpeechData:
 
     def __init__(
         self, clips: list[Clip], cache_folder, vocabulary: Vocabulary, sample_rate: int,
-        min_seconds=0.3, max_seconds=LONGEST_SECONDS, max_characters_second=24.0, pronunciations=None,
+        min_seconds=MIN_SECONDS, max_seconds=MAX_SECONDS, max_characters_second=MAX_CHARACTERS_SECOND,
+        pronunciations=None,
     ):  # fmt: skip
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
         self.sound = SoundCache(clips, cache_folder, sample_rate)

@@ -53,6 +53,10 @@ class Upload:
     keeps: frozenset[str] = frozenset({".gitattributes"})
     variables: dict[str, str | None] = field(default_factory=dict)
 
+    def __post_init__(self):
+        if "/" not in self.repository:  # the client would take it for one of ours
+            raise PublishError(f"{self.repository} does not say whose it is: write name/{self.repository}.")
+
     def size(self, path: str) -> int:
         content = self.files[path]
         return len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -264,8 +268,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     how = {"private": asked.private, "dry_run": asked.dry_run}
     try:
-        if "/" not in (named := asked.repo or asked.space):  # the client would take it for one of ours
-            raise PublishError(f"{named} does not say whose it is: write name/{named}.")
         if asked.space:
             from train.space import push_space
 

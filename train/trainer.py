@@ -14,7 +14,7 @@ import platform
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import jiwer
@@ -296,7 +296,7 @@ class Trainer:
 
     def _save_checkpoint(self):
         arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
-        progress = {"batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity()}
+        progress = {"batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity}
         partial = self.folder / f"{CHECKPOINT}.partial"
         save_file(arrays, partial, metadata=progress)
         with open(partial, "rb+") as file:
@@ -310,6 +310,7 @@ class Trainer:
             message = f"{bundle.name} is another network than that of the preset {self.preset.name}: {error}"
             raise ValueError(message) from error
 
+    @cached_property
     def _identity(self) -> str:
         """What makes the batches of a run: a checkpoint of another one does not go on here."""
         clips = "\n".join(self.data.clips[example.number].id for example in self.data.examples)
@@ -324,10 +325,10 @@ class Trainer:
         if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
         progress = _metadata(path)
-        begun, now = progress.get("run", self._identity()), self._identity()
-        if begun != now:
+        begun = progress.get("run", self._identity)
+        if begun != self._identity:
             raise ValueError(
-                f"{path} was begun with {begun}, and this is {now}: use another --out, with --start "
+                f"{path} was begun with {begun}, and this is {self._identity}: use another --out, with --start "
                 f"{self.folder / 'best'} to go on from there"
             )
         for name, variable in state.items():

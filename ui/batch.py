@@ -10,7 +10,7 @@ import gradio as gr
 
 from asr_core.errors import AudioError, Cancelled
 from ui.engine import Engine
-from ui.events import QUIET
+from ui.events import QUIET, at_once
 from ui.exports import FORMATS, safe_stem, written
 from ui.hearing import Latest, Limits, explain, logged, read_audio
 from ui.markup import Html, clock, notice, percent, table, tag
@@ -81,7 +81,7 @@ class Batch:
             concurrency_id="batch",
             trigger_mode="once",
             **QUIET,
-        ).failure(None, None, result, js=f"() => {json.dumps(REFUSED)}", queue=False, **QUIET)
+        ).failure(None, None, result, js=at_once(REFUSED), queue=False, **QUIET)
         stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 
     def _run(self, paths, model, running):

@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from ui.clip import Clip
+from ui.decoding import moved
 
 FORMATS = ("txt", "srt", "vtt", "json")
 SUBTITLE_FORMATS = ("srt", "vtt")
@@ -46,7 +47,7 @@ class Subtitles:
 
     def events(self) -> list[Callable]:
         """Moved, by keys, or typed; and reset."""
-        return [event for slider in self.components for event in (slider.input, slider.release)]
+        return [event for slider in self.components for event in moved(slider)]
 
     def read(self, values: Sequence) -> SubtitleLimits:
         characters, lines, seconds = values[:3]

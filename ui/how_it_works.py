@@ -7,7 +7,7 @@ recording that is open, none is an illustration.
 import gradio as gr
 import numpy as np
 
-from asr_core.ctc import collapse
+from asr_core.ctc import best_path, collapse
 from ui.clip import FULL_SCALE, Clip
 from ui.events import QUIET
 from ui.markup import Html, join, percent, tag
@@ -180,7 +180,7 @@ def _emissions(clip: Clip, step: int) -> Html:
 
 
 def _collapse(clip: Clip, step: int) -> Html:
-    path = clip.emissions.log_probs.argmax(axis=1)
+    path = best_path(clip.emissions.log_probs)
     first, last = max(0, step - PATH_STEPS_AROUND), min(len(path), step + PATH_STEPS_AROUND + 1)
     cells, kept = [], []
     for i in range(first, last):
@@ -214,7 +214,7 @@ def _beside_greedy(clip: Clip, words) -> Html:
     """What the beam made of the steps of these words, and what the likeliest tokens alone would have."""
     emissions = clip.emissions
     first, last = (int((time - emissions.start) / emissions.step_seconds) for time in (words[0].start, words[-1].end))
-    path = emissions.log_probs[max(first, 0) : last + 1].argmax(axis=1)
+    path = best_path(emissions.log_probs[max(first, 0) : last + 1])
     letters = "".join(clip.tokens[token] for token in collapse(path))
     return tag(
         "p",

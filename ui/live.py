@@ -147,7 +147,7 @@ class Live:
 
     def _open(self, session: LiveSession | None, *values):
         if session is None or not session.recording_path:  # another one has begun
-            yield [gr.skip() for _ in self.transcribe.outputs]
+            yield self.transcribe.unchanged()
             return
         yield from self.transcribe.open(session.recording_path, "Live recording", *values)
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import gradio as gr
@@ -11,7 +11,7 @@ from asr_core.errors import Cancelled
 from ui.clip import Clip, Shelf
 from ui.decoding import Decoding, hypotheses_table, moved
 from ui.engine import Engine
-from ui.events import QUIET
+from ui.events import QUIET, at_once
 from ui.exports import FORMATS, Subtitles, write_exports
 from ui.hearing import FirstWords, Latest, Limits, Watched, decode_again, explain, follow_edit, headline, hear
 from ui.look import ASSETS
@@ -34,6 +34,7 @@ class Example:
     reference: str
 
 
+@cache
 def examples() -> list[Example]:
     folder = ASSETS / "examples"
     listed = json.loads((folder / "examples.json").read_text("utf-8"))
@@ -151,9 +152,9 @@ class Transcribe:
     def _wire(self) -> None:
         ways_in = [self.file.upload, self.microphone.stop_recording]
         ways_in += [button.click for button, _ in self.example_buttons]
-        waits = waiting("The recording goes to the recogniser as soon as there is a free place.")
-        said = f"() => {json.dumps(waits)}"  # first, for the page runs what hangs on an event in this order
-        gr.on(ways_in, None, None, self.message, js=said, queue=False, **QUIET)
+        waits = at_once(waiting("The recording goes to the recogniser as soon as there is a free place."))
+        # first, for the page runs what hangs on an event in this order
+        gr.on(ways_in, None, None, self.message, js=waits, queue=False, **QUIET)
 
         inputs = self.inputs
         opened = {
@@ -175,7 +176,7 @@ class Transcribe:
             opening.append(button.click(open_example, inputs, **opened))
             button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
         for event in opening:
-            event.failure(None, None, self.message, js=f"() => {json.dumps(REFUSED)}", queue=False, **QUIET)
+            event.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
         self.file.upload(lambda: None, None, self.microphone, queue=False, **QUIET)
         self.microphone.stop_recording(lambda: None, None, self.file, queue=False, **QUIET)
         self.stop.click(lambda running: running.flag.set(), self.running, None, queue=False, **QUIET)
@@ -234,10 +235,10 @@ class Transcribe:
             clip = replace(watched.result, reference=reference)
             if running.flag is cancel:
                 yield self._show(clip, values)
-            yield self._unchanged()  # Gradio repeats the last values at the end, over what was typed since then
+            yield self.unchanged()  # Gradio repeats the last values at the end, over what was typed since then
         except Cancelled:
             stopped = notice("Stopped", f"{name} was not transcribed to its end.")
-            yield self._nothing(stopped) if running.flag is cancel else self._unchanged()
+            yield self._nothing(stopped) if running.flag is cancel else self.unchanged()
         except Exception as error:
             if running.flag is cancel:
                 yield self._nothing(notice(headline(error), explain(error), kind="error"))
@@ -338,13 +339,14 @@ class Transcribe:
 
     def _close_recording(self, running: Latest, clip) -> list:
         """Clears the page only where it shows what the microphone recorded, or hears it."""
-        return self._close(running) if RECORDING in (running.name, clip and clip.name) else self._unchanged()
+        return self._close(running) if RECORDING in (running.name, clip and clip.name) else self.unchanged()
 
     def _failed(self, error: Exception) -> list:
         """The clip stays as it was; the message says why nothing changed."""
         return self._clip_row(message=notice("Nothing was changed", explain(error), kind="error"))
 
-    def _unchanged(self) -> list:
+    def unchanged(self) -> list:
+        """Values of `outputs` that change nothing."""
         return [*self._clip_row(), gr.skip(), gr.skip()]
 
     def _clip_row(self, *, downloads=None, **changes) -> list:
