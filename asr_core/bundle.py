@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core import models
+from asr_core.compressed import XZ, compress, copy_unpacked, unpacked
 from asr_core.description import (
     CONTENTS,
     FORMAT_VERSION,
@@ -77,10 +78,15 @@ class Bundle:
     def vocabulary(self) -> Vocabulary:
         return Vocabulary("".join(self.config["tokens"][1:]))
 
+    def file(self, name: str) -> Path | None:
+        """Where one of its files is, as it is or compressed; None where it has none of that name."""
+        listed = self.config["files"]
+        return next((self.path / there for there in (name, name + XZ) if there in listed), None)
+
     @property
     def phones(self) -> int:
         """How many phones the network names, if the bundle knows how words sound; else 0."""
-        known = {LANGUAGE_MODEL, PRONUNCIATIONS} <= self.config["files"].keys()
+        known = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS)
         return self.config["architecture"]["sizes"].get("phones", 0) if known else 0
 
     def featurizer(self):
@@ -94,11 +100,12 @@ class Bundle:
 
     def language_model(self):
         """The n-gram model beside the network, or None."""
-        if LANGUAGE_MODEL not in self.config["files"]:
+        path = self.file(LANGUAGE_MODEL)
+        if path is None:
             return None
         from asr_core.language_model import NGramModel
 
-        return NGramModel.load(self.path / LANGUAGE_MODEL)
+        return NGramModel.load(path)
 
     def pronunciations(self, language_model):
         """How the words of that model sound (`asr_core.phones.Pronunciations`), or None: not all networks name phones.
@@ -110,7 +117,7 @@ class Bundle:
             return None
         from asr_core.phones import Pronunciations
 
-        return Pronunciations.load(self.path / PRONUNCIATIONS, language_model.words, self.phones)
+        return Pronunciations.load(self.file(PRONUNCIATIONS), language_model.words, self.phones)
 
     def decoder_options(self):
         """How the bundle is decoded unless told otherwise (`asr_core.decoder.DecoderOptions`)."""
@@ -169,7 +176,7 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
 
 
 def save_bundle(
-    folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16
+    folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16, compressed=False
 ) -> Path:
     """Writes a model down, all of it or nothing.
 
@@ -181,8 +188,9 @@ def save_bundle(
         language_model: an `NGramModel` to go with it, or the path of one's file.
         pronunciations: of its words (`asr_core.phones.Pronunciations`), for a network that names phones.
         readme: text of README.md, the card on the Hub.
-        bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), 8 (whole numbers, with a scale for
-            every output) or 7 (the same, an eighth smaller once compressed).
+        bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), or 8 and fewer (whole numbers of one
+            byte each, with a scale for every output; the fewer bits, the smaller once compressed).
+        compressed: whether its files are compressed, which is worth it for 8 bits and fewer, and a language model.
 
     Returns:
         The folder.
@@ -201,13 +209,15 @@ def save_bundle(
         files = _write_weights(fresh, model, bits)
         if language_model is not None:
             if isinstance(language_model, Path):
-                shutil.copyfile(language_model, fresh / LANGUAGE_MODEL)
+                copy_unpacked(language_model, fresh / LANGUAGE_MODEL)
             else:
                 language_model.save(fresh / LANGUAGE_MODEL)
             files.append(LANGUAGE_MODEL)
         if pronunciations is not None:
             pronunciations.save(fresh / PRONUNCIATIONS)
             files.append(PRONUNCIATIONS)
+        if compressed:
+            files = [compress(fresh / file).name for file in files]
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -342,7 +352,7 @@ def _read_weights(bundle: Bundle, shapes: dict) -> dict:
     weights = {}
     for file in filter(WEIGHTS.fullmatch, bundle.config["files"]):
         try:
-            with safe_open(bundle.path / file, framework="numpy") as tensors:
+            with unpacked(bundle.path / file) as path, safe_open(path, framework="numpy") as tensors:
                 names = tensors.keys()
                 scaled = [key for key in names if key in shapes and key + SCALE in names]
                 expected = shapes | {key + SCALE: shapes[key][-1:] for key in scaled}
@@ -352,7 +362,7 @@ def _read_weights(bundle: Bundle, shapes: dict) -> dict:
                     weights[key] = tensors.get_tensor(key).astype("float32")
                 for key in scaled:
                     weights[key] *= weights.pop(key + SCALE)
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise BundleError(f"{bundle.name}: {file} is no safetensors file ({error}).") from error
     if missing := sorted(shapes.keys() - weights.keys()):
         raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")

@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 
 from asr_core import models
+from asr_core.compressed import XZ
 from asr_core.errors import BundleError
 from asr_core.vocabulary import BLANK
 
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
-WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.xz)?")
 CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"
 
 MOST_CONFIG_BYTES = 1 << 20
@@ -31,7 +32,8 @@ REQUIRED = {
     "featurizer": dict,  # as make_featurizer takes it
     "sample_rate": int,  # Hz
     "tokens": list,  # what each token writes, the blank "" first
-    "files": dict,  # {name: {"bytes", "sha256"}} of the weights, the language model and its pronunciations
+    "files": dict,  # {name: {"bytes", "sha256"}} of the weights, the language model and its pronunciations, each as it
+    # is or compressed (`asr_core.compressed`)
 }
 OPTIONAL = {
     "name": str,
@@ -137,7 +139,7 @@ def _check_tokens(tokens: list, name: str) -> None:
 def _check_files(files: dict, name: str) -> None:
     totals = {True: 0, False: 0}  # bytes of the weights, of the rest
     for file, facts in files.items():
-        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS):
+        if not WEIGHTS.fullmatch(file) and file.removesuffix(XZ) not in (LANGUAGE_MODEL, PRONUNCIATIONS):
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not complete or type(facts["bytes"]) is not int:

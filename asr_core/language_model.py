@@ -3,13 +3,13 @@
 An n-gram model knows the probability of some words after some others and backs off for the rest: what it
 has not seen after "of the" it takes from after "the", times a weight, and so on down to the word alone. The
 n-grams lie in one tree, each a node below its first n - 1 words; the node of the longest known context is the
-*state* that the beam carries from word to word. The file is mapped into memory, never parsed.
+*state* that the beam carries from word to word. The file is the tree's arrays, never parsed.
 """
 
 import json
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from asr_core.arpa import NGrams, read_arpa
+from asr_core.compressed import unpacked
 from asr_core.errors import LanguageModelError
 from asr_core.prefix_tree import PrefixTree
 
@@ -238,12 +239,12 @@ class NGramModel:
         lower = [word if word in SPECIAL_WORDS else word.lower() for word in words]
         return cls.from_ngrams(lower if len(set(lower)) == len(words) else words, orders)
 
-    def quantised(self) -> "NGramModel":
-        """The same model with one byte for each probability and back-off weight."""
+    def quantised(self, levels: int = LEVELS) -> "NGramModel":
+        """The same model with one byte for each probability and back-off weight; of few levels it compresses better."""
         if self.log_prob_values is not None:
             return self
-        log_prob, log_prob_values = _quantise(np.maximum(self.log_prob, LOWEST_LOG_PROB))
-        backoff, backoff_values = _quantise(self.backoff)
+        log_prob, log_prob_values = _quantise(np.maximum(self.log_prob, LOWEST_LOG_PROB), levels)
+        backoff, backoff_values = _quantise(self.backoff, levels)
         return replace(
             self,
             log_prob=log_prob,
@@ -263,14 +264,15 @@ class NGramModel:
 
     @classmethod
     def load(cls, path: str | PathLike) -> "NGramModel":
-        """Maps a saved model into memory and checks that it is whole.
+        """Maps a saved model into memory (reads it, where it is compressed) and checks that it is whole.
 
         Raises:
             LanguageModelError: the file is missing, damaged, or no language model of ours.
         """
         path = Path(path)
         try:
-            arrays, metadata = _map(path)
+            with unpacked(path) as plain:
+                arrays, metadata = _tensors(plain, mapped=plain == path)
             if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
                 raise ValueError("it says that it is something else")
             words = bytes(arrays.pop("words")).decode().split("\n")
@@ -299,22 +301,23 @@ def _compact(array: np.ndarray) -> np.ndarray:
     return array.astype(np.min_scalar_type(int(array.max(initial=0))))
 
 
-def _quantise(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _quantise(column: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
     """Bytes and the evenly spaced values that they stand for, 0 among them: no back-off stays no back-off."""
     low, high = float(column.min()), float(max(column.max(), 0))
-    step = max((high - low) / (LEVELS - 2), 1e-6)
+    step = max((high - low) / (levels - 2), 1e-6)
     values = ((np.arange(LEVELS) - np.ceil(-low / step)) * step).astype(np.float32)
     return np.searchsorted(values, column - step / 2).astype(np.uint8), values
 
 
-def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors of a safetensors file as views of the file, and its metadata."""
+def _tensors(path: Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a safetensors file as views of the file or of what was read from it, and its metadata."""
     with safe_open(path, framework="numpy") as file:  # checks the header against the file
         metadata = file.metadata() or {}
     with open(path, "rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(header_bytes))
-    data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + header_bytes))
+    read = partial(np.memmap, mode="r") if mapped else np.fromfile
+    data = np.asarray(read(path, dtype=np.uint8, offset=8 + header_bytes))
     header.pop("__metadata__", None)
     arrays = {}
     for name, tensor in header.items():

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from asr_core.compressed import unpacked
 from asr_core.ctc import log_probabilities
 from asr_core.errors import BundleError
 
@@ -90,7 +91,7 @@ class Pronunciations:
             BundleError: it is missing, damaged, or made for other words.
         """
         try:
-            with safe_open(path, framework="numpy") as file:
+            with unpacked(Path(path)) as plain, safe_open(plain, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
                     raise ValueError("it says that it is something else")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from asr_core.compressed import XZ
 from asr_core.description import PRONUNCIATIONS
 from asr_core.errors import AsrError
 
@@ -170,7 +171,7 @@ def _trained_on(config: dict) -> str:
         parts += ["The language model has read:", _table(["Text", "Licence"], texts, "ll")]
     if config["architecture"]["sizes"].get("phones"):
         parts.append(DICTIONARY)
-    if PRONUNCIATIONS in config.get("files", ()):
+    if any(file.removesuffix(XZ) == PRONUNCIATIONS for file in config.get("files", ())):
         from train.credits import DICTIONARY_NOTICE
 
         notice = "\n".join(f"> {line}".rstrip() for line in DICTIONARY_NOTICE.splitlines())

@@ -108,8 +108,8 @@ SPEECH = {  # corpus, as manifests name it -> where it comes from
         "Vassil Panayotov et al., 2015", "openslr/librispeech_asr",
     ),
     "kokoro": Source(
-        "Synthetic speech", "Apache-2.0 (the synthesiser)", "sentences of the texts below, in 28 voices of Kokoro-82M "
-        "and blends of them", "hexgrad, Kokoro-82M", "",
+        "Synthetic speech", "Apache-2.0 (the synthesiser)", "sentences of the texts below, in the 54 voices of "
+        "Kokoro-82M and blends of them", "hexgrad, Kokoro-82M", "",
     ),
 }  # fmt: skip
 

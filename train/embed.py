@@ -1,6 +1,6 @@
 """A run's best model takes the place of the one in a bundle, with that bundle's language model and decoder.
 
-    python -m train.embed runs/x/best --into assets/default --bits 8 --description "A small English recogniser."
+    python -m train.embed runs/x/best --into assets/default --bits 5 --compressed --description "A small recogniser."
 
 Of several bundles whose networks are alike, such as those of a run and of one that went on from it, the weights are
 averaged: the mean is often surer than each of them (Wortsman et al., 2022, arXiv 2203.05482). What is said of the
@@ -17,6 +17,7 @@ from pathlib import Path
 from asr_core.bundle import load_bundle, save_bundle
 from asr_core.description import LANGUAGE_MODEL
 from asr_core.errors import AsrError
+from asr_core.language_model import NGramModel
 from asr_core.phones import Pronunciations
 from train.pronunciations import Dictionary
 
@@ -27,9 +28,12 @@ OF_THE_WEIGHTS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "l
 
 
 def embed(
-    runs: Sequence[Path], folder: Path, bits: int, description: str | None, dictionary: Path | None = None
-) -> Path:
+    runs: Sequence[Path], folder: Path, bits: int, description: str | None = None, dictionary: Path | None = None,
+    language_model: Path | None = None, compressed: bool = False,
+) -> Path:  # fmt: skip
     """Replaces the network of the bundle in `folder`, all at once or not at all; returns the folder.
+
+    A language model is replaced where another one is given.
 
     Raises:
         AsrError: one of them is no bundle.
@@ -47,11 +51,12 @@ def embed(
     config |= {key: new.config[key] for key in OF_THE_WEIGHTS if key in new.config}
     if description:
         config["description"] = description
-    path, words, sounds = old.path / LANGUAGE_MODEL, old.language_model(), None
+    path, sounds = language_model or old.file(LANGUAGE_MODEL), None
+    words = NGramModel.load(path) if path else None
     if words and new.config["architecture"]["sizes"].get("phones"):
         sounds = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MOST_WORDS)))
     return save_bundle(
-        folder, network, config, language_model=path if words else None, pronunciations=sounds, bits=bits
+        folder, network, config, language_model=path, pronunciations=sounds, bits=bits, compressed=compressed
     )
 
 
@@ -62,12 +67,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("bundle", type=Path, nargs="+", help="that a run has written: RUN/best")
     parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")
-    parser.add_argument("--bits", type=int, choices=[7, 8, 16, 32], default=16, help="of each number of a matrix")
+    bits = [4, 5, 6, 7, 8, 16, 32]
+    parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a matrix")
+    parser.add_argument("--compressed", action="store_true", help="smaller files, where there are 8 bits or fewer")
+    parser.add_argument("--language-model", type=Path, help="to go with it; by default the bundle's own stays")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
     parser.add_argument("--pronunciations", type=Path, help="dictionary of a network that names phones (see train)")
     asked = parser.parse_args(arguments)
     try:
-        print(embed(asked.bundle, asked.into, asked.bits, asked.description, asked.pronunciations))
+        print(
+            embed(
+                asked.bundle, asked.into, asked.bits, asked.description, asked.pronunciations, asked.language_model,
+                asked.compressed,
+            )
+        )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -25,6 +25,7 @@ import numpy as np
 
 from asr_core.arpa import NGrams
 from asr_core.language_model import (
+    LEVELS,
     LOWEST_LOG_PROB,
     SENTENCE_END,
     SENTENCE_START,
@@ -305,11 +306,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--prune", type=float, default=1e-8,
         help="drop n-grams that raise the perplexity by less than this share (0 keeps all)",
     )  # fmt: skip
+    parser.add_argument(
+        "--levels", type=int, default=LEVELS, help="of probabilities and weights; fewer ones compress better",
+    )  # fmt: skip
     parser.add_argument("--held-out", type=Path, help="text or manifest to measure the perplexity on")
     parser.add_argument("--out", type=Path, required=True, help="the model, *.safetensors")
     options = parser.parse_args(arguments)
     if not 1 <= options.order <= 5 or options.vocabulary <= len(SPECIAL_WORDS):
         parser.error("--order must be 1 to 5, --vocabulary at least 4")
+    if not 4 <= options.levels <= LEVELS:
+        parser.error(f"--levels must be 4 to {LEVELS}")
     if min(weight for _, weight in options.text) <= 0:
         parser.error("the weight of a text must be above 0")
     try:
@@ -325,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not source.sentences:
             print(f"{source.path} holds no sentence.", file=sys.stderr)
             return 1
-    model = fit(sources, options.order, options.vocabulary, options.prune).quantised()
+    model = fit(sources, options.order, options.vocabulary, options.prune).quantised(options.levels)
     model.save(options.out)
     start = time.perf_counter()
     model = NGramModel.load(options.out)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import ops
 
 from asr_core.ctc import ctc_loss
@@ -20,6 +21,8 @@ class Training(keras.Model):
         phones_weight: of the loss of a network's inner head, which learns how the words sound.
         consistency_weight: of the difference between two masked views of every clip (`consistency`), with 0 there is
             one view; a step with two costs twice as much.
+        bits: of each number of the network's matrices, as `train.embed --bits` will store them: the network learns
+            what it can say with such weights (`rounded`). 16: with its weights as they are.
 
     Raises:
         ValueError: two views are wanted, and nothing makes them differ.
@@ -27,14 +30,14 @@ class Training(keras.Model):
 
     def __init__(
         self, featurizer, network, spec_augment=None, intermediate_weight=0.3, consistency_weight=0.0,
-        phones_weight=0.5,
+        phones_weight=0.5, bits=16,
     ):  # fmt: skip
-        super().__init__(name="training")
+        super().__init__(name="training", dtype="float32")  # its layers have precisions of their own
         if consistency_weight and spec_augment is None:
             raise ValueError("consistency_weight needs spec_augment, which makes the two views differ")
         self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
         self.intermediate_weight, self.consistency_weight = intermediate_weight, consistency_weight
-        self.phones_weight, self.begun = phones_weight, False
+        self.phones_weight, self.bits, self._state = phones_weight, bits, None
 
     def call(self, inputs, training=False):
         """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits.
@@ -47,10 +50,13 @@ class Training(keras.Model):
             features, lengths = ops.repeat(features, 2, axis=0), ops.repeat(lengths, 2, axis=0)
         if training and self.spec_augment is not None:
             features = self.spec_augment(features, lengths)
-        if hasattr(self.network, "logits"):
-            logits, intermediate, phones = self.network.logits(features, lengths, training=training)
+        if self.bits < 16:
+            with keras.StatelessScope(self._rounded_weights()) as scope:
+                logits, intermediate, phones = self._say(features, lengths, training)
+            for variable in self.network.non_trainable_variables:
+                variable.assign(scope.get_current_value(variable))
         else:
-            logits, intermediate, phones = self.network(features, lengths, training=training), [], None
+            logits, intermediate, phones = self._say(features, lengths, training)
         heard = {
             "logits": logits,
             "lengths": self.network.output_lengths(lengths),
@@ -60,25 +66,33 @@ class Training(keras.Model):
             heard |= {"phones": phones, "phone_steps": self.network.phone_lengths(lengths)}
         return heard
 
-    def step(self, x, y):
+    def _say(self, features, lengths, training):
+        if hasattr(self.network, "logits"):
+            return self.network.logits(features, lengths, training=training)
+        return self.network(features, lengths, training=training), [], None
+
+    def _rounded_weights(self):
+        """Every variable of the network and the value that it is to have: a matrix its rounded one."""
+        return [(v, rounded(v.value, self.bits) if len(v.shape) > 1 else v.value) for v in self.network.variables]
+
+    def step(self, x, y, learning_rate: float):
         """Makes one step on a batch; its loss, which JAX may still be computing: `float` waits for that.
 
-        What `train_on_batch` does, but that waits for each step, while a GPU has nothing to do until Python has handed
-        it the next one.
+        What `train_on_batch` does, but on JAX that waits for each step, and hands over every variable and takes it
+        back, while a GPU has nothing to do. There the variables are up to date after `settle` only.
         """
-        if keras.backend.backend() != "jax" or keras.distribution.distribution() is not None or not self.begun:
-            self.begun = True
-            return self.train_on_batch(x, y)
-        self.reset_metrics()
-        groups = (
-            self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, self.metrics_variables
-        )  # fmt: skip
-        state = tuple([variable.value for variable in group] for group in groups)
-        logs, state = self.train_function(state, iter([(x, y, None)]))
-        for group, values in zip(groups, state, strict=True):
-            for variable, value in zip(group, values, strict=True):
-                variable.assign(value)
-        return logs["loss"]
+        if self._state is None:
+            self.optimizer.learning_rate = learning_rate
+            loss = self.train_on_batch(x, y)
+            if one_jax_device():
+                self._state = _StateBetweenSteps(self)
+            return loss
+        return self._state.step(x, y, learning_rate)
+
+    def settle(self) -> None:
+        """Brings the variables up to date, for whoever reads or changes them between two steps."""
+        if self._state is not None:
+            self._state.settle()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """CTC loss in nats per label character, and what the two views differ by."""
@@ -101,6 +115,52 @@ class Training(keras.Model):
         if two_views:
             loss = loss + self.consistency_weight * ops.sum(consistency(y_pred["logits"], lengths)) / characters
         return loss
+
+
+def one_jax_device() -> bool:
+    """Whether JAX trains on one device, where a step need not wait for the one before."""
+    return keras.backend.backend() == "jax" and keras.distribution.distribution() is None
+
+
+class _StateBetweenSteps:
+    """The values of all variables of a model that JAX trains, from step to step."""
+
+    def __init__(self, model):
+        self.model, self.values = model, None
+        self.groups = (
+            model.trainable_variables, model.non_trainable_variables, model.optimizer.variables,
+            model.metrics_variables,
+        )  # fmt: skip
+        self.rate = [variable.name for variable in model.optimizer.variables].index("learning_rate")
+
+    def step(self, x, y, learning_rate):
+        if self.values is None:
+            self.model.reset_metrics()
+            self.values = [[variable.value for variable in group] for group in self.groups]
+        trainable, others, optimizer, _ = self.values
+        optimizer[self.rate] = np.float32(learning_rate)
+        metrics = [np.zeros(variable.shape, variable.dtype) for variable in self.groups[-1]]
+        logs, self.values = self.model.train_function((trainable, others, optimizer, metrics), iter([(x, y, None)]))
+        return logs["loss"]
+
+    def settle(self):
+        for group, values in zip(self.groups, self.values or (), strict=False):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value)
+        self.values = None
+
+
+def rounded(weight, bits: int):
+    """A matrix as `asr_core.bundle` stores it with so few bits; its gradient is that of the matrix itself (Bengio et
+    al., 2013, arXiv 1308.3432: "straight-through").
+
+    Args:
+        weight: float [..., columns]; every column has a scale of its own.
+    """
+    highest = 2 ** (bits - 1) - 1
+    scale = ops.max(ops.abs(weight), axis=tuple(range(len(weight.shape) - 1))) / highest
+    scale = ops.where(scale > 0, scale, ops.ones_like(scale))
+    return weight + ops.stop_gradient(ops.round(weight / scale) * scale - weight)
 
 
 def phone_loss(y, y_pred):

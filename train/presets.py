@@ -1,11 +1,15 @@
 """Every recipe, as data: what is trained, on what batches, for how long. All runs are in LOG.md.
 
-`conformer-gpu` is the recipe of the embedded model: `KERAS_BACKEND=jax python -m train --preset conformer-gpu --data
-train.jsonl synthetic.jsonl --validation valid.jsonl --out runs/gpu --start runs/phones/best --precision
-mixed_bfloat16 --loaders 14`. 79 passes over 21.5 hours took nine minutes on an NVIDIA H100 and reach 41.9 % WER
-greedy on the 593 clips of `valid`, 21.8 % with beam, language model and phones. It differs from the recipes for
-CPUs by what keeps a network from knowing its speech by heart: two masked views of every clip that have to agree,
-dropout, more masks; by clips that come joined; and by twelve times the sound in a step.
+`conformer-5bit` is the recipe of the embedded model: `KERAS_BACKEND=jax python -m train --preset conformer-5bit
+--data train.jsonl synthetic.jsonl --validation valid.jsonl --out runs/5bit --start runs/gpu/best --precision
+mixed_bfloat16 --loaders 14`. 83 passes over 21.8 hours took nine and a half minutes on an NVIDIA H100 and reach 38.3 %
+WER greedy on the 593 clips of `valid`. Its network has 14 blocks, three of them copies at first (see `train.growth`),
+and learns with the five bits a weight that it is stored with.
+
+`conformer-gpu` is what that began as: the same command with its name and `--start runs/phones/best`. 79 passes over
+21.5 hours took nine minutes and reach 41.9 % WER. It differs from the recipes for CPUs by what keeps a network from
+knowing its speech by heart: two masked views of every clip that have to agree, dropout, more masks; by clips that come
+joined; and by twelve times the sound in a step.
 
 `conformer-phones` is its network on two CPU cores, and the run that it began with: `python -m train --preset
 conformer-phones --data train.jsonl --validation valid.jsonl --out runs/phones --start runs/small/best --passes 7
@@ -56,6 +60,8 @@ class Preset:
         phones_weight: of the loss of the inner head that learns how words sound, where the network has one.
         consistency_weight: of the consistency of two masked views of every clip (CR-CTC; its paper takes 0.2, and more
             time masks); 0 is off. A step then costs twice as much: halve `Batching.batch_seconds`.
+        bits: of each number of the network's matrices, as they will be stored, which it learns with from the first
+            step on (see `train.objective`); 16 for the weights as they are.
         xla: whether XLA compiles the step on TensorFlow. Of a recurrent network it keeps the weights for every time
             step: 42 GB for the example's network and four clips of 6 s.
         validation_share: of the clips that are held out where no validation manifest is given; with 0 the training
@@ -77,6 +83,7 @@ class Preset:
     intermediate_weight: float = 0.3
     phones_weight: float = 0.5
     consistency_weight: float = 0.0
+    bits: int = 16
     batching: Batching = Batching()
     augmentation: Augmentation = NO_AUGMENTATION
     spec_augment: dict | None = None
@@ -174,3 +181,9 @@ PRESETS["conformer-gpu"] = replace(
     ),
     spec_augment={"time_masks": 8, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 20},
 )  # fmt: skip
+PRESETS["conformer-5bit"] = replace(
+    PRESETS["conformer-gpu"],
+    name="conformer-5bit",
+    sizes=PRESETS["conformer-gpu"].sizes | {"blocks": 14, "phones_block": 9, "dropout": 0.15},
+    bits=5,
+)

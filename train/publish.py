@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr_core.bundle import CONFIG, README, load_bundle
+from asr_core.compressed import XZ
 from asr_core.description import LANGUAGE_MODEL, PRONUNCIATIONS, WEIGHTS
 from asr_core.errors import AsrError
 from train.card import card
@@ -166,7 +167,7 @@ def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
     gone = [path for path in there if path not in upload.files and path not in upload.keeps]
     if upload.kind == "space":
         return gone
-    return [path for path in gone if WEIGHTS.fullmatch(path) or path in OF_A_MODEL]
+    return [path for path in gone if WEIGHTS.fullmatch(path) or path.removesuffix(XZ) in OF_A_MODEL]
 
 
 def check_token() -> None:

@@ -5,8 +5,9 @@
 
 A network that hears synthetic speech alone disappoints; beside real speech it brings words and voices. The synthesiser
 is Kokoro-82M (hexgrad, Apache-2.0) as ONNX. Its folder holds `model.onnx`, `vocab.json` ({"vocab": {phoneme: number}})
-and `voices/*.bin` (float32 [longest, 256]: a style for each number of phonemes), of which the British and American
-ones are used. Phonemes come from the package hibari-tts. A run that was stopped goes on.
+and `voices/*.bin` (float32 [longest, 256]: a style for each number of phonemes). All of them speak English here: those
+of other languages bring their timbre and a little of their accent. Phonemes come from the package hibari-tts. A run
+that was stopped goes on.
 """
 
 import argparse
@@ -60,10 +61,10 @@ class Kokoro:
             raise ValueError(f"{folder} holds no Kokoro: {error}") from error
         self.styles = {
             path.stem: np.fromfile(path, np.float32).reshape(-1, 256)
-            for path in sorted(folder.glob("voices/[ab][fm]_*.bin"))
+            for path in sorted(folder.glob("voices/*.bin"))
         }
         if not self.styles:
-            raise ValueError(f"{folder} has no voices of English in voices/*.bin.")
+            raise ValueError(f"{folder} has no voices in voices/*.bin.")
         self.phonemes = Hibari()
 
     def voice(self, rng) -> tuple[str, np.ndarray]:

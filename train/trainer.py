@@ -36,7 +36,7 @@ from train.curves import EventLog, draw_curves
 from train.data import SpeechData, in_order, read_manifest
 from train.growth import take_over
 from train.loaders import batches_from_processes
-from train.objective import SafeAdamW, Training, WarmUpHoldDecay
+from train.objective import SafeAdamW, Training, WarmUpHoldDecay, one_jax_device
 from train.presets import Preset
 from train.workers import MEETING_STEPS, Workers
 
@@ -87,7 +87,7 @@ class Trainer:
         spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
         self.training = Training(
             self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight,
-            preset.phones_weight,
+            preset.phones_weight, preset.bits,
         )  # fmt: skip
         steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
         self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of)
@@ -117,12 +117,14 @@ class Trainer:
         events = EventLog(self.folder, self.step) if self.chief else None
         for x, y in self._prefetched():
             heard += float(np.sum(x["lengths"])) / self.data.sample_rate
-            self.optimizer.learning_rate = self.schedule(self.step)
-            losses.append(self.training.step(*self.devices.share((x, y))))
+            losses.append(self.training.step(*self.devices.share((x, y)), self.schedule(self.step)))
             self.step += 1
             end_of_pass = self.step % self.steps_per_pass == 0
-            alike = end_of_pass or self.step % MEETING_STEPS == 0
-            if alike and self.workers.count > 1:
+            meeting = self.workers.count > 1 and (end_of_pass or self.step % MEETING_STEPS == 0)
+            due = time.monotonic() - saved > self.checkpoint_seconds and (meeting or self.workers.count == 1)
+            if end_of_pass or meeting or due:
+                self.training.settle()
+            if meeting:
                 self._meet()
             self.workers.check()
             bar.update()
@@ -139,7 +141,6 @@ class Trainer:
                 if events:
                     events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
                 losses, heard, started = [], 0.0, time.monotonic()
-            due = time.monotonic() - saved > self.checkpoint_seconds and (alike or self.workers.count == 1)
             if self.chief and (end_of_pass or due):
                 self._save_checkpoint()
                 saved = time.monotonic()
@@ -170,9 +171,13 @@ class Trainer:
         count, rank = self.workers.count, self.workers.rank
         numbers = range(self.step * count + rank, self.total * count, count)
         if self.loaders:
-            return batches_from_processes(self.batches, numbers, self.loaders)
-        threads = min(8, max(2, os.cpu_count() or 2))
-        return in_order(ThreadPoolExecutor(threads), self.batches.batch, numbers, ahead=3 * threads)
+            batches = batches_from_processes(self.batches, numbers, self.loaders)
+        else:
+            threads = min(8, max(2, os.cpu_count() or 2))
+            batches = in_order(ThreadPoolExecutor(threads), self.batches.batch, numbers, ahead=3 * threads)
+        if not one_jax_device():
+            return batches
+        return in_order(ThreadPoolExecutor(1), lambda _: _on_device(*next(batches)), numbers, ahead=2)
 
     # What a pass ends with.
 
@@ -353,6 +358,13 @@ class _AveragedWeights:
     def __exit__(self, *error):
         for variable, value in zip(self.variables, self.trained, strict=True):
             variable.assign(value)
+
+
+def _on_device(x, y):
+    """A batch whose samples, nearly all of it, JAX has on its device or brings there meanwhile."""
+    import jax
+
+    return x | {"samples": jax.device_put(x["samples"])}, y
 
 
 def _steps_of(featurizer, subsampling: int, samples: int) -> int:

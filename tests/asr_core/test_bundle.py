@@ -1,6 +1,7 @@
 """A model at rest: written and read back, and every way in which a foreign one is refused."""
 
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(network, tmp_path):
     np.testing.assert_allclose(logits_of(model), logits_of(network), atol=0.01)
 
 
-@pytest.mark.parametrize("bits", [8, 7])
+@pytest.mark.parametrize("bits", [8, 7, 5])
 def test_whole_numbers_are_a_quarter_of_the_size_and_close(network, tmp_path, bits):
     network = models.build("conformer", 12, len(TOKENS), **SIZES | {"width": 64})
     small = save_bundle(tmp_path / "small", network, CONFIGURATION, bits=bits)
@@ -96,9 +97,41 @@ def test_whole_numbers_are_a_quarter_of_the_size_and_close(network, tmp_path, bi
     size_of = {f.name: sum(p.stat().st_size for p in f.glob("model*")) for f in (small, full)}
     assert size_of["small"] < 0.4 * size_of["full"]  # of small matrices names and scales are a good part
     for weight, variable in zip(load_bundle(small).build().weights, network.weights, strict=True):
-        step = np.abs(variable).max() / {8: 127, 7: 63}[bits] + 1e-12
+        step = np.abs(variable).max() / {8: 127, 7: 63, 5: 15}[bits] + 1e-12
         steps = np.abs(np.array(weight) - np.array(variable)).max() / step
         assert steps <= 0.5 + 1e-3, variable.path
+
+
+def test_a_compressed_bundle_says_the_same(network, tmp_path):
+    arpa = tmp_path / "words.arpa"
+    arpa.write_text("\\data\\\nngram 1=4\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 abba\n-1 cab\n\\end\\\n")
+    words = NGramModel.from_arpa(arpa)
+    made_of = {"language_model": words, "bits": 5}
+    plain = load_bundle(save_bundle(tmp_path / "plain", network, CONFIGURATION, **made_of))
+    small = load_bundle(save_bundle(tmp_path / "small", network, CONFIGURATION, compressed=True, **made_of))
+    assert {file + ".xz" for file in plain.config["files"]} == small.config["files"].keys()
+    for weight, same in zip(small.build().weights, plain.build().weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert small.language_model().score(0, 3) == plain.language_model().score(0, 3)
+    file = small.file("language_model.safetensors")
+    again = save_bundle(tmp_path / "again", network, CONFIGURATION, language_model=file)
+    assert load_bundle(again).language_model().words == words.words
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda content: content[:-40], "its compressed data are damaged"),
+    (lambda content: b"no XZ at all", "its compressed data are damaged"),
+    (lambda content: lzma.compress(b"no safetensors"), "no safetensors file"),
+    (lambda content: lzma.compress(bytes(3 << 20)), "it unpacks to more than"),
+])  # fmt: skip
+def test_compressed_weights_that_are_none(network, tmp_path, monkeypatch, change, reason):
+    monkeypatch.setattr("asr_core.compressed.MOST_BYTES", 2 << 20)
+    folder = save_bundle(tmp_path / "small", network, CONFIGURATION, compressed=True)
+    (path,) = folder.glob("model*")
+    path.write_bytes(change(path.read_bytes()))
+    change_config(folder, lambda c: c["files"].update({path.name: bundle_module._fingerprint(path)}))
+    with pytest.raises(BundleError, match=reason):
+        load_bundle(folder).build()
 
 
 def test_large_weights_are_split_over_files(network, tmp_path, monkeypatch):

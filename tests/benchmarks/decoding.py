@@ -72,7 +72,7 @@ def keras_beam(emissions: Emissions, width: int):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--language-model", type=Path, default=Path("assets/default/language_model.safetensors"))
+    parser.add_argument("--language-model", type=Path, default=Path("assets/default/language_model.safetensors.xz"))
     parser.add_argument("--emissions", type=Path, help="npz of [steps, tokens] log-probabilities, one a clip")
     parser.add_argument("--width", type=int, default=16)
     options = parser.parse_args()

@@ -11,6 +11,7 @@ from asr_core.bundle import CONFIG, load_bundle, save_bundle
 from asr_core.description import LANGUAGE_MODEL
 from asr_core.language_model import NGramModel
 from train.embed import main
+from train.objective import rounded
 from train.pronunciations import PHONES
 
 SIZES = {"width": 16, "blocks": 1, "heads": 2, "channels": 4, "kernel": 5}
@@ -46,6 +47,21 @@ def test_the_network_is_new_and_the_language_model_the_same_file(old, tmp_path, 
     assert (config["name"], config["description"], config["decoder"]) == ("Old", "A new one.", {"beam_width": 8})
     assert config["recipe"] == {"preset": "smoke"}
     assert not {"evaluation", "confidence", "trained"} & config.keys()
+
+
+def test_rounded_and_compressed_with_another_language_model(old, tmp_path, capsys):
+    fresh = network(2)
+    run = save_bundle(tmp_path / "best", fresh, CONFIGURATION, bits=32)
+    (tmp_path / "others.arpa").write_text(WORDS.replace("abba", "aab"))
+    NGramModel.from_arpa(tmp_path / "others.arpa").save(tmp_path / "others.safetensors")
+    options = ["--bits", "5", "--compressed", "--language-model", str(tmp_path / "others.safetensors")]
+    assert main([str(run), "--into", str(old), *options]) == 0
+    bundle = load_bundle(old)
+    assert all(file.endswith(".xz") for file in bundle.config["files"])
+    assert bundle.language_model().words[3:] == ["aab", "bab"]
+    for weight, variable in zip(bundle.build().weights, fresh.weights, strict=True):
+        learned_with = rounded(variable, 5) if len(variable.shape) > 1 else variable
+        np.testing.assert_allclose(weight, learned_with, atol=1e-6)
 
 
 def test_of_several_networks_the_weights_are_averaged(old, tmp_path, capsys):

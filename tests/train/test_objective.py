@@ -15,7 +15,7 @@ from asr_core import models
 from asr_core.ctc import ctc_loss
 from asr_core.featurizer import LogMel
 from train.augment import SpecAugment
-from train.objective import SafeAdamW, Training, WarmUpHoldDecay, consistency
+from train.objective import SafeAdamW, Training, WarmUpHoldDecay, consistency, rounded
 
 ROOT = Path(__file__).parents[2]
 MANY_HEADS = {"intermediate": [1], "outer_blocks": 0, "phones": 7, "phones_block": 1}
@@ -60,6 +60,33 @@ def test_loss_is_nats_per_character():
     losses = ctc_loss(y["labels"], y["label_lengths"], heard["logits"], heard["lengths"])
     loss = model.compute_loss(x, y, heard)
     assert float(loss) == pytest.approx(float(np.sum(losses)) / 16, rel=1e-5)
+
+
+def test_a_network_that_learns_with_five_bits_says_what_five_bits_can_say():
+    (x, y), exact, coarse = batch(), training(), training()
+    coarse.network.set_weights(exact.network.get_weights())
+    coarse.bits = 5
+    losses = [float(model.compute_loss(x, y, model(x))) for model in (exact, coarse)]
+    assert losses[0] != losses[1]
+    for variable in exact.network.weights:
+        if len(variable.shape) > 1:
+            variable.assign(rounded(variable, 5))
+    assert float(exact.compute_loss(x, y, exact(x))) == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_few_bits_learn_and_dropout_goes_on():
+    keras.utils.set_random_seed(3)
+    model = Training(LogMel(), models.build("conformer", 80, 10, **SIZES | {"dropout": 0.1}), bits=5)
+    optimizer = SafeAdamW(1e-2)
+    optimizer.build(model.network.trainable_variables)
+    model.compile(optimizer=optimizer, loss=None, jit_compile=False)
+    seeds = model.network.non_trainable_variables
+    before = [np.array(variable) for variable in seeds]
+    losses = [float(model.step(*batch(), 1e-2)) for _ in range(6)]
+    model.settle()
+    assert losses[-1] < 0.8 * losses[0]
+    assert float(optimizer.learning_rate) == pytest.approx(1e-2)
+    assert all((old != np.array(new)).any() for old, new in zip(before, seeds, strict=True))
 
 
 def test_bfloat16_hears_nearly_the_same_and_keeps_its_weights_in_float32():

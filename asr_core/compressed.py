@@ -1,0 +1,47 @@
+"""Files of a bundle that XZ makes smaller: rounded weights by a quarter, n-grams by half."""
+
+import lzma
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+XZ = ".xz"  # follows the name of a file that is compressed
+MOST_BYTES = 1 << 30  # of an unpacked file: a few kB can be made that unpack to any number
+
+
+def compress(path: Path) -> Path:
+    """Puts a compressed file in the place of one; its path."""
+    smaller = path.with_name(path.name + XZ)
+    smaller.write_bytes(lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+    path.unlink()
+    return smaller
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """The path of a file that is not compressed: itself, or what `compress` has made smaller, for as long as needed.
+
+    Raises:
+        ValueError: it is damaged, or would unpack to more than `MOST_BYTES`.
+    """
+    if path.suffix != XZ:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        try:
+            with lzma.open(path) as source, open(plain, "wb") as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+                    if target.tell() > MOST_BYTES:
+                        raise ValueError(f"it unpacks to more than {MOST_BYTES >> 30} GB")
+        except (lzma.LZMAError, EOFError) as error:
+            raise ValueError(f"its compressed data are damaged: {error}") from error
+        yield plain
+
+
+def copy_unpacked(path: Path, target: Path) -> None:
+    with unpacked(path) as plain:
+        shutil.copyfile(plain, target)
