@@ -1,4 +1,4 @@
-"""Files of a bundle that XZ makes smaller: rounded weights by a quarter, n-grams by half."""
+"""Files of a bundle that XZ makes smaller: rounded weights and n-grams by half."""
 
 import lzma
 import shutil
@@ -43,5 +43,6 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def copy_unpacked(path: Path, target: Path) -> None:
+    """Copies a file, the copy not compressed."""
     with unpacked(path) as plain:
         shutil.copyfile(plain, target)

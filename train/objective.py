@@ -144,9 +144,10 @@ class _StateBetweenSteps:
         return logs["loss"]
 
     def settle(self):
-        for group, values in zip(self.groups, self.values or (), strict=False):
-            for variable, value in zip(group, values, strict=True):
-                variable.assign(value)
+        if self.values is not None:
+            for group, values in zip(self.groups, self.values, strict=True):
+                for variable, value in zip(group, values, strict=True):
+                    variable.assign(value)
         self.values = None
 
 
