@@ -22,6 +22,7 @@ def parse(argv):
     )
     parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="of decoded sound, 0.1 GB an hour")
     parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
+    parser.add_argument("--minutes", type=float, help="after which the run ends, with the learning rate at its lowest")
     parser.add_argument("--limit", type=int, help="train on the first so many clips only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", help="of the model, for its card")
@@ -45,7 +46,10 @@ def parse(argv):
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
     several.add_argument("--processes", type=int, default=1, help="with more than one, WER is measured afterwards")
     several.add_argument("--rank", type=int, default=0, help="of this process, from 0")
-    return parser.parse_args(argv)
+    asked = parser.parse_args(argv)
+    if asked.minutes and max(asked.workers, asked.processes) > 1:
+        parser.error("--minutes is for one process: several would not end at the same step")
+    return asked
 
 
 def command(arguments) -> str:
@@ -118,7 +122,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
             preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
             card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
             compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
-            workers=workers, loaders=args.loaders,
+            workers=workers, loaders=args.loaders, minutes=args.minutes,
         )  # fmt: skip
     except (ValueError, OSError, SafetensorError) as error:
         print(f"The run cannot begin: {error}", file=sys.stderr)

@@ -272,7 +272,8 @@ class WarmUpHoldDecay:
     decay: int
     total: int
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: int, behind: float = 0.0) -> float:
+        """Of a step, when at least this share of the run is behind."""
         up = (step + 1) / max(1, self.warm_up)
-        down = (self.total - step) / max(1, self.decay)
+        down = (self.total - max(step, behind * self.total)) / max(1, self.decay)
         return self.peak * max(min(up, down, 1.0), 0.01)

@@ -15,6 +15,8 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from itertools import count as count_up
+from itertools import takewhile
 from pathlib import Path
 
 import jiwer
@@ -61,6 +63,8 @@ class Trainer:
         command: that started the run, to be written down.
         workers: the processes that train together on this machine; by default this one alone.
         loaders: processes that make batches; by default threads do, which share one interpreter.
+        minutes: after which the run ends, if the preset's passes do not end before; the learning rate falls by that
+            clock then. The times of a resumed run add up. For one process alone.
 
     Raises:
         ValueError: the checkpoint in `folder` is of another run, or `start` of another network than the preset's.
@@ -69,9 +73,10 @@ class Trainer:
     def __init__(
         self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
         checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
-        command: str = "", workers: Workers | None = None, loaders: int = 0,
+        command: str = "", workers: Workers | None = None, loaders: int = 0, minutes: float | None = None,
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
+        self.limit, self.seconds = 60 * minutes if minutes else float("inf"), 0.0
         self.command, self.loaders = command, loaders
         self.devices, self.workers = Devices.of_this_run(), workers or Workers()
         if self.devices.processes > 1 or self.workers.rank:
@@ -110,15 +115,24 @@ class Trainer:
         if self.chief:
             self._describe()
         if self.step and self.chief:
-            finished = self.step >= self.total
+            finished = self.step >= self.total or self.behind >= 1
             tqdm.write("This run is finished." if finished else f"Going on at step {self.step} of {self.total}.")
         losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
         events = EventLog(self.folder, self.step) if self.chief else None
+        begun = time.monotonic() - self.seconds
+
+        def end_pass():
+            loss = float(np.nanmean([float(loss) for loss in losses]))
+            row = self._finish_pass(loss, heard, time.monotonic() - started)
+            if events:
+                events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
+
         for x, y in self._prefetched():
             heard += float(np.sum(x["lengths"])) / self.data.sample_rate
-            losses.append(self.training.step(*self.devices.share((x, y)), self.schedule(self.step)))
+            losses.append(self.training.step(*self.devices.share((x, y)), self.schedule(self.step, self.behind)))
             self.step += 1
+            self.seconds = time.monotonic() - begun
             end_of_pass = self.step % self.steps_per_pass == 0
             meeting = self.workers.count > 1 and (end_of_pass or self.step % MEETING_STEPS == 0)
             due = time.monotonic() - saved > self.checkpoint_seconds and (meeting or self.workers.count == 1)
@@ -133,18 +147,24 @@ class Trainer:
                 losses = [float(loss) for loss in losses]
                 bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
                 if events:
-                    learning_rate = self.schedule(self.step - 1)
+                    learning_rate = self.schedule(self.step - 1, self.behind)
                     events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
             if end_of_pass:
-                loss = float(np.nanmean([float(loss) for loss in losses]))
-                row = self._finish_pass(loss, heard, time.monotonic() - started)
-                if events:
-                    events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
+                end_pass()
                 losses, heard, started = [], 0.0, time.monotonic()
             if self.chief and (end_of_pass or due):
                 self._save_checkpoint()
                 saved = time.monotonic()
+        if self.step % self.steps_per_pass and losses:  # its time was over within a pass
+            self.training.settle()
+            end_pass()
+            self._save_checkpoint()
         bar.close()
+
+    @property
+    def behind(self) -> float:
+        """The share of its time that the run has had; 0 where it has no limit."""
+        return self.seconds / self.limit
 
     @property
     def chief(self) -> bool:
@@ -170,6 +190,7 @@ class Trainer:
         """The remaining batches in order, made by threads or processes while the device computes."""
         count, rank = self.workers.count, self.workers.rank
         numbers = range(self.step * count + rank, self.total * count, count)
+        numbers = takewhile(lambda _: self.behind < 1, numbers)
         if self.loaders:
             batches = batches_from_processes(self.batches, numbers, self.loaders)
         else:
@@ -177,12 +198,13 @@ class Trainer:
             batches = in_order(ThreadPoolExecutor(threads), self.batches.batch, numbers, ahead=3 * threads)
         if not one_jax_device():
             return batches
-        return in_order(ThreadPoolExecutor(1), lambda _: _on_device(*next(batches)), numbers, ahead=2)
+        there = in_order(ThreadPoolExecutor(1), lambda _: _on_device(next(batches, None)), count_up(), ahead=2)
+        return takewhile(bool, there)
 
     # What a pass ends with.
 
     def _finish_pass(self, loss, heard, seconds):
-        number = self.step // self.steps_per_pass
+        number = -(-self.step // self.steps_per_pass)
         row = {
             "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
             "audio_seconds_per_second": round(self.workers.count * heard / seconds, 1), "seconds": round(seconds),
@@ -236,7 +258,7 @@ class Trainer:
 
     def save_bundle(self, folder, row: dict) -> None:
         """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
-        passes = self.preset.passes * self.preset.batching.repeats  # over the data
+        passes = round(self.step * self.preset.batching.repeats / self.steps_per_pass)  # over the data
         recipe = {"preset": self.preset.name, "passes": passes, "step": self.step, "seed": self.seed}
         part = ("what it was trained on", "train") if self.validation is self.data else ("validation", "valid")
         evaluation = {"dataset": part[0], "split": part[1], "decoder": "greedy"}
@@ -301,7 +323,10 @@ class Trainer:
 
     def _save_checkpoint(self):
         arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
-        progress = {"batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity}
+        progress = {
+            "batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity,
+            "seconds": str(self.seconds),
+        }  # fmt: skip
         partial = self.folder / f"{CHECKPOINT}.partial"
         save_file(arrays, partial, metadata=progress)
         with open(partial, "rb+") as file:
@@ -341,6 +366,7 @@ class Trainer:
         batches = int(progress["batches"])
         self.step, self.best = batches // self.workers.count, float(progress["best"])
         self.optimizer.iterations.assign(self.step)
+        self.seconds = float(progress.get("seconds", 0.0))
         return True
 
 
@@ -360,11 +386,11 @@ class _AveragedWeights:
             variable.assign(value)
 
 
-def _on_device(x, y):
-    """A batch whose samples, nearly all of it, JAX has on its device or brings there meanwhile."""
+def _on_device(batch):
+    """A batch, if it is one, whose samples, nearly all of it, JAX has on its device or brings there meanwhile."""
     import jax
 
-    return x | {"samples": jax.device_put(x["samples"])}, y
+    return batch and (batch[0] | {"samples": jax.device_put(batch[0]["samples"])}, batch[1])
 
 
 def _steps_of(featurizer, subsampling: int, samples: int) -> int:

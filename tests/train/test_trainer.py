@@ -91,6 +91,24 @@ def test_a_run_that_was_stopped_ends_where_an_unbroken_one_does(corpus, tmp_path
         np.testing.assert_allclose(whole[name], again[name], atol=1e-5, err_msg=name)
 
 
+def test_a_run_ends_by_the_clock_with_its_last_pass_measured_and_saved(corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    endless = dataclasses.replace(TINY, passes=10_000)
+    timed = {"compiled": False, "minutes": 0.05}
+    run = Trainer(endless, data, data, tmp_path / "run", **timed)
+    run.fit()
+    assert 0 < run.step < run.total
+    assert float(run.optimizer.learning_rate) == pytest.approx(0.01 * TINY.peak, rel=0.2)
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        *_, last = csv.DictReader(file)
+    assert int(last["step"]) == run.step
+    recipe = load_bundle(tmp_path / "run" / "last").config["recipe"]
+    assert (recipe["step"], recipe["passes"]) == (run.step, round(run.step / run.steps_per_pass))
+    again = Trainer(endless, data, data, tmp_path / "run", **timed)
+    again.fit()
+    assert again.step == run.step, "its time was over"
+
+
 def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     run = tmp_path / "run"
     command = [
