@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core import models
-from asr_core.compressed import XZ, compress, copy_unpacked, unpacked
+from asr_core.compressed import XZ, compress, unpacked
 from asr_core.description import (
     CONTENTS,
     FORMAT_VERSION,
@@ -209,7 +209,8 @@ def save_bundle(
         files = _write_weights(fresh, model, bits)
         if language_model is not None:
             if isinstance(language_model, Path):
-                copy_unpacked(language_model, fresh / LANGUAGE_MODEL)
+                with unpacked(language_model) as plain:
+                    shutil.copyfile(plain, fresh / LANGUAGE_MODEL)
             else:
                 language_model.save(fresh / LANGUAGE_MODEL)
             files.append(LANGUAGE_MODEL)

@@ -1,7 +1,6 @@
 """Files of a bundle that XZ makes smaller: rounded weights and n-grams by half."""
 
 import lzma
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,9 +39,3 @@ def unpacked(path: Path) -> Iterator[Path]:
         except (lzma.LZMAError, EOFError) as error:
             raise ValueError(f"its compressed data are damaged: {error}") from error
         yield plain
-
-
-def copy_unpacked(path: Path, target: Path) -> None:
-    """Copies a file, the copy not compressed."""
-    with unpacked(path) as plain:
-        shutil.copyfile(plain, target)

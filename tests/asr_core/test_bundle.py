@@ -38,6 +38,13 @@ def saved(network, tmp_path):
     return save_bundle(tmp_path / "small", network, CONFIGURATION)
 
 
+@pytest.fixture
+def words(tmp_path):
+    arpa = tmp_path / "words.arpa"
+    arpa.write_text("\\data\\\nngram 1=4\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 abba\n-1 cab\n\\end\\\n")
+    return NGramModel.from_arpa(arpa)
+
+
 def change_config(folder, change):
     """Applies `change` to config.json, as somebody with an editor would."""
     config = json.loads((folder / CONFIG).read_text())
@@ -68,10 +75,7 @@ def test_what_was_saved_is_loaded(network, tmp_path):
     assert bundle.config["licence"] == "CC0-1.0"
 
 
-def test_a_language_model_goes_with_it(network, tmp_path):
-    arpa = tmp_path / "words.arpa"
-    arpa.write_text("\\data\\\nngram 1=4\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 abba\n-1 cab\n\\end\\\n")
-    words = NGramModel.from_arpa(arpa)
+def test_a_language_model_goes_with_it(network, words, tmp_path):
     bundle = load_bundle(save_bundle(tmp_path / "small", network, CONFIGURATION, language_model=words))
     assert bundle.language_model().words == words.words
     (bundle.path / "language_model.safetensors").unlink()
@@ -102,10 +106,7 @@ def test_whole_numbers_are_a_quarter_of_the_size_and_close(network, tmp_path, bi
         assert steps <= 0.5 + 1e-3, variable.path
 
 
-def test_a_compressed_bundle_says_the_same(network, tmp_path):
-    arpa = tmp_path / "words.arpa"
-    arpa.write_text("\\data\\\nngram 1=4\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 abba\n-1 cab\n\\end\\\n")
-    words = NGramModel.from_arpa(arpa)
+def test_a_compressed_bundle_says_the_same(network, words, tmp_path):
     made_of = {"language_model": words, "bits": 5}
     plain = load_bundle(save_bundle(tmp_path / "plain", network, CONFIGURATION, **made_of))
     small = load_bundle(save_bundle(tmp_path / "small", network, CONFIGURATION, compressed=True, **made_of))
