@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import entr, expit, logit
 
 from asr_core.ctc import WILDCARD, Emissions, TokenSpan, forced_align
 from asr_core.errors import AlignmentError
-from asr_core.vocabulary import Vocabulary
+from asr_core.vocabulary import BLANK, Vocabulary
 
 FRAMES_PER_STEP = 4  # energy is measured this much finer than the steps: 10 ms where a step is 40 ms
 
@@ -27,24 +28,31 @@ SHALLOWEST_DB = 6.0  # a dip less deep than this is no pause
 REACH_SECONDS = 0.5  # how far before its first or after its last peak a word beside a pause can sound
 PEAK_MARGIN_SECONDS = 0.04  # where no pause is found: how much longer than its peak a sound lasts, either side
 
+AROUND_SECONDS = 0.5  # before and after a word: what is looked at to tell how undecided the network is there
+
 BELONGS_SCORE = 0.3  # texts of other recordings score below this, correct ones above
 SPOKEN_PUNCTUATION = "%&@#"  # what Unicode calls punctuation though it is read out
 
 
 @dataclass(frozen=True)
 class WordSpan:
-    """A word, or a character of one, with its place in the recording.
+    """A word, or a character of one, with its place in the recording, and what speaks for it.
 
     Attributes:
         text: what is said there.
         start, end: seconds from the start of the recording.
         confidence: how probable the network found its letters, in [0, 1]; see Calibration.
+        doubt: how undecided the network was around it, in nats (see `doubts`).
+        agreement: the share, by probability, of the best texts that have it there, in [0, 1]; None where no other text
+            was looked for.
     """
 
     text: str
     start: float
     end: float
     confidence: float
+    doubt: float = 0.0
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,11 +111,24 @@ def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Align
     )
 
 
-def words_of(texts: Sequence[str], groups: Sequence[Sequence[TokenSpan]], emissions: Emissions):
-    """Words with times and confidence, from the spans of their tokens: tuple of WordSpan."""
+def words_of(
+    texts: Sequence[str],
+    groups: Sequence[Sequence[TokenSpan]],
+    emissions: Emissions,
+    agreement: Sequence[float] | None = None,
+) -> tuple[WordSpan, ...]:
+    """Words with their times and what speaks for them, from the spans of their tokens."""
+    places = [(group[0].start, group[-1].end) for group in groups]
     return tuple(
-        WordSpan(text, start, end, confidence(emissions.log_probs, group))
-        for text, group, (start, end) in zip(texts, groups, word_times(emissions, groups), strict=True)
+        WordSpan(text, start, end, confidence(emissions.log_probs, group), doubt, agreed)
+        for text, group, (start, end), doubt, agreed in zip(
+            texts,
+            groups,
+            word_times(emissions, groups),
+            doubts(emissions, places).tolist(),
+            agreement or [None] * len(groups),
+            strict=True,
+        )
     )
 
 
@@ -235,20 +256,47 @@ def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
     return float(np.exp(np.mean(peaks)))
 
 
+def doubts(emissions: Emissions, places: Sequence[tuple[int, int]]) -> np.ndarray:
+    """How undecided the network is around places, from step to before step: float [places], in nats.
+
+    The entropy of a step, on average from AROUND_SECONDS before a place to as long after it. A step counts as much as
+    it is not blank: of blanks a network is sure, be there silence or a dog. Where it hears speech it mostly is between
+    0.2 and 0.6 nats in doubt, where it hears letters in noise about 1.2.
+    """
+    if not len(places):
+        return np.zeros(0)
+    probs = np.exp(emissions.log_probs)
+    letters = 1 - probs[:, BLANK]
+    sums = np.zeros((len(probs) + 1, 2))
+    np.cumsum(np.column_stack([entr(probs).sum(axis=1) * letters, letters]), axis=0, out=sums[1:])
+    around = round(AROUND_SECONDS / emissions.step_seconds)
+    starts, ends = np.clip(np.array(places) + [-around, around], 0, len(probs)).T
+    entropy, steps = (sums[ends] - sums[starts]).T
+    return entropy / np.maximum(steps, 1e-9)
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """Maps the raw confidence of a word to the share of such words that are right (Platt, 1999).
+    """Maps what speaks for a word to the share of such words that are right (logistic regression; Platt, 1999).
 
-    A logistic of the log-odds, with two numbers that a bundle keeps: {"scale": 0.7, "offset": -0.4}. Without
-    them the confidence stays as it is.
+    A bundle keeps its numbers, the weights of the log-odds of a word's confidence and agreement, and of its doubt, for
+    words of the beam, of greedy decoding, and of a given text. Without them the confidence stays as it is.
     """
 
     scale: float = 1.0
     offset: float = 0.0
+    agreement: float = 0.0
+    doubt: float = 0.0
 
-    def __call__(self, confidence: float) -> float:
-        odds = np.clip(confidence, 1e-4, 1 - 1e-4)
-        return float(1 / (1 + np.exp(-(self.scale * np.log(odds / (1 - odds)) + self.offset))))
+    def __call__(self, word: WordSpan) -> float:
+        confidence, agreement, doubt = evidence(word)
+        return float(expit(self.scale * confidence + self.agreement * agreement + self.doubt * doubt + self.offset))
+
+
+def evidence(word: WordSpan) -> tuple[float, float, float]:
+    """What speaks for a word: log-odds of its confidence and of its agreement (0 if none is known), its doubt."""
+    confidence, agreement = np.clip([word.confidence, 0.5 if word.agreement is None else word.agreement], 1e-3, 0.999)
+    return float(logit(confidence)), float(logit(agreement)), word.doubt
 
 
 def _score(log_probs: np.ndarray, path_log_probs: np.ndarray, tokens: int) -> float:

@@ -61,6 +61,8 @@ class DecoderOptions:
         phone_weight: from 0 to 1, the share that sounds have in what the network heard, letters having the rest; where
             it names sounds and it is known how words sound (see asr_core.phones). The twenty texts that the search
             likes best are weighed so.
+        doubt_threshold: in nats; a text of which the network is more in doubt is noise and becomes empty (see
+            `asr_core.decoder.is_noise`). 0 is off.
         hot_word_boost: nats per letter of a hot-word; 0 is off. From 1 to 2 names that were missed are found,
             from 3 on they turn up where nobody said them.
         n_best: how many texts to return at most.
@@ -75,6 +77,7 @@ class DecoderOptions:
     unknown_word_score: float = -16.0
     blank_penalty: float = 0.0
     phone_weight: float = 0.0
+    doubt_threshold: float = 0.0
     hot_word_boost: float = 1.5
     n_best: int = 1
 
@@ -88,7 +91,7 @@ class DecoderOptions:
             raise ValueError(f"token_threshold is a probability below 1, not {self.token_threshold!r}.")
         if not self.score_threshold > 0:
             raise ValueError(f"score_threshold is a number above 0, not {self.score_threshold!r}.")
-        for name in ("language_model_weight", "hot_word_boost", "blank_penalty"):
+        for name in ("language_model_weight", "hot_word_boost", "blank_penalty", "doubt_threshold"):
             if not 0 <= (value := getattr(self, name)) <= HEAVIEST:
                 raise ValueError(f"{name} is a number from 0 to {HEAVIEST}, not {value!r}.")
         if not 0 <= self.phone_weight <= 1:
@@ -102,7 +105,8 @@ class DecoderOptions:
 class Text:
     """A text at the end of the search, with the parts of its score in nats, penalties of blanks included.
 
-    `steps` says when the search first thought of each token, which is at or before its peak.
+    `steps` says when the search first thought of each token, which is at or before its peak; `agreement`, for each
+    word, the share of the best texts that have it there, too (see `asr_core.decoder.best_texts`).
     """
 
     tokens: tuple[int, ...]
@@ -111,6 +115,7 @@ class Text:
     language_model_score: float
     hot_word_score: float
     phone_score: float = 0.0
+    agreement: tuple[float, ...] = ()
 
     @property
     def scores(self) -> tuple[float, float, float, float]:

@@ -13,8 +13,10 @@ from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
+from scipy.special import softmax
 
-from asr_core.alignment import WordSpan, space_token, split_words, words_of
+from asr_core.alignment import WordSpan, doubts, space_token, split_words, words_of
 from asr_core.beam import DecoderOptions, PrefixBeam, Text
 from asr_core.ctc import IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
 from asr_core.hot_words import HotWords
@@ -24,7 +26,12 @@ from asr_core.vocabulary import BLANK, Vocabulary
 
 PAUSE_SECONDS = 0.7  # in which nothing is said: the search ends, and begins anew
 WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it is read
-WEIGHED_BY_PHONES = 20  # texts of each search: a hundred leave no fewer errors
+COMPARED = 20  # texts of each search, weighed by phones and with each other: a hundred leave no fewer errors
+
+# Noise sounds like a word now and then, speech like some words a second. So the slower words come, the less doubt is
+# allowed: as many nats per unit of log(words a second), the words beginning and ending half a second from noise.
+DOUBT_OF_RATE = 0.3
+EDGES_SECONDS = 1.0
 PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
@@ -41,6 +48,7 @@ class Hypothesis:
         language_model_score: weighted log-probability of its words, and their bonus.
         hot_word_score: what the hot-words in it have earned.
         phone_score: weighted log-probability of its sounds.
+        agreement: for each word, the share of the best texts that have it there, too; empty if none were compared.
         emissions, vocabulary: what it was read from, and by.
         place: the spans of the tokens, which take time to find.
     """
@@ -50,6 +58,7 @@ class Hypothesis:
     language_model_score: float
     hot_word_score: float
     phone_score: float
+    agreement: tuple[float, ...] = field(compare=False)
     emissions: Emissions = field(repr=False, compare=False)
     vocabulary: Vocabulary = field(repr=False, compare=False)
     place: Callable[[], list[TokenSpan]] = field(repr=False, compare=False)
@@ -73,7 +82,7 @@ class Hypothesis:
         """Its words with times and confidence."""
         groups = split_words(self.spans, self.vocabulary)
         texts = [self.vocabulary.decode(span.token for span in group) for group in groups]
-        return words_of(texts, groups, self.emissions)
+        return words_of(texts, groups, self.emissions, self.agreement)
 
 
 def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
@@ -84,7 +93,7 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, emissions, vocabulary, place=lambda: spans)
+    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, place=lambda: spans)
 
 
 def beam_search(
@@ -99,7 +108,8 @@ def beam_search(
     """The most probable texts, best first, by prefix beam search (see asr_core.beam).
 
     What is longer than WHOLE_SECONDS is searched from pause to pause. Between two pauses the text of the greedy path
-    is always among those compared, fines for blanks left out of account, so the best one never scores less.
+    is always among those compared, fines for blanks left out of account, so the best one never scores less. Stretches
+    that are noise have one text, the empty one.
 
     Args:
         emissions: what the network heard.
@@ -138,7 +148,14 @@ def beam_search(
         if progress is not None:
             progress(end / max(len(emissions), 1))
     return [
-        Hypothesis(text.tokens, *text.scores, emissions, vocabulary, place=partial(_place, text, emissions, space))
+        Hypothesis(
+            text.tokens,
+            *text.scores,
+            text.agreement,
+            emissions,
+            vocabulary,
+            place=partial(_place, text, emissions, space),
+        )
         for text in (_whole(chosen, space) for _, _, chosen in best)
     ]
 
@@ -157,25 +174,67 @@ def best_texts(
     options: DecoderOptions,
     pronunciations: Pronunciations | None,
 ) -> list[Text]:
-    """Of the texts that a search found, best first, `options.n_best` that differ in their words; phones have a say."""
-    asked = options.phone_weight and pronunciations is not None and said.phones is not None
-    count = max(options.n_best, WEIGHED_BY_PHONES) if asked else options.n_best
+    """Of the texts that a search found, best first, `options.n_best` that differ in their words; phones have a say.
+
+    What is noise has one text, which is empty.
+    """
     different: dict[str, Text] = {}
     for text in texts:
-        if len(different) == count:
+        if len(different) == max(options.n_best, COMPARED):
             break
         different.setdefault(" ".join(vocabulary.decode(text.tokens).split()), text)
-    if not asked:
-        return list(different.values())
+    if options.phone_weight and pronunciations is not None and said.phones is not None:
+        different = _weighed_by_phones(different, said, options, pronunciations)
+    words, ranked = [text.split() for text in different], list(different.values())
+    if options.doubt_threshold and is_noise(ranked[0], len(words[0]), said, options.doubt_threshold):
+        return [Text((), (), float((said.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float)), 0.0, 0.0)]
+    shares = softmax([text.score for text in ranked[:COMPARED]])
+    return [
+        replace(text, agreement=_agreement(own, words[:COMPARED], shares))
+        for text, own in zip(ranked[: options.n_best], words, strict=False)
+    ]
+
+
+def _weighed_by_phones(
+    texts: dict[str, Text], said: Emissions, options: DecoderOptions, pronunciations: Pronunciations
+) -> dict[str, Text]:
+    """The texts once more by their words, the best first now that phones have their share."""
     share = options.phone_weight
     heard = said.phones[::2].astype(np.float32)
     heard[:, BLANK] -= options.blank_penalty
-    scores = np.maximum(pronunciations.log_probabilities(heard, list(different)), IMPOSSIBLE).tolist()
+    scores = np.maximum(pronunciations.log_probabilities(heard, list(texts)), IMPOSSIBLE).tolist()
     weighed = [
-        replace(text, acoustic_score=(1 - share) * text.acoustic_score, phone_score=share * score)
-        for text, score in zip(different.values(), scores, strict=True)
+        (words, replace(text, acoustic_score=(1 - share) * text.acoustic_score, phone_score=share * score))
+        for (words, text), score in zip(texts.items(), scores, strict=True)
     ]
-    return sorted(weighed, key=lambda text: -text.score)[: options.n_best]
+    return dict(sorted(weighed, key=lambda pair: -pair[1].score))
+
+
+def _agreement(words: list[str], others: list[list[str]], shares: np.ndarray) -> tuple[float, ...]:
+    """For each word of a text, the summed shares of the texts that have it in the same place.
+
+    Posteriors of words from a list of texts instead of a lattice (Wessel et al., 2001, "Confidence measures for large
+    vocabulary continuous speech recognition").
+    """
+    agreement = np.zeros(len(words))
+    for other, share in zip(others, shares, strict=True):
+        for block in Levenshtein.editops(words, other).as_matching_blocks():
+            agreement[block.a : block.a + block.size] += share
+    return tuple(np.minimum(agreement, 1.0).tolist())
+
+
+def is_noise(text: Text, words: int, said: Emissions, threshold: float) -> bool:
+    """Whether a text of so many words was read out of something that is no speech.
+
+    The network was trained on speech alone and hears letters in barks and drums, too, but it cannot decide on them. The
+    doubt around the letters (see `asr_core.alignment.doubts`) is compared with a threshold, in nats, that rises with
+    the logarithm of words a second.
+    """
+    if not words:
+        return False
+    doubt = doubts(said, [(step, step) for step in text.steps]).mean()
+    seconds = (text.steps[-1] - text.steps[0]) * said.step_seconds + EDGES_SECONDS
+    return doubt > threshold + DOUBT_OF_RATE * np.log(words / seconds)
 
 
 def _said_after(said: int, text: Text, vocabulary: Vocabulary) -> int:
@@ -200,7 +259,9 @@ def _whole(chosen: tuple | None, space: int | None) -> Text:
         tokens += text.tokens
         steps += [start + step for step in text.steps]
     scores = (sum(scores) for scores in zip(*(text.scores for _, text in parts), strict=True))
-    return Text(tuple(tokens), tuple(steps), *scores)
+    # Without a space, all that is said is one word.
+    agreement = tuple(share for _, text in reversed(parts) for share in text.agreement) if space is not None else ()
+    return Text(tuple(tokens), tuple(steps), *scores, agreement)
 
 
 def _place(text: Text, emissions: Emissions, space: int | None) -> list[TokenSpan]:

@@ -6,9 +6,11 @@ settled here, before anything is allocated or downloaded on its word.
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from asr_core import models
+from asr_core.alignment import Calibration
 from asr_core.compressed import XZ
 from asr_core.errors import BundleError
 from asr_core.vocabulary import BLANK
@@ -25,6 +27,10 @@ MOST_TOKENS = 4096
 MOST_SIZE = 8192  # of a number among the sizes of an architecture, unless it has a limit of its own:
 MOST_OF = {"blocks": 64, "outer_blocks": 64, "rnn_layers": 64, "kernel": 255}
 SAMPLE_RATES = (4_000, 96_000)  # Hz, lowest and highest that make sense for speech
+
+DECODERS = ("beam", "greedy")
+ORIGINS = (*DECODERS, "aligned")  # of words whose confidence is calibrated
+CALIBRATION = {field.name for field in fields(Calibration)}
 
 REQUIRED = {
     "format_version": int,
@@ -43,7 +49,7 @@ OPTIONAL = {
     "trained": bool,  # false for a network that has not learned to transcribe
     "training_data": list,  # [{"name", "hours", "licence", ...}]
     "evaluation": list,  # [{"dataset", "split", "decoder", "wer", "cer", ...}]
-    "confidence": dict,  # {"scale", "offset"}: logit of the measured over logit of the raw confidence
+    "confidence": dict,  # {one of ORIGINS: numbers of a Calibration} (see asr_core.alignment)
     "decoder": dict,  # defaults of DecoderOptions
     "recipe": dict,  # how it was trained
     "parameters": int,
@@ -154,15 +160,19 @@ def _check_files(files: dict, name: str) -> None:
 
 
 def _check_confidence(confidence: dict, name: str) -> None:
-    if confidence and confidence.keys() != {"scale", "offset"}:
-        raise BundleError(f"{name}: its confidence must have a scale and an offset, and nothing else.")
-    if not all(_lies_within(value, -100, 100) for value in confidence.values()):
-        raise BundleError(f"{name}: scale and offset of its confidence must lie between -100 and 100.")
+    for origin, numbers in confidence.items():
+        if origin not in ORIGINS or not isinstance(numbers, dict) or not numbers.keys() <= CALIBRATION:
+            raise BundleError(
+                f"{name}: its confidence must have {', '.join(sorted(CALIBRATION))} of {', '.join(ORIGINS)}, "
+                "and nothing else."
+            )
+        if not all(_lies_within(value, -100, 100) for value in numbers.values()):
+            raise BundleError(f"{name}: the numbers of its confidence must lie between -100 and 100.")
 
 
 def _check_decoder(options: dict, name: str) -> None:
     for option, value in options.items():
-        if value not in ("greedy", "beam") and not _lies_within(value, -1000, 1000):
+        if value not in DECODERS and not _lies_within(value, -1000, 1000):
             raise BundleError(
                 f"{name}: {_short(option)} of its decoder is {_short(value)}; it must be a number."
             )

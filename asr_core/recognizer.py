@@ -26,6 +26,7 @@ from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps,
 BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
+UNCALIBRATED = Calibration()
 HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
@@ -50,7 +51,9 @@ class Recognizer:
         self.language_model = bundle.language_model()
         self.pronunciations = bundle.pronunciations(self.language_model)
         self._defaults = bundle.decoder_options()
-        self._calibration = Calibration(**bundle.config.get("confidence", {}))
+        self._calibrations = {
+            origin: Calibration(**numbers) for origin, numbers in bundle.config.get("confidence", {}).items()
+        }
         self._phones = bundle.phones
         step = step or Step(bundle)
         self._geometry = step.geometry
@@ -180,7 +183,8 @@ class Recognizer:
         Raises:
             AlignmentError: a text without letters, or too long for the recording.
         """
-        return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds)
+        words = align_text(emissions, text, self.vocabulary).words
+        return Transcript(self.calibrated(words, seconds, given=True), seconds, self.name)
 
     def transcribe(
         self,
@@ -202,15 +206,23 @@ class Recognizer:
         emissions = self.emissions(audio, stage(progress, 0, HEARD), cancel)
         return self.decode(emissions, audio.seconds, options, hot_words, stage(progress, HEARD, 1), cancel)
 
-    def calibrated(self, spans: Iterable[WordSpan], seconds: float) -> tuple[Word, ...]:
-        """Decoded words with their confidence as this model's calibration has it, inside `seconds` of sound."""
+    def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
+        """Words with their confidence as this model's calibration has it, inside `seconds` of sound.
+
+        Args:
+            given: they were not decoded, but are those of a given text.
+        """
+
+        def confidence(span: WordSpan) -> float:
+            origin = "aligned" if given else "greedy" if span.agreement is None else "beam"
+            return self._calibrations.get(origin, UNCALIBRATED)(span)
+
         return tuple(
-            Word(span.text, min(span.start, seconds), min(span.end, seconds), self._calibration(span.confidence))
-            for span in spans
+            Word(span.text, min(span.start, seconds), min(span.end, seconds), confidence(span)) for span in spans
         )
 
     def transcript(self, words: Iterable[WordSpan], seconds: float) -> Transcript:
-        """Words that were decoded or aligned, of a recording of so many seconds."""
+        """Words that were decoded, of a recording of so many seconds."""
         return Transcript(self.calibrated(words, seconds), seconds, self.name)
 
     def _whole_steps(self, seconds: float) -> int:

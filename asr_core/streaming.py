@@ -266,7 +266,7 @@ class RunningText:
             closed, last = [*closed, last], last.part(len(last), len(last))
         words = []
         for stretch in closed:
-            words += self._final(stretch, self._spans(stretch, self._latest))
+            words += self._final(stretch, *self._read(stretch, self._latest))
             self._latest = []
         overdue, rest = self._overdue(last)
         return words + overdue, rest
@@ -275,7 +275,7 @@ class RunningText:
         """The words behind the final ones, as they look now."""
         words, latest = [], self._latest
         for stretch in self._stretches(said, len(said)):
-            words += self._spoken(stretch, self._spans(stretch, latest))
+            words += self._spoken(stretch, *self._read(stretch, latest))
             latest = []
         return words
 
@@ -289,45 +289,53 @@ class RunningText:
         overdue = len(said) - self._open
         if overdue <= 0:
             return [], said
-        spans = self._spans(said, self._latest)
+        spans, agreement = self._read(said, self._latest)
         inside = [span for span in spans if span.end <= overdue]
         spaces = [count for count, span in enumerate(inside, 1) if span.token == self._space]
         if not spaces and overdue <= self._endless:
             return [], said
         count = spaces[-1] if spaces else len(inside)
-        words = self._final(said, spans[:count])
+        words = self._final(said, spans[:count], agreement)
         self._latest = [*self._latest, *(word.text for word in words)][-CONTEXT_WORDS:]
         cut = (spans[count - 1].end + spans[count].start) // 2 if spaces and count < len(spans) else overdue
         return words, said.part(cut, len(said))
 
-    def _spans(self, said: Emissions, latest: list[str]) -> list[TokenSpan]:
-        """The tokens of the best text where they lie in the emissions.
+    def _read(self, said: Emissions, latest: list[str]) -> tuple[list[TokenSpan], tuple[float, ...]]:
+        """The tokens of the best text where they lie in the emissions, and the agreement on its words.
 
         The beam is told the words before as if it had just heard them.
         """
         if self._options.decoder == "greedy":
-            return runs(best_path(said.log_probs)) if len(said) else []
+            return runs(best_path(said.log_probs)) if len(said) else [], ()
         beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
         before = self._vocabulary.encode("".join(f"{word} " for word in latest)) if self._space else []
-        beam.advance(_spelled(before, len(self._vocabulary)))
+        spelled = _spelled(before, len(self._vocabulary))
+        beam.advance(spelled)
         beam.advance(said.log_probs)
-        texts = (replace(text, tokens=text.tokens[len(before) :]) for text in beam.texts())
-        tokens = best_texts(texts, said, self._vocabulary, self._options, self._pronunciations)[0].tokens
-        return forced_align(said.log_probs, tokens)[0] if tokens else []
+        texts = (
+            replace(
+                text,
+                tokens=text.tokens[len(before) :],
+                steps=tuple(step - len(spelled) for step in text.steps[len(before) :]),
+            )
+            for text in beam.texts()
+        )
+        best = best_texts(texts, said, self._vocabulary, self._options, self._pronunciations)[0]
+        return forced_align(said.log_probs, best.tokens)[0] if best.tokens else [], best.agreement
 
-    def _final(self, said: Emissions, spans: list[TokenSpan]) -> list[WordSpan]:
+    def _final(self, said: Emissions, spans: list[TokenSpan], agreement: Sequence[float]) -> list[WordSpan]:
         """The words of these tokens, from now on final."""
-        words = self._spoken(said, spans)
+        words = self._spoken(said, spans, agreement)
         if words:
             self._word_end = words[-1].end
         return words
 
-    def _spoken(self, said: Emissions, spans: list[TokenSpan]) -> list[WordSpan]:
+    def _spoken(self, said: Emissions, spans: list[TokenSpan], agreement: Sequence[float]) -> list[WordSpan]:
         """The words of these tokens; none begins before the last final one has ended."""
         groups = split_words(spans, self._vocabulary)
         texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
         end = self._word_end
-        words = words_of(texts, groups, said)
+        words = words_of(texts, groups, said, agreement[: len(groups)])
         return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
 
 

@@ -27,11 +27,12 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "unknown-word-score": "unknown_word_score",
     "blank-penalty": "blank_penalty",
     "phone-weight": "phone_weight",
+    "doubt-threshold": "doubt_threshold",
 }
 
 
 def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> None:
-    """Puts rates, the last decoder and its confidence into a bundle's config.json, in one step.
+    """Puts rates, the last decoder and the calibration of each into a bundle's config.json, in one step.
 
     Rates of the same data, split and decoder are replaced, and so is what the trainer measured in passing; others
     stay.
@@ -59,8 +60,9 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
                 kept[row["name"], split, content["decoder"]] = entry
     config["evaluation"] = list(kept.values())
     config["decoder"] = reports[-1]["options"]
-    if confidence := reports[-1]["confidence"]:
-        config["confidence"] = {name: confidence[name] for name in ("scale", "offset")}
+    for content in reports:
+        if content["confidence"]:
+            config["confidence"] = config.get("confidence", {}) | content["confidence"]["calibrations"]
     check_description(config, folder.name)
     replace_file(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
@@ -85,7 +87,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--write", action="store_true",
-        help="keep rates, the last decoder and its calibrated confidence in the bundle's config.json",
+        help="keep rates, the last decoder and calibrations of confidence in the bundle's config.json",
     )  # fmt: skip
     for flag, name in OPTIONS.items():
         parser.add_argument(f"--{flag}", dest=name, type=int if name == "beam_width" else float)

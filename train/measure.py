@@ -24,7 +24,7 @@ from train.scores import Score, figures, score
 
 OF_THE_MODEL = (
     "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score blank_penalty "
-    "phone_weight"
+    "phone_weight doubt_threshold"
 ).split()
 
 
@@ -141,7 +141,7 @@ def report(run: Run, groups: dict, heard_cost: np.ndarray, audio_seconds: float,
     }
     if calibrated:
         content["confidence"] = {
-            **dataclasses.asdict(calibrated.calibration),
+            "calibrations": {origin: dataclasses.asdict(found) for origin, found in calibrated.calibrations.items()},
             "words": calibrated.words,
             "calibration_error_before": round(calibrated.error_before, 4),
             "calibration_error_after": round(calibrated.error_after, 4),

@@ -52,8 +52,8 @@ def _decoder(content: dict) -> Iterator[str]:
     if found := content["confidence"]:
         yield (
             f"confidence: calibration error {found['calibration_error_before']:.3f}, and "
-            f"{found['calibration_error_after']:.3f} with scale {found['scale']} and offset "
-            f"{found['offset']} ({found['words']} words of speakers that it was not fitted on)"
+            f"{found['calibration_error_after']:.3f} calibrated ({found['words']} words of speakers that it was not "
+            "fitted on)"
         )
     for one in content["worst"]:
         yield f"{one['errors']:3} wrong in {one['id']}"

@@ -63,7 +63,7 @@ class Score:
         reference, hypothesis: both normalised.
         words, characters: edits between the two.
         raw_words, raw_characters: edits between the texts as they are, case and punctuation included.
-        judged: (raw confidence, whether it is right) of every word of the hypothesis.
+        judged: (the word, whether it is right) of every word of the hypothesis.
     """
 
     clip: "Clip"
@@ -73,12 +73,12 @@ class Score:
     characters: Edits
     raw_words: Edits
     raw_characters: Edits
-    judged: tuple[tuple[float, bool], ...]
+    judged: tuple[tuple[WordSpan, bool], ...]
 
 
 def score(clip: "Clip", words: Sequence[WordSpan]) -> Score:
     """Compares what a recogniser heard in a clip with the clip's text."""
-    spoken = [(word.confidence, text) for word in words for text in normalise(word.text).split()]
+    spoken = [(word, text) for word in words for text in normalise(word.text).split()]
     reference, hypothesis = normalise(clip.text), " ".join(text for _, text in spoken)
     aligned = jiwer.process_words(reference, hypothesis)
     right = np.zeros(len(spoken), bool)
@@ -93,7 +93,7 @@ def score(clip: "Clip", words: Sequence[WordSpan]) -> Score:
         _edits(jiwer.process_characters(reference, hypothesis)),
         _edits(jiwer.process_words(*raw)),
         _edits(jiwer.process_characters(*raw)),
-        tuple((confidence, bool(ok)) for (confidence, _), ok in zip(spoken, right, strict=True)),
+        tuple((word, bool(ok)) for (word, _), ok in zip(spoken, right, strict=True)),
     )
 
 

@@ -6,19 +6,19 @@ Both are chosen on the clips of one half of the speakers and judged on the other
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
 
-from asr_core.alignment import Calibration
+from asr_core.alignment import Calibration, WordSpan, evidence
 from asr_core.beam import DecoderOptions
 from train.scores import Edits, Score
 
 GRID = {"language_model_weight": (0.3, 0.5, 0.7, 0.9, 1.2), "word_bonus": (0.0, 0.75, 1.5, 2.25)}
 BINS = 10  # of equal width, for the calibration error
+IDENTITY = np.array(astuple(Calibration()))
 LEAST_WORDS = 20  # right and wrong ones together, below which nothing is calibrated
-ODDS = 1e-4  # confidences are kept this far from 0 and 1, as Calibration does
 
 
 def chooses(speaker: str) -> bool:
@@ -72,12 +72,13 @@ class Calibrated:
     """A calibration, and what it is worth.
 
     Attributes:
-        calibration: fitted on one half of the speakers.
-        words: on which it was judged, from the other half.
+        calibrations: by origin of the words, fitted on one half of the speakers: "greedy" alone, or "beam" and, by
+            confidence alone, "aligned".
+        words: on which the first was judged, from the other half.
         error_before, error_after: expected calibration error there, raw and calibrated.
     """
 
-    calibration: Calibration
+    calibrations: dict[str, Calibration]
     words: int
     error_before: float
     error_after: float
@@ -88,26 +89,34 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
     fitting, judging = ([pair for one in half for pair in one.judged] for half in halves(scores, lambda one: one.clip))
     if min(len(fitting), len(judging)) < LEAST_WORDS or len({right for _, right in fitting}) < 2:
         return None
-    calibration = fit(fitting)
-    judged = [(calibration(confidence), right) for confidence, right in judging]
-    return Calibrated(calibration, len(judging), calibration_error(judging), calibration_error(judged))
+    if fitting[0][0].agreement is None:
+        calibrations = {"greedy": fit(fitting)}
+    else:
+        # Doubt tells a wrong word of the beam, but not a word of a given text that was not said, from the others.
+        given = [(replace(word, agreement=None, doubt=0.0), right) for word, right in fitting]
+        calibrations = {"beam": fit(fitting), "aligned": fit(given)}
+    calibration = next(iter(calibrations.values()))
+    before = [(word.confidence, right) for word, right in judging]
+    after = [(calibration(word), right) for word, right in judging]
+    return Calibrated(calibrations, len(judging), calibration_error(before), calibration_error(after))
 
 
-def fit(judged: Sequence[tuple[float, bool]]) -> Calibration:
-    """Scale and offset of the log-odds that make the words' rightness most probable (Platt, 1999)."""
-    confidence, right = np.array(judged, float).T
-    confidence = np.clip(confidence, ODDS, 1 - ODDS)
-    log_odds = np.log(confidence / (1 - confidence))
+def fit(judged: Sequence[tuple[WordSpan, bool]]) -> Calibration:
+    """The weights of what speaks for words that make their rightness most probable (see Calibration)."""
+    words, right = zip(*judged, strict=True)
+    confidence, agreement, doubt = np.array([evidence(word) for word in words]).T
+    known = np.stack([confidence, np.ones(len(words)), agreement, doubt])
+    right = np.array(right)
 
-    def loss(parameters):
-        scale, offset = parameters
-        said = scale * log_odds + offset
+    def loss(weights):
+        said = weights @ known
         # A weak pull to the identity keeps separable data from infinite weights.
-        pull = 1e-3 * ((scale - 1) ** 2 + offset**2)
+        pull = 1e-4 * np.sum((weights - IDENTITY) ** 2)
         return np.mean(np.logaddexp(0, said) - right * said) + pull
 
-    scale, offset = minimize(loss, (1.0, 0.0), method="L-BFGS-B", bounds=((0.01, 10), (-10, 10))).x
-    return Calibration(round(float(scale), 4), round(float(offset), 4))
+    bounds = ((0.01, 10), (-10, 10), (0, 10), (-10, 0))  # nothing that speaks for a word may count against it
+    weights = minimize(loss, IDENTITY, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(*np.round(weights, 4).tolist())
 
 
 def calibration_error(judged: Sequence[tuple[float, bool]]) -> float:

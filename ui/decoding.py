@@ -52,7 +52,8 @@ class Decoding:
         gr.HTML(
             '<p class="small">The network has already run; a change here only reads its output again, at once. '
             "<b>Greedy</b> takes the likeliest token of each step. <b>Beam</b> sums over paths, and weighs in a "
-            "language model and how the words sound, where the model knows.</p>"
+            "language model and how the words sound, where the model knows; where the network cannot decide on any "
+            "letter, it hears noise and no words.</p>"
         )
         with gr.Row():
             self.decoder = gr.Radio(

@@ -25,8 +25,8 @@ def transcript_card(clip: Clip) -> Html:
     if not clip.transcript.words:
         return notice(
             "No speech was found in this recording",
-            "The network answered blank all along. Check below that the waveform is not flat, speak closer to the "
-            "microphone, or try one of the examples.",
+            "The network answered blank all along, or could not decide on any letter, as it does with noise. Check "
+            "below that the waveform is not flat, speak closer to the microphone, or try one of the examples.",
             kind="warning",
         )
     words = clip.transcript.words

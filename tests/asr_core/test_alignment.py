@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asr_core.alignment import Calibration, align_text, signal_energy
+from asr_core.alignment import Calibration, WordSpan, align_text, doubts, signal_energy
 from asr_core.ctc import Emissions
 from asr_core.decoder import beam_search, greedy
 from asr_core.errors import AlignmentError
@@ -218,9 +218,34 @@ def test_words_that_were_misheard_are_less_sure():
 
 
 def test_calibration_bends_the_confidence_and_keeps_its_order():
-    assert Calibration()(0.3) == pytest.approx(0.3)
+    assert Calibration()(WordSpan("a", 0, 1, 0.3)) == pytest.approx(0.3)
     bent = Calibration(scale=0.5, offset=-1.0)
-    values = [bent(confidence) for confidence in np.linspace(0, 1, 11)]
+    values = [bent(WordSpan("a", 0, 1, confidence)) for confidence in np.linspace(0, 1, 11)]
     assert values == sorted(values)
     assert 0 < values[0] and values[-1] < 1
-    assert bent(0.5) == pytest.approx(1 / (1 + np.e))
+    assert bent(WordSpan("a", 0, 1, 0.5)) == pytest.approx(1 / (1 + np.e))
+
+
+def test_agreement_speaks_for_a_word_and_doubt_against_it():
+    word = WordSpan("a", 0, 1, confidence=0.5, doubt=1.5, agreement=0.9)
+    odds = 0.9 / 0.1
+    assert Calibration(agreement=1.0)(word) == pytest.approx(0.9)
+    assert Calibration(agreement=0.5, doubt=-1.0)(word) == pytest.approx(1 / (1 + np.exp(1.5) / odds**0.5))
+    unknown = WordSpan("a", 0, 1, confidence=0.5)
+    assert Calibration(agreement=1.0)(unknown) == pytest.approx(0.5)
+
+
+def test_doubt_is_the_entropy_where_the_network_says_letters():
+    steps = round(10 / STEP)
+    probabilities = np.full((steps, len(VOCABULARY)), 1e-9)
+    probabilities[:, 0] = 1.0  # sure of blanks ...
+    first, second = round(2 / STEP), round(8 / STEP)
+    probabilities[first, [0, 1, 2]] = [0.5, 0.25, 0.25]  # ... undecided once between two letters
+    probabilities[second, [0, 3]] = [1e-9, 1.0]  # and once sure of one
+    emissions = Emissions(np.log(probabilities).astype(np.float32), STEP)
+    near, sure, nothing = doubts(emissions, [(first, first + 1), (second - 3, second - 2), (round(5 / STEP),) * 2])
+    assert near == pytest.approx(1.5 * np.log(2), abs=1e-4)
+    assert sure == pytest.approx(0, abs=1e-4)
+    assert nothing < 0.1
+    assert doubts(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1  # it lies too far off
+    assert len(doubts(emissions, [])) == 0

@@ -263,7 +263,8 @@ REFUSED_DESCRIPTIONS = {
         lambda c: c.update(decoder={"beam_width": "rm"}),
         "'beam_width' of its decoder is 'rm'",
     ),
-    "a strange confidence": (lambda c: c.update(confidence={"scale": 1e9, "offset": 0}), "scale and offset"),
+    "a strange confidence": (lambda c: c.update(confidence={"beam": {"scale": 1e9}}), "between -100 and 100"),
+    "the confidence of no decoder": (lambda c: c.update(confidence={"scale": 1.0}), "scale of beam, greedy, aligned"),
 }
 
 

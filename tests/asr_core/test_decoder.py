@@ -409,6 +409,65 @@ def test_a_partial_match_is_refunded():
         assert hypothesis.hot_word_score == 0
 
 
+def test_words_that_all_texts_have_in_common_are_agreed_on():
+    heard = confusable(f"-c-a-t-{40 * '-'} -l-e-f-t-", f"-c-u-t-{40 * '-'} -l-e-f-t-", confident=0.6)
+    unsure, sure = beam_search(heard, VOCABULARY, DecoderOptions(token_threshold=0.01))[0].words
+    assert sure.agreement > 0.99
+    assert 0.3 < unsure.agreement < 0.9
+    assert sure.doubt < unsure.doubt
+    assert all(word.agreement is None for word in greedy(heard, VOCABULARY).words)
+
+
+def test_agreement_is_the_share_of_the_texts_that_have_a_word():
+    log_probs = np.full((3, len(SMALL)), -30.0, np.float32)
+    log_probs[0, [1, 2]] = np.log([0.7, 0.3])
+    log_probs[1, 0] = 0.0
+    log_probs[2, 2] = 0.0
+    first, second = beam_search(Emissions(log_probs, 0.04), SMALL, DecoderOptions(n_best=2, token_threshold=0))[:2]
+    assert (first.text, second.text) == ("ab", "bb")
+    assert first.agreement == pytest.approx([0.7], abs=1e-3)
+    assert second.agreement == pytest.approx([0.3], abs=1e-3)
+
+
+def undecided(path, between):
+    """Emissions that give every letter of a path about the same probability as so many others."""
+    emissions = emissions_of(path, 0.995)
+    letters = [character not in "- " for character in path]
+    probabilities = np.exp(emissions.log_probs)
+    probabilities[letters, 1 : between + 1] += 2 * np.exp(-np.arange(between) / 50)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return Emissions(np.log(probabilities), 0.04)
+
+
+def test_letters_that_the_network_cannot_decide_on_are_noise():
+    heard = DecoderOptions(doubt_threshold=0.0)
+    muted = DecoderOptions(doubt_threshold=0.9)
+    bark = undecided(30 * "-" + "w-o-o-f" + 30 * "-", between=5)
+    assert beam_search(bark, VOCABULARY, heard)[0].text
+    (silent,) = beam_search(bark, VOCABULARY, muted)
+    assert silent.text == "" and silent.words == () and np.isfinite(silent.score)
+    assert greedy(bark, VOCABULARY).text  # which shows what the network says, as it says it
+    said = emissions_of("-w-o-o-f-", 0.95)
+    assert beam_search(said, VOCABULARY, muted) == beam_search(said, VOCABULARY, heard)
+
+
+def test_the_more_words_a_second_the_more_doubt_is_speech():
+    quick = undecided(5 * "a-b- -", between=4)
+    slow = undecided(("a-b- -" + 75 * "-") * 3, between=4)
+    options = DecoderOptions(doubt_threshold=0.9, beam_width=64)
+    assert beam_search(quick, VOCABULARY, options)[0].text
+    assert not beam_search(slow, VOCABULARY, options)[0].text
+    assert beam_search(slow, VOCABULARY, DecoderOptions(beam_width=64))[0].text
+
+
+def test_noise_between_sentences_leaves_them_alone():
+    pause = 20 * "-"
+    said, bark = emissions_of("-s-i-t-" + pause), undecided(pause + "w-o-o-f" + pause, between=5)
+    long = said.followed_by(bark).followed_by(said)
+    long = long.followed_by(emissions_of(300 * "-"))
+    assert beam_search(long, VOCABULARY, DecoderOptions(doubt_threshold=0.9))[0].text == "sit sit"
+
+
 def test_hot_words_off_change_nothing():
     emissions = confusable("-m-a-y-a-h- -l-e-f-t-", "-m-y-a---r- -l-e-f-t-")
     plain = beam_search(emissions, VOCABULARY, DecoderOptions(n_best=8))
@@ -475,6 +534,7 @@ def test_a_network_gone_wrong_does_no_harm(model):
         {"unknown_word_score": 1.0},
         {"language_model_weight": -0.5},
         {"blank_penalty": -0.5},
+        {"doubt_threshold": -0.5},
     ],
 )
 def test_options_that_make_no_sense_are_refused(wrong):

@@ -29,7 +29,7 @@ DESCRIPTION = {
     "featurizer": {"name": "log-mel", "sample_rate": 8000, "bins": 12, "hop_seconds": 0.01},
     "sample_rate": 8000,
     "tokens": ["", "a", "b"],
-    "confidence": {"scale": 0.5, "offset": 0.1},
+    "confidence": {"greedy": {"scale": 0.5, "offset": 0.1}, "beam": {"agreement": 0.5, "doubt": -0.2}},
     "decoder": {"decoder": "beam", "beam_width": 8, "language_model_weight": 0.5},
     "licence": "CC0-1.0",
     "trained": True,

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from asr_core import models
+from asr_core.alignment import Calibration, align_text
 from asr_core.audio import Audio, load_audio
 from asr_core.bundle import DEFAULT_FOLDER, load_bundle, save_bundle
 from asr_core.decoder import DecoderOptions
@@ -20,6 +21,7 @@ from asr_core.network import Network
 from asr_core.recognizer import BATCH_SECONDS, Recognizer
 from asr_core.vocabulary import Vocabulary
 from asr_core.windows import OVERLAP_SECONDS, WINDOW_SECONDS
+from tests.benchmarks.conditions import no_speech
 
 EXAMPLES = DEFAULT_FOLDER.parent / "examples"
 RATE = 8000
@@ -28,7 +30,7 @@ CONFIGURATION = {
     "featurizer": {"name": "log-mel", "sample_rate": RATE, "bins": 12},
     "sample_rate": RATE,
     "tokens": TOKENS,
-    "confidence": {"scale": 0.5, "offset": 0.1},
+    "confidence": {"greedy": {"scale": 0.5, "offset": 0.1}, "beam": {"agreement": 0.5}, "aligned": {"doubt": -1.0}},
     "decoder": {"decoder": "greedy"},
 }
 
@@ -167,6 +169,10 @@ def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
     raw = hypothesis.words[0].confidence
     odds = np.exp(0.1) * (raw / (1 - raw)) ** 0.5
     assert transcript.words[0].confidence == pytest.approx(odds / (1 + odds))
+    beam = DecoderOptions(decoder="beam")
+    searched = recognizer.hypotheses(emissions, beam)[0].words[0]
+    expected = Calibration(agreement=0.5)(searched)
+    assert recognizer.decode(emissions, audio.seconds, beam).words[0].confidence == expected
 
 
 def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
@@ -180,7 +186,10 @@ def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
 
 def test_a_given_text_is_laid_along_the_recording(recognizer):
     emissions = recognizer.emissions(sound(3))
-    assert recognizer.align(emissions, 3, "Hello there!").text == "Hello there!"
+    transcript = recognizer.align(emissions, 3, "Hello there!")
+    assert transcript.text == "Hello there!"
+    words = align_text(emissions, "Hello there!", recognizer.vocabulary).words
+    assert [word.confidence for word in transcript.words] == [Calibration(doubt=-1.0)(word) for word in words]
 
 
 @pytest.mark.parametrize("more", [176, 192, 480, 496])
@@ -283,6 +292,15 @@ def default_recognizer():
     if not DEFAULT_FOLDER.is_dir():
         pytest.skip("no model is embedded")
     return Recognizer(load_bundle())
+
+
+def test_the_default_model_hears_no_words_in_noise_and_is_not_sure_of_one_in_music(default_recognizer):
+    for name, samples in no_speech(np.random.default_rng(0)).items():
+        words = default_recognizer.transcribe(Audio(np.clip(samples, -1, 1).astype(np.float32), 16_000)).words
+        if name == "music":
+            assert all(word.confidence < 0.2 for word in words)
+        else:
+            assert not words, name
 
 
 def test_real_speech_is_the_same_words_alone_among_longer_clips_and_in_ten_minutes(default_recognizer):

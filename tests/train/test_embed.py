@@ -28,7 +28,7 @@ def network(seed):
 @pytest.fixture
 def old(tmp_path):
     (tmp_path / "words.arpa").write_text(WORDS)
-    measured = {"evaluation": [{"dataset": "all", "wer": 0.5}], "confidence": {"scale": 0.5, "offset": 0.0}}
+    measured = {"evaluation": [{"dataset": "all", "wer": 0.5}], "confidence": {"greedy": {"scale": 0.5}}}
     config = CONFIGURATION | {"name": "Old", "decoder": {"beam_width": 8}, "trained": False} | measured
     words = NGramModel.from_arpa(tmp_path / "words.arpa")
     return save_bundle(tmp_path / "default", network(1), config, language_model=words)

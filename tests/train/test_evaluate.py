@@ -131,14 +131,23 @@ def test_clips_without_a_speaker_are_parted_one_by_one():
 def test_calibration_finds_how_often_words_are_right():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.05, 0.99, 20_000)
-    true = Calibration(scale=0.6, offset=-0.8)
-    right = rng.uniform(size=len(confidence)) < [true(c) for c in confidence]
-    found = tuning.fit(list(zip(confidence, right, strict=True)))
-    assert (found.scale, found.offset) == pytest.approx((0.6, -0.8), abs=0.06)
+    agreement, doubt = rng.uniform(0.05, 0.99, 20_000), rng.uniform(0, 1.5, 20_000)
+    true = Calibration(scale=0.6, offset=-0.8, agreement=0.9, doubt=-1.2)
+    words = [WordSpan("a", 0, 1, *known) for known in zip(confidence, doubt, agreement, strict=True)]
+    right = rng.uniform(size=len(words)) < [true(word) for word in words]
+    found = tuning.fit(list(zip(words, right, strict=True)))
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(true), abs=0.1)
+
+
+def test_calibration_without_other_texts_does_without_agreement():
+    words = [WordSpan("a", 0, 1, confidence) for confidence in np.linspace(0.1, 0.9, 200)]
+    found = tuning.fit([(word, word.confidence > 0.5) for word in words])
+    assert found.agreement == found.doubt == 0
+    assert found.scale > 1
 
 
 def test_calibration_of_words_that_are_all_right_stays_finite():
-    found = tuning.fit([(0.5, True)] * 50 + [(0.9, True)] * 50)
+    found = tuning.fit([(word, True) for word in spans("a a", 0.5) + spans("a a", 0.9)] * 25)
     assert 0 < found.scale <= 10 and -10 <= found.offset <= 10
 
 
@@ -156,6 +165,18 @@ def test_calibration_is_judged_on_speakers_that_it_was_not_fitted_on():
     assert found.words == 5 * sum(not tuning.chooses(f"s{i}") for i in range(30))
     assert found.error_before == pytest.approx(0.5)
     assert found.error_after < 0.01
+    assert list(found.calibrations) == ["greedy"]
+
+
+def test_words_of_a_search_are_calibrated_with_agreement_and_without():
+    agreed = [
+        dataclasses.replace(word, agreement=0.3 if word.text == "x" else 0.9) for word in spans("a b x", 0.9)
+    ]
+    scores = [score(clip("a b c", speaker=f"s{i}"), agreed) for i in range(30)]
+    found = tuning.calibrate(scores).calibrations
+    assert list(found) == ["beam", "aligned"]
+    assert found["aligned"].agreement == 0 and found["aligned"](agreed[0]) == pytest.approx(2 / 3, abs=0.01)
+    assert found["beam"](agreed[0]) > 0.9 > 0.1 > found["beam"](agreed[2])
 
 
 def test_too_few_words_are_not_calibrated():
