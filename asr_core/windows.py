@@ -20,10 +20,12 @@ OVERLAP_SECONDS = 4.0  # so that each window is heard with 2 s around the part t
 ALIGNED_STEPS = 4  # windows lie this many steps apart, or a multiple: a network may join neighbours inside
 SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
 
-SILENCE_PEAK = 5e-4  # of full scale, 16 steps of 16-bit sound: microphones are louder, there is nothing to hear
+SILENCE_PEAK = 4e-5  # of full scale, more than one step of 16-bit sound: nothing quieter can be heard,
+SILENCE_SHARE = 5e-4  # and nothing beside what is so much louder, 66 dB
 SILENCE_SECONDS = 1.0  # shorter silences between sounds are pauses of the one who speaks
 BLOCK_SECONDS = 0.02  # what is looked at together in search of sound
 PAUSE_SECONDS = 0.5  # so long a pause may part two voices
+QUIETEST_DB = -66.0  # below full scale: how loud it is, if it is quieter than that, says nothing of who speaks
 LEVEL_CHANGE_DB = 4.0  # from the sound before a pause to the sound after it: another voice, or another place
 PAUSE_LEVEL = 0.3  # a pause is quieter than this far up, in dB, from the quiet around it to the loud
 SHALLOWEST_DB = 10.0  # from that quiet to the loud; where they lie closer, nothing is sure to be a pause
@@ -95,14 +97,16 @@ def silent_steps(windows: Sequence[Window], step_samples: int) -> list[int]:
 def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
     """(first sample, sample after the last) of each stretch of sound between silences of SILENCE_SECONDS."""
     block = round(BLOCK_SECONDS * sample_rate)
-    loud = np.flatnonzero(_loud_blocks(samples, block))
+    peaks = _peaks(samples, block)
+    audible = max(SILENCE_PEAK, SILENCE_SHARE * peaks.max())
+    loud = np.flatnonzero(peaks > audible)
     if not len(loud):
         return
     breaks = np.flatnonzero(np.diff(loud) * block > SILENCE_SECONDS * sample_rate)
     for first, last in zip(loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]], strict=True):
         head, tail = int(first) * block, int(last) * block
-        begin = np.flatnonzero(np.abs(samples[head : head + block]) > SILENCE_PEAK)[0]
-        end = np.flatnonzero(np.abs(samples[tail : tail + block]) > SILENCE_PEAK)[-1]
+        begin = np.flatnonzero(np.abs(samples[head : head + block]) > audible)[0]
+        end = np.flatnonzero(np.abs(samples[tail : tail + block]) > audible)[-1]
         yield head + int(begin), tail + int(end) + 1
 
 
@@ -124,7 +128,7 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     """
     block = round(BLOCK_SECONDS * sample_rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
-    power = np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, SILENCE_PEAK**2)
+    power = np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, 10 ** (QUIETEST_DB / 10))
     level = 10 * np.log10(uniform_filter1d(power, 3))
     around = round(AROUND_SECONDS / BLOCK_SECONDS)
     quiet, loud = (percentile_filter(level, percent, around, mode="nearest") for percent in (5, 90))
@@ -144,13 +148,13 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     return changes
 
 
-def _loud_blocks(samples: np.ndarray, block: int) -> np.ndarray:
-    """bool [blocks], which blocks of a recording exceed SILENCE_PEAK; the last may be shorter."""
+def _peaks(samples: np.ndarray, block: int) -> np.ndarray:
+    """The peak of every block of a recording, float32 [blocks]; the last may be shorter."""
     whole = samples[: len(samples) // block * block].reshape(-1, block)
     rest = samples[whole.size :]
     highest = np.append(whole.max(axis=1, initial=0), rest.max(initial=0))
     lowest = np.append(whole.min(axis=1, initial=0), rest.min(initial=0))
-    return np.maximum(highest, -lowest) > SILENCE_PEAK
+    return np.maximum(highest, -lowest)
 
 
 def _silence(steps: int, tokens: int, kind) -> np.ndarray:

@@ -185,3 +185,17 @@ def test_a_short_recording_is_heard_whole_whatever_its_levels():
     assert level_changes(samples, RATE)
     assert len(samples) < WINDOW_SECONDS * RATE
     assert len(windows_of(samples, RATE, STEP)) == 1
+
+
+def test_a_quiet_recording_is_cut_like_a_loud_one():
+    """Until it is lost in the steps of 16-bit sound."""
+    rng = np.random.default_rng(0)
+    loud = np.concatenate([np.zeros(RATE), rng.uniform(-0.01, 0.01, RATE), rng.uniform(-1, 1, RATE), np.zeros(RATE)])
+    (window,) = windows_of(loud.astype(np.float32), RATE, STEP)
+    assert (window.start, window.end) == pytest.approx((RATE, 3 * RATE), abs=20)
+    for gain in 0.1, 0.02:
+        quiet = np.round(loud * gain * 32767) / 32768
+        (cut,) = windows_of(quiet.astype(np.float32), RATE, STEP)
+        assert (cut.start, cut.end) == pytest.approx((window.start, window.end), abs=20)
+    dither = np.round(rng.uniform(-1, 1, 4 * RATE)) / 32768
+    assert windows_of(dither.astype(np.float32), RATE, STEP) == []
