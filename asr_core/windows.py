@@ -1,9 +1,9 @@
 """Long recordings in overlapping windows: where they lie, and how what they say is joined.
 
 A network sees less near the edges of a window, so neighbours overlap and each speaks for its middle. The seam
-lies where both hear a pause, so that no character is cut in two, written twice, or lost. Stretches of digital
-silence are left out: they would only shift the level that the sound around them is measured by. For the same reason
-no window reaches across a pause from a quiet voice to a loud one.
+lies where both hear a pause, so that no character is cut in two, written twice, or lost. Stretches in which there is
+silence, or only the noise of the room, are left out: they would only shift the level that the sound around them is
+measured by. For the same reason no window reaches across a pause from a quiet voice to a loud one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,10 @@ QUIETEST_DB = -66.0  # below full scale: how loud it is, if it is quieter than t
 LEVEL_CHANGE_DB = 4.0  # from the sound before a pause to the sound after it: another voice, or another place
 PAUSE_LEVEL = 0.3  # a pause is quieter than this far up, in dB, from the quiet around it to the loud
 SHALLOWEST_DB = 10.0  # from that quiet to the loud; where they lie closer, nothing is sure to be a pause
-AROUND_SECONDS = 6.0  # what quiet and loud are measured over
+AROUND_SECONDS = 6.0  # what quiet and loud are measured over, of somebody who speaks
+WAITING_SECONDS = 12.0  # and, longer, of a room in which nobody may speak for a while
+LONELY_SECONDS = 1.5  # of the room's noise alone part what is said: who reads haltingly pauses for less
+MARGIN_SECONDS = 0.4  # of it that stays on either side
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
 
 
@@ -111,12 +114,46 @@ def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int
 
 
 def _parts(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[int, int]]:
-    """The stretches of sound; those beyond WINDOW_SECONDS parted, whole units from their start, where levels change."""
-    for begin, end in _stretches(samples, sample_rate):
+    """What is said; beyond WINDOW_SECONDS parted, whole units from its start, where levels change."""
+    for begin, end in _utterances(samples, sample_rate):
         edges = [begin]
         if end - begin > WINDOW_SECONDS * sample_rate:
             edges += [begin + change // unit * unit for change in level_changes(samples[begin:end], sample_rate)]
         yield from pairwise([*edges, end])
+
+
+def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """The stretches of sound without the noise of the room that sounds alone for LONELY_SECONDS, but for its edges."""
+    block, shortest, margin = round(BLOCK_SECONDS * sample_rate), *(
+        round(seconds / BLOCK_SECONDS) for seconds in (LONELY_SECONDS, MARGIN_SECONDS)
+    )
+    for begin, end in _stretches(samples, sample_rate):
+        power = _power(samples[begin:end], block)
+        waiting = [pause for pause in runs(_pausing(power, WAITING_SECONDS)) if pause.end - pause.start >= shortest]
+        edges = [0]
+        for pause in waiting:
+            edges.append(pause.start + margin if pause.start else 0)
+            edges.append(pause.end - margin if pause.end < len(power) else len(power))
+        edges.append(len(power))
+        for first, last in zip(edges[::2], edges[1::2], strict=True):
+            if first < last or not waiting:
+                yield begin + first * block, end if last == len(power) else begin + last * block
+
+
+def _power(samples: np.ndarray, block: int) -> np.ndarray:
+    """The mean power of every whole block of a recording, at least QUIETEST_DB: float32 [blocks]."""
+    blocks = samples[: len(samples) // block * block].reshape(-1, block)
+    return np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, 10 ** (QUIETEST_DB / 10))
+
+
+def _pausing(power: np.ndarray, around_seconds: float) -> np.ndarray:
+    """Which blocks are a pause, nearer to the quiet than to the loud of so many seconds around them: bool [blocks]."""
+    if not len(power):
+        return np.zeros(0, bool)
+    level = 10 * np.log10(uniform_filter1d(power, 3))
+    around = round(around_seconds / BLOCK_SECONDS)
+    quiet, loud = (percentile_filter(level, percent, around, mode="nearest") for percent in (5, 90))
+    return (level < quiet + PAUSE_LEVEL * (loud - quiet)) & (loud - quiet > SHALLOWEST_DB)
 
 
 def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
@@ -127,19 +164,15 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
         sample_rate: Hz.
     """
     block = round(BLOCK_SECONDS * sample_rate)
-    blocks = samples[: len(samples) // block * block].reshape(-1, block)
-    power = np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, 10 ** (QUIETEST_DB / 10))
-    level = 10 * np.log10(uniform_filter1d(power, 3))
-    around = round(AROUND_SECONDS / BLOCK_SECONDS)
-    quiet, loud = (percentile_filter(level, percent, around, mode="nearest") for percent in (5, 90))
-    pausing = (level < quiet + PAUSE_LEVEL * (loud - quiet)) & (loud - quiet > SHALLOWEST_DB)
+    power = _power(samples, block)
+    pausing = _pausing(power, AROUND_SECONDS)
     shortest = round(PAUSE_SECONDS / BLOCK_SECONDS)
     calm = uniform_filter1d(power, shortest)
     pauses = [pause for pause in runs(pausing) if pause.end - pause.start >= shortest]
     edges = [pause.start + int(np.argmin(calm[pause.start : pause.end])) for pause in pauses]
 
     changes, energy, count = [], 0.0, 0  # of all that sounds since the latest change
-    for first, end in pairwise([0, *edges, len(level)]):
+    for first, end in pairwise([0, *edges, len(power)]):
         sounding = power[first:end][~pausing[first:end]]
         if count and len(sounding) and abs(10 * np.log10(np.mean(sounding) * count / energy)) > LEVEL_CHANGE_DB:
             changes.append(first * block)

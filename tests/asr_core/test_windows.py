@@ -199,3 +199,30 @@ def test_a_quiet_recording_is_cut_like_a_loud_one():
         assert (cut.start, cut.end) == pytest.approx((window.start, window.end), abs=20)
     dither = np.round(rng.uniform(-1, 1, 4 * RATE)) / 32768
     assert windows_of(dither.astype(np.float32), RATE, STEP) == []
+
+
+def room(seconds):
+    """The noise of a room, 40 dB below `noise`: no silence, but nobody speaks."""
+    return noise(seconds) / 100
+
+
+def test_the_noise_of_the_room_around_what_is_said_is_left_out_but_for_its_edges():
+    samples = np.concatenate([room(3), noise(4), room(5), noise(3), room(2)])
+    first, second = spans(samples)
+    assert first == pytest.approx((3 - 0.4, 7 + 0.4), abs=0.06)
+    assert second == pytest.approx((12 - 0.4, 15 + 0.4), abs=0.06)
+
+
+@pytest.mark.parametrize("pause", [0.3, 1.4])
+def test_a_short_pause_in_a_noisy_room_parts_nothing(pause):
+    samples = np.concatenate([room(0.5), noise(3), room(pause), noise(3), room(0.5)])
+    assert spans(samples) == [(0, pytest.approx(len(samples) / RATE))]
+
+
+def test_a_far_voice_between_near_ones_is_no_noise():
+    samples = np.concatenate([room(2), noise(3), room(2), noise(2) / 10, room(2), noise(3), room(2)])
+    assert [end - start for start, end in spans(samples)] == pytest.approx([3.8, 2.8, 3.8], abs=0.1)
+
+
+def test_noise_alone_is_heard_as_it_is():
+    assert spans(room(6)) == [(0, 6)]

@@ -36,6 +36,12 @@ def fan(x, rng):
     return x + noise * np.std(x) / np.std(noise) / 10
 
 
+def waiting(x, rng):
+    """Beside the fan, three seconds before the first word and after the last."""
+    wait = np.zeros(3 * RATE)
+    return fan(np.concatenate([wait, x, wait]), rng)
+
+
 def room(x, rng):
     """Half a second of reverberation, the direct sound as strong as the rest."""
     t = np.arange(int(0.5 * RATE)) / RATE
@@ -63,6 +69,7 @@ CONDITIONS = {
     "as recorded": lambda x, rng: x,
     "peak at -40 dBFS": quiet,
     "fan, 20 dB below": fan,
+    "3 s of a fan around": waiting,
     "simulated room": room,
     "telephone, 8 kHz": telephone,
     "GSM, 13 kbit/s": low_rate_codec,
