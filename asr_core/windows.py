@@ -31,7 +31,7 @@ PAUSE_LEVEL = 0.3  # a pause is quieter than this far up, in dB, from the quiet 
 SHALLOWEST_DB = 10.0  # from that quiet to the loud; where they lie closer, nothing is sure to be a pause
 AROUND_SECONDS = 6.0  # what quiet and loud are measured over, of somebody who speaks
 WAITING_SECONDS = 12.0  # and, longer, of a room in which nobody may speak for a while
-LONELY_SECONDS = 1.5  # of the room's noise alone part what is said: who reads haltingly pauses for less
+ALONE_SECONDS = 1.5  # so long a noise of the room parts what is said; who reads haltingly pauses for less
 MARGIN_SECONDS = 0.4  # of it that stays on either side
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
 
@@ -51,7 +51,7 @@ class Window:
 
 
 def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list[Window]:
-    """Windows over all of a recording that is not silent.
+    """Windows over all of a recording but silence and the noise of an empty room.
 
     The first one begins with the first sample that can be heard, so that a clip is cut, and hence heard, alike
     wherever in a recording it stands; further ones begin whole steps later.
@@ -123,10 +123,9 @@ def _parts(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[i
 
 
 def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
-    """The stretches of sound without the noise of the room that sounds alone for LONELY_SECONDS, but for its edges."""
-    block, shortest, margin = round(BLOCK_SECONDS * sample_rate), *(
-        round(seconds / BLOCK_SECONDS) for seconds in (LONELY_SECONDS, MARGIN_SECONDS)
-    )
+    """The stretches of sound without the noise of the room that sounds alone for ALONE_SECONDS, but for its edges."""
+    block = round(BLOCK_SECONDS * sample_rate)
+    shortest, margin = (round(seconds / BLOCK_SECONDS) for seconds in (ALONE_SECONDS, MARGIN_SECONDS))
     for begin, end in _stretches(samples, sample_rate):
         power = _power(samples[begin:end], block)
         waiting = [pause for pause in runs(_pausing(power, WAITING_SECONDS)) if pause.end - pause.start >= shortest]
