@@ -31,7 +31,8 @@ PAUSE_LEVEL = 0.3  # a pause is quieter than this far up, in dB, from the quiet 
 SHALLOWEST_DB = 10.0  # from that quiet to the loud; where they lie closer, nothing is sure to be a pause
 AROUND_SECONDS = 6.0  # what quiet and loud are measured over, of somebody who speaks
 WAITING_SECONDS = 12.0  # and, longer, of a room in which nobody may speak for a while
-ALONE_SECONDS = 1.5  # so long a noise of the room parts what is said; who reads haltingly pauses for less
+ALONE_SECONDS = 1.0  # so long a noise of the room parts what is said,
+HALTING_SECONDS = 1.5  # and so long in what is short enough for one window: who reads haltingly pauses for less
 MARGIN_SECONDS = 0.4  # of it that stays on either side
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
 
@@ -123,10 +124,11 @@ def _parts(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[i
 
 
 def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
-    """The stretches of sound without the noise of the room that sounds alone for ALONE_SECONDS, but for its edges."""
-    block = round(BLOCK_SECONDS * sample_rate)
-    shortest, margin = (round(seconds / BLOCK_SECONDS) for seconds in (ALONE_SECONDS, MARGIN_SECONDS))
+    """The stretches of sound without the noise of the room that sounds alone for long, but for its edges."""
+    block, margin = round(BLOCK_SECONDS * sample_rate), round(MARGIN_SECONDS / BLOCK_SECONDS)
     for begin, end in _stretches(samples, sample_rate):
+        long = end - begin > WINDOW_SECONDS * sample_rate
+        shortest = round((ALONE_SECONDS if long else HALTING_SECONDS) / BLOCK_SECONDS)
         power = _power(samples[begin:end], block)
         waiting = [pause for pause in runs(_pausing(power, WAITING_SECONDS)) if pause.end - pause.start >= shortest]
         edges = [0]
