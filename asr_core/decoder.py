@@ -29,9 +29,9 @@ WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it 
 COMPARED = 20  # texts of each search, weighed by phones and with each other: a hundred leave no fewer errors
 
 # Noise sounds like a word now and then, speech like some words a second. So the slower words come, the less doubt is
-# allowed: as many nats per unit of log(words a second), the words beginning and ending half a second from noise.
+# allowed: so many nats less per unit of log(words a second).
 DOUBT_OF_RATE = 0.3
-EDGES_SECONDS = 1.0
+EDGES_SECONDS = 1.0  # what a text lasts beyond its first and its last token, both together
 PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]

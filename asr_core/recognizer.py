@@ -183,8 +183,7 @@ class Recognizer:
         Raises:
             AlignmentError: a text without letters, or too long for the recording.
         """
-        words = align_text(emissions, text, self.vocabulary).words
-        return Transcript(self.calibrated(words, seconds, given=True), seconds, self.name)
+        return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds, given=True)
 
     def transcribe(
         self,
@@ -221,9 +220,9 @@ class Recognizer:
             Word(span.text, min(span.start, seconds), min(span.end, seconds), confidence(span)) for span in spans
         )
 
-    def transcript(self, words: Iterable[WordSpan], seconds: float) -> Transcript:
-        """Words that were decoded, of a recording of so many seconds."""
-        return Transcript(self.calibrated(words, seconds), seconds, self.name)
+    def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
+        """Words of a recording of so many seconds, `given` or decoded (see `calibrated`)."""
+        return Transcript(self.calibrated(words, seconds, given), seconds, self.name)
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)

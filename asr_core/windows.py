@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import percentile_filter, uniform_filter1d
 
-from asr_core.ctc import BLANK, runs
+from asr_core.ctc import BLANK, TokenSpan, runs
 
 WINDOW_SECONDS = 12.0  # the longest clips of training; also what a single pass may take
 OVERLAP_SECONDS = 4.0  # so that each window is heard with 2 s around the part that it speaks for
@@ -128,9 +128,8 @@ def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, in
     block, margin = round(BLOCK_SECONDS * sample_rate), round(MARGIN_SECONDS / BLOCK_SECONDS)
     for begin, end in _stretches(samples, sample_rate):
         long = end - begin > WINDOW_SECONDS * sample_rate
-        shortest = round((ALONE_SECONDS if long else HALTING_SECONDS) / BLOCK_SECONDS)
         power = _power(samples[begin:end], block)
-        waiting = [pause for pause in runs(_pausing(power, WAITING_SECONDS)) if pause.end - pause.start >= shortest]
+        waiting = _lasting(_pausing(power, WAITING_SECONDS), ALONE_SECONDS if long else HALTING_SECONDS)
         edges = [0]
         for pause in waiting:
             edges.append(pause.start + margin if pause.start else 0)
@@ -157,6 +156,12 @@ def _pausing(power: np.ndarray, around_seconds: float) -> np.ndarray:
     return (level < quiet + PAUSE_LEVEL * (loud - quiet)) & (loud - quiet > SHALLOWEST_DB)
 
 
+def _lasting(pausing: np.ndarray, seconds: float) -> list[TokenSpan]:
+    """The pauses of so many seconds or more, in blocks."""
+    shortest = round(seconds / BLOCK_SECONDS)
+    return [pause for pause in runs(pausing) if pause.end - pause.start >= shortest]
+
+
 def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     """The quietest place of each pause after which the sound goes on at another level, in samples.
 
@@ -167,9 +172,8 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     block = round(BLOCK_SECONDS * sample_rate)
     power = _power(samples, block)
     pausing = _pausing(power, AROUND_SECONDS)
-    shortest = round(PAUSE_SECONDS / BLOCK_SECONDS)
-    calm = uniform_filter1d(power, shortest)
-    pauses = [pause for pause in runs(pausing) if pause.end - pause.start >= shortest]
+    calm = uniform_filter1d(power, round(PAUSE_SECONDS / BLOCK_SECONDS))
+    pauses = _lasting(pausing, PAUSE_SECONDS)
     edges = [pause.start + int(np.argmin(calm[pause.start : pause.end])) for pause in pauses]
 
     changes, energy, count = [], 0.0, 0  # of all that sounds since the latest change
