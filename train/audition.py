@@ -44,6 +44,7 @@ def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
         "room": only(room=1),
         "telephone band": only(band=1),
         **{f"codec {name}": coded(name) for name in augment.CODECS},
+        "clipped by 12 dB": only(clipping=1, clipping_db=(12, 12)),
         "gain, -30 dBFS": only(gain=1, gain_dbfs=(-30, -30)),
     }
 

@@ -29,6 +29,7 @@ class Augmentation:
         gain: chance of a level drawn from `gain_dbfs` (peak).
         pitch: chance of a voice higher or lower by `pitch_semitones`, at the same tempo.
         codec: chance of being encoded at a low rate by one of `CODECS`, and decoded again.
+        clipping: chance of an input that is overdriven by `clipping_db` and cut off at full scale.
     """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
@@ -43,6 +44,8 @@ class Augmentation:
     pitch: float = 0.0
     pitch_semitones: tuple[float, float] = (-2.5, 2.5)
     codec: float = 0.0
+    clipping: float = 0.0
+    clipping_db: tuple[float, float] = (3.0, 18.0)
 
     def draw_speeds(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """A speed factor for each of `count` clips: float [count]."""
@@ -50,12 +53,12 @@ class Augmentation:
 
     def __call__(self, samples, sample_rate: int, rng, babble: Callable[[], np.ndarray]) -> np.ndarray:
         """int16 [n] -> int16 [n]; `babble()` gives another clip."""
-        chances = (self.room, self.noise, self.babble, self.band, self.gain, self.pitch, self.codec)
+        chances = (self.room, self.noise, self.babble, self.band, self.gain, self.pitch, self.codec, self.clipping)
         wanted = rng.random(len(chances)) < chances
         if not wanted.any():
             return samples
         x = samples.astype(np.float32) / 32768
-        room, noise, other, band, gain, pitch, codec = wanted
+        room, noise, other, band, gain, pitch, codec, clipping = wanted
         if pitch:
             x = change_pitch(x, sample_rate, rng.uniform(*self.pitch_semitones))
         if room:
@@ -65,6 +68,8 @@ class Augmentation:
         if other:
             voice = np.resize(babble().astype(np.float32) / 32768, len(x))
             x = mix(x, voice, rng.uniform(*self.babble_snr))
+        if clipping:
+            x = overdrive(x, rng.uniform(*self.clipping_db))
         if codec:
             x = encode(x, sample_rate, rng.choice(list(CODECS)))
         if band:
@@ -107,6 +112,11 @@ def change_pitch(x, sample_rate: int, semitones: float):
             place = wanted - reach + 2 * int(np.correlate(nearby, following).argmax())
         heard[start : start + 2 * hop] += taper * sound[place : place + 2 * hop]
     return heard[hop : hop + len(x)]
+
+
+def overdrive(x, decibels: float):
+    """`x` raised until its peak is so far above full scale, and cut off there: float32 [n], peak 1."""
+    return np.clip(x * np.float32(10 ** (decibels / 20) / (np.abs(x).max(initial=0) + 1e-9)), -1, 1)
 
 
 def mix(x, disturbance, snr_db: float):

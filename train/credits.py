@@ -1,5 +1,6 @@
 """Whose speech and texts a model has learned from, and on what terms: what a model card owes to them."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,6 +108,29 @@ SPEECH = {  # corpus, as manifests name it -> where it comes from
         "LibriSpeech", "CC BY 4.0", "public-domain books read by volunteers of LibriVox",
         "Vassil Panayotov et al., 2015", "openslr/librispeech_asr",
     ),
+    "commonvoice_en_18_20": Source(
+        "Common Voice 18 to 20 deltas, English", "CC0", "volunteers with many accents and their own microphones, "
+        "validated", MOZILLA,
+    ),
+    "commonvoice_en_4_machine": Source(
+        "Common Voice 4, English, machine-labelled", "CC0 (sound)", "clips labelled by two recognisers that agree",
+        MOZILLA,
+    ),
+    "commonvoice_en_first": Source("Common Voice, English, early clips", "CC0", "volunteers", MOZILLA),
+    "freeswitch_callie": Source(
+        "FreeSWITCH prompts", "CC BY-SA 3.0", "telephone prompts by one American woman, 8 kHz", "Callie, for FreeSWITCH"
+    ),
+    "picovoice_barista": Source(
+        "Coffee orders", "Apache-2.0", "orders of some fifty people; phrases partly machine-chosen, kept where a "
+        "recogniser agrees to a third of the words", "Picovoice",
+    ),
+    "robotutor_prompts": Source(
+        "RoboTutor prompts", "CC BY 4.0", "a tutor's prompts, read slowly and clearly", "RoboTutor"
+    ),
+    "robotutor_stories": Source(
+        "RoboTutor stories", "CC BY 4.0", "children's stories, read slowly and clearly", "RoboTutor"
+    ),
+    "vctk_p239": Source("VCTK, speaker p239", "CC BY 4.0", "one English woman, in a studio", "CSTR VCTK Corpus"),
     "kokoro": Source(
         "Synthetic speech", "Apache-2.0 (the synthesiser)", "sentences of the texts below, in the 54 voices of "
         "Kokoro-82M and blends of them", "hexgrad, Kokoro-82M", "",
@@ -114,7 +138,7 @@ SPEECH = {  # corpus, as manifests name it -> where it comes from
 }  # fmt: skip
 
 _TEXTS = (
-    ("40 novels and essays as produced by Standard Ebooks", "public domain in the US; productions CC0"),
+    ("225 novels, essays and memoirs as produced by Standard Ebooks", "public domain in the US; productions CC0"),
     ("Common Voice sentence collections (Mozilla)", "CC0"),
     ("Snips voice commands", "CC0"),
     ("Speeches of US presidents, 1945-2020", "US public domain"),
@@ -160,5 +184,6 @@ def training_data(clips: "Iterable[Clip]") -> list[dict]:
 
 
 def source_of(corpus: str) -> Source:
-    """Where a corpus comes from; the parts of LibriSpeech, such as librispeech-dev-clean, are LibriSpeech."""
-    return SPEECH.get(corpus) or SPEECH.get(corpus.partition("-")[0]) or Source(corpus, UNKNOWN, "")
+    """Where a corpus comes from; its parts, such as librispeech-dev-clean or kokoro_2, have its entry."""
+    family = re.split("[-_]", corpus)[0]
+    return SPEECH.get(corpus) or SPEECH.get(family) or Source(corpus, UNKNOWN, "")

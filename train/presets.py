@@ -6,6 +6,9 @@ mixed_bfloat16 --loaders 14`. 83 passes over 21.8 hours took nine and a half min
 WER greedy on the 593 clips of `valid`. Its network has 14 blocks, three of them copies at first (see `train.growth`),
 and learns with the five bits a weight that it is stored with.
 
+`conformer-cpu` goes on with such a network on two CPU cores: the same command with its name, `--start` and `--minutes`,
+without precision, loaders and JAX.
+
 `conformer-gpu` is what that began as: the same command with its name and `--start runs/phones/best`. 79 passes over
 21.5 hours took nine minutes and reach 41.9 % WER. It differs from the recipes for CPUs by what keeps a network from
 knowing its speech by heart: two masked views of every clip that have to agree, dropout, more masks; by clips that come
@@ -187,3 +190,20 @@ PRESETS["conformer-5bit"] = replace(
     sizes=PRESETS["conformer-gpu"].sizes | {"blocks": 14, "phones_block": 9, "dropout": 0.15},
     bits=5,
 )
+PRESETS["conformer-cpu"] = replace(
+    PRESETS["conformer-5bit"],
+    name="conformer-cpu",
+    sizes=PRESETS["conformer-5bit"].sizes | {"dropout": 0.1},
+    peak=6e-4,
+    warm_up=150,
+    decay=0.7,
+    consistency_weight=0.0,
+    batching=Batching(
+        batch_seconds=64.0, bucket_seconds=(3.2, 4.6, 6.6, 11.0), short_first_passes=0, balance=0.8,
+    ),
+    augmentation=Augmentation(
+        speeds=(0.85, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.15),
+        noise=0.15, babble=0.03, room=0.12, band=0.04, gain=0.1, pitch=0.08, codec=0.02, clipping=0.06,
+    ),
+    spec_augment={"time_masks": 4, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 15},
+)  # fmt: skip

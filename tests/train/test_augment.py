@@ -14,6 +14,7 @@ from train.augment import (
     change_speed,
     encode,
     mix,
+    overdrive,
     reverberate,
     synthetic_noise,
     telephone,
@@ -100,6 +101,14 @@ def test_telephone_keeps_one_kilohertz_and_loses_six():
     assert len(heard) == RATE and spectrum[6000] < 0.01 * spectrum[1000]
 
 
+def test_an_overdriven_input_is_cut_off_at_full_scale():
+    clipped = overdrive(0.01 * tone(440), 12)
+    assert clipped.dtype == np.float32 and np.abs(clipped).max() == 1
+    assert np.mean(np.abs(clipped) == 1) == pytest.approx(1 - 2 * np.arcsin(10 ** (-12 / 20)) / np.pi, abs=0.01)
+    untouched = overdrive(tone(440), 0)
+    assert np.allclose(untouched, tone(440) / np.abs(tone(440)).max(), atol=1e-6)
+
+
 def test_gain_brings_the_peak_into_its_range(rng):
     quiet = Augmentation(speeds=(1.0,), noise=0, babble=0, room=0, band=0, gain=1.0, gain_dbfs=(-40, -40))
     heard = quiet((tone(440) * 30_000).astype(np.int16), RATE, rng, no_babble)
@@ -107,7 +116,7 @@ def test_gain_brings_the_peak_into_its_range(rng):
 
 
 def test_everything_at_once_never_overflows(rng):
-    full = Augmentation(noise=1.0, babble=1.0, room=1.0, band=1.0, gain=0.0, pitch=1.0, codec=1.0)
+    full = Augmentation(noise=1.0, babble=1.0, room=1.0, band=1.0, gain=0.0, pitch=1.0, codec=1.0, clipping=1.0)
     loud = (tone(440) * 32_700).astype(np.int16)
     heard = full(loud, RATE, rng, lambda: loud[:5000])
     assert heard.dtype == np.int16 and len(heard) == len(loud)
