@@ -28,10 +28,12 @@ class Audio:
     Attributes:
         samples: float32 [n], mono, in [-1, 1].
         sample_rate: Hz.
+        notes: sentences for people about what is wrong with the recording or was left out of it.
     """
 
     samples: np.ndarray
     sample_rate: int
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:

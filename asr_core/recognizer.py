@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from dataclasses import replace
 
 import numpy as np
 
@@ -203,7 +204,8 @@ class Recognizer:
         """
         audio = self.load(source, max_seconds)
         emissions = self.emissions(audio, stage(progress, 0, HEARD), cancel)
-        return self.decode(emissions, audio.seconds, options, hot_words, stage(progress, HEARD, 1), cancel)
+        transcript = self.decode(emissions, audio.seconds, options, hot_words, stage(progress, HEARD, 1), cancel)
+        return replace(transcript, notes=audio.notes)
 
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
         """Words with their confidence as this model's calibration has it, inside `seconds` of sound.

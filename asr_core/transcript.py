@@ -49,11 +49,13 @@ class Transcript:
         words: in order of their start, inside the recording.
         seconds: length of the recording.
         model: name of the model that heard them.
+        notes: sentences for people about the recording, such as that it is damaged (see `asr_core.audio.Audio`).
     """
 
     words: tuple[Word, ...]
     seconds: float
     model: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "words", tuple(self.words))
@@ -186,6 +188,7 @@ class JsonWriter(Writer):
                 for word in transcript.words
             ],
             "model": transcript.model,
+            "notes": list(transcript.notes),
         }
         return json.dumps(content) + "\n"
 

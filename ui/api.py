@@ -35,6 +35,7 @@ TRANSCRIPT = {
         "confidence": {"type": "number"},
         "words": {"type": "array", "items": WORD},
         "model": {"type": "string"},
+        "notes": {"type": "array", "items": {"type": "string"}, "description": "what is wrong with the recording"},
     },
 }
 COMPARISON = {

@@ -109,6 +109,7 @@ class Clip:
 
     def with_transcript(self, transcript, **changes) -> "Clip":
         """The same recording read differently, under a new token."""
+        transcript = replace(transcript, notes=self.transcript.notes)
         return replace(self, transcript=transcript, token=secrets.token_urlsafe(16), **changes)
 
 

@@ -210,6 +210,7 @@ def hear(
         heard = first_words and partial(first_words.heard, recognizer, audio.seconds)
         emissions = recognizer.emissions(audio, stage(progress, 0, HEARD), cancel, heard)
         transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice, stage(progress, HEARD, 1), cancel)
+        transcript = replace(transcript, notes=audio.notes)
         return Clip(
             name=name,
             sound=Sound(audio.samples, audio.sample_rate),

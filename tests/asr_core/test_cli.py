@@ -88,6 +88,7 @@ class TestStandardOutput:
                 {"word": "5", "start": 0.1, "end": 0.1, "confidence": 0.8},
             ],
             "model": "fake",
+            "notes": [],
         }
         assert read_json(out.splitlines()[1]).text == "tenths 5"
 

@@ -138,7 +138,7 @@ because of the rain
         assert JsonWriter().write(TWO, file="a/b.wav") == (
             '{"file": "a/b.wav", "text": "don\'t stop", "seconds": 3700.0, "confidence": 0.8611, "words": '
             '[{"word": "don\'t", "start": 0.25, "end": 0.5, "confidence": 0.75}, '
-            '{"word": "stop", "start": 0.5, "end": 3661.5, "confidence": 1.0}], "model": "small"}\n'
+            '{"word": "stop", "start": 0.5, "end": 3661.5, "confidence": 1.0}], "model": "small", "notes": []}\n'
         )
 
     def test_nothing_recognised(self):
@@ -147,7 +147,7 @@ because of the rain
             "\n",
             "",
             "WEBVTT\n\n",
-            '{"file": null, "text": "", "seconds": 2.0, "confidence": 0.0, "words": [], "model": ""}\n',
+            '{"file": null, "text": "", "seconds": 2.0, "confidence": 0.0, "words": [], "model": "", "notes": []}\n',
         ]
 
     def test_hours_are_counted_on(self):

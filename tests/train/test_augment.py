@@ -130,7 +130,7 @@ def test_every_change_is_heard_and_seen(tmp_path, capsys):
     out = tmp_path / "out"
     assert main([str(tmp_path / "0.wav"), str(tmp_path / "1.wav"), "--out", str(out)]) == 0
     sounds = {path.stem: soundfile.read(path)[0] for path in (out / "0").glob("*.wav")}
-    assert len(sounds) == 11 + len(CODECS) - 1
+    assert len(sounds) == 12 + len(CODECS) - 1
     original = sounds.pop("as-it-is")
     for name, sound in sounds.items():
         assert len(sound) != len(original) or np.abs(sound - original).max() > 1e-3, name

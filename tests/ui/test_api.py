@@ -48,7 +48,7 @@ def test_only_the_documented_endpoints_are_offered_and_typed(client):
 def test_transcribe_returns_the_json_of_the_command_line(client, recording):
     result = client.predict(recording=handle_file(recording()), api_name="/transcribe")
     assert result["text"] == FAKE_TEXT and result["file"] == "tone.wav"
-    assert set(result) == {"file", "text", "seconds", "confidence", "words", "model"}
+    assert set(result) == {"file", "text", "seconds", "confidence", "words", "model", "notes"}
     assert set(result["words"][0]) == {"word", "start", "end", "confidence"}
 
 
