@@ -5,7 +5,7 @@ passed on, so that memory follows the sound that is really there, never what a h
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -55,7 +55,8 @@ def load_audio(
 ) -> Audio:
     """Decode a whole recording.
 
-    A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS.
+    A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS,
+    and a note that it is damaged or cut off.
 
     Args:
         source: a path, the bytes of a file, or a binary file (read from its start; it may be a pipe).
@@ -66,10 +67,10 @@ def load_audio(
     Raises:
         AudioError: nothing readable, no sound in it, too short, too long, or not numbers.
     """
-    recording = _Recording(sample_rate)
-    for block in audio_blocks(source, sample_rate, max_seconds=max_seconds, name=name):
+    recording, notes = _Recording(sample_rate), []
+    for block in audio_blocks(source, sample_rate, max_seconds=max_seconds, name=name, notes=notes):
         recording.append(block)
-    return recording.finish()
+    return recording.finish(notes)
 
 
 def audio_from_array(
@@ -105,8 +106,12 @@ def audio_blocks(
     block_seconds: float = BLOCK_SECONDS,
     max_seconds: float | None = None,
     name: str | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Decode a recording of any length piece by piece.
+    """Decode a recording of any length piece by piece. Arguments as for load_audio.
+
+    Args:
+        notes: gets the sentences of `Audio.notes`, those about the whole recording after the last block.
 
     Yields:
         float32 [block_seconds * sample_rate], mono, in [-1, 1]; the last block may be shorter.
@@ -116,7 +121,8 @@ def audio_blocks(
     """
     with opened(source, name) as (file, shown):
         size = max(1, round(block_seconds * sample_rate))
-        yield from _regrouped(_finished(decoded(file, shown), sample_rate, max_seconds, shown), size)
+        parts = decoded(file, shown, [] if notes is None else notes)
+        yield from _regrouped(_finished(parts, sample_rate, max_seconds, shown), size)
 
 
 class _Recording:
@@ -135,9 +141,9 @@ class _Recording:
         self.samples[self.length : needed] = block
         self.length = needed
 
-    def finish(self) -> Audio:
+    def finish(self, notes: Iterable[str] = ()) -> Audio:
         self.samples.resize(self.length, refcheck=False)
-        return Audio(self.samples, self.sample_rate)
+        return Audio(self.samples, self.sample_rate, tuple(notes))
 
 
 def _finished(

@@ -8,30 +8,69 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
+from asr_core.containers import Part, ogg_layout, share_present
 from asr_core.errors import AudioError
+from asr_core.integrity import GAP_SECONDS, Integrity, Watch, stated_seconds
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
 ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
-GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
-OGG_PAGE_BYTES = 65_307  # at most
-OGG_SERIAL = slice(14, 18)  # of a page: the number of the recording that it belongs to
+MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .mp4 .m4v .mov .webm .mkv .mka .aif .aiff .caf .au .w64 "
-    ".amr .3gp .wma .avi .weba .aifc .mpga .mpg .flv".split()
+# What is read, everywhere: FFmpeg's name of a container -> suffixes of its files. Containers hold their audio
+# themselves; others, playlists above all, make FFmpeg open more files, and are never opened.
+FORMATS = {
+    "wav": ".wav .wave .bwf .rf64",
+    "w64": ".w64",
+    "aiff": ".aif .aiff .aifc",
+    "au": ".au .snd",
+    "caf": ".caf",
+    "voc": ".voc",
+    "nistsphere": ".sph .nist",
+    "flac": ".flac",
+    "wv": ".wv",
+    "tta": ".tta",
+    "ape": ".ape",
+    "tak": ".tak",
+    "mp3": ".mp3 .mp2 .mpga .m2a",
+    "mpc": ".mpc",
+    "mpc8": ".mpc",
+    "aac": ".aac .adts",
+    "loas": ".loas .latm",
+    "ac3": ".ac3",
+    "eac3": ".eac3 .ec3",
+    "dts": ".dts",
+    "dtshd": ".dtshd",
+    "truehd": ".thd",
+    "mlp": ".mlp",
+    "amr": ".amr .awb",
+    "qcp": ".qcp",
+    "dsf": ".dsf",
+    "oma": ".oma",
+    "ogg": ".ogg .oga .ogv .ogx .opus .spx",
+    "mov": ".mov .mp4 .m4a .m4b .m4r .m4v .3gp .3g2 .f4v .f4a .qt",
+    "matroska": ".mkv .mka .webm .weba",
+    "asf": ".asf .wma .wmv",
+    "avi": ".avi .divx",
+    "flv": ".flv",
+    "rm": ".rm .ra .rmvb",
+    "mpegts": ".ts .mts .m2ts",
+    "mpeg": ".mpg .mpeg .vob",
+    "mxf": ".mxf",
+}
+AUDIO_SUFFIXES = frozenset(" ".join(FORMATS.values()).split())
+COMMON = ".wav .flac .mp3 .ogg .opus .m4a .aac .mp4 .webm".split()
+READABLE = (
+    f"{', '.join(suffix[1:] for suffix in COMMON)} and {len(AUDIO_SUFFIXES) - len(COMMON)} more kinds can be read"
 )
-READABLE = "wav, flac, mp3, ogg, opus, m4a, aac, mp4 and webm can be read"
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
-# Containers that hold their sound themselves; others, playlists above all, make FFmpeg open more files.
-FFMPEG_FORMATS = "wav,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,amr,aiff,caf,asf,avi,mpegts,mpeg,au,w64,flv"
 
 
 @contextlib.contextmanager
@@ -85,46 +124,85 @@ def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
     return content
 
 
-def decoded(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file."""
+def decoded(file: BinaryIO, shown: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+    """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file.
+
+    Args:
+        notes: gets a sentence at the end if the recording is damaged or cut off.
+    """
     try:
         magic = file.read(4)
-        file.seek(0)
         if not magic:
             raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
-        found = False
-        if magic in SNDFILE_MAGIC and not _chained(file):
-            for part in _decoded_by_sndfile(file):
-                found = True
-                yield part
-        if not found:
-            file.seek(0)
-            yield from _decoded_by_ffmpeg(file, shown)
+        integrity = Integrity(present=share_present(file))
+        if magic == b"OggS":
+            yield from _decoded_ogg(file, shown, integrity)
+        elif magic in SNDFILE_MAGIC:
+            yield from _decoded_by_either(file, shown, integrity)
+        else:
+            yield from _decoded_by_ffmpeg(file, shown, integrity)
+        if note := integrity.note(shown):
+            notes.append(note)
     except OSError as error:
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
 
 
-def _chained(file: BinaryIO) -> bool:
-    """Whether it is one Ogg recording behind another, as of radio: libsndfile ends with the first one."""
-    first = file.read(OGG_SERIAL.stop)
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - OGG_PAGE_BYTES))
-    latest = b"OggS" + file.read().rpartition(b"OggS")[2]
+def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
+    """All links of a chained Ogg file, one behind the other; libsndfile ends with the first one."""
+    layout = ogg_layout(file)
+    integrity.damaged, integrity.cut = layout.damaged, layout.cut
+    if len(layout.links) == 1 and not layout.damaged and not layout.cut:
+        yield from _decoded_by_either(file, shown, integrity)
+        return
+    decoded, errors = False, []
+    for start, end in layout.links:
+        try:
+            for part in _decoded_by_ffmpeg(Part(file, start, end), shown, integrity):
+                decoded = True
+                yield part
+        except AudioError as error:
+            errors.append(error)
+    if errors and not decoded:
+        raise errors[0]
+    integrity.damaged |= bool(errors)
+
+
+def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
+    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on."""
+    done, whole = yield from _decoded_by_sndfile(file)
+    if whole:
+        return
     file.seek(0)
-    return first.startswith(b"OggS") and first[OGG_SERIAL] != latest[OGG_SERIAL]
+    try:
+        for rate, samples in _decoded_by_ffmpeg(file, shown, integrity):
+            if len(samples) > done:
+                yield rate, samples[done:]
+            done = max(0, done - len(samples))
+    except AudioError:
+        if not done:
+            raise
+        integrity.damaged = True
 
 
-def _decoded_by_sndfile(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields nothing if libsndfile cannot read the file, and stops where it is damaged."""
+def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], None, tuple[int, bool]]:
+    """Yields nothing if libsndfile cannot read the file, and stops at its first complaint.
+
+    Returns:
+        number of samples per channel, and whether these are all that the file states.
+    """
     import soundfile
 
-    with (
-        contextlib.suppress(soundfile.SoundFileError),
-        soundfile.SoundFile(_Forgiving(file)) as sound,
-    ):
-        step = max(1, DECODED_VALUES // sound.channels)
-        while len(block := sound.read(step, dtype="float32", always_2d=True)):
-            yield sound.samplerate, block
+    done = 0
+    file.seek(0)
+    try:
+        with soundfile.SoundFile(_Forgiving(file)) as sound:
+            step = max(1, DECODED_VALUES // sound.channels)
+            while len(block := sound.read(step, dtype="float32", always_2d=True)):
+                done += len(block)
+                yield sound.samplerate, block
+            return done, done == sound.frames > 0
+    except soundfile.SoundFileError:
+        return done, False
 
 
 class _Forgiving:
@@ -145,14 +223,15 @@ class _Forgiving:
         raise io.UnsupportedOperation("write")
 
 
-def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
+def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
     """The first audio track, with silence where its time stamps leave a gap."""
     import av
 
+    file.seek(0)
     try:
         container = av.open(
             file,
-            options={"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": ""},
+            options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": ""},
             io_open=_refuse_more_files,
             metadata_errors="replace",
         )
@@ -164,7 +243,12 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.nda
         stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
         if stream is None:
             raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
-        yield from _gathered(_parts(container, stream), (container.start_time or 0) / av.time_base)
+        stream.codec_context.options = {"err_detect": "crccheck"}  # a frame that fails it would be noise
+        start = (container.start_time or 0) / av.time_base
+        form = container.format.name
+        duration = None if stream.duration is None else float(stream.duration * stream.time_base)
+        watch = Watch(integrity, form, stated_seconds(file, form, duration), start)
+        yield from _gathered(_parts(container, stream, watch), start)
 
 
 def _refuse_more_files(url, flags, options):
@@ -186,20 +270,15 @@ class _Part:
     samples: np.ndarray
 
 
-def _parts(container, stream) -> Iterator[_Part]:
+def _parts(container, stream, watch: Watch) -> Iterator[_Part]:
     """What can be decoded: damaged packets are left out, and a container that breaks off ends there."""
     import av
 
     damage = (av.FFmpegError, ValueError, IndexError, OverflowError)
     plain = stream.codec_context.name.startswith("pcm_")  # what such a track holds was written so
-    packets = container.demux(stream)
     form, packed = None, None
-    while True:
+    for packet in _packets(container, stream, watch):
         try:
-            packet = next(packets)
-        except (StopIteration, *damage):
-            return
-        with contextlib.suppress(*damage):
             for frame in packet.decode():
                 if form != (frame.format.name, frame.layout.name, frame.sample_rate):
                     form = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -208,8 +287,39 @@ def _parts(container, stream) -> Iterator[_Part]:
                     )  # PyAV misreads the planes of 8 channels and more
                 for whole in packed.resample(frame):
                     samples = whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
-                    if len(samples) and frame.sample_rate and (plain or np.abs(samples).max() < ABSURD):
+                    if not len(samples) or not frame.sample_rate:
+                        continue
+                    if plain or np.abs(samples).max() < ABSURD:
+                        watch.frame()
                         yield _Part(frame.sample_rate, frame.time, samples)
+                    else:
+                        watch.failure(packet)
+        except damage:
+            watch.failure(packet)
+        if packet.is_corrupt:
+            watch.incomplete()
+    watch.end()
+
+
+def _packets(container, stream, watch: Watch) -> Iterator:
+    """Packets of one track; those of the others are counted only."""
+    import av
+
+    failures = 0
+    packets = container.demux()
+    while failures < MAX_DEMUX_FAILURES:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.FFmpegError, ValueError, IndexError, OverflowError):
+            watch.failure()
+            failures += 1
+            packets = container.demux()  # the container may go on behind what it could not read
+            continue
+        watch.packet(packet, packet.stream.index == stream.index)
+        if packet.stream.index == stream.index:
+            yield packet
 
 
 def _gathered(parts: Iterator[_Part], start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
