@@ -106,10 +106,18 @@ def _next_page(file: BinaryIO, position: int) -> tuple[int, tuple, bytes] | None
 
 
 class Part:
-    """Some bytes of a file, as a binary file that can only be read."""
+    """Some bytes of a file, as a binary file that can only be read.
 
-    def __init__(self, file: BinaryIO, start: int, end: int):
+    Args:
+        file: is read from, at any place.
+        start: the first byte.
+        end: the byte after the last.
+        patches: place in the part -> bytes that replace those of the file.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int, patches: dict[int, bytes] | None = None):
         self._file, self._start, self._end, self._position = file, start, end, 0
+        self._patches = patches or {}
 
     def seekable(self) -> bool:
         return True
@@ -131,18 +139,44 @@ class Part:
         left = max(0, self._end - self._start - self._position)
         self._file.seek(self._start + self._position)
         content = self._file.read(left if count is None or count < 0 else min(count, left))
+        for place, patch in self._patches.items():
+            first = max(0, self._position - place)
+            last = min(len(patch), self._position + len(content) - place)
+            if first < last:
+                at = place - self._position
+                content = content[: at + first] + patch[first:last] + content[at + last :]
         self._position += len(content)
         return content
 
 
-def share_present(file: BinaryIO) -> float:
-    """Share of the bytes stated by the container's header that the file has; 1 if it has all, or states none."""
+def without_false_sizes(file: BinaryIO) -> BinaryIO:
+    """The file, at its start, with a size that means "unknown" where a header that was never completed states none.
+
+    Programs that write to a pipe leave such headers behind.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(36)
+    file.seek(0)
+    if head.startswith(b".snd") and head[8:12] == bytes(4):
+        return Part(file, 0, size, {8: b"\xff" * 4})
+    if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64" and len(head) == 36:
+        if not 0 < struct.unpack_from("<Q", head, 28)[0] < UNKNOWN[8]:
+            return Part(file, 0, size, {0: b"RIFF"})
+    return file
+
+
+def share_present(file: BinaryIO) -> float | None:
+    """Share of the bytes stated by the container's header that the file has; 1 if it has all, or states none;
+    None if some are missing, but the container does not state how many."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(SEARCH_BYTES)
     stated = _stated_bytes(file, head, size)
     file.seek(0)
-    return 1.0 if stated is None or stated - size <= TOLERANCE_BYTES else size / stated
+    if stated is None or stated - size <= TOLERANCE_BYTES:
+        return 1.0
+    return None if b"mvex" in head else size / stated  # a fragmented MP4 file
 
 
 def _stated_bytes(file: BinaryIO, head: bytes, size: int) -> int | None:
@@ -177,7 +211,7 @@ def _end_of_chunks(file: BinaryIO, size: int, position: int, form: str, alignmen
             return None
         name, length = header.unpack_from(content)
         if name == b"ds64" and len(content) >= header.size + 16:  # the lengths that RF64 has no room for elsewhere
-            length_64 = struct.unpack_from("<Q", content, header.size + 8)[0]
+            length_64 = struct.unpack_from("<Q", content, header.size + 8)[0] or UNKNOWN[8]
         if name == b"data" and length_64 is not None and length == 0xFFFF_FFFF:
             length, width = length_64, 8
         end = position + header.size + length - in_header

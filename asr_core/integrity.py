@@ -4,13 +4,15 @@
 no fault: files of unknown length, tags behind the audio, and streams that were joined while they ran are whole.
 """
 
+import os
 import struct
 from dataclasses import dataclass
 
-GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
+MIN_GAP_SECONDS = 0.015  # the shortest frames last 20 ms; smaller jumps between time stamps are rounding
+TOLERANCE_SECONDS = 0.1  # the padding of encoders is counted by some and not by others
 GAP_BYTES = 512  # between packets; headers of clusters are smaller
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # texts between or behind the frames of an MP3 file
-END_STATED = ("wav", "w64", "aiff", "au", "caf", "mp3")  # where a failing last packet does not prove a cut
+END_STATED = ("wav", "w64", "aiff", "au", "caf", "mp3", "wv", "tta")  # their headers show a cut; tags may follow them
 JOINABLE = ("mp3", "aac", "loas", "ac3", "eac3", "dts", "mpegts", "mpeg")  # may begin in the middle of a frame
 SEQUENTIAL = ("matroska,webm", "flv")  # packets follow each other, with little between them
 HEAD_BYTES = 4096
@@ -57,11 +59,15 @@ class Watch:
         self._start = self._end = start_seconds
         self._track_end: float | None = None
         self._byte = 0  # behind the latest packet
+        self._incomplete = False  # the latest packet
         self._failed = False
         self._decoded = False
 
     def packet(self, packet, of_track: bool) -> None:
         """A packet was demuxed; those of other tracks count towards the length."""
+        if of_track and packet.size:
+            self._incomplete = packet.is_corrupt and self._form not in END_STATED
+            self._failed |= self._incomplete
         if packet.pts is not None and packet.time_base is not None:
             time = float(packet.pts * packet.time_base)
             end = time + float((packet.duration or 0) * packet.time_base)
@@ -74,13 +80,15 @@ class Watch:
             self._byte = max(self._byte, packet.pos + packet.size)
 
     def _gap(self, time: float, byte: int | None) -> bool:
-        if self._track_end is None or time - self._track_end <= GAP_SECONDS:
-            return False
+        gap = 0.0 if self._track_end is None else time - self._track_end
         lost_bytes = byte is not None and byte - self._byte > GAP_BYTES
-        return self._form == "flac" or (self._form in SEQUENTIAL and lost_bytes)
+        return gap > MIN_GAP_SECONDS and (self._form == "flac" or (self._form in SEQUENTIAL and lost_bytes))
 
-    def frame(self) -> None:
-        """A frame was decoded."""
+    def frame(self, is_corrupt: bool) -> None:
+        """A frame was decoded, with or without complaints."""
+        if is_corrupt or self._incomplete:
+            self._failed = True
+            return
         if self._failed and (self._decoded or self._form not in JOINABLE):
             self._integrity.damaged = True
         self._failed, self._decoded = False, True
@@ -90,16 +98,14 @@ class Watch:
         if packet is None or (packet.size and not bytes(packet)[:8].startswith(TAGS)):
             self._failed = True
 
-    def incomplete(self) -> None:
-        """FFmpeg found bytes missing in a packet."""
-        self._failed |= self._form not in END_STATED
-
     def end(self) -> None:
         """Everything has been demuxed."""
         if self._failed and self._decoded and self._form not in END_STATED:
             self._integrity.cut = True
-        if self._stated and (length := self._end - self._start) < self._stated - GAP_SECONDS:
-            self._integrity.present = min(self._integrity.present, length / self._stated)
+        length = self._end - self._start
+        lost_inside = self._form == "mp3" and self._integrity.damaged  # its frames have no time stamps
+        if self._stated and length < self._stated - TOLERANCE_SECONDS and not lost_inside:
+            self._integrity.present = min(self._integrity.present, max(0.0, length) / self._stated)
 
 
 def stated_seconds(file, form: str, duration: float | None) -> float | None:
@@ -110,11 +116,12 @@ def stated_seconds(file, form: str, duration: float | None) -> float | None:
         form: name of the container's format in FFmpeg.
         duration: FFmpeg's, in seconds.
     """
-    if form in ("flac", "wv", "tta"):
+    if form in ("flac", "wv", "tta", "nistsphere"):
         return duration
     if form not in ("mp3", "flv"):
         return None
     position = file.tell()
+    file_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if head.startswith(b"ID3") and len(head) >= 10:
@@ -122,8 +129,21 @@ def stated_seconds(file, form: str, duration: float | None) -> float | None:
         head = file.read(HEAD_BYTES)
     file.seek(position)
     if form == "mp3":
-        return duration if any(name in head for name in (b"Xing", b"Info", b"VBRI")) else None
+        return duration if _counts_frames(head, file_bytes) else None
     at = head.find(b"duration\0")
     if at < 0 or len(head) < at + 17:
         return None
     return struct.unpack_from(">d", head, at + 9)[0] or None
+
+
+def _counts_frames(head: bytes, file_bytes: int) -> bool:
+    """Whether an MP3 file's first frame states the length: not in files of constant bit rate, nor for what was
+    appended later. FFmpeg, too, goes by the bit rate where the file is larger than stated by a sixteenth."""
+    for name, flags_at, bytes_at in ((b"Xing", 4, 12), (b"Info", 4, 12), (b"VBRI", None, 10)):
+        at = head.find(name)
+        if at < 0 or len(head) < at + 16:
+            continue
+        flags = 3 if flags_at is None else struct.unpack_from(">I", head, at + flags_at)[0]
+        stated_bytes = struct.unpack_from(">I", head, at + bytes_at)[0] if flags & 3 == 3 else file_bytes
+        return bool(flags & 1) and file_bytes - stated_bytes <= stated_bytes // 20
+    return False

@@ -14,13 +14,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asr_core.containers import Part, ogg_layout, share_present
+from asr_core.containers import Part, ogg_layout, share_present, without_false_sizes
 from asr_core.errors import AudioError
-from asr_core.integrity import GAP_SECONDS, Integrity, Watch, stated_seconds
+from asr_core.integrity import Integrity, Watch, stated_seconds
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
 ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
+GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
 MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
@@ -134,7 +135,8 @@ def decoded(file: BinaryIO, shown: str, notes: list[str]) -> Iterator[tuple[int,
         magic = file.read(4)
         if not magic:
             raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
-        integrity = Integrity(present=share_present(file))
+        share = share_present(file)
+        integrity = Integrity(cut=share is None, present=share or 1.0)
         if magic == b"OggS":
             yield from _decoded_ogg(file, shown, integrity)
         elif magic in SNDFILE_MAGIC:
@@ -227,10 +229,9 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
     """The first audio track, with silence where its time stamps leave a gap."""
     import av
 
-    file.seek(0)
     try:
         container = av.open(
-            file,
+            without_false_sizes(file),
             options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": ""},
             io_open=_refuse_more_files,
             metadata_errors="replace",
@@ -290,14 +291,12 @@ def _parts(container, stream, watch: Watch) -> Iterator[_Part]:
                     if not len(samples) or not frame.sample_rate:
                         continue
                     if plain or np.abs(samples).max() < ABSURD:
-                        watch.frame()
+                        watch.frame(frame.is_corrupt)
                         yield _Part(frame.sample_rate, frame.time, samples)
                     else:
                         watch.failure(packet)
         except damage:
             watch.failure(packet)
-        if packet.is_corrupt:
-            watch.incomplete()
     watch.end()
 
 
