@@ -7,11 +7,14 @@ Used by `asr_core.sound_files`, which decodes. Reads a few bytes at a time, what
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 OGG_PAGE = struct.Struct("<4sBBqIIIB")  # capture, version, flags, position, serial, number, CRC, segments
-OGG_CONTINUED, OGG_FIRST = 1, 2  # flags of a page
+OGG_FIRST = 2  # flag of the page that begins a logical stream
+OGG_NO_POSITION = 2**64 - 1  # no packet ends on the page
+MAX_OGG_STEP = 1 << 20  # samples from page to page: 22 s at 48 kHz
+MAX_CHECKSUMS = 1000  # of damaged pages of one file
 SEARCH_BYTES = 1 << 16
 MAX_CHUNKS = 100_000  # an hour of fragmented MP4 has about ten thousand
 TOLERANCE_BYTES = 512  # headers that are a few bytes wrong are common, and harmless
@@ -35,43 +38,66 @@ class OggLayout:
         links: (first byte, byte after the last) of each link: logical streams that begin together.
         damaged: pages are missing, or their checksums differ.
         cut: the last page is incomplete.
+        checksums: place in the file -> right checksum of a damaged page whose header is plausible: a decoder
+            that is given it loses the packets that are damaged, not the page, which may last a second.
     """
 
     links: list[tuple[int, int]]
     damaged: bool = False
     cut: bool = False
+    checksums: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def is_simple(self) -> bool:
+        """One link, and nothing wrong with it."""
+        return len(self.links) == 1 and not self.damaged and not self.cut
+
+    def part(self, file: BinaryIO, start: int, end: int) -> "Part":
+        """The bytes of a link, with the right checksums."""
+        inside = {place - start: crc for place, crc in self.checksums.items() if start <= place < end}
+        return Part(file, start, end, inside)
 
 
 def ogg_layout(file: BinaryIO) -> OggLayout:
     """Reads all pages of an Ogg file. A link begins with the first pages of its logical streams (RFC 3533)."""
     size = file.seek(0, os.SEEK_END)
-    starts, damaged, cut, position = [0], False, False, 0
+    starts, damaged, cut, position, checksums = [0], False, False, 0, {}
     numbers: dict[int, int | None] = {}  # logical stream -> number of its next page
+    granules: dict[int, int] = {}  # logical stream -> its latest position
     in_headers = True
     while (found := _next_page(file, position)) is not None:
         start, header, page = found
         _, _, flags, granule, serial, number, crc, _ = header
-        if start + len(page) > size - 1 and not _complete(page):
+        if not _complete(page):
             cut = True
             break
-        if ogg_crc(page[:22] + bytes(4) + page[26:]) != crc:
-            damaged, position = True, start + 1
-            continue
+        right = ogg_crc(page[:22] + bytes(4) + page[26:])
+        if right != crc:
+            damaged = True
+            step = granule - granules.get(serial, granule - UNKNOWN[8])
+            likely = 0 <= step <= MAX_OGG_STEP or granule == OGG_NO_POSITION
+            if numbers.get(serial, -1) not in (None, number) or not likely or len(checksums) >= MAX_CHECKSUMS:
+                position = start + 1
+                continue
+            checksums[start + 22] = struct.pack("<I", right)
         damaged |= start != position
         position = start + len(page)
         if flags & OGG_FIRST:
             if not in_headers:
                 starts.append(start)
                 numbers.clear()
+                granules.clear()
             in_headers = True
         else:
             in_headers = False
             damaged |= numbers.get(serial, number) not in (None, number)
         # A stream that was joined while it ran continues behind its headers, whose position is 0, anywhere.
         numbers[serial] = None if granule == 0 else (number + 1) % 2**32
+        if granule != OGG_NO_POSITION:
+            granules[serial] = granule
     damaged |= not cut and size - position > TOLERANCE_BYTES
     file.seek(0)
-    return OggLayout(list(zip(starts, [*starts[1:], size], strict=True)), damaged, cut)
+    return OggLayout(list(zip(starts, [*starts[1:], size], strict=True)), damaged, cut, checksums)
 
 
 def _complete(page: bytes) -> bool:

@@ -108,7 +108,7 @@ class Watch:
             self._integrity.present = min(self._integrity.present, max(0.0, length) / self._stated)
 
 
-def stated_seconds(file, form: str, duration: float | None) -> float | None:
+def header_seconds(file, form: str, duration: float | None) -> float | None:
     """Length that a file's header states; None if FFmpeg estimated it.
 
     Args:

@@ -14,14 +14,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asr_core.containers import Part, ogg_layout, share_present, without_false_sizes
+from asr_core.containers import ogg_layout, share_present, without_false_sizes
 from asr_core.errors import AudioError
-from asr_core.integrity import Integrity, Watch, stated_seconds
+from asr_core.integrity import Integrity, Watch, header_seconds
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
 ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
+UNKNOWN_FRAMES = 1 << 40  # more than any file holds: libsndfile states 2^63 - 1
 MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
@@ -153,13 +154,13 @@ def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[t
     """All links of a chained Ogg file, one behind the other; libsndfile ends with the first one."""
     layout = ogg_layout(file)
     integrity.damaged, integrity.cut = layout.damaged, layout.cut
-    if len(layout.links) == 1 and not layout.damaged and not layout.cut:
+    if layout.is_simple:
         yield from _decoded_by_either(file, shown, integrity)
         return
     decoded, errors = False, []
     for start, end in layout.links:
         try:
-            for part in _decoded_by_ffmpeg(Part(file, start, end), shown, integrity):
+            for part in _decoded_by_ffmpeg(layout.part(file, start, end), shown, integrity):
                 decoded = True
                 yield part
         except AudioError as error:
@@ -207,6 +208,26 @@ def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], Non
         return done, False
 
 
+def stated_seconds(path: str | os.PathLike) -> float | None:
+    """Length of a file according to its header; None where only decoding shows it.
+
+    A header is believed if the last sample that it states can be decoded: not that of a file which is cut off,
+    was written to a pipe (its length is unknown), or is a chain of Ogg files (libsndfile sees the first).
+    """
+    import soundfile
+
+    try:
+        with open(path, "rb") as file, soundfile.SoundFile(_Forgiving(file)) as sound:
+            if 0 < sound.frames < UNKNOWN_FRAMES:
+                sound.seek(sound.frames - 1)
+                last = sound.read(1)
+                if len(last) == 1 and (sound.format != "OGG" or ogg_layout(file).is_simple):
+                    return sound.frames / sound.samplerate
+    except (soundfile.SoundFileError, OSError):
+        return None
+    return None
+
+
 class _Forgiving:
     """A file for libsndfile, which seeks wherever a damaged header sends it."""
 
@@ -248,7 +269,7 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
         start = (container.start_time or 0) / av.time_base
         form = container.format.name
         duration = None if stream.duration is None else float(stream.duration * stream.time_base)
-        watch = Watch(integrity, form, stated_seconds(file, form, duration), start)
+        watch = Watch(integrity, form, header_seconds(file, form, duration), start)
         yield from _gathered(_parts(container, stream, watch), start)
 
 
