@@ -19,6 +19,7 @@ SEARCH_BYTES = 1 << 16
 MAX_CHUNKS = 100_000  # an hour of fragmented MP4 has about ten thousand
 TOLERANCE_BYTES = 512  # headers that are a few bytes wrong are common, and harmless
 UNKNOWN = {4: 0x7FFF_0000, 8: 1 << 62}  # sizes from here on are written where the length is unknown
+W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what names the chunk of the samples
 AUDIO_CHUNKS = (b"data", b"SSND", b"mdat", b"moof")
 
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -182,27 +183,32 @@ def without_false_sizes(file: BinaryIO) -> BinaryIO:
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    head = file.read(36)
+    head = file.read(SEARCH_BYTES)
     file.seek(0)
-    if head.startswith(b".snd") and head[8:12] == bytes(4):
+    if head.startswith(b"riff") and (place := head.find(W64_DATA)) >= 0:
+        stated = struct.unpack_from("<Q", head.ljust(place + 24, b"\0"), place + 16)[0]
+        return Part(file, 0, size, {place + 16: struct.pack("<Q", size - place)}) if stated >= UNKNOWN[8] else file
+    if head.startswith(b".snd") and len(head) > 12 and not 0 < struct.unpack_from(">I", head, 8)[0] < UNKNOWN[4]:
         return Part(file, 0, size, {8: b"\xff" * 4})
-    if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64" and len(head) == 36:
+    if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64" and len(head) >= 36:
         if not 0 < struct.unpack_from("<Q", head, 28)[0] < UNKNOWN[8]:
             return Part(file, 0, size, {0: b"RIFF"})
     return file
 
 
 def share_present(file: BinaryIO) -> float | None:
-    """Share of the bytes stated by the container's header that the file has; 1 if it has all, or states none;
-    None if some are missing, but the container does not state how many."""
+    """Share of the bytes stated by the container's header that the file has; None if it states none.
+
+    It is 0 for a fragmented MP4 file that is cut off, which does not state how many fragments it had.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(SEARCH_BYTES)
     stated = _stated_bytes(file, head, size)
     file.seek(0)
     if stated is None or stated - size <= TOLERANCE_BYTES:
-        return 1.0
-    return None if b"mvex" in head else size / stated  # a fragmented MP4 file
+        return stated and 1.0
+    return 0.0 if b"mvex" in head else size / stated
 
 
 def _stated_bytes(file: BinaryIO, head: bytes, size: int) -> int | None:
@@ -263,8 +269,8 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
         if length < 8 or length >= UNKNOWN[8]:
             return None
         position += length
-        if position > size:
-            return position if name in AUDIO_CHUNKS else None
+        if position >= size:
+            return position if name in AUDIO_CHUNKS or position == size else None
     return None
 
 

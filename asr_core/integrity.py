@@ -24,11 +24,13 @@ class Integrity:
 
     Attributes:
         damaged: some of it could not be decoded, and what follows could.
+        complete: the file has all bytes that its header states, so that nothing can be cut off.
         cut: its end is missing.
         present: share of what its header states that is there, where it is known.
     """
 
     damaged: bool = False
+    complete: bool = False
     cut: bool = False
     present: float = 1.0
 
@@ -100,22 +102,28 @@ class Watch:
 
     def end(self) -> None:
         """Everything has been demuxed."""
-        if self._failed and self._decoded and self._form not in END_STATED:
-            self._integrity.cut = True
-        length = self._end - self._start
-        lost_inside = self._form == "mp3" and self._integrity.damaged  # its frames have no time stamps
-        if self._stated and length < self._stated - TOLERANCE_SECONDS and not lost_inside:
-            self._integrity.present = min(self._integrity.present, max(0.0, length) / self._stated)
+        found, length = self._integrity, self._end - self._start
+        is_short = self._stated is not None and length < self._stated - TOLERANCE_SECONDS
+        ends_badly = self._failed and self._decoded and self._form not in END_STATED
+        if found.complete or (found.damaged and self._form == "mp3"):  # frames of mp3 have no time stamps
+            found.damaged |= ends_badly or is_short
+            return
+        found.cut |= ends_badly
+        if is_short:
+            found.present = min(found.present, max(0.0, length) / self._stated)
 
 
-def header_seconds(file, form: str, duration: float | None) -> float | None:
+def header_seconds(file, form: str, duration: float | None, complete: bool) -> float | None:
     """Length that a file's header states; None if FFmpeg estimated it.
 
     Args:
         file: the binary file; its position is kept.
         form: name of the container's format in FFmpeg.
         duration: FFmpeg's, in seconds.
+        complete: the header states a number of bytes, and they are there.
     """
+    if form == "matroska,webm" and complete:
+        return duration
     if form in ("flac", "wv", "tta", "nistsphere"):
         return duration
     if form not in ("mp3", "flv"):

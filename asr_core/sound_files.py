@@ -137,7 +137,7 @@ def decoded(file: BinaryIO, shown: str, notes: list[str]) -> Iterator[tuple[int,
         if not magic:
             raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
         share = share_present(file)
-        integrity = Integrity(cut=share is None, present=share or 1.0)
+        integrity = Integrity(complete=share == 1, cut=share == 0, present=share or 1.0)
         if magic == b"OggS":
             yield from _decoded_ogg(file, shown, integrity)
         elif magic in SNDFILE_MAGIC:
@@ -268,8 +268,9 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
         stream.codec_context.options = {"err_detect": "crccheck"}  # a frame that fails it would be noise
         start = (container.start_time or 0) / av.time_base
         form = container.format.name
-        duration = None if stream.duration is None else float(stream.duration * stream.time_base)
-        watch = Watch(integrity, form, header_seconds(file, form, duration), start)
+        duration = (container.duration or 0) / av.time_base or None
+        stated = header_seconds(file, form, duration, integrity.complete)
+        watch = Watch(integrity, form, stated, start)
         yield from _gathered(_parts(container, stream, watch), start)
 
 
