@@ -40,7 +40,8 @@ class OggLayout:
         damaged: pages are missing, or their checksums differ.
         cut: the last page is incomplete.
         checksums: place in the file -> right checksum of a damaged page whose header is plausible: a decoder
-            that is given it loses the packets that are damaged, not the page, which may last a second.
+            that is given it loses the packets that are damaged, not the page, which may last a second. Not for
+            Opus, whose packets state how long they last: damaged ones would shift the times of all others.
     """
 
     links: list[tuple[int, int]]
@@ -65,6 +66,7 @@ def ogg_layout(file: BinaryIO) -> OggLayout:
     starts, damaged, cut, position, checksums = [0], False, False, 0, {}
     numbers: dict[int, int | None] = {}  # logical stream -> number of its next page
     granules: dict[int, int] = {}  # logical stream -> its latest position
+    opus: set[int] = set()  # logical streams
     in_headers = True
     while (found := _next_page(file, position)) is not None:
         start, header, page = found
@@ -77,13 +79,16 @@ def ogg_layout(file: BinaryIO) -> OggLayout:
             damaged = True
             step = granule - granules.get(serial, granule - UNKNOWN[8])
             likely = 0 <= step <= MAX_OGG_STEP or granule == OGG_NO_POSITION
-            if numbers.get(serial, -1) not in (None, number) or not likely or len(checksums) >= MAX_CHECKSUMS:
+            likely &= numbers.get(serial, -1) in (None, number) and serial not in opus
+            if not likely or len(checksums) >= MAX_CHECKSUMS:
                 position = start + 1
                 continue
             checksums[start + 22] = struct.pack("<I", right)
         damaged |= start != position
         position = start + len(page)
         if flags & OGG_FIRST:
+            if page[OGG_PAGE.size + page[26] :].startswith(b"OpusHead"):
+                opus.add(serial)
             if not in_headers:
                 starts.append(start)
                 numbers.clear()
