@@ -16,6 +16,7 @@ import numpy as np
 
 from asr_core.containers import ogg_layout, share_present, without_false_sizes
 from asr_core.errors import AudioError
+from asr_core.flac import decoded_flac, stream_info
 from asr_core.integrity import Integrity, Watch, header_seconds
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
@@ -171,13 +172,18 @@ def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[t
 
 
 def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
-    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on."""
+    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on.
+
+    FLAC frames are found here: FFmpeg's parser mixes them up where they are damaged.
+    """
     done, whole = yield from _decoded_by_sndfile(file)
     if whole:
         return
     file.seek(0)
+    info = stream_info(file) if file.read(4) == b"fLaC" else None
+    rest = decoded_flac(file, info, integrity) if info else _decoded_by_ffmpeg(file, shown, integrity)
     try:
-        for rate, samples in _decoded_by_ffmpeg(file, shown, integrity):
+        for rate, samples in rest:
             if len(samples) > done:
                 yield rate, samples[done:]
             done = max(0, done - len(samples))
