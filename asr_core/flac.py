@@ -139,9 +139,7 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
     Args:
         integrity: is told what is missing.
     """
-    import av
-
-    frames, decoder, packed = _Frames(file, info), _decoder(info), av.AudioResampler(format="flt")
+    frames, decoder, packers = _Frames(file, info), _decoder(info), {}
     place, sample = frames.next(info.first_byte, info.first_byte)
     expected = sample if place == info.first_byte else 0  # parts of a longer stream keep its numbers
     begun = expected or 0
@@ -156,14 +154,24 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
         integrity.damaged |= failed or missing > 0
         if 0 < missing <= MAX_GAP_SECONDS * info.rate:
             yield from _silence(missing, info)
-        for whole in packed.resample(frame):
-            yield frame.sample_rate, whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
+        yield from _unpacked(frame, packers)
         expected, failed = sample + frame.samples, False
         place, sample = after
     if info.samples and begun < info.samples:
         integrity.present = min(1.0, (expected - begun) / info.samples)
     else:
         integrity.cut |= failed
+
+
+def _unpacked(frame, packers: dict) -> Iterator[tuple[int, np.ndarray]]:
+    import av
+
+    form = (frame.format.name, frame.layout.name, frame.sample_rate)
+    if form not in packers:
+        packers.clear()
+        packers[form] = av.AudioResampler(format="flt")
+    for whole in packers[form].resample(frame):
+        yield frame.sample_rate, whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
 
 
 def _silence(count: int, info: StreamInfo) -> Iterator[tuple[int, np.ndarray]]:

@@ -25,6 +25,7 @@ ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, it
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
 UNKNOWN_FRAMES = 1 << 40  # more than any file holds: libsndfile states 2^63 - 1
 MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
+CHECKED_CODECS = ("flac", "tta", "wavpack", "alac", "ape", "tak")  # lossless, most of them with checksums
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
 # What is read, everywhere: FFmpeg's name of a container -> suffixes of its files. Containers hold their audio
@@ -166,9 +167,9 @@ def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[t
                 yield part
         except AudioError as error:
             errors.append(error)
+            integrity.damaged |= not (layout.cut and end == layout.links[-1][1])
     if errors and not decoded:
         raise errors[0]
-    integrity.damaged |= bool(errors)
 
 
 def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
@@ -179,6 +180,7 @@ def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
     done, whole = yield from _decoded_by_sndfile(file)
     if whole:
         return
+    is_begun = done > 0
     file.seek(0)
     info = stream_info(file) if file.read(4) == b"fLaC" else None
     rest = decoded_flac(file, info, integrity) if info else _decoded_by_ffmpeg(file, shown, integrity)
@@ -188,7 +190,7 @@ def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
                 yield rate, samples[done:]
             done = max(0, done - len(samples))
     except AudioError:
-        if not done:
+        if not is_begun:
             raise
         integrity.damaged = True
 
@@ -271,7 +273,8 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
         stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
         if stream is None:
             raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
-        stream.codec_context.options = {"err_detect": "crccheck"}  # a frame that fails it would be noise
+        if stream.codec_context.name in CHECKED_CODECS:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else noise takes a frame's place
         start = (container.start_time or 0) / av.time_base
         form = container.format.name
         duration = (container.duration or 0) / av.time_base or None

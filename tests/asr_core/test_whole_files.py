@@ -133,6 +133,12 @@ class TestFlac:
         assert_is_the_tone(load_audio(content, RATE), 2)
         assert load_audio(overwritten(content, 0.5, 20), RATE).notes == DAMAGED
 
+    def test_behind_another_one_of_another_form(self):
+        first = of_unknown_length(wav(tone(1), format="FLAC"))
+        for subtype, rate in [("PCM_16", RATE), ("PCM_16", 22_050)]:
+            result = load_audio(first + wav(tone(1, rate), rate, format="FLAC", subtype=subtype), RATE)
+            assert_is_the_tone(result, 2, tolerance=0.3)
+
     def test_is_named_in_the_note_and_blocks_bring_it_last(self, tmp_path):
         path = tmp_path / "talk.flac"
         path.write_bytes(overwritten(flac(), 0.5))
