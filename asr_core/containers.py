@@ -301,7 +301,10 @@ def _end_of_segment(head: bytes) -> int | None:
 
 
 def _variable_length(head: bytes, position: int) -> tuple[int, int] | None:
-    """(position behind the number, the number) of EBML, whose first byte tells how many there are."""
+    """(place behind the number, the number) of EBML, whose first byte tells how many bytes it has.
+
+    Where the number is a length, the sum of both is the end of the element.
+    """
     if position >= len(head) or head[position] == 0:
         return None
     count = 9 - head[position].bit_length()

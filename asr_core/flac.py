@@ -17,6 +17,7 @@ from asr_core.integrity import Integrity
 READ_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 21  # 65,535 samples of 8 channels of 32 bits
 MAX_ENDS = 6  # what looks like the next header may stand inside a frame, once in some million bytes
+SILENCE_SAMPLES = 1 << 15  # at a time
 MAX_GAP_SECONDS = 600  # filled with silence where frames are missing
 
 
@@ -141,8 +142,7 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
     """
     frames, decoder, packers = _Frames(file, info), _decoder(info), {}
     place, sample = frames.next(info.first_byte, info.first_byte)
-    expected = sample if place == info.first_byte else 0  # parts of a longer stream keep its numbers
-    begun = expected or 0
+    begun = expected = sample if sample and place == info.first_byte else 0  # parts of a longer stream keep its numbers
     failed = False
     while sample is not None:
         frame, after = _decode(decoder, frames, place)
@@ -175,8 +175,8 @@ def _unpacked(frame, packers: dict) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _silence(count: int, info: StreamInfo) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, count, info.rate):
-        yield info.rate, np.zeros((min(info.rate, count - start), info.channels), np.float32)
+    for start in range(0, count, SILENCE_SAMPLES):
+        yield info.rate, np.zeros((min(SILENCE_SAMPLES, count - start), info.channels), np.float32)
 
 
 def _decoder(info: StreamInfo):

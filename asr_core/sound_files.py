@@ -366,7 +366,8 @@ def _gathered(parts: Iterator[_Part], start_seconds: float) -> Iterator[tuple[in
         rate = part.rate
         if fill:
             filled += fill
-            yield rate, np.zeros((round(fill * rate), 1), np.float32)
+            for start in range(0, missing := round(fill * rate), DECODED_VALUES):
+                yield rate, np.zeros((min(DECODED_VALUES, missing - start), 1), np.float32)
         held.append(part.samples)
         size += part.samples.size
         clock = (clock if part.time is None else part.time) + len(part.samples) / rate

@@ -139,6 +139,10 @@ class TestFlac:
             result = load_audio(first + wav(tone(1, rate), rate, format="FLAC", subtype=subtype), RATE)
             assert_is_the_tone(result, 2, tolerance=0.3)
 
+    def test_without_a_frame_is_refused(self):
+        with pytest.raises(AudioError, match=r"holds no sound that can be decoded \(0 s\)"):
+            load_audio(flac()[:86], RATE)
+
     def test_is_named_in_the_note_and_blocks_bring_it_last(self, tmp_path):
         path = tmp_path / "talk.flac"
         path.write_bytes(overwritten(flac(), 0.5))
