@@ -28,6 +28,10 @@ class TranscriptError(AsrError, ValueError):
     """A file that was to hold a transcript and does not."""
 
 
+class GivenTextError(AsrError, ValueError):
+    """A text, a list of hot-words, or another argument that cannot be used as it was given."""
+
+
 class ProcessEnded(AsrError):
     """The process that runs the network was ended; the next request finds another."""
 
@@ -37,3 +41,8 @@ class Cancelled(AsrError):
 
     def __init__(self, message: str = "The transcription was cancelled."):
         super().__init__(message)
+
+
+def printable(text: str) -> str:
+    """A name in one line, and in characters that every terminal takes."""
+    return "".join(character if character.isprintable() else "?" for character in text)

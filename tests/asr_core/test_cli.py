@@ -14,10 +14,11 @@ import soundfile
 import srt
 import webvtt
 
-from asr_core.__main__ import _unheard_greetings, main
+from asr_core.__main__ import main
 from asr_core.audio import load_audio
 from asr_core.beam import DecoderOptions
 from asr_core.errors import BundleError
+from asr_core.process import quiet_libraries
 from asr_core.sound_files import READABLE
 from asr_core.transcript import Transcript, Word, read_json
 
@@ -275,19 +276,19 @@ class TestGreetings:
     """What libraries write to file descriptor 2 while the model is loaded."""
 
     def test_are_kept_from_the_screen(self, capfd):
-        with _unheard_greetings():
+        with quiet_libraries():
             os.write(2, b"oneDNN custom operations are on\n")
         os.write(2, b"heard\n")
         assert capfd.readouterr().err == "heard\n"
 
     def test_are_shown_when_loading_breaks(self, capfd):
-        with pytest.raises(ZeroDivisionError), _unheard_greetings():
+        with pytest.raises(ZeroDivisionError), quiet_libraries():
             os.write(2, b"no such kernel\n")
             raise ZeroDivisionError
         assert capfd.readouterr().err == "no such kernel\n"
 
     def test_are_not_shown_beside_a_message_for_the_user(self, capfd):
-        with pytest.raises(BundleError), _unheard_greetings():
+        with pytest.raises(BundleError), quiet_libraries():
             os.write(2, b"oneDNN custom operations are on\n")
             raise BundleError("The weights are damaged.")
         assert capfd.readouterr().err == ""
