@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,8 @@ DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "default"
 FILE_BYTES = 9_000_000  # weights are split into files below this, since the Hub wants LFS beyond 10 MB
 SCALE = ".scale"  # follows the name of a matrix of 8-bit numbers: what they are multiplied by, one for each column
 FLOATS, WHOLE = ("F16", "F32"), ("I8",)  # how a tensor may be stored: by itself, and with a scale
+ANSWER_SECONDS = 5  # the Hub is taken for out of reach where it takes longer; HF_HUB_ETAG_TIMEOUT says otherwise
+TRY_LATER = (408, 429, 500, 502, 503, 504)  # statuses of a Hub in trouble
 REPOSITORY = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 
 
@@ -259,7 +261,8 @@ def _pull(repository: str, revision: str | None) -> Bundle:
 
     name = f"{repository}@{revision}" if revision else repository
     try:
-        return _download(repository, revision, name)
+        with _quiet_hub_client():
+            return _download(repository, revision, name)
     except errors.HFValidationError as error:
         raise BundleError(
             f"There is no folder {name} here, and the Hub has no such names ({_reason(error)})."
@@ -284,22 +287,66 @@ def _pull(repository: str, revision: str | None) -> Bundle:
 
 
 def _download(repository: str, revision: str | None, name: str) -> Bundle:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    silence = _silence(repository, revision)
+    if silence is None:
+        return _fetch(repository, revision, name)
+    try:
+        return _fetch(repository, revision, name, local_files_only=True)
+    except LocalEntryNotFoundError as error:
+        raise error from silence
+
+
+def _silence(repository: str, revision: str | None) -> Exception | None:
+    """Why the Hub does not answer; None if it does, be it with a refusal.
+
+    Without this question the client tries each file again and again, for half a minute to seven.
+    """
+    import httpx2
+    from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
+
+    seconds = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else ANSWER_SECONDS
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, CONFIG, revision=revision), timeout=seconds)
+    except (httpx2.TransportError, errors.OfflineModeIsEnabled) as error:
+        return error
+    except errors.HfHubHTTPError as error:
+        return error if error.response.status_code in TRY_LATER else None
+    return None
+
+
+@contextmanager
+def _quiet_hub_client():
+    """The client's own warnings are left out: what they are about ends up in one sentence."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _fetch(repository: str, revision: str | None, name: str, **options) -> Bundle:
+    """The files of a bundle, from the cache where they are there; `options` are those of `hf_hub_download`."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    facts = hf_hub_download(repository, CONFIG, revision=revision, dry_run=True)
+    facts = hf_hub_download(repository, CONFIG, revision=revision, dry_run=True, **options)
     _check_size(name, CONFIG, facts.file_size, most=MOST_CONFIG_BYTES)
     commit = facts.commit_hash
-    path = Path(hf_hub_download(repository, CONFIG, revision=revision))
+    path = Path(hf_hub_download(repository, CONFIG, revision=revision, **options))
     config = read_description(path, name)
     for file, expected in config["files"].items():
-        facts = hf_hub_download(repository, file, revision=commit, dry_run=True)
+        facts = hf_hub_download(repository, file, revision=commit, dry_run=True, **options)
         _check_size(name, file, facts.file_size, exactly=expected["bytes"])
-        hf_hub_download(repository, file, revision=commit)
+        hf_hub_download(repository, file, revision=commit, **options)
     with suppress(EntryNotFoundError):  # a bundle does without its card
-        facts = hf_hub_download(repository, README, revision=commit, dry_run=True)
+        facts = hf_hub_download(repository, README, revision=commit, dry_run=True, **options)
         _check_size(name, README, facts.file_size, most=MOST_CONFIG_BYTES)
-        hf_hub_download(repository, README, revision=commit)
+        hf_hub_download(repository, README, revision=commit, **options)
     return _open(path.parent, f"{repository}@{commit[:12]}")
 
 
@@ -310,8 +357,9 @@ def _check_size(name: str, file: str, size: int, most=None, exactly=None) -> Non
 
 
 def _reason(error) -> str:
-    """The library's own words, on one line and not too many of them."""
-    return " ".join(str(error).split())[:160].rstrip(".")
+    """The library's own words, on one line, not too many of them, and without numbers of the operating system."""
+    words = re.sub(r"\[(Errno|WinError) -?\d+\] ", "", " ".join(str(error).split()))
+    return words[:160].rstrip(".")
 
 
 def _refuse_links(folder: Path, name: str) -> None:
