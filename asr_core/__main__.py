@@ -175,10 +175,11 @@ def _text_of(recording: Recording, source: str) -> str:
 
 def _recognizer(model: str):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from asr_core.backend import quiet_libraries
     from asr_core.bundle import load_bundle
 
     bundle = load_bundle(model)  # a download shows its progress
-    with process.quiet_libraries():
+    with quiet_libraries():
         from asr_core.recognizer import Recognizer
 
         return Recognizer(bundle)

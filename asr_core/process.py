@@ -1,4 +1,4 @@
-"""The process of a program: Ctrl-C at any moment, standard streams that are closed, quiet libraries, and its end.
+"""The process of a program: Ctrl-C at any moment, standard streams that are closed, and its end.
 
 Imports little, so that Ctrl-C is handled before anything heavy is imported. TensorFlow's threads do not survive the
 end of the interpreter (they abort the process), so `leave` ends the process without it.
@@ -8,12 +8,10 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT, as in a shell
 CLEAN_UP_SECONDS = 3.0  # for files half written and temporary folders; then the process ends without
-LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # of TensorFlow; 3 leaves out all but fatal errors
 
 _cleaning_up = False  # whether an interrupt unwinds the stack first
 _interrupted = False
@@ -32,6 +30,8 @@ def catch_interrupts() -> None:
 def cleaning_up() -> Iterator[None]:
     """A block whose `finally` clauses run on Ctrl-C, by KeyboardInterrupt. A second Ctrl-C does not wait for them."""
     global _cleaning_up
+    import threading  # noqa: F401  not in the handler, which may come while it is imported
+
     _cleaning_up = True
     try:
         yield
@@ -47,10 +47,15 @@ def _interrupt(number, frame) -> None:
     if os.isatty(2):
         os.write(2, b"\n")  # below a progress bar that is not taken away any more
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # whatever libraries make of a KeyboardInterrupt
-    timer = threading.Timer(CLEAN_UP_SECONDS, os._exit, [INTERRUPTED])
+    timer = sys.modules["threading"].Timer(CLEAN_UP_SECONDS, os._exit, [INTERRUPTED])
     timer.daemon = True
     timer.start()
     raise KeyboardInterrupt
+
+
+def interrupted() -> bool:
+    """Whether Ctrl-C came inside `cleaning_up`."""
+    return _interrupted
 
 
 def leave(code: int) -> None:
@@ -77,33 +82,16 @@ def open_closed_streams() -> None:
 
 
 @contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep standard error clear of what TensorFlow 2.21 prints when it starts, whatever its log level.
-
-    Its libraries write to the file descriptor itself. What they wrote is shown after all where the block raises
-    an exception that is no AsrError. With TF_CPP_MIN_LOG_LEVEL=0 in the environment everything is shown at once.
-    """
-    if os.environ.setdefault(LOG_LEVEL, "3") == "0":
+def without_interrupts() -> Iterator[None]:
+    """A block in which processes are begun that Ctrl-C does not reach: it is for the program that began them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    import tempfile
+    from multiprocessing import resource_tracker
 
-    from asr_core.errors import AsrError
-
-    with tempfile.TemporaryFile() as printed:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        screen = os.dup(2)
-        os.dup2(printed.fileno(), 2)
-        try:
-            yield
-        except AsrError:
-            raise
-        except Exception:
-            printed.seek(0)
-            os.write(screen, printed.read())
-            raise
-        finally:
-            if not _interrupted:
-                os.dup2(screen, 2)
-            os.close(screen)
+    resource_tracker.ensure_running()  # or it is begun inside the block, and lets interrupts through when it is
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -240,6 +240,6 @@ def test_a_network_that_swallows_requests_is_given_up_after_seconds(hub, monkeyp
         template = f"http://127.0.0.1:{mute.getsockname()[1]}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         assert load_bundle("name/repo").name == f"name/repo@{FIRST[:12]}"  # from the cache
-        with pytest.raises(BundleError, match=r"the Hub does not answer \(timed out\)|\(The read operation timed out\)"):
+        with pytest.raises(BundleError, match=r"the Hub does not answer \(.*timed out"):
             load_bundle("name/other")
     assert capfd.readouterr() == ("", "")

@@ -16,9 +16,9 @@ import webvtt
 
 from asr_core.__main__ import main
 from asr_core.audio import load_audio
+from asr_core.backend import quiet_libraries
 from asr_core.beam import DecoderOptions
 from asr_core.errors import BundleError
-from asr_core.process import quiet_libraries
 from asr_core.sound_files import READABLE
 from asr_core.transcript import Transcript, Word, read_json
 
