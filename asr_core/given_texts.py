@@ -7,8 +7,9 @@ import re
 from asr_core.errors import GivenTextError, printable
 
 MAX_TEXT_BYTES = 10_000_000  # of a file; an hour of speech is 60 kB
+MAX_HOT_WORD_CHARACTERS = 100  # of one; a longer one is a sentence, or the separators are not those below
 MAX_HOT_WORDS = 200  # the more there are, the more often one is found where nobody said it
-SEPARATORS = re.compile(r"[\r\n\t;]|,(?!\d)|(?<!\d),")  # a comma between two digits belongs to a number
+SEPARATORS = re.compile(r"[\r\n\t;]|(?<!\d),|,(?!\d{3}\b)")  # not the comma of 1,000
 ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -53,10 +54,15 @@ def split_hot_words(text: str) -> tuple[str, ...]:
     """Hot-words written one on each line, or with commas, semicolons or tabs between them; each of them once.
 
     Raises:
-        GivenTextError: there are more than MAX_HOT_WORDS.
+        GivenTextError: there are more than MAX_HOT_WORDS, or one is longer than MAX_HOT_WORD_CHARACTERS.
     """
     pieces = (" ".join(piece.split()) for line in text.splitlines() for piece in SEPARATORS.split(line))
     words = tuple(dict.fromkeys(filter(None, pieces)))
     if len(words) > MAX_HOT_WORDS:
         raise GivenTextError(f"There are {len(words)} hot-words and at most {MAX_HOT_WORDS} can be used: drop some.")
+    if long := next((word for word in words if len(word) > MAX_HOT_WORD_CHARACTERS), None):
+        raise GivenTextError(
+            f"The hot-word {printable(long[:30])}... has {len(long)} characters and the limit is "
+            f"{MAX_HOT_WORD_CHARACTERS}: write one on each line."
+        )
     return words
