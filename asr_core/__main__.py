@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from asr_core.arguments import SUBTITLES, make_parser, parse
-from asr_core.errors import AsrError, printable
+from asr_core.errors import AsrError, printable, reason
 from asr_core.given_texts import read_text
 from asr_core.outputs import STDIN, Recording, obstacle, placed, write_whole
 from asr_core.transcript import WRITERS, Transcript
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
         try:
             os.makedirs(options.out, exist_ok=True)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            parser.error(f"--out {options.out} cannot be made: {reason}")
+            parser.error(f"--out {options.out} cannot be made: {reason(error)}")
     for problem in problems:
         _complain(problem)
     try:
@@ -246,7 +245,7 @@ def _transcript(recognizer, job: Job, decoding: dict, progress: Callable[[float]
             return recognizer.transcribe(source, progress=progress, **decoding)
         audio = recognizer.load(source)
     except OSError as error:
-        raise AsrError(f"it cannot be read ({error.strerror or error})") from error
+        raise AsrError(f"it cannot be read ({reason(error)})") from error
     transcript = recognizer.align(recognizer.emissions(audio, progress), audio.seconds, job.text)
     return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
@@ -277,7 +276,7 @@ def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
 def _failure(recording: Recording, error: Exception) -> str:
     """One line that begins with the path."""
     if isinstance(error, OSError):
-        return f"{recording}: its transcript cannot be written ({error.strerror or error})"
+        return f"{recording}: its transcript cannot be written ({reason(error)})"
     if not isinstance(error, AsrError):
         return f"{recording}: something broke here ({type(error).__name__}: {printable(str(error))[:200]})"
     name = printable(os.path.basename(recording.path))

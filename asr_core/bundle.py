@@ -31,7 +31,7 @@ from asr_core.description import (
     check_description,
     read_description,
 )
-from asr_core.errors import BundleError
+from asr_core.errors import BundleError, reason
 from asr_core.vocabulary import Vocabulary
 
 CONFIG = "config.json"
@@ -128,7 +128,7 @@ class Bundle:
         try:
             return DecoderOptions(**self.config.get("decoder", {}))
         except (TypeError, ValueError) as error:
-            raise BundleError(f"{self.name}: its decoder defaults are not understood ({error}).") from error
+            raise BundleError(f"{self.name}: its decoder defaults are not understood ({reason(error)}).") from error
 
     def build(self):
         """The network with its weights (keras.Model).
@@ -168,7 +168,7 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
             _refuse_links(folder, name)
             return _open(folder, name)
     except OSError as error:
-        raise BundleError(f"The model {asked[:100]} cannot be read ({error.strerror or error}).") from error
+        raise BundleError(f"The model {asked[:100]} cannot be read ({reason(error)}).") from error
     if asked == DEFAULT:
         raise BundleError("No model comes with this copy: name a folder, or name/repo on the Hub.")
     repository = REPOSITORY.fullmatch(asked)
@@ -265,7 +265,7 @@ def _pull(repository: str, revision: str | None) -> Bundle:
             return _download(repository, revision, name)
     except errors.HFValidationError as error:
         raise BundleError(
-            f"There is no folder {name} here, and the Hub has no such names ({_reason(error)})."
+            f"There is no folder {name} here, and the Hub has no such names ({reason(error)})."
         ) from error
     except errors.GatedRepoError as error:
         raise BundleError(f"{name} is gated: ask for access on its page and set HF_TOKEN.") from error
@@ -276,14 +276,14 @@ def _pull(repository: str, revision: str | None) -> Bundle:
     except errors.RevisionNotFoundError as error:
         raise BundleError(f"{repository} has no revision {revision}.") from error
     except errors.LocalEntryNotFoundError as error:
-        reason = _reason(error.__cause__ or "there is no network, or HF_HUB_OFFLINE forbids it")
+        cause = reason(error.__cause__ or OSError("there is no network, or HF_HUB_OFFLINE forbids it"))
         raise BundleError(
-            f"{name} is not complete in the cache and the Hub does not answer ({reason}); try again later."
+            f"{name} is not complete in the cache and the Hub does not answer ({cause}); try again later."
         ) from error
     except errors.EntryNotFoundError as error:
         raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
-        raise BundleError(f"{name} could not be downloaded ({_reason(error)}); try again later.") from error
+        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
 
 def _download(repository: str, revision: str | None, name: str) -> Bundle:
@@ -356,12 +356,6 @@ def _check_size(name: str, file: str, size: int, most=None, exactly=None) -> Non
         raise BundleError(f"{name} was not downloaded: {file} has {size:,} bytes, {limit} were expected.")
 
 
-def _reason(error) -> str:
-    """The library's own words, on one line, not too many of them, and without numbers of the operating system."""
-    words = re.sub(r"\[(Errno|WinError) -?\d+\] ", "", " ".join(str(error).split()))
-    return words[:160].rstrip(".")
-
-
 def _refuse_links(folder: Path, name: str) -> None:
     """A file that is a link out of the folder would read what the bundle's author has no business to read."""
     inside = folder.resolve()
@@ -388,7 +382,7 @@ def _sketch(name: str, architecture: str, arguments: dict) -> dict:
         with keras.StatelessScope(initialize_variables=False):
             model = models.build(architecture, **arguments)
     except Exception as error:  # whatever Keras makes of a stranger's numbers, there is no such network
-        raise BundleError(f"{name}: no {architecture} has these sizes ({_reason(error)}).") from error
+        raise BundleError(f"{name}: no {architecture} has these sizes ({reason(error)}).") from error
     if unknown := sorted((arguments.keys() - model.get_config().keys()) | (arguments.keys() & {"name"})):
         raise BundleError(f"{name}: a {architecture} has no size {', '.join(unknown)[:200]}.")
     return {_key(model, variable): tuple(variable.shape) for variable in model.weights}
@@ -412,7 +406,7 @@ def _read_weights(bundle: Bundle, shapes: dict) -> dict:
                 for key in scaled:
                     weights[key] *= weights.pop(key + SCALE)
         except (SafetensorError, OSError, ValueError) as error:
-            raise BundleError(f"{bundle.name}: {file} is no safetensors file ({error}).") from error
+            raise BundleError(f"{bundle.name}: {file} is no safetensors file ({reason(error)}).") from error
     if missing := sorted(shapes.keys() - weights.keys()):
         raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
     for key, weight in weights.items():

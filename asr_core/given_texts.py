@@ -4,7 +4,7 @@ import codecs
 import os
 import re
 
-from asr_core.errors import GivenTextError, printable
+from asr_core.errors import GivenTextError, printable, reason
 
 MAX_TEXT_BYTES = 10_000_000  # of a file; an hour of speech is 60 kB
 MAX_HOT_WORD_CHARACTERS = 100  # of one; a longer one is a sentence, or the separators are not those below
@@ -24,7 +24,7 @@ def read_text(path: str | os.PathLike) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise GivenTextError(f"{shown} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        raise GivenTextError(f"{shown} cannot be read ({reason(error)}).") from None
     if len(content) > MAX_TEXT_BYTES:
         raise GivenTextError(f"{shown} has more than {MAX_TEXT_BYTES // 1_000_000} MB: name a file of text.")
     encoding = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), "utf-8")

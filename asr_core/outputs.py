@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from asr_core.errors import printable
+from asr_core.errors import printable, reason
 from asr_core.transcript import WRITERS
 
 STDIN = "-"
@@ -97,27 +97,35 @@ def obstacle(path: str, inputs: Collection[str], overwrite: bool) -> str | None:
     try:
         kind = os.lstat(path).st_mode
     except FileNotFoundError:
-        return _locked(os.path.dirname(path))
+        return _blocked(path)
     except OSError as error:  # a name too long, or a file where a folder belongs
-        return f"its transcript cannot be written to {shown} ({error.strerror})"
+        return f"its transcript cannot be written to {shown} ({reason(error)})"
     if stat.S_ISDIR(kind):
         return f"its transcript cannot be written to {shown}, which is a folder"
     if os.path.realpath(path) in inputs:
         return f"its transcript would be written over the recording {shown}: choose another --out"
     if not overwrite:
         return f"{shown} exists already: add --overwrite to replace it or --skip-existing to keep it"
-    return _locked(os.path.dirname(path))
+    return _blocked(path)
 
 
-def _locked(folder: str) -> str | None:
-    """The reason why no file can be made in a folder, which may still have to be made itself."""
-    while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
-        folder = os.path.dirname(folder)
+def _blocked(path: str) -> str | None:
+    """The reason why a file, and the folders above it that are missing, cannot be made."""
+    folder, name = os.path.split(path)
+    names = [name]
+    while folder and not os.path.lexists(folder):
+        folder, name = os.path.split(folder)
+        names.append(name)
     folder = folder or os.curdir
-    if not os.path.isdir(folder):
-        return f"its transcript needs a folder where {printable(folder)} is a file"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"its transcript cannot be written into {printable(folder)} (Permission denied)"
+    for name in names:  # where there is a folder: below one that is missing no name counts as too long
+        try:
+            os.lstat(os.path.join(folder, name))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return f"its transcript cannot be written to {printable(path)} ({reason(error)})"
     return None
 
 
