@@ -4,9 +4,9 @@ Imports little, so that Ctrl-C is handled before anything heavy is imported. Ten
 end of the interpreter (they abort the process), so `leave` ends the process without it.
 """
 
+import _signal as signal  # without the enumerations of `signal`, which take longer to import
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Iterator
 
