@@ -11,6 +11,8 @@ import importlib.util
 import logging
 import os
 
+from asr_core import process
+
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 7860  # Gradio takes the next free one when it is not named
 
@@ -66,4 +68,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    process.catch_interrupts()  # until the page is served and ends itself
     main()

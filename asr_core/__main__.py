@@ -1,43 +1,42 @@
-"""The command line: `python -m asr_core FILE... [--format txt|srt|vtt|json] [--out DIR]`.
+"""The command line: `python -m asr_core FILE... [--format FORMAT,...] [--out DIR]`; see `asr_core.arguments`.
 
 Arguments are understood before anything heavy is imported, so that a slip is answered at once. One recogniser
 serves all files; a file that fails costs one line on standard error, and the others go on. So do notes on a recording
 that is damaged, and the number of files that a folder holds beside recordings.
 """
 
-import argparse
-import contextlib
+from asr_core import process
+
+if __name__ == "__main__":
+    process.catch_interrupts()  # before the other imports, which take longer
+
 import os
 import sys
-import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from asr_core.errors import AsrError
-from asr_core.transcript import WRITERS
+from asr_core.arguments import SUBTITLES, make_parser, parse
+from asr_core.errors import AsrError, printable, reason
+from asr_core.given_texts import read_text
+from asr_core.outputs import STDIN, Recording, obstacle, placed, write_whole
+from asr_core.transcript import WRITERS, Transcript
 
-STDIN = "-"
-DONE, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-SUBTITLES = ("srt", "vtt")  # two of them in one stream are no subtitles any more
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}  # read when they are imported
+DONE, SOME_FAILED, USAGE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One input.
+class Job:
+    """What is to be done with one recording.
 
     Attributes:
-        path: as the user named it, or found in a folder that the user named; "-" is standard input.
-        place: where its transcript belongs under --out, without the suffix of the format.
+        formats: the files to write, by their extensions.
+        text: to align; None to transcribe.
     """
 
-    path: str
-    place: str
-
-    def __str__(self) -> str:
-        return "standard input" if self.path == STDIN else _printable(self.path)
+    recording: Recording
+    formats: tuple[str, ...]
+    text: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | None = None) -> int:
@@ -47,76 +46,38 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
         arguments: without the program's name; by default those of the process.
         recognizer_factory: model name -> Recognizer.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    process.open_closed_streams()
+    parser = make_parser()
+    options = parse(parser, arguments)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a file's name may hold what the terminal cannot show
-    found, problems, left_out = _found(options.files)
-    recordings = _placed(found, f".{options.format}")
-    if len(recordings) > 1 and options.format in SUBTITLES and not options.out:
-        parser.error(f"--format {options.format} writes one file for each recording: add --out DIR")
+    paths, roots, problems, left_out = _found(options.files)
+    recordings = placed(paths, roots, options.formats)
+    if len(recordings) > 1 and not options.out and (subtitles := [f for f in options.formats if f in SUBTITLES]):
+        parser.error(f"--format {subtitles[0]} writes one file for each recording: add --out DIR")
+    if len(recordings) > 1 and options.align and not os.path.isdir(options.align):
+        parser.error("--align with a text takes one recording: name a folder with a text for each")
+    if not options.out and sys.stdout is None:
+        parser.error("standard output is closed: add --out DIR")
     if options.out:
         try:
             os.makedirs(options.out, exist_ok=True)
-        except OSError as error:
-            parser.error(f"--out {_printable(options.out)} cannot be made: {error.strerror}")
+        except (OSError, ValueError) as error:
+            parser.error(f"--out {options.out} cannot be made: {reason(error)}")
     for line in problems + left_out:
         _complain(line)
     try:
-        failed = _transcribe(recordings, options, recognizer_factory or _recognizer)
+        with process.cleaning_up():
+            jobs, failed = _jobs(recordings, options)
+            failed += _run(jobs, options, len(recordings) == 1, recognizer_factory or _recognizer)
     except AsrError as error:  # the model, since the recordings' own are caught
         parser.exit(USAGE, f"{parser.prog}: error: {error}\n")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return process.INTERRUPTED
     return SOME_FAILED if failed or problems else DONE
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, whatever the arguments hold."""
-
-    def error(self, message: str):
-        super().error(_printable(message))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m asr_core",
-        description="Write down what is said in recordings.",
-        epilog="Exit code: 0 all done; 1 some recordings failed (one line each on standard error), 2 misuse.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a recording, a folder of them, or - for standard input"
-    )
-    parser.add_argument(
-        "--model",
-        default="default",
-        metavar="PATH_OR_REPO[@REVISION]",
-        help="a bundle: a folder, or a repository on the Hub (default: the one that comes with the program)",
-    )
-    parser.add_argument("--format", choices=list(WRITERS), default="txt", help="default: txt")
-    parser.add_argument(
-        "--out", metavar="DIR", help="write a file for each recording there instead of to standard output"
-    )
-    parser.add_argument("--decoder", choices=["greedy", "beam"], help="default: what the model prefers")
-    parser.add_argument(
-        "--shard",
-        type=_shard_of,
-        default=(1, 1),
-        metavar="I/N",
-        help="only the I-th of N parts of the recordings",
-    )
-    return parser
-
-
-def _shard_of(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 1/4")
-    return int(index), int(count)
 
 
 def _shard(recordings: list[Recording], shard: tuple[int, int]) -> list[Recording]:
@@ -125,34 +86,39 @@ def _shard(recordings: list[Recording], shard: tuple[int, int]) -> list[Recordin
     return recordings[index - 1 :: count]
 
 
-def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """(path, place under --out) of every recording, each once, in an order that depends on the names alone;
-    what is wrong with the names; and what folders hold beside recordings, a line for each folder named."""
-    found: dict[str, tuple[str, str]] = {}
-    problems, left_out = [], []
+def _found(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """The paths of all recordings, each once, in an order that depends on the names alone; the folders that were named
+    or hold them (see `asr_core.outputs.placed`); what is wrong with the names; and what folders hold beside recordings,
+    a line for each folder named."""
+    found: dict[str, str] = {}
+    roots, problems, left_out = [], [], []
     for name in names:
-        if name == STDIN:
-            found.setdefault(STDIN, (STDIN, "stdin"))
+        if name == STDIN and sys.stdin is None:
+            problems.append("standard input is closed: pipe a recording into it, or name a file.")
+        elif name == STDIN:
+            found.setdefault(STDIN, STDIN)
         elif os.path.isdir(name):
             others: Counter[str] = Counter()
             inside = list(_inside(name, problems, others))
             if others:
-                left_out.append(f"{_printable(name)}: left out: {_counts(others)}")
+                left_out.append(f"{printable(name)}: left out: {_counts(others)}")
             if not inside:
-                problems.append(f"{_printable(name)}: no recordings in this folder")
+                problems.append(f"{printable(name)}: no recordings in this folder")
+            roots.append(name)
             for path in inside:
-                found.setdefault(os.path.realpath(path), (path, os.path.relpath(path, name)))
+                found.setdefault(os.path.realpath(path), path)
         elif os.path.lexists(name):
-            found.setdefault(os.path.realpath(name), (name, os.path.basename(name)))
+            roots.append(os.path.dirname(name))
+            found.setdefault(os.path.realpath(name), name)
         else:
-            problems.append(f"{_printable(name)} was not found: check the name.")
-    return list(found.values()), problems, left_out
+            problems.append(f"{printable(name)} was not found: check the name.")
+    return list(found.values()), roots, problems, left_out
 
 
 def _counts(kinds: Counter) -> str:
     """Such as "3 .txt, 1 .jpg": the most frequent first."""
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    return _printable(", ".join(f"{count} {kind}" for kind, count in ordered))
+    return printable(", ".join(f"{count} {kind}" for kind, count in ordered))
 
 
 def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
@@ -165,7 +131,7 @@ def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
     from asr_core.sound_files import AUDIO_SUFFIXES
 
     def told(error: OSError) -> None:
-        problems.append(f"{_printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")
+        problems.append(f"{printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")
 
     for parent, folders, files in os.walk(folder, onerror=told):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -181,144 +147,166 @@ def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
                 others["(no regular file)"] += 1
 
 
-def _placed(found: list[tuple[str, str]], suffix: str) -> list[Recording]:
-    """Give every recording a place of its own: a.txt; a.wav.txt if there is an a.mp3, too; or a.wav-2.txt.
+def _jobs(recordings: list[Recording], options) -> tuple[list[Job], int]:
+    """This shard's work, and how many recordings fail before it begins, each with a line."""
+    inputs = {os.path.realpath(recording.path) for recording in recordings}
+    jobs, failed = [], 0
+    for recording in _shard(recordings, options.shard):
+        try:
+            formats = _unwritten(recording, inputs, options) if options.out else options.formats
+            if formats:
+                text = None if options.align is None else _text_of(recording, options.align)
+                jobs.append(Job(recording, formats, text))
+        except AsrError as error:
+            failed += 1
+            _complain(f"{recording}: {error}")
+    if kept := len(_shard(recordings, options.shard)) - len(jobs) - failed:
+        _complain(f"{kept} of the recordings left out: their files exist already")
+    return jobs, failed
 
-    The places depend on all recordings, not on the shard, so that shards never write over each other.
-    """
-    stems = Counter(os.path.splitext(place)[0].casefold() for _, place in found)
-    taken: set[str] = set()
-    recordings = []
-    for path, place in found:
-        stem = os.path.splitext(place)[0]
-        alike = stems[stem.casefold()] > 1 or place.endswith(suffix)  # never over the recording itself
-        stem = free = place if alike else stem
-        number = 1
-        while free.casefold() in taken:
-            number += 1
-            free = f"{stem}-{number}"
-        taken.add(free.casefold())
-        recordings.append(Recording(path, free + suffix))
-    return recordings
+
+def _unwritten(recording: Recording, inputs: set[str], options) -> tuple[str, ...]:
+    """The formats to write, without those whose files are to be kept. Raises AsrError where one cannot be written."""
+    formats = []
+    for extension in options.formats:
+        path = _target(recording, extension, options)
+        if options.skip_existing and os.path.isfile(path):
+            continue
+        if problem := obstacle(path, inputs, options.overwrite):
+            raise AsrError(problem)
+        formats.append(extension)
+    return tuple(formats)
+
+
+def _target(recording: Recording, extension: str, options) -> str:
+    return os.path.join(options.out, f"{recording.place}.{extension}")
+
+
+def _text_of(recording: Recording, source: str) -> str:
+    """The text to align: a file, or that file of a folder which is named as the recording. Raises AsrError."""
+    if not os.path.isdir(source):
+        return read_text(source)
+    names = (f"{recording.name}.txt", f"{os.path.splitext(recording.name)[0]}.txt")
+    paths = [os.path.join(source, name) for name in names]
+    path = next((path for path in paths if os.path.isfile(path)), None)
+    if path is None:
+        raise AsrError(f"there is no text for it, {printable(paths[-1])} was not found")
+    return read_text(path)
 
 
 def _recognizer(model: str):
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from asr_core.backend import quiet_libraries
     from asr_core.bundle import load_bundle
 
     bundle = load_bundle(model)  # a download shows its progress
-    with _unheard_greetings():
+    with quiet_libraries():
         from asr_core.recognizer import Recognizer
 
         return Recognizer(bundle)
 
 
-@contextlib.contextmanager
-def _unheard_greetings() -> Iterator[None]:
-    """Keep standard error clear of what TensorFlow 2.21 says when it starts, whatever its log level.
-
-    Its libraries write to the file descriptor itself. What they wrote is shown after all if they fail.
-    """
-    with tempfile.TemporaryFile() as said:
-        sys.stderr.flush()
-        screen = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        failed = True
-        try:
-            yield
-            failed = False
-        except AsrError:
-            failed = False
-            raise
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
-            if failed:
-                said.seek(0)
-                sys.stderr.write(said.read().decode(errors="replace"))
-
-
-def _transcribe(recordings: list[Recording], options, recognizer_factory: Callable) -> int:
-    """Transcribe and write this shard's recordings one after the other; returns how many failed."""
-    alone = len(recordings) == 1
-    recordings = _shard(recordings, options.shard)
-    if not recordings:
+def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) -> int:
+    """Do the jobs one after the other; returns how many failed."""
+    if not jobs:
         return 0
     from tqdm import tqdm
 
     failed = 0
     recognizer = recognizer_factory(options.model)
-    if not recognizer.bundle.trained:
-        _complain(f"The model {_printable(options.model)} is untrained: what it writes means nothing.")
-    decoding = None
-    if options.decoder:
-        decoding = replace(recognizer.bundle.decoder_options(), decoder=options.decoder)
-    with tqdm(total=len(recordings), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
-        for index, recording in enumerate(recordings):
-            bar.set_postfix_str(str(recording), refresh=False)
+    decoding = _decoding(recognizer, options)
+    with tqdm(total=len(jobs), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for index, job in enumerate(jobs):
+            bar.set_postfix_str(str(job.recording), refresh=False)
 
             def show(fraction: float, index=index):
                 bar.n = round(index + fraction, 2)
                 bar.refresh()
 
-            source = sys.stdin.buffer if recording.path == STDIN else recording.path
             try:
-                transcript = recognizer.transcribe(source, options=decoding, progress=show)
+                transcript = _transcript(recognizer, job, decoding, show)
                 with bar.external_write_mode():
-                    _write(recording, transcript, options, alone)
-                    for note in transcript.notes:
-                        _complain(_located(recording, note))
+                    _report(job.recording, transcript)
+                    _write(job, transcript, options, alone)
             except BrokenPipeError:
                 raise
             except Exception as error:
                 failed += 1
                 with bar.external_write_mode():
-                    _complain(_failure(recording, error))
+                    _complain(_failure(job.recording, error))
             show(1.0)
     return failed
 
 
-def _write(recording: Recording, transcript, options, alone: bool) -> None:
-    writer = WRITERS[options.format]()
-    details = {"file": recording.path} if options.format == "json" else {}
-    content = writer.write(transcript, **details)
-    if options.out:
-        _replace(os.path.join(options.out, recording.place), content)
-        return
-    if options.format == "txt" and not alone:
-        content = f"{recording}: {content}"
-    sys.stdout.write(content)
-    sys.stdout.flush()
+def _decoding(recognizer, options) -> dict:
+    """The arguments of `Recognizer.transcribe` that were chosen; says so where they change nothing."""
+    model = printable(options.model)
+    if not recognizer.bundle.trained:
+        _complain(f"The model {model} is untrained: what it writes means nothing.")
+    if options.language_model_weight and recognizer.language_model is None:
+        _complain(f"The model {model} has no language model: --language-model-weight changes nothing.")
+    arguments = {}
+    if options.decoding:
+        arguments["options"] = replace(recognizer.bundle.decoder_options(), **options.decoding)
+    if options.hot_words:
+        from asr_core.hot_words import HotWords
+
+        arguments["hot_words"] = hot_words = HotWords.build(options.hot_words, recognizer.vocabulary)
+        if lost := [word for word in options.hot_words if not HotWords.build([word], recognizer.vocabulary).phrases]:
+            _complain(f"The model {model} cannot write these hot-words: {printable(', '.join(lost))[:200]}")
+        if not hot_words.phrases:
+            raise AsrError("no hot-word is left: write them with the letters of the model")
+    return arguments
 
 
-def _replace(path: str, content: str) -> None:
-    """Write a file whole or not at all."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    part = os.path.join(folder, f".{uuid.uuid4().hex}.part")
+def _transcript(recognizer, job: Job, decoding: dict, progress: Callable[[float], None]) -> Transcript:
+    """The words of a recording, or the given ones with their times."""
+    source = sys.stdin.buffer if job.recording.path == STDIN else job.recording.path
     try:
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(part)
-        raise
+        if job.text is None:
+            return recognizer.transcribe(source, progress=progress, **decoding)
+        audio = recognizer.load(source)
+    except OSError as error:
+        raise AsrError(f"it cannot be read ({reason(error)})") from error
+    transcript = recognizer.align(recognizer.emissions(audio, progress), audio.seconds, job.text)
+    return replace(transcript, notes=(*audio.notes, *transcript.notes))
+
+
+def _report(recording: Recording, transcript: Transcript) -> None:
+    """One line for each thing that a reader of the transcript should know about the recording."""
+    for note in transcript.notes:
+        _complain(_located(recording, printable(note)))
+    if not transcript.words:
+        _complain(f"{recording}: no speech was found")
+
+
+def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
+    for extension in job.formats:
+        details = options.subtitles if extension in SUBTITLES else {}
+        if extension == "json":
+            details = {"file": job.recording.path}
+        content = WRITERS[extension]().write(transcript, **details)
+        if options.out:
+            write_whole(_target(job.recording, extension, options), content)
+            continue
+        if extension == "txt" and not alone:
+            content = f"{job.recording}: {content}"
+        sys.stdout.write(content)
+        sys.stdout.flush()
 
 
 def _failure(recording: Recording, error: Exception) -> str:
     """One line that begins with the path."""
     if isinstance(error, OSError):
-        return f"{recording}: its transcript cannot be written ({error.strerror or error})"
+        return f"{recording}: its transcript cannot be written ({reason(error)})"
     if not isinstance(error, AsrError):
-        return f"{recording}: something broke here ({type(error).__name__}: {_printable(str(error))[:200]})"
+        return f"{recording}: something broke here ({type(error).__name__}: {printable(str(error))[:200]})"
     return _located(recording, str(error))
 
 
 def _located(recording: Recording, message: str) -> str:
     """A sentence about a recording, which it may name, as a line that begins with the path."""
-    name = _printable(os.path.basename(recording.path))
+    name = printable(os.path.basename(recording.path))
     return f"{recording}{message.removeprefix(name)}" if message.startswith(name) else f"{recording}: {message}"
 
 
@@ -326,10 +314,9 @@ def _complain(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _printable(text: str) -> str:
-    """In one line, and in characters that every terminal takes."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except SystemExit as stopped:
+        code = stopped.code
+    process.leave(code)

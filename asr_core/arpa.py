@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.errors import LanguageModelError
+from asr_core.errors import LanguageModelError, reason
 
 COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 LONGEST_LINE = 10_000  # characters; no n-gram of words is that long
@@ -38,10 +38,10 @@ def read_arpa(path: Path) -> tuple[list[str], list[NGrams]]:
         LanguageModelError: the file cannot be read or is not what it says.
     """
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
             return _read(_lines(file, path), path)
     except (OSError, EOFError, UnicodeDecodeError, gzip.zlib.error) as error:
-        raise LanguageModelError(f"{path.name} cannot be read as an ARPA file ({error}).") from None
+        raise LanguageModelError(f"{path.name} cannot be read as an ARPA file ({reason(error)}).") from None
 
 
 def _lines(file, path: Path) -> Iterator[str]:

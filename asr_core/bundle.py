@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from asr_core.description import (
     check_description,
     read_description,
 )
-from asr_core.errors import BundleError
+from asr_core.errors import BundleError, reason
 from asr_core.vocabulary import Vocabulary
 
 CONFIG = "config.json"
@@ -41,6 +41,8 @@ DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "default"
 FILE_BYTES = 9_000_000  # weights are split into files below this, since the Hub wants LFS beyond 10 MB
 SCALE = ".scale"  # follows the name of a matrix of 8-bit numbers: what they are multiplied by, one for each column
 FLOATS, WHOLE = ("F16", "F32"), ("I8",)  # how a tensor may be stored: by itself, and with a scale
+ANSWER_SECONDS = 5  # the Hub is taken for out of reach where it takes longer; HF_HUB_ETAG_TIMEOUT says otherwise
+TRY_LATER = (408, 429, 500, 502, 503, 504)  # statuses of a Hub in trouble
 REPOSITORY = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 
 
@@ -126,7 +128,7 @@ class Bundle:
         try:
             return DecoderOptions(**self.config.get("decoder", {}))
         except (TypeError, ValueError) as error:
-            raise BundleError(f"{self.name}: its decoder defaults are not understood ({error}).") from error
+            raise BundleError(f"{self.name}: its decoder defaults are not understood ({reason(error)}).") from error
 
     def build(self):
         """The network with its weights (keras.Model).
@@ -166,7 +168,7 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
             _refuse_links(folder, name)
             return _open(folder, name)
     except OSError as error:
-        raise BundleError(f"The model {asked[:100]} cannot be read ({error.strerror or error}).") from error
+        raise BundleError(f"The model {asked[:100]} cannot be read ({reason(error)}).") from error
     if asked == DEFAULT:
         raise BundleError("No model comes with this copy: name a folder, or name/repo on the Hub.")
     repository = REPOSITORY.fullmatch(asked)
@@ -259,10 +261,11 @@ def _pull(repository: str, revision: str | None) -> Bundle:
 
     name = f"{repository}@{revision}" if revision else repository
     try:
-        return _download(repository, revision, name)
+        with _quiet_hub_client():
+            return _download(repository, revision, name)
     except errors.HFValidationError as error:
         raise BundleError(
-            f"There is no folder {name} here, and the Hub has no such names ({_reason(error)})."
+            f"There is no folder {name} here, and the Hub has no such names ({reason(error)})."
         ) from error
     except errors.GatedRepoError as error:
         raise BundleError(f"{name} is gated: ask for access on its page and set HF_TOKEN.") from error
@@ -273,33 +276,77 @@ def _pull(repository: str, revision: str | None) -> Bundle:
     except errors.RevisionNotFoundError as error:
         raise BundleError(f"{repository} has no revision {revision}.") from error
     except errors.LocalEntryNotFoundError as error:
-        reason = _reason(error.__cause__ or "there is no network, or HF_HUB_OFFLINE forbids it")
+        cause = reason(error.__cause__ or OSError("there is no network, or HF_HUB_OFFLINE forbids it"))
         raise BundleError(
-            f"{name} is not complete in the cache and the Hub does not answer ({reason}); try again later."
+            f"{name} is not complete in the cache and the Hub does not answer ({cause}); try again later."
         ) from error
     except errors.EntryNotFoundError as error:
         raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
-        raise BundleError(f"{name} could not be downloaded ({_reason(error)}); try again later.") from error
+        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
 
 def _download(repository: str, revision: str | None, name: str) -> Bundle:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    silence = _silence(repository, revision)
+    if silence is None:
+        return _fetch(repository, revision, name)
+    try:
+        return _fetch(repository, revision, name, local_files_only=True)
+    except LocalEntryNotFoundError as error:
+        raise error from silence
+
+
+def _silence(repository: str, revision: str | None) -> Exception | None:
+    """Why the Hub does not answer; None if it does, be it with a refusal.
+
+    Without this question the client tries each file again and again, for half a minute to seven.
+    """
+    import httpx2
+    from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
+
+    seconds = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else ANSWER_SECONDS
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, CONFIG, revision=revision), timeout=seconds)
+    except (httpx2.TransportError, errors.OfflineModeIsEnabled) as error:
+        return error
+    except errors.HfHubHTTPError as error:
+        return error if error.response.status_code in TRY_LATER else None
+    return None
+
+
+@contextmanager
+def _quiet_hub_client():
+    """The client's own warnings are left out: what they are about ends up in one sentence."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _fetch(repository: str, revision: str | None, name: str, **options) -> Bundle:
+    """The files of a bundle, from the cache where they are there; `options` are those of `hf_hub_download`."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    facts = hf_hub_download(repository, CONFIG, revision=revision, dry_run=True)
+    facts = hf_hub_download(repository, CONFIG, revision=revision, dry_run=True, **options)
     _check_size(name, CONFIG, facts.file_size, most=MOST_CONFIG_BYTES)
     commit = facts.commit_hash
-    path = Path(hf_hub_download(repository, CONFIG, revision=revision))
+    path = Path(hf_hub_download(repository, CONFIG, revision=revision, **options))
     config = read_description(path, name)
     for file, expected in config["files"].items():
-        facts = hf_hub_download(repository, file, revision=commit, dry_run=True)
+        facts = hf_hub_download(repository, file, revision=commit, dry_run=True, **options)
         _check_size(name, file, facts.file_size, exactly=expected["bytes"])
-        hf_hub_download(repository, file, revision=commit)
+        hf_hub_download(repository, file, revision=commit, **options)
     with suppress(EntryNotFoundError):  # a bundle does without its card
-        facts = hf_hub_download(repository, README, revision=commit, dry_run=True)
+        facts = hf_hub_download(repository, README, revision=commit, dry_run=True, **options)
         _check_size(name, README, facts.file_size, most=MOST_CONFIG_BYTES)
-        hf_hub_download(repository, README, revision=commit)
+        hf_hub_download(repository, README, revision=commit, **options)
     return _open(path.parent, f"{repository}@{commit[:12]}")
 
 
@@ -307,11 +354,6 @@ def _check_size(name: str, file: str, size: int, most=None, exactly=None) -> Non
     if (most is not None and size > most) or (exactly is not None and size != exactly):
         limit = f"at most {most:,}" if exactly is None else f"{exactly:,} by its config.json"
         raise BundleError(f"{name} was not downloaded: {file} has {size:,} bytes, {limit} were expected.")
-
-
-def _reason(error) -> str:
-    """The library's own words, on one line and not too many of them."""
-    return " ".join(str(error).split())[:160].rstrip(".")
 
 
 def _refuse_links(folder: Path, name: str) -> None:
@@ -340,7 +382,7 @@ def _sketch(name: str, architecture: str, arguments: dict) -> dict:
         with keras.StatelessScope(initialize_variables=False):
             model = models.build(architecture, **arguments)
     except Exception as error:  # whatever Keras makes of a stranger's numbers, there is no such network
-        raise BundleError(f"{name}: no {architecture} has these sizes ({_reason(error)}).") from error
+        raise BundleError(f"{name}: no {architecture} has these sizes ({reason(error)}).") from error
     if unknown := sorted((arguments.keys() - model.get_config().keys()) | (arguments.keys() & {"name"})):
         raise BundleError(f"{name}: a {architecture} has no size {', '.join(unknown)[:200]}.")
     return {_key(model, variable): tuple(variable.shape) for variable in model.weights}
@@ -364,7 +406,7 @@ def _read_weights(bundle: Bundle, shapes: dict) -> dict:
                 for key in scaled:
                     weights[key] *= weights.pop(key + SCALE)
         except (SafetensorError, OSError, ValueError) as error:
-            raise BundleError(f"{bundle.name}: {file} is no safetensors file ({error}).") from error
+            raise BundleError(f"{bundle.name}: {file} is no safetensors file ({reason(error)}).") from error
     if missing := sorted(shapes.keys() - weights.keys()):
         raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
     for key, weight in weights.items():

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from asr_core.errors import reason
+
 XZ = ".xz"  # follows the name of a file that is compressed
 MOST_BYTES = 1 << 30  # of an unpacked file: a few kB can be made that unpack to any number
 
@@ -37,5 +39,5 @@ def unpacked(path: Path) -> Iterator[Path]:
                     if target.tell() > MOST_BYTES:
                         raise ValueError(f"it unpacks to more than {MOST_BYTES >> 30} GB")
         except (lzma.LZMAError, EOFError) as error:
-            raise ValueError(f"its compressed data are damaged: {error}") from error
+            raise ValueError(f"its compressed data are damaged: {reason(error)}") from error
         yield plain

@@ -12,7 +12,7 @@ from pathlib import Path
 from asr_core import models
 from asr_core.alignment import Calibration
 from asr_core.compressed import XZ
-from asr_core.errors import BundleError
+from asr_core.errors import BundleError, reason
 from asr_core.vocabulary import BLANK
 
 FORMAT_VERSION = 1
@@ -73,7 +73,7 @@ def read_description(path: Path, name: str) -> dict:
     try:
         config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{name}: its config.json cannot be read ({error}).") from error
+        raise BundleError(f"{name}: its config.json cannot be read ({reason(error)}).") from error
     check_description(config, name)
     return config
 

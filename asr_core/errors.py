@@ -3,6 +3,13 @@
 Programming mistakes stay ordinary exceptions; only these reach a visitor word for word.
 """
 
+import re
+
+UNKNOWN_ARGUMENT = re.compile(r".*unexpected keyword argument '(\w+)'.*", re.S)
+MISSING_ARGUMENTS = re.compile(r".* missing \d+ required [\w -]*arguments?: (.*)", re.S)
+ERROR_NUMBER = re.compile(r"\[(Errno|WinError) -?\d+\] ")
+MAX_REASON_CHARACTERS = 160
+
 
 class AsrError(Exception):
     """Base of every error whose message is meant for the person at the other end."""
@@ -28,6 +35,10 @@ class TranscriptError(AsrError, ValueError):
     """A file that was to hold a transcript and does not."""
 
 
+class GivenTextError(AsrError, ValueError):
+    """A text, a list of hot-words, or another argument that cannot be used as it was given."""
+
+
 class ProcessEnded(AsrError):
     """The process that runs the network was ended; the next request finds another."""
 
@@ -37,3 +48,26 @@ class Cancelled(AsrError):
 
     def __init__(self, message: str = "The transcription was cancelled."):
         super().__init__(message)
+
+
+def printable(text: str) -> str:
+    """A name in one line, and in characters that every terminal takes."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def reason(error: BaseException) -> str:
+    """The cause inside a sentence for people, on one line: what libraries say, without the words of Python."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    elif isinstance(error, KeyError) and error.args:
+        text = f"{error.args[0]} is missing"
+    elif isinstance(error, UnicodeDecodeError):
+        text = "it is not text in UTF-8"
+    elif isinstance(error, RecursionError):
+        text = "it is nested too deeply"
+    elif isinstance(error, TypeError):
+        text = UNKNOWN_ARGUMENT.sub(r"\1 is not known", text)
+        text = MISSING_ARGUMENTS.sub(lambda found: f"it lacks {found[1]}".replace("'", ""), text)
+    text = " ".join(ERROR_NUMBER.sub("", text).split())[:MAX_REASON_CHARACTERS].rstrip(".")
+    return text or "the reason is not known"

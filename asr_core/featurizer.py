@@ -10,6 +10,8 @@ import math
 import numpy as np
 from keras import ops
 
+from asr_core.errors import reason
+
 
 class _Featurizer:
     """What both front ends share: frames of `frame_samples` every `hop_samples`, `bins` values each."""
@@ -166,4 +168,4 @@ def make_featurizer(config: dict):
     try:
         return FEATURIZERS[name](**parameters)
     except TypeError as error:
-        raise ValueError(f"featurizer {name}: {error}") from error
+        raise ValueError(f"featurizer {name}: {reason(error)}") from error

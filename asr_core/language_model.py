@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from asr_core.arpa import NGrams, read_arpa
 from asr_core.compressed import unpacked
-from asr_core.errors import LanguageModelError
+from asr_core.errors import LanguageModelError, reason
 from asr_core.prefix_tree import PrefixTree
 
 FORMAT = "word-ngrams"
@@ -279,7 +279,7 @@ class NGramModel:
             counts = tuple(map(int, metadata["counts"].split()))
             model = cls(words, counts, **arrays)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise LanguageModelError(f"{path.name} is no language model of this program ({error}).") from None
+            raise LanguageModelError(f"{path.name} is no language model of this program ({reason(error)}).") from None
         return model
 
 

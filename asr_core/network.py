@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.backend import import_tensorflow
+from asr_core.backend import PrintedAtStart, import_tensorflow, quiet_libraries
 from asr_core.bundle import Bundle
 from asr_core.errors import AsrError, ProcessEnded
+from asr_core.process import without_interrupts
 
 log = logging.getLogger("asr.network")
 
@@ -98,7 +99,10 @@ class StepProcess:
         self._connection, theirs = spawn.Pipe()
         self._geometry: Geometry | None = None
         self._ended = False
-        spawn.Process(target=_serve, args=(self._bundle, theirs), name="network", daemon=True).start()
+        self._printed = PrintedAtStart()
+        network = spawn.Process(target=_serve, args=(self._bundle, theirs, self._printed), name="network", daemon=True)
+        with without_interrupts():
+            network.start()
         theirs.close()  # it is the process's alone, so that its end is noticed
 
     def _ready(self) -> Geometry:
@@ -117,21 +121,25 @@ class StepProcess:
                 self._connection.send(batch)
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
+            if last_words := self._printed.taken():
+                log.error("The network's process ended while it started; it printed:\n%s", last_words)
             raise ProcessEnded(ENDED) from error
+        self._printed.taken()
         self._ended = False
         if isinstance(answer, Exception):
             raise answer
         return answer
 
 
-def _serve(bundle: Bundle, connection) -> None:
+def _serve(bundle: Bundle, connection, printed: PrintedAtStart) -> None:
     """The process of a `StepProcess`: tells its geometry, then answers batches, until nobody is there to be told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks: it finishes its requests
     with suppress(EOFError, OSError):
         try:
-            step = Step(bundle)
-            second = 50 * step.geometry.step_samples
-            step(np.zeros((1, second), np.float32), np.array([second], np.int32))  # compiles it
+            with quiet_libraries(printed.open):
+                step = Step(bundle)
+                second = 50 * step.geometry.step_samples
+                step(np.zeros((1, second), np.float32), np.array([second], np.int32))  # compiles it
         except Exception as error:
             connection.send(_portable(error))
             return

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from asr_core.compressed import unpacked
 from asr_core.ctc import log_probabilities
-from asr_core.errors import BundleError
+from asr_core.errors import BundleError, reason
 
 FORMAT = "pronunciations"
 FORMAT_VERSION = "1"
@@ -101,7 +101,7 @@ class Pronunciations:
             _check(words, *arrays, phones)
             found = cls(words, *arrays)
         except (OSError, ValueError, SafetensorError) as error:
-            raise BundleError(f"{Path(path).name} holds no pronunciations for this model ({error}).") from None
+            raise BundleError(f"{Path(path).name} holds no pronunciations for this model ({reason(error)}).") from None
         return found
 
 

@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from asr_core.errors import TranscriptError
+from asr_core.errors import TranscriptError, reason
 from asr_core.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS, cues
 
 SLACK_SECONDS = 0.001  # times are written in milliseconds; rounding may carry a word this far past the end
@@ -210,7 +210,7 @@ def read_json(content: str) -> Transcript:
         return Transcript(words, _typed(fields, "seconds", float), _typed(fields, "model", str))
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise TranscriptError(
-            f"This is no transcript in JSON ({error}): write it again with --format json."
+            f"This is no transcript in JSON ({reason(error)}): write it again with --format json."
         ) from None
 
 

@@ -5,15 +5,17 @@ its arguments their types and never appear on the page.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
-from gradio_client import handle_file
 
+from asr_core.errors import GivenTextError
+from ui import arguments
 from ui.compare import compare as compare_texts
-from ui.decoding import Choice
+from ui.decoding import WIDEST_BEAM, Choice
 from ui.engine import Engine
-from ui.exports import SubtitleLimits, written
+from ui.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
 from ui.hearing import Limits, explain, logged, read_audio
 from ui.transcribe import LISTENING_AT_ONCE, examples
 
@@ -54,6 +56,9 @@ def typed_json(schema: dict) -> gr.JSON:
     return output
 
 
+DECODERS = ("recommended", "greedy", "beam")
+
+
 class Spoken:
     """A word of a text that has no times."""
 
@@ -69,7 +74,8 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         audio = read_audio(recording, recognizer.sample_rate, limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
         options = choice.options(recognizer.bundle)
-        return recognizer.decode(recognizer.emissions(audio), audio.seconds, options, choice.hot_words)
+        transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, choice.hot_words)
+        return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
     def transcribe(
         recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
@@ -79,14 +85,14 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         Args:
             recording: An audio or video file.
             decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
-            beam_width: How many texts the beam keeps, 2 to 384; what the model recommends if left out.
-            hot_words: Names and terms to listen for, one a line.
+            beam_width: How many texts the beam keeps, 1 to 384; what the model recommends if left out.
+            hot_words: Names and terms to listen for, one a line or with commas between, at most 200.
 
         Returns:
             Text, seconds, confidence and words with start, end and confidence.
         """
         with answering("api/transcribe") as facts:
-            choice = Choice.of(decoder, beam_width, hot_words=hot_words)
+            choice = choice_of(decoder, beam_width, hot_words, limits)
             return as_json(transcript_of(recording, choice, facts), recording)
 
     def align(recording: str, text: str) -> dict:
@@ -100,11 +106,12 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             The words of the text with start, end and confidence; a low one means that the word does not fit.
         """
         with answering("api/align") as facts:
+            known = arguments.text(text, "text", limits.text_characters)
             recognizer = engine.recognizer()
             audio = read_audio(recording, recognizer.sample_rate, limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
-            transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, text[: limits.text_characters])
-            return as_json(transcript, recording)
+            transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, known)
+            return as_json(replace(transcript, notes=(*audio.notes, *transcript.notes)), recording)
 
     def subtitles(recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7) -> str:
         """Make subtitles for a recording of English speech.
@@ -120,11 +127,9 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             The subtitle file as text.
         """
         with answering("api/subtitles") as facts:
-            return written(
-                transcript_of(recording, Choice(), facts),
-                "vtt" if kind == "vtt" else "srt",
-                SubtitleLimits.of(characters, lines, seconds),
-            )
+            kind = arguments.one_of(kind, "kind", SUBTITLE_FORMATS)
+            shape = limits_of(characters, lines, seconds)
+            return written(transcript_of(recording, Choice(), facts), kind, shape)
 
     def compare(reference: str, heard: str) -> dict:
         """Word and character error rate of a text against what was really said.
@@ -137,8 +142,9 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Error rates as shares and the counts of words behind them; case and punctuation are dropped first.
         """
         with answering("api/compare"):
-            words = [Spoken(text) for text in heard[: limits.text_characters].split()]
-            result = compare_texts(reference[: limits.text_characters], words)
+            reference = arguments.text(reference, "reference", limits.text_characters)
+            words = [Spoken(word) for word in arguments.text(heard, "heard", limits.text_characters).split()]
+            result = compare_texts(reference, words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 
     def model() -> dict:
@@ -147,14 +153,12 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             return engine.recognizer().bundle.config
 
     def recording() -> gr.File:
-        component = gr.File(label="recording", type="filepath", visible=False)
-        component.example_payload = lambda: handle_file(str(examples()[0].path))
-        return component
+        return arguments.file_input("recording", str(examples()[0].path))
 
-    choice = gr.Dropdown(["recommended", "greedy", "beam"], value="recommended", label="decoder", visible=False)
-    kind = gr.Dropdown(["srt", "vtt"], value="srt", label="kind", visible=False)
-    width, characters = number(None, "beam_width"), number(42, "characters")
-    lines, seconds = number(2, "lines"), number(7, "seconds")
+    choice, kind = arguments.choice_input("decoder", DECODERS), arguments.choice_input("kind", SUBTITLE_FORMATS)
+    number, line = arguments.number_input, arguments.text_input
+    width, characters = number("beam_width", None), number("characters", 42)
+    lines, seconds = number("lines", 2), number("seconds", 7)
     heavy = {"concurrency_limit": LISTENING_AT_ONCE, "concurrency_id": "recogniser"}
     _endpoint(transcribe, [recording(), choice, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
     _endpoint(align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
@@ -163,12 +167,24 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     _endpoint(model, [], typed_json({"type": "object"}))
 
 
-def number(value: float | None, label: str) -> gr.Number:
-    return gr.Number(value, label=label, visible=False)
+def choice_of(decoder, beam_width, hot_words, limits: Limits) -> Choice:
+    """The decoding of a request. Raises GivenTextError."""
+    decoder = arguments.one_of(decoder, "decoder", DECODERS)
+    beam_width = arguments.number(beam_width, "beam_width", 1, WIDEST_BEAM, whole=True)
+    hot_words = arguments.text("" if hot_words is None else hot_words, "hot_words", limits.text_characters)
+    if hot_words.strip() and decoder == "greedy":
+        raise GivenTextError("hot_words need the beam search: leave decoder out, or set it to beam.")
+    return Choice.of("beam" if hot_words.strip() else decoder, beam_width, hot_words=hot_words)
 
 
-def line(label: str) -> gr.Textbox:
-    return gr.Textbox("", label=label, visible=False)
+def limits_of(characters, lines, seconds) -> SubtitleLimits:
+    """The subtitle limits of a request. Raises GivenTextError."""
+    usual = SubtitleLimits()
+    return SubtitleLimits(
+        arguments.number(characters, "characters", *RANGES[0], usual.characters, whole=True),
+        arguments.number(lines, "lines", *RANGES[1], usual.lines, whole=True),
+        arguments.number(seconds, "seconds", *RANGES[2], usual.seconds),
+    )
 
 
 def _endpoint(function, inputs: list, output, **options) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
+from asr_core.given_texts import MAX_HOT_WORDS, split_hot_words
 from ui.clip import MOST_TEXTS, Clip
 from ui.markup import Html, table
 
-MAX_HOT_WORDS = 200
 WIDEST_BEAM = 384  # that of the embedded model
 
 
@@ -23,13 +23,16 @@ class Choice:
 
     @classmethod
     def of(cls, decoder=None, beam_width=None, language_model_weight=None, hot_words="") -> "Choice":
-        """From the values of controls or of a request; out of range is moved into it, empty lines are dropped."""
-        lines = (line.strip() for line in (hot_words or "").splitlines())
+        """From the values of controls or of a request; numbers out of range are moved into it.
+
+        Raises:
+            GivenTextError: too many hot-words, or too long ones.
+        """
         return cls(
             decoder=decoder if decoder in ("greedy", "beam") else None,
             beam_width=None if beam_width is None else min(max(int(beam_width), 1), WIDEST_BEAM),
             language_model_weight=None if language_model_weight is None else float(language_model_weight),
-            hot_words=tuple(line for line in lines if line)[:MAX_HOT_WORDS],
+            hot_words=split_hot_words(hot_words or ""),
         )
 
     def options(self, bundle):
@@ -75,11 +78,10 @@ class Decoding:
             self.n_best = gr.Slider(1, MOST_TEXTS, value=3, step=1, label="Texts shown", info="the best of the beam")
         self.hot_words = gr.Textbox(
             label="Hot-words",
-            info=f"Names and terms to listen for, one a line, at most {MAX_HOT_WORDS}. They need the beam, "
-            "and are taken when you leave the field.",
+            info="Names and terms to listen for, one a line or with commas between, at most "
+            f"{MAX_HOT_WORDS}. They need the beam, and are taken when you leave the field.",
             lines=2,
             max_lines=6,
-            max_length=8000,
         )
 
     @property

@@ -219,13 +219,13 @@ class Transcribe:
             yield self._nothing(empty_state())
             return
         yield self._nothing(self._working(name, model), stop=True)
-        choice = self.decoding.read(values)
         first = FirstWords()
 
         def work(progress):
             return hear(path, name, choice, self.engine, self.limits, model, progress, cancel, first)
 
         try:
+            choice = self.decoding.read(values)
             watched = Watched(work, cancel)
             for share in watched:
                 if cancel.is_set():

@@ -1,5 +1,7 @@
 """The networks: features [batch, frames, bins] -> logits [batch, steps, tokens]."""
 
+from asr_core.errors import reason
+
 ARCHITECTURES = ("conformer", "deepspeech2")
 
 
@@ -24,6 +26,6 @@ def build(architecture: str, bins: int, tokens: int, **sizes):
     try:
         model = network(bins=bins, tokens=tokens, **sizes)
     except TypeError as error:
-        raise ValueError(f"{architecture}: {error}") from error
+        raise ValueError(f"{architecture}: {reason(error)}") from error
     model.build((None, None, bins), (None,))
     return model

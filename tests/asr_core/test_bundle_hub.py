@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +213,33 @@ def test_a_model_in_a_cache_that_is_read_only_is_loaded(hub, monkeypatch):
         monkeypatch.setattr(name, refused)
     assert load_bundle("name/repo").name == f"name/repo@{FIRST[:12]}"
     assert load_bundle(f"name/repo@{FIRST}").name == f"name/repo@{FIRST[:12]}"
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """The client does not wait and try again, and prints nothing."""
+
+    def waits(seconds):
+        raise AssertionError(f"waits {seconds} s")
+
+    monkeypatch.setattr("time.sleep", waits)
+
+
+def test_without_a_network_one_sentence_comes_at_once(hub, monkeypatch, no_waiting, capfd):
+    hub.shutdown()
+    hub.server_close()
+    with pytest.raises(BundleError, match=r"the Hub does not answer \(Connection refused\); try again later\.$"):
+        load_bundle("name/repo")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_network_that_swallows_requests_is_given_up_after_seconds(hub, monkeypatch, no_waiting, capfd):
+    load_bundle("name/repo")
+    monkeypatch.setattr("asr_core.bundle.ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        template = f"http://127.0.0.1:{mute.getsockname()[1]}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        assert load_bundle("name/repo").name == f"name/repo@{FIRST[:12]}"  # from the cache
+        with pytest.raises(BundleError, match=r"the Hub does not answer \(.*timed out"):
+            load_bundle("name/other")
+    assert capfd.readouterr() == ("", "")

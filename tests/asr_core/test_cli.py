@@ -14,12 +14,15 @@ import soundfile
 import srt
 import webvtt
 
-from asr_core.__main__ import _unheard_greetings, main
+from asr_core.__main__ import main
+from asr_core.arguments import MAX_BEAM_WIDTH, MAX_WEIGHT, make_parser
 from asr_core.audio import load_audio
-from asr_core.beam import DecoderOptions
-from asr_core.errors import BundleError
+from asr_core.backend import quiet_libraries
+from asr_core.beam import HEAVIEST, WIDEST, DecoderOptions
+from asr_core.errors import AlignmentError, BundleError
 from asr_core.sound_files import AUDIO_SUFFIXES, READABLE
 from asr_core.transcript import Transcript, Word, read_json
+from asr_core.vocabulary import Vocabulary
 
 
 class FakeRecognizer:
@@ -29,11 +32,26 @@ class FakeRecognizer:
         self.bundle = SimpleNamespace(trained=trained, decoder_options=lambda: DecoderOptions(beam_width=7))
         self.heard = []
         self.options = []
+        self.hot_words = []
+        self.language_model, self.vocabulary = None, Vocabulary()
 
-    def transcribe(self, source, options=None, progress=None):
+    def load(self, source):
+        return load_audio(source, 16_000)
+
+    def emissions(self, audio, progress):
+        progress(0.5)
+        return "emissions"
+
+    def align(self, emissions, seconds, text):
+        if not text.split():
+            raise AlignmentError("There is nothing to align: the text holds no letter.")
+        return Transcript([Word(word, 0, 0.1, 0.9) for word in text.split()], seconds, "fake")
+
+    def transcribe(self, source, options=None, progress=None, hot_words=None):
         audio = load_audio(source, 16_000)
         self.heard.append(source)
         self.options.append(options)
+        self.hot_words.append(hot_words)
         progress(0.5)
         tenths = f"{audio.seconds * 10:.0f}"
         words = [Word("tenths", 0, 0.1, 0.9), Word(tenths, 0.1, 0.1, 0.8)]
@@ -93,6 +111,20 @@ class TestStandardOutput:
         }
         assert read_json(out.splitlines()[1]).text == "tenths 5"
 
+    def test_where_no_speech_was_found_a_line_says_so(self, run, tmp_path):
+        class Silent(FakeRecognizer):
+            def transcribe(self, source, **arguments):
+                return Transcript([], 1.0, notes=["It is damaged\nfrom 3 s on."])
+
+        file = sound(tmp_path / "a.wav", 0.5)
+        assert run(file, recognizer=Silent()) == (
+            0,
+            "\n",
+            f"{file}: It is damaged?from 3 s on.\n{file}: no speech was found\n",
+        )
+        assert run(file, "--out", tmp_path / "out", "--format", "srt", recognizer=Silent())[0] == 0
+        assert (tmp_path / "out" / "a.srt").read_text() == ""
+
     def test_subtitles_are_accepted_by_somebody_elses_parser(self, run, tmp_path):
         file = sound(tmp_path / "a.wav", 0.5)
         assert [item.content for item in srt.parse(run(file, "--format", "srt")[1])] == ["tenths 5"]
@@ -135,18 +167,93 @@ class TestOut:
             "sub/deeper/c.txt": "tenths 5\n",
         }
 
-    def test_recordings_of_one_stem_do_not_overwrite_each_other(self, run, tmp_path):
+    def test_folders_are_mirrored_below_their_common_parent(self, run, tmp_path):
         names = ["1/talk.wav", "1/talk.mp3", "2/talk.wav", "3/TALK.wav", "4/talk.wav-2.wav", "5/other.wav"]
         files = [sound(tmp_path / name, (3 + number) / 10) for number, name in enumerate(names)]
         run(*files, "--out", tmp_path / "out")
         assert written(tmp_path / "out") == {
-            "talk.wav.txt": "tenths 3\n",
-            "talk.mp3.txt": "tenths 4\n",
-            "talk.wav-2.txt": "tenths 5\n",
-            "TALK.wav-3.txt": "tenths 6\n",
-            "talk.wav-2-2.txt": "tenths 7\n",
-            "other.txt": "tenths 8\n",
+            "1/talk.wav.txt": "tenths 3\n",
+            "1/talk.mp3.txt": "tenths 4\n",
+            "2/talk.txt": "tenths 5\n",
+            "3/TALK.txt": "tenths 6\n",
+            "4/talk.wav-2.txt": "tenths 7\n",
+            "5/other.txt": "tenths 8\n",
         }
+
+    def test_two_folders_are_mirrored_side_by_side(self, run, tmp_path, monkeypatch):
+        sound(tmp_path / "in" / "a" / "talk.wav", 0.3)
+        sound(tmp_path / "in" / "b" / "deep" / "talk.wav", 0.4)
+        monkeypatch.chdir(tmp_path / "in")
+        assert run("a/", "./b", "--out", "../out") == (0, "", "")
+        assert written(tmp_path / "out") == {"a/talk.txt": "tenths 3\n", "b/deep/talk.txt": "tenths 4\n"}
+
+    def test_names_that_differ_in_case_alone_get_a_number(self, run, tmp_path):
+        files = [sound(tmp_path / "in" / name, 0.3) for name in ("talk.wav", "TALK.wav")]
+        assert run(*files, "--out", tmp_path / "out")[0] == 0
+        assert len({name.casefold() for name in written(tmp_path / "out")}) == 2
+
+    def test_what_exists_is_refused_before_the_work_replaced_or_kept(self, run, tmp_path):
+        a, b = (sound(tmp_path / "in" / name, 0.3) for name in ("a.wav", "b.wav"))
+        out = tmp_path / "out"
+        out.mkdir()
+        (out / "a.txt").write_text("corrected by hand\n")
+        recognizer = FakeRecognizer()
+        code, _, err = run(a, b, "--out", out, recognizer=recognizer)
+        advice = "exists already: add --overwrite to replace it or --skip-existing to keep it"
+        assert (code, err, recognizer.heard) == (1, f"{a}: {out}/a.txt {advice}\n", [b])
+        assert written(out) == {"a.txt": "corrected by hand\n", "b.txt": "tenths 3\n"}
+
+        recognizer = FakeRecognizer()
+        code, _, err = run(a, b, "--out", out, "--skip-existing", "--format", "txt,srt", recognizer=recognizer)
+        assert (code, err, recognizer.heard) == (0, "", [a, b])
+        assert set(written(out)) == {"a.txt", "a.srt", "b.txt", "b.srt"}
+        assert (out / "a.txt").read_text() == "corrected by hand\n"
+        code, _, err = run(a, b, "--out", out, "--skip-existing", recognizer=None)
+        assert (code, err) == (0, "2 of the recordings left out: their files exist already\n")
+
+        assert run(a, b, "--out", out, "--overwrite") == (0, "", "")
+        assert (out / "a.txt").read_text() == "tenths 3\n"
+
+    def test_no_recording_is_written_over_whatever_is_allowed(self, run, tmp_path):
+        a, b = sound(tmp_path / "in" / "x" / "a.wav", 0.3), sound(tmp_path / "in" / "out" / "x" / "a.txt", 0.4)
+        before = Path(b).read_bytes()
+        recognizer = FakeRecognizer()
+        code, _, err = run(a, b, "--out", tmp_path / "in" / "out", "--overwrite", recognizer=recognizer)
+        assert (code, recognizer.heard) == (1, [b]) and Path(b).read_bytes() == before
+        assert err.startswith(f"{a}: its transcript would be written over the recording {b}")
+
+    def test_a_name_too_long_for_the_suffix_is_cut_and_stays_unlike_others(self, run, tmp_path):
+        stem = "\u00e9" * 125
+        files = [sound(tmp_path / "in" / f"{stem}{end}.wav", 0.3) for end in ("", "x")]
+        assert run(*files, "--out", tmp_path / "out", "--format", "txt,json") == (0, "", "")
+        names = sorted(written(tmp_path / "out"))
+        assert len(names) == 4 and f"{stem}.txt" in names
+        assert all(len(os.fsencode(name)) <= 255 and name.startswith("\u00e9" * 115) for name in names)
+
+    @pytest.mark.parametrize("blocked", ["name", "folder", "file", "parent"])
+    def test_what_cannot_be_written_is_said_before_the_work(self, run, tmp_path, monkeypatch, blocked):
+        files = [sound(tmp_path / "in" / name, 0.3) for name in ("sub/a.wav", "b.wav")]
+        out = tmp_path / "out"
+        if blocked == "name":  # of a file system with shorter names
+            monkeypatch.setattr("asr_core.outputs.MAX_NAME_BYTES", 1000)
+            files[0] = sound(tmp_path / "in" / "sub" / f"{'x' * 251}.wav", 0.3)
+            place, message = f"sub/{'x' * 251}.json", "its transcript cannot be written to {} (File name too long)"
+        elif blocked == "folder":
+            (out / "sub" / "a.json").mkdir(parents=True)
+            place, message = "sub/a.json", "its transcript cannot be written to {}, which is a folder"
+        elif blocked == "file":
+            out.mkdir()
+            (out / "sub").write_text("")
+            place, message = "sub/a.json", "its transcript cannot be written to {} (Not a directory)"
+        else:
+            access = os.access
+            monkeypatch.setattr("os.access", lambda path, mode: "out" not in str(path) and access(path, mode))
+            place, message = "", "its transcript cannot be written into {} (Permission denied)"
+        recognizer = FakeRecognizer()
+        code, _, err = run(*files, "--out", out, "--format", "json", recognizer=recognizer)
+        target = out / place if place else out
+        assert code == 1 and err.splitlines()[0] == f"{files[0]}: {message.format(target)}"
+        assert recognizer.heard == ([] if blocked == "parent" else [files[1]])
 
     def test_a_recording_is_never_overwritten_by_its_transcript(self, run, tmp_path):
         file = sound(tmp_path / "talk.txt", 0.5)
@@ -328,19 +435,19 @@ class TestGreetings:
     """What libraries write to file descriptor 2 while the model is loaded."""
 
     def test_are_kept_from_the_screen(self, capfd):
-        with _unheard_greetings():
+        with quiet_libraries():
             os.write(2, b"oneDNN custom operations are on\n")
         os.write(2, b"heard\n")
         assert capfd.readouterr().err == "heard\n"
 
     def test_are_shown_when_loading_breaks(self, capfd):
-        with pytest.raises(ZeroDivisionError), _unheard_greetings():
+        with pytest.raises(ZeroDivisionError), quiet_libraries():
             os.write(2, b"no such kernel\n")
             raise ZeroDivisionError
         assert capfd.readouterr().err == "no such kernel\n"
 
     def test_are_not_shown_beside_a_message_for_the_user(self, capfd):
-        with pytest.raises(BundleError), _unheard_greetings():
+        with pytest.raises(BundleError), quiet_libraries():
             os.write(2, b"oneDNN custom operations are on\n")
             raise BundleError("The weights are damaged.")
         assert capfd.readouterr().err == ""
@@ -359,6 +466,81 @@ class TestDecoder:
         assert recognizer.options == [DecoderOptions(decoder=name, beam_width=7)]
 
 
+    def test_flags_of_the_beam_choose_it(self, run, tmp_path):
+        recognizer, file = FakeRecognizer(), sound(tmp_path / "a.wav", 0.5)
+        code, _, err = run(file, "--beam-width", "9", "--language-model-weight", "0.25", recognizer=recognizer)
+        assert recognizer.options == [DecoderOptions("beam", beam_width=9, language_model_weight=0.25)]
+        assert (code, err) == (0, "The model default has no language model: --language-model-weight changes nothing.\n")
+
+    def test_hot_words_come_from_a_file(self, run, tmp_path):
+        (tmp_path / "words.txt").write_text("\ufeff# people\nAda, Grace Hopper\n\n  Zuse \n\u6f22\n", "utf-8")
+        recognizer, file = FakeRecognizer(), sound(tmp_path / "a.wav", 0.5)
+        code, _, err = run(file, "--hotwords", tmp_path / "words.txt", recognizer=recognizer)
+        assert (code, err) == (0, "The model default cannot write these hot-words: \u6f22\n")
+        assert recognizer.hot_words[0].phrases == ("ada", "grace hopper", "zuse")
+        assert recognizer.options == [DecoderOptions("beam", beam_width=7)]
+        (tmp_path / "words.txt").write_text("\u6f22\n", "utf-8")
+        code, out, err = run(file, "--hotwords", tmp_path / "words.txt", recognizer=recognizer)
+        assert (code, out) == (2, "") and "no hot-word is left" in err.splitlines()[-1]
+
+    def test_widths_and_weights_are_those_of_the_beam(self):
+        assert (MAX_BEAM_WIDTH, MAX_WEIGHT) == (WIDEST, HEAVIEST)
+
+
+class TestAlign:
+    def test_the_given_words_are_written_in_the_chosen_format(self, run, tmp_path):
+        (tmp_path / "text.txt").write_text("Those very words.", "utf-8")
+        file = sound(tmp_path / "a.wav", 0.5)
+        assert run(file, "--align", tmp_path / "text.txt") == (0, "Those very words.\n", "")
+        code, out, err = run(file, "--align", tmp_path / "text.txt", "--format", "json")
+        assert (code, json.loads(out)["words"][1]["word"], err) == (0, "very", "")
+
+    def test_several_recordings_take_a_folder_of_texts_named_as_they_are(self, run, tmp_path):
+        files = [sound(tmp_path / "in" / name, 0.5) for name in ("a.wav", "sub/b.mp3", "sub/c.wav")]
+        texts = tmp_path / "texts"
+        (texts / "sub").mkdir(parents=True)
+        (texts / "a.txt").write_text("of a", "utf-8")
+        (texts / "sub" / "b.mp3.txt").write_text("of b", "utf-16")
+        code, out, err = run(tmp_path / "in", "--align", texts)
+        assert (code, out) == (1, f"{files[0]}: of a\n{files[1]}: of b\n")
+        assert err == f"{files[2]}: there is no text for it, {texts}/sub/c.txt was not found\n"
+        code, _, err = run(tmp_path / "in", "--align", texts / "a.txt")
+        assert code == 2 and "--align with a text takes one recording: name a folder with a text for each" in err
+
+    @pytest.mark.parametrize("content, message", [
+        (b"\xff\xfe\x00", "is not text in UTF-8: save it in that encoding."),
+        (b"caf\xe9", "is not text in UTF-8: save it in that encoding."),
+        (b"a\0b", "is not a file of text: it holds null characters."),
+        (b" ", "There is nothing to align: the text holds no letter."),
+        (None, "cannot be read (No such file or directory)."),
+    ])  # fmt: skip
+    def test_a_text_that_cannot_be_used_is_said_so(self, run, tmp_path, content, message):
+        text, file = tmp_path / "text.txt", sound(tmp_path / "a.wav", 0.5)
+        if content is not None:
+            text.write_bytes(content)
+        code, out, err = run(file, "--align", text)
+        assert (code, out) == (1, "") and err.endswith(f"{message}\n") and len(err.splitlines()) == 1
+
+
+class TestFormats:
+    def test_several_are_written_from_one_run(self, run, tmp_path):
+        recognizer, file = FakeRecognizer(), sound(tmp_path / "a.wav", 0.5)
+        arguments = [file, "--out", tmp_path / "out", "--format", "srt,json", "--format", "srt"]
+        assert run(*arguments, recognizer=recognizer) == (0, "", "")
+        assert (set(written(tmp_path / "out")), recognizer.heard) == ({"a.srt", "a.json"}, [file])
+        assert run(file, "--out", tmp_path / "all", "--format", "all")[0] == 0
+        assert set(written(tmp_path / "all")) == {"a.txt", "a.srt", "a.vtt", "a.json"}
+
+    def test_limits_of_subtitles(self, run, tmp_path):
+        file = sound(tmp_path / "a.wav", 0.5)
+        out = run(file, "--format", "srt", "--max-line-length", "6")[1]
+        assert "tenths\n5\n" in out
+        out = run(file, "--format", "srt", "--max-line-length", "6", "--max-lines", "1")[1]
+        assert len(list(srt.parse(out))) == 2
+        cue = next(srt.parse(run(file, "--format", "srt", "--max-cue-seconds", "0.2")[1]))
+        assert cue.end.total_seconds() == 0.2
+
+
 class TestUsage:
     @pytest.mark.parametrize("arguments, message", [
         ([], "the following arguments are required: FILE"),
@@ -371,6 +553,23 @@ class TestUsage:
         (["a.wav", "--sha", "1/2"], "unrecognized arguments: --sha 1/2"),
         (["--model"], "expected one argument"),
         (["a.wav", "--out", "/dev/null/x"], "--out /dev/null/x cannot be made: Not a directory"),
+        (["a.wav", "--format", "srt,doc"], "invalid choice: 'doc' (choose from txt, srt, vtt, json, all)"),
+        (["a.wav", "--format", "srt,json"], "--format srt,json writes several files: add --out DIR"),
+        (["a.wav", "--format", "srt", "--format", "all"], "writes several files: add --out DIR"),
+        (["a.wav", "--overwrite"], "--overwrite is about files: add --out DIR"),
+        (["a.wav", "--skip-existing"], "--skip-existing is about files: add --out DIR"),
+        (["a.wav", "--overwrite", "--skip-existing"], "not allowed with argument --overwrite"),
+        (["a.wav", "--max-lines", "2"], "--max-lines shapes subtitles: add --format srt or --format vtt"),
+        (["a.wav", "--max-lines", "0"], "'0' is not a whole number from 1 to 1000"),
+        (["a.wav", "--max-lines", "1.5"], "'1.5' is not a whole number from 1 to 1000"),
+        (["a.wav", "--max-cue-seconds", "nan"], "'nan' is not a number from 0.001 to 1000"),
+        (["a.wav", "--beam-width", "1025"], "'1025' is not a whole number from 1 to 1024"),
+        (["a.wav", "--language-model-weight", "-1"], "'-1' is not a number from 0 to 1000"),
+        (["a.wav", "--decoder", "greedy", "--beam-width", "9"], "--beam-width needs the beam search: leave out --dec"),
+        (["a.wav", "--decoder", "greedy", "--hotwords", "x"], "--hotwords needs the beam search"),
+        (["a.wav", "--hotwords", "gone.txt"], "--hotwords: gone.txt cannot be read (No such file or directory)."),
+        (["a.wav", "--align", "x", "--decoder", "beam"], "--align takes the words from a text: leave out --decoder"),
+        (["a.wav", "--align", "x", "--hotwords", "x"], "--align takes the words from a text: leave out --hotwords"),
     ])  # fmt: skip
     def test_a_slip_is_answered_with_code_2(self, run, arguments, message):
         code, out, err = run(*arguments)
@@ -404,7 +603,9 @@ class TestUsage:
     def test_help_names_every_option(self, run):
         code, out, _ = run("--help")
         assert code == 0
-        for word in ("FILE", "--model", "--format", "--out", "--decoder", "--shard", "Exit code: 0"):
+        for action in make_parser()._actions:
+            assert all(option in out for option in action.option_strings)
+        for word in ("FILE", "Exit code: 0", "output:", "decoding:", "subtitles (srt and vtt):"):
             assert word in out
 
     def test_a_reader_that_leaves_early_sees_no_traceback(self, tmp_path):

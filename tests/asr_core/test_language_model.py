@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from asr_core.errors import LanguageModelError
-from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.language_model import FORMAT, FORMAT_VERSION, ROOT, SENTENCE_END, UNKNOWN, NGramModel
 from asr_core.prefix_tree import NO_WORD, NOWHERE, PrefixTree
 
 WORDS = ("a", "cat", "it's", "sat", "the")
@@ -357,3 +357,17 @@ def test_sixty_thousand_words_load_in_well_under_a_second(tmp_path):
     assert model.prefixes.find(words[7]) != NOWHERE
     assert time.perf_counter() - start < 1.0
     assert model.score(ROOT, SENTENCE_END)[0] < -20
+
+
+@pytest.mark.parametrize("name", ["m.arpa", "m.arpa.gz"])
+def test_a_byte_order_mark_makes_no_difference(model, reference, tmp_path, name):
+    assert from_text("\ufeff" + reference.arpa(), tmp_path, name).words == model.words
+
+
+def test_what_is_wrong_with_a_file_is_not_said_in_the_words_of_python(model, tmp_path):
+    (tmp_path / "m.arpa").write_bytes("\\data\\".encode("utf-16"))
+    with pytest.raises(LanguageModelError, match=r"cannot be read as an ARPA file \(it is not text in UTF-8\)\.$"):
+        NGramModel.from_arpa(tmp_path / "m.arpa")
+    save_file({"words": np.frombuffer(b"a", np.uint8)}, tmp_path / "m", {"format": FORMAT, "version": FORMAT_VERSION})
+    with pytest.raises(LanguageModelError, match=r"m is no language model of this program \(counts is missing\)\.$"):
+        NGramModel.load(tmp_path / "m")

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from asr_core import models
+from asr_core.backend import quiet_libraries
 from asr_core.bundle import Bundle, load_bundle, save_bundle
 from asr_core.errors import BundleError, ProcessEnded
 from asr_core.network import Geometry, Network, Step, StepProcess
@@ -127,6 +129,27 @@ def test_a_process_ends_with_the_object(bundle):
     gc.collect()
     child.join(10)
     assert child.exitcode == 0
+
+
+def test_a_process_starts_without_a_word_of_tensorflow(bundle, capfd):
+    assert StepProcess(bundle).geometry.steps(RATE) > 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_process_printed_before_it_was_aborted_is_in_the_log(bundle, capfd, caplog, monkeypatch):
+    process = StepProcess(bundle)
+    there = pickle.loads(pickle.dumps(process._printed))
+    with quiet_libraries(there.open):
+        os.write(2, b"compiled to use AVX instructions\n")
+    newest().kill()
+    with pytest.raises(ProcessEnded):
+        process._told()
+    assert capfd.readouterr().err == ""
+    assert "ended while it started; it printed:\ncompiled to use AVX instructions" in caplog.text
+    caplog.clear()
+    with pytest.raises(ProcessEnded):
+        process._told()
+    assert not caplog.records and not os.path.exists(there._path)
 
 
 def newest() -> multiprocessing.process.BaseProcess:

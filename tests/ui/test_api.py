@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -75,6 +76,69 @@ def test_errors_are_sentences_and_the_next_request_is_answered(client, tmp_path)
 def test_too_large_an_upload_is_refused(client, recording):
     with pytest.raises(Exception, match="(?i)size|large|1048576|1000000"):
         client.predict(recording=handle_file(recording(60.0)), api_name="/transcribe")
+
+
+def answer(server, name, data) -> str:
+    """What a client without types is answered: an event and its data."""
+    event = post(f"{server}/gradio_api/call/{name}", {"data": data})["event_id"]
+    with urllib.request.urlopen(f"{server}/gradio_api/call/{name}/{event}", timeout=20) as stream:
+        return stream.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("transcribe", ["a.wav", "greedy", None, ""], "recording must be an uploaded file, as .*, not a string."),
+        ("transcribe", [["a"], "greedy", None, ""], "recording must be an uploaded file, as .*, not a list."),
+        ("transcribe", [{"path": 5}, "greedy", None, ""], "recording must be an uploaded file"),
+        ("transcribe", [None, 5, None, ""], "decoder must be one of recommended, greedy, beam, not a number."),
+        ("transcribe", [None, "best", None, ""], "decoder must be one of recommended, greedy, beam, not .*best"),
+        ("transcribe", [None, "beam", "16", ""], "beam_width must be a whole number from 1 to 384, not a string."),
+        ("transcribe", [None, "beam", 1.5, ""], "beam_width must be a whole number from 1 to 384, not 1.5."),
+        ("transcribe", [None, "beam", True, ""], "beam_width must be .*, not true or false."),
+        ("transcribe", [None, "beam", 1e400, ""], "beam_width must be .*, not inf."),
+        ("transcribe", [None, "beam", 16, ["Ada"]], "hot_words must be a string, not a list."),
+        ("transcribe", [None, "beam", 16, "a b" * 99], "The hot-word a ba b.* has 297 characters and the limit is 100"),
+        ("transcribe", [None, None, None, " w,".join(map(str, range(201)))], "There are 201 hot-words and at most 200"),
+        ("transcribe", [None, "greedy", None, "Ada"], "hot_words need the beam search"),
+        ("align", [None, 5], "text must be a string, not a number."),
+        ("align", [None, None], "text must be a string, not nothing."),
+        ("align", [None, "a " * 100_001], "text has 200,002 characters and the limit is 200,000: send it in parts."),
+        ("subtitles", [None, "doc", 42, 2, 7], "kind must be one of srt, vtt, not .*doc"),
+        ("subtitles", [None, "srt", "42", 2, 7], "characters must be a whole number from 20 to 80, not a string."),
+        ("subtitles", [None, "srt", 42, 4, 7], "lines must be a whole number from 1 to 3, not 4."),
+        ("subtitles", [None, "srt", 42, 2, float("nan")], "seconds must be a number from 1 to 15, not nan."),
+        ("compare", ["a", ["a"]], "heard must be a string, not a list."),
+        ("compare", [{"a": 1}, "a"], "reference must be a string, not an object."),
+        ("compare", ["a " * 100_001, "a"], "reference has 200,002 characters and the limit is 200,000"),
+        ("compare", ["a", "a " * 100_001], "heard has 200,002 characters and the limit is 200,000"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(server, name, data, message):
+    """Nothing is cut, dropped or made of another type in silence."""
+    answered = answer(server, name, data)
+    assert answered.startswith("event: error") and re.search(message, answered), answered
+
+
+def test_what_is_left_out_is_the_usual(server, client, recording):
+    sound = handle_file(recording())
+    usual = client.predict(sound, api_name="/subtitles")
+    assert client.predict(sound, None, None, None, None, api_name="/subtitles") == usual
+    text = client.predict(sound, None, None, None, api_name="/transcribe")["text"]
+    assert text == FAKE_TEXT
+
+
+def test_hot_words_are_those_of_the_command_line(server, client, recording, monkeypatch):
+    used = []
+    decode = FakeRecognizer.decode
+
+    def decode_and_note(self, emissions, seconds, options=None, hot_words=()):
+        used.append((options.decoder, tuple(hot_words)))
+        return decode(self, emissions, seconds, options, hot_words)
+
+    monkeypatch.setattr(FakeRecognizer, "decode", decode_and_note)
+    client.predict(handle_file(recording()), hot_words="Ada, Grace Hopper;1,000\nx", api_name="/transcribe")
+    assert used == [("beam", ("Ada", "Grace Hopper", "1,000", "x"))]
 
 
 def post(url: str, body: dict):

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from asr_core.errors import AlignmentError, AudioError, Cancelled
+from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
 from asr_core.sound_files import AUDIO_SUFFIXES
 from asr_core.transcript import Transcript, Word, read_json
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
@@ -73,9 +73,16 @@ def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
 
 
 def test_choices_out_of_range_are_moved_into_it():
-    choice = Choice.of("shell", 10**9, 0.5, "  Ada \n\n" + "x\n" * 500)
+    choice = Choice.of("shell", 10**9, 0.5, "  Ada \n\nx\n" * 500)
     assert (choice.decoder, choice.beam_width) == (None, 384)
-    assert choice.hot_words[:2] == ("Ada", "x") and len(choice.hot_words) == 200
+    assert choice.hot_words == ("Ada", "x")
+
+
+def test_too_many_hot_words_are_refused_and_none_dropped():
+    words = "\n".join(map(str, range(201)))
+    with pytest.raises(GivenTextError, match="There are 201 hot-words and at most 200 can be used"):
+        Choice.of(hot_words=words)
+    assert len(Choice.of(hot_words=words[:-3]).hot_words) == 200
 
 
 def test_sliders_that_the_model_has_not_set_yet_choose_nothing(engine):
