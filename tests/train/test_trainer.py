@@ -210,7 +210,7 @@ def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
     [
         (None, "No such file"),
         ("no json", "line 1: not a clip"),
-        ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "{'not decodable': 1}"),
+        ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "left out: 1 not decodable"),
     ],
 )
 def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys, line, said):
