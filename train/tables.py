@@ -104,7 +104,7 @@ def delimiter_of(table: Path) -> str | None:
     head = text_of(table).partition("\n")[0]
     candidates = {".tsv": "\t", ".csv": ",;\t|"}.get(table.suffix.lower(), "\t|;")
     best = max(candidates, key=head.count)
-    return best if head.count(best) or table.suffix.lower() != ".txt" else None
+    return best if head.count(best) or table.suffix.lower() in (".csv", ".tsv") else None
 
 
 def columns_of(heads: list[str]) -> dict[str, int] | None:
