@@ -125,8 +125,43 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     with safe_open(run / CHECKPOINT, "np") as file:
         step = int(file.metadata()["batches"])
     assert step > 0
+    (run / f"{CHECKPOINT}.partial").write_bytes((run / CHECKPOINT).read_bytes()[:1000])  # killed while it wrote
     preset = dataclasses.replace(PRESETS["smoke"], passes=400)
     assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
+
+
+def test_a_damaged_checkpoint_is_said_with_what_to_do(corpus, tmp_path):
+    data, folder = data_of(corpus, tmp_path), tmp_path / "run"
+    trainer = Trainer(TINY, data, None, folder, compiled=False)
+    trainer.step = 5
+    trainer._save_checkpoint()
+    assert Trainer(TINY, data, None, folder, compiled=False).step == 5
+    whole = (folder / CHECKPOINT).read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:5], b""):
+        (folder / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged: delete it, and begin again with --start .*last, or without"):
+            Trainer(TINY, data, None, folder, compiled=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(28, "No space left on device", "checkpoint"), 1, "has stopped (checkpoint: No space left on device.)"),
+        (KeyboardInterrupt(), 130, "Stopped; the same command goes on from the last checkpoint."),
+    ],
+)
+def test_what_ends_a_run_is_one_line(error, code, said, corpus, tmp_path, monkeypatch, capsys):
+    from train.__main__ import main
+
+    def fit(self):
+        raise error
+
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setattr(Trainer, "fit", fit)
+    arguments = ["--preset", "tiny", "--data", str(corpus), "--out", str(tmp_path / "x" / "run")]
+    assert main(arguments) == code
+    assert said in capsys.readouterr().err
+    assert list((tmp_path / "x" / "cache").glob("sound-*.pcm")), "the cache lies beside the run"
 
 
 @pytest.mark.parametrize("rates,best", [((50.0, 20.0, 20.0), 3), ((20.0, 20.0, 50.0), 2)])
@@ -209,6 +244,7 @@ def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
     "line,said",
     [
         (None, "No such file"),
+        ("", "There is nothing to learn from; left out: none."),
         ("no json", "line 1: not a clip"),
         ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "left out: 1 not decodable"),
     ],
@@ -217,7 +253,7 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys, line, sai
     from train.__main__ import main
 
     manifest = tmp_path / "m.jsonl"
-    if line:
+    if line is not None:
         manifest.write_text(line)
     arguments = ["--preset", "smoke", "--data", str(manifest), "--out", str(tmp_path / "run")]
     assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 1
