@@ -106,13 +106,14 @@ def main(arguments=None) -> int:
     try:
         make_folder(asked.out)
         clips = [_int16(load_audio(path, RATE).samples) for path in asked.clips]
+        for path in asked.clips:
+            make_folder(asked.out / path.stem)
     except (AudioError, OSError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
     for number, (path, samples) in enumerate(zip(asked.clips, clips, strict=True)):
         sounds = variants(samples, clips[(number + 1) % len(clips)], asked.seed)
         folder = asked.out / path.stem
-        folder.mkdir(parents=True, exist_ok=True)
         for name, sound in sounds.items():
             soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", sound, RATE)
         try:

@@ -23,7 +23,7 @@ from train.data import MAX_CHARACTERS_SECOND, MAX_RECORDING_SECONDS, MAX_SECONDS
 from train.downloads import Archive, fetch
 from train.layouts import layout_of
 from train.options import in_words, make_folder, make_room
-from train.tables import CorpusError, Recording, read_table, recordings_in
+from train.tables import CorpusError, Recording, is_unicode, read_table, recordings_in
 
 LEAST_SPEAKERS = 10  # from so many on, clips are held out by speaker
 EXAMPLES = 3  # of what was left out, by reason
@@ -95,7 +95,7 @@ class Survey:
 
 
 def _shown(name: str) -> str:
-    name = " ".join(name.split())
+    name = " ".join(name.encode("utf-8", "replace").decode().split())
     return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}..."
 
 
@@ -150,6 +150,8 @@ def _judge(recording: Recording, spoken: str, odd: int, seen: set[Path]) -> tupl
         return 0.0, "no text" if not recording.text.strip() else "no letter of the alphabet in the text"
     if odd:
         return 0.0, "letters of another script in the text"
+    if not is_unicode(f"{recording.path}{recording.text}"):
+        return 0.0, "a name that is not in UTF-8"
     if "#" in str(recording.path):
         return 0.0, "a # in the path, which parts an archive from its member"
     if recording.path.resolve() in seen:

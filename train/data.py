@@ -23,7 +23,7 @@ from asr_core.audio import load_audio
 from asr_core.ctc import steps_needed
 from asr_core.errors import AsrError, AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
-from train.tables import text_of
+from train.tables import is_unicode, text_of
 
 # Of a clip to learn from; train.corpora tells what lies outside before hours are spent on decoding.
 MIN_SECONDS, MAX_SECONDS, MAX_CHARACTERS_SECOND = 0.3, 16.0, 24.0
@@ -94,7 +94,8 @@ def _fault_of(row) -> str:
     if row["text"] is None:
         return "its text is null"
     for name in ("id", "audio", "text"):
-        if isinstance(row[name], bool) or not isinstance(row[name], str | int | float) or not _is_unicode(row[name]):
+        value = row[name]
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or not is_unicode(str(value)):
             return f"its {name} is no text"
     try:
         seconds = float("nan" if isinstance(row["seconds"], bool) else row["seconds"])
@@ -104,15 +105,6 @@ def _fault_of(row) -> str:
         limit = f"{MAX_RECORDING_SECONDS:,} ({MAX_RECORDING_SECONDS / 3600:g} hours)"
         return f"its seconds are {str(row['seconds'])[:40]}, and not from 0 to {limit}"
     return ""
-
-
-def _is_unicode(value) -> bool:
-    """Whether a value can be written; JSON may hold halves of characters."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _string(value) -> str:

@@ -22,8 +22,8 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from train.data import read_manifest
 from train.options import MAX_SEED, in_words, real, whole
-from train.tables import lines_of
 
 DONE, FAILED = 0, 1
 KOKORO_RATE, RATE = 24_000, 16_000  # Hz
@@ -100,8 +100,8 @@ def synthesise(say: Callable, voice: Callable, texts: Iterable[str], folder: Pat
     """
     manifest = folder / "manifest.jsonl"
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in lines_of(manifest)] if manifest.exists() else []
-    said, seconds = {row["text"] for row in rows}, sum(row["seconds"] for row in rows)
+    rows = read_manifest(manifest) if manifest.exists() else []
+    said, seconds = {row.text for row in rows}, sum(row.seconds for row in rows)
     pool = np.array(sorted(set(texts) - said), object)
     rng = np.random.default_rng((seed, len(rows)))
     rng.shuffle(pool)

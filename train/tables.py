@@ -76,6 +76,15 @@ def _other_encoding(path: Path, content: bytes, place: int) -> CorpusError:
     return CorpusError(f"{path} is not in UTF-8 (byte {place}) in line {line}: save it in UTF-8.")
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written; JSON may hold halves of characters, and names of files bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def lines_of(path: Path) -> list[str]:
     """The lines of a text that are not blank; line separators of Unicode, such as U+2028, are part of a line."""
     return [line for line in text_of(path).split("\n") if line.strip()]

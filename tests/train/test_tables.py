@@ -1,5 +1,7 @@
 """Tables as people and programs write them: no text is cut, no column shifted, nothing lost without a word."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -300,6 +302,15 @@ def test_notes_beside_texts_are_no_table(mine, texts_of):
     texts, out = texts_of(folder)
     assert texts == {"1": "text 1", "2": "text 2", "3": "text 3"}
     assert "1 with no text (4.wav)" in out and "1 with no recording of that name, or several (README.txt)" in out
+
+
+def test_names_of_files_that_are_no_text_are_left_out(mine, texts_of):
+    folder = mine("", "notes.md")
+    for name in (b"a", b"caf\xe9"):
+        (folder / os.fsdecode(name + b".wav")).write_bytes((folder / "1.wav").read_bytes())
+        (folder / os.fsdecode(name + b".txt")).write_text("some text")
+    texts, out = texts_of(folder)
+    assert texts == {"a": "some text"} and "1 with a name that is not in UTF-8 (caf?.wav)" in out
 
 
 def test_a_place_to_write_is_looked_for_first(mine, tmp_path, capsys):
