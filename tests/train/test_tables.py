@@ -1,6 +1,9 @@
 """Tables as people and programs write them: no text is cut, no column shifted, nothing lost without a word."""
 
+import itertools
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -302,6 +305,73 @@ def test_notes_beside_texts_are_no_table(mine, texts_of):
     texts, out = texts_of(folder)
     assert texts == {"1": "text 1", "2": "text 2", "3": "text 3"}
     assert "1 with no text (4.wav)" in out and "1 with no recording of that name, or several (README.txt)" in out
+
+
+TEXTS = ["when the cat sat down", "all of it was good they said", "nobody came 2 times", "the end of this"]
+TABLES = {  # how a row is written, by the kind of the table; and what stands above the rows
+    "LJSpeech": ("LJ-{n}|{text}|{text}", ""),
+    "LJSpeech without figures spelled out": ("LJ-{n}|{text}", ""),
+    "Common Voice": ("v\t{m}.wav\t{text}\tUS\t", None),
+    "Common Voice that ends with its sentences": ("v\t{m}.wav\t{text}", "client_id\tpath\tsentence"),
+    "LibriSpeech": ("84-1-000{m} {text}", ""),
+    "csv": ('{n}.wav,"{text}"', "file,text\n"),
+    "csv without suffixes": ("{n};{text};ann;US", "file;text;speaker;accent\n"),
+    "csv, texts first": ("{text};{n}.wav", "text;file\n"),
+    "tsv": ("{n}.wav\t{text}\tann", "file\ttext\tspeaker\n"),
+    "bars": ("{n}.wav|{text}", ""),
+    "Kaldi": ("{n}-a {text}", ""),
+}
+
+
+@pytest.fixture
+def folder_of(lj, cv, libri, mine):
+    """(kind, rows) -> a folder with a table of that kind."""
+
+    def make(kind, rows):
+        head = TABLES[kind][1]
+        if kind.startswith("LJSpeech"):
+            return lj("\n".join(rows) + "\n")
+        if kind.startswith("Common Voice"):
+            return cv(*rows) if head is None else cv(*rows, head=head)
+        if kind == "LibriSpeech":
+            return libri("\n".join(rows) + "\n")
+        name = {"tsv": "t.tsv", "bars": "t.txt", "Kaldi": "text.txt"}.get(kind, "t.csv")
+        folder = mine(head + "\n".join(rows) + "\n", name)
+        for i in range(1, 5 if kind == "Kaldi" else 1):
+            (folder / f"{i}.wav").rename(folder / f"{i}-a.wav")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_whatever_stands_in_a_text_it_is_whole_or_left_out(kind, folder_of, tmp_path, capsys):
+    """With every delimiter and line break in the middle of the first text, and of the last."""
+    row, out, kept = TABLES[kind][0], tmp_path / "out.jsonl", 0
+    texts = TEXTS[:3] if kind == "LibriSpeech" else TEXTS
+    marks = ("|", "\t", ";", ",", "\n", "\r\n", "\n\n", "\u2028", "\x1e", "\ufeff")
+    for mark, which in itertools.product([*marks, *(f" {mark} " for mark in marks)], (0, len(texts) - 1)):
+        first, _, second = texts[which].partition(" c" if which == 0 else " of")
+        changed = [*texts[:which], first + mark + second, *texts[which + 1 :]]
+        rows = [row.format(n=i + 1, m=i, text=text) for i, text in enumerate(changed)]
+        folder = folder_of(kind, rows)
+        out.unlink(missing_ok=True)
+        code = main(["folder", str(folder), "--out", str(out)])
+        output = capsys.readouterr()
+        if code == FAILED:
+            assert output.err.count("\n") == 1
+            continue
+        clips = read_manifest(out)
+        for clip in clips:
+            number = int(re.findall(r"\d+", Path(clip.audio).stem)[-1]) - ("{n}" in row)
+            assert letters(clip.text) == letters(changed[number]), (mark, rows)
+        assert len(clips) == len(texts) or "left out" in output.out
+        kept += len(clips)
+    assert kept > 0
+
+
+def letters(text):
+    return "".join(character for character in text if character.isalnum())
 
 
 def test_names_of_files_that_are_no_text_are_left_out(mine, texts_of):
