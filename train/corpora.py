@@ -277,7 +277,7 @@ def get(asked: argparse.Namespace) -> None:
     Raises:
         DownloadError: it cannot be fetched.
     """
-    make_folder(asked.to)
+    make_folder(asked.to, "--to")
     archives = PUBLIC[asked.corpus]
     parts = asked.parts or list(archives)[:1]
     if unknown := [part for part in parts if part not in archives]:

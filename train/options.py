@@ -47,8 +47,8 @@ def real(least: float, *, above: bool = False, most: float = math.inf) -> Callab
     return parse
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder to write into, before the work whose result it gets.
+def make_folder(folder: Path, flag: str = "--out") -> None:
+    """Makes a folder to write into, which a flag names, before the work whose result it gets.
 
     Raises:
         OutputError: it cannot be made.
@@ -56,7 +56,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made ({error.strerror}): name another with --out.") from error
+        raise OutputError(f"The folder {folder} cannot be made ({error.strerror}): name another with {flag}.") from error
 
 
 def make_room(file: Path) -> None:

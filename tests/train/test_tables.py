@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from train import corpora
 from train.corpora import FAILED, main
 from train.data import read_manifest
 from train.layouts import layout_of
@@ -383,9 +384,18 @@ def test_names_of_files_that_are_no_text_are_left_out(mine, texts_of):
     assert texts == {"a": "some text"} and "1 with a name that is not in UTF-8 (caf?.wav)" in out
 
 
+def test_a_length_that_cannot_be_is_not_written_into_a_manifest(mine, texts_of, monkeypatch):
+    folder = mine("1.wav,one\n2.wav,two\n")
+    monkeypatch.setattr(corpora, "seconds_of", lambda path: 1.9e14 if path.stem == "1" else 1.0)
+    texts, out = texts_of(folder)
+    assert texts == {"2": "two"} and "left out: 1 with more than 24 hours (1.wav)" in out
+
+
 def test_a_place_to_write_is_looked_for_first(mine, tmp_path, capsys):
     folder = mine("1.wav,one\n")
     assert main(["folder", str(folder), "--out", str(tmp_path)]) == FAILED
     assert capsys.readouterr().err.endswith("is a folder: name a file with --out.\n")
     assert main(["folder", str(folder), "--out", str(folder / "1.wav" / "x" / "m.jsonl")]) == FAILED
     assert "cannot be made (Not a directory): name another with --out." in capsys.readouterr().err
+    assert main(["fetch", "ljspeech", "--to", str(folder / "1.wav")]) == FAILED
+    assert "1.wav cannot be made (File exists): name another with --to." in capsys.readouterr().err
