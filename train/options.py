@@ -56,7 +56,8 @@ def make_folder(folder: Path, flag: str = "--out") -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made ({error.strerror}): name another with {flag}.") from error
+        reason = f"{folder} cannot be made ({error.strerror}): name another with {flag}"
+        raise OutputError(f"The folder {reason}.") from error
 
 
 def make_room(file: Path) -> None:
