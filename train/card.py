@@ -16,6 +16,7 @@ from pathlib import Path
 from asr_core.compressed import XZ
 from asr_core.description import PRONUNCIATIONS
 from asr_core.errors import AsrError
+from train.options import in_words
 
 DONE, FAILED = 0, 1
 TASK = "automatic-speech-recognition"
@@ -313,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         changes = {"name": asked.name, "description": asked.description, "licence": asked.licence}
         write_card(asked.bundle, training_data=data, **changes)
     except (AsrError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     print(f"wrote {asked.bundle / 'README.md'}")
     return DONE

@@ -17,6 +17,7 @@ import numpy as np
 
 from asr_core.errors import AsrError, BundleError
 from asr_core.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
+from train.options import in_words, whole
 
 SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
 WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # in the zip archive that .keras is
@@ -34,13 +35,14 @@ def main(argv=None) -> int:
     parser.add_argument("checkpoint", help=".keras, .h5, .weights.h5, a TensorFlow checkpoint or a SavedModel")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="the bundle to write")
     parser.add_argument("--characters", default=EXAMPLE_CHARACTERS, help="in the order of the StringLookup")
-    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="of its training data")
+    rate = whole(1000, 384_000)
+    parser.add_argument("--sample-rate", type=rate, default=SAMPLE_RATE, metavar="HZ", help="of its training data")
     parser.add_argument("--licence", default="unknown", help="of the weights, for the model card")
     args = parser.parse_args(argv)
     try:
         folder = convert(args.checkpoint, args.out, args.characters, args.sample_rate, args.licence)
-    except AsrError as error:
-        print(error, file=sys.stderr)
+    except (AsrError, OSError) as error:
+        print(in_words(error), file=sys.stderr)
         return 1
     print(f"{folder} is a bundle: python app.py --model {folder}")
     return 0

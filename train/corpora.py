@@ -19,12 +19,16 @@ from pathlib import Path
 
 from asr_core.errors import AsrError, AudioError
 from asr_core.vocabulary import Normaliser
-from train.data import MAX_CHARACTERS_SECOND, MAX_SECONDS, MIN_SECONDS
+from train.data import MAX_CHARACTERS_SECOND, MAX_RECORDING_SECONDS, MAX_SECONDS, MIN_SECONDS
 from train.downloads import Archive, fetch
-from train.layouts import CorpusError, Recording, layout_of, read_table
+from train.layouts import layout_of
+from train.options import in_words, make_folder, make_room
+from train.tables import CorpusError, Recording, is_unicode, read_table, recordings_in
 
 LEAST_SPEAKERS = 10  # from so many on, clips are held out by speaker
 EXAMPLES = 3  # of what was left out, by reason
+MAX_NAME_CHARACTERS = 60  # of such an example; a row that was cut may have a whole text in its place
+UNLISTED = "no line in a table of texts"
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -83,33 +87,40 @@ class Survey:
             counts = ", ".join(f"{kind} in {count}" for kind, count in self.changes.most_common())
             lines.append(f"  the normaliser changes {counts} texts")
         for reason, names in self.dropped.items():
-            shown = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
+            shown = ", ".join(map(_shown, names[:EXAMPLES])) + (", ..." if len(names) > EXAMPLES else "")
             lines.append(f"  left out: {len(names)} with {reason} ({shown})")
         if self.long:
             lines.append(f"  training leaves out {self.long} longer than {MAX_SECONDS:g} s")
         return "\n".join(lines)
 
 
-def survey(recordings: Iterable[Recording], corpus: str, root: Path) -> Survey:
-    """Looks at every recording of a corpus once: its length, and whether text and sound can belong together.
+def _shown(name: str) -> str:
+    name = " ".join(name.encode("utf-8", "replace").decode().split())
+    return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}..."
+
+
+def survey(recordings: Iterable[Recording], corpus: str, root: Path, folders: Iterable[Path] = ()) -> Survey:
+    """Looks at every recording of a corpus once: its length, and whether text and recording can belong together.
 
     Args:
         recordings: as a layout names them.
         corpus: what to call it.
         root: folder of the manifest, to which paths are relative.
+        folders: those whose recordings should all be listed; others in them are counted.
     """
     from tqdm import tqdm
 
     found, normalise, seen, names = Survey(corpus), Normaliser(), set(), Counter()
-    for recording in tqdm(list(recordings), desc=corpus, unit="clip", disable=None):
+    recordings = list(recordings)
+    for recording in tqdm(recordings, desc=corpus, unit="clip", disable=None):
         odd = sum(normalise.dropped.values())
-        spoken = normalise(recording.text)
+        spoken = normalise(" ".join(recording.text.split()))
         odd = sum(normalise.dropped.values()) - odd
         seconds, reason = _judge(recording, spoken, odd, seen)
         if reason:
             found.dropped.setdefault(reason, []).append(recording.name)
             continue
-        seen.add(recording.path)
+        seen.add(recording.path.resolve())
         found.long += seconds > MAX_SECONDS
         row = _row(recording, seconds, corpus, root)
         names[row["id"]] += 1
@@ -117,25 +128,40 @@ def survey(recordings: Iterable[Recording], corpus: str, root: Path) -> Survey:
             row["id"] += f"~{names[row['id']]}"
         found.rows.append(row)
     found.changes = normalise.changes
+    if unlisted := _unlisted(recordings, folders):
+        found.dropped[UNLISTED] = unlisted
     return found
+
+
+def _unlisted(recordings: Sequence[Recording], folders: Iterable[Path]) -> list[str]:
+    """Recordings in some folders that no row names, each from its folder."""
+    listed = {recording.path.resolve() for recording in recordings if recording.path}
+    present = {path: folder for folder in folders for path in recordings_in(folder)}
+    return [path.relative_to(folder).as_posix() for path, folder in present.items() if path.resolve() not in listed]
 
 
 def _judge(recording: Recording, spoken: str, odd: int, seen: set[Path]) -> tuple[float, str]:
     """(seconds, why it is left out or nothing)."""
+    if recording.fault:
+        return 0.0, recording.fault
     if recording.path is None:
         return 0.0, "no recording of that name, or several"
     if not spoken:
         return 0.0, "no text" if not recording.text.strip() else "no letter of the alphabet in the text"
     if odd:
         return 0.0, "letters of another script in the text"
+    if not is_unicode(f"{recording.path}{recording.text}"):
+        return 0.0, "a name that is not in UTF-8"
     if "#" in str(recording.path):
         return 0.0, "a # in the path, which parts an archive from its member"
-    if recording.path in seen:
+    if recording.path.resolve() in seen:
         return 0.0, "a recording that was listed before"
     try:
         seconds = recording.seconds or seconds_of(recording.path)
     except AudioError:
         return 0.0, "a recording that cannot be read"
+    if seconds > MAX_RECORDING_SECONDS:
+        return seconds, f"more than {MAX_RECORDING_SECONDS / 3600:g} hours"
     if seconds < MIN_SECONDS:
         return seconds, f"less than {MIN_SECONDS:g} s"
     if len(spoken) > MAX_CHARACTERS_SECOND * seconds:
@@ -209,12 +235,13 @@ def read(asked: argparse.Namespace) -> None:
     Raises:
         CorpusError: it holds nothing to train on.
     """
+    make_room(asked.out)
     folder = asked.folder
     corpus = asked.name or folder.resolve().name
     layout = layout_of(folder)
     if asked.table:
         print(f"{folder}: recordings listed in {asked.table}")
-        recordings = read_table(asked.table, folder)
+        recordings, folders = read_table(asked.table, folder), [folder]
     else:
         parts = layout.parts(folder)
         chosen = asked.parts or parts[:1]
@@ -222,8 +249,9 @@ def read(asked: argparse.Namespace) -> None:
             has = ", ".join(filter(None, parts)) or "no parts"
             raise CorpusError(f"{folder} ({layout.name}) has {has}, not {', '.join(unknown)}.")
         print(f"{folder}: {layout.name}" + (f", {', '.join(chosen)} of {', '.join(parts)}" if parts[0] else ""))
-        recordings = (one for part in chosen for one in layout.read(folder, part))
-    found = survey(recordings, corpus, asked.out.parent)
+        recordings = [one for part in chosen for one in layout.read(folder, part)]
+        folders = [layout.where(folder, part) for part in chosen]
+    found = survey(recordings, corpus, asked.out.parent, folders)
     print(found)
     if not found.rows:
         raise CorpusError(
@@ -245,6 +273,7 @@ def get(asked: argparse.Namespace) -> None:
     Raises:
         DownloadError: it cannot be fetched.
     """
+    make_folder(asked.to, "--to")
     archives = PUBLIC[asked.corpus]
     parts = asked.parts or list(archives)[:1]
     if unknown := [part for part in parts if part not in archives]:
@@ -254,7 +283,8 @@ def get(asked: argparse.Namespace) -> None:
         archive, name = archives[part], "-".join(filter(None, [asked.corpus, part]))
         print(f"{name}: {archive.url} ({archive.size / 1e9:.1f} GB)")
         folder = fetch(archive, asked.to)
-        found = survey(layout_of(folder).read(folder, ""), name, asked.to)
+        layout = layout_of(folder)
+        found = survey(layout.read(folder, ""), name, asked.to, [layout.where(folder, "")])
         print(found)
         write_manifest(found.rows, asked.to / f"{name}.jsonl")
 
@@ -295,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asked.do(asked)
     except (AsrError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("Stopped; run it again to go on.", file=sys.stderr)

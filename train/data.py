@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 import threading
@@ -20,11 +21,18 @@ from tqdm import tqdm
 
 from asr_core.audio import load_audio
 from asr_core.ctc import steps_needed
-from asr_core.errors import AudioError
+from asr_core.errors import AsrError, AudioError
 from asr_core.vocabulary import Normaliser, Vocabulary
+from train.tables import is_unicode, text_of
 
 # Of a clip to learn from; train.corpora tells what lies outside before hours are spent on decoding.
 MIN_SECONDS, MAX_SECONDS, MAX_CHARACTERS_SECOND = 0.3, 16.0, 24.0
+MAX_RECORDING_SECONDS = 24 * 3600  # a longer one is a header that does not tell the length
+FIELDS = ("id", "audio", "seconds", "speaker", "text")  # that every line of a manifest has
+
+
+class ManifestError(AsrError, ValueError):
+    """A manifest with a line that is no clip."""
 
 
 @dataclass(frozen=True)
@@ -44,39 +52,81 @@ def read_manifest(path) -> list[Clip]:
     """The clips of a JSONL manifest, with `audio` resolved against the manifest's folder.
 
     Raises:
-        ValueError: a line that is not a JSON object with the fields of a clip, by its number.
+        CorpusError: the file cannot be read, or is not in UTF-8.
+        ManifestError: a line that is not a JSON object with the fields of a clip, by its number.
     """
     path = Path(path)
     clips = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(text_of(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            if row["text"] is None:
-                raise ValueError("its text is null")
-            clips.append(
-                Clip(
-                    id=str(row["id"]),
-                    audio=str((path.parent / row["audio"]).resolve()),
-                    seconds=float(row["seconds"]),
-                    speaker=str(row["speaker"]),
-                    text=str(row["text"]),
-                    corpus=str(row.get("corpus", path.stem)),
-                    accent=str(row.get("accent", "")),
-                )
+        except (ValueError, RecursionError):
+            row = None
+        if fault := _fault_of(row):
+            raise ManifestError(
+                f"{path}, line {number}: not a clip ({fault}): a line is a JSON object with id, audio, seconds, "
+                "speaker and text, as python -m train.corpora writes it."
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}, line {number}: not a clip ({error!r})") from error
+        clips.append(
+            Clip(
+                id=str(row["id"]),
+                audio=str((path.parent / row["audio"]).resolve()),
+                seconds=float(row["seconds"]),
+                speaker=_string(row["speaker"]),
+                text=str(row["text"]),
+                corpus=_string(row.get("corpus")) or path.stem,
+                accent=_string(row.get("accent")),
+            )
+        )
     return clips
 
 
+def _fault_of(row) -> str:
+    """Why a row of a manifest is no clip, in words, or nothing."""
+    if not isinstance(row, dict):
+        return "it is no JSON object"
+    if missing := [name for name in FIELDS if name not in row]:
+        return f"it has no {', '.join(missing)}"
+    if not isinstance(row["audio"], str) or not row["audio"].strip() or "\0" in row["audio"]:
+        return "its audio is no path"
+    if row["text"] is None:
+        return "its text is null"
+    for name in ("id", "audio", "text"):
+        value = row[name]
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or not is_unicode(str(value)):
+            return f"its {name} is no text"
+    try:
+        seconds = float("nan" if isinstance(row["seconds"], bool) else row["seconds"])
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_RECORDING_SECONDS:
+        limit = f"{MAX_RECORDING_SECONDS:,} ({MAX_RECORDING_SECONDS / 3600:g} hours)"
+        return f"its seconds are {str(row['seconds'])[:40]}, and not from 0 to {limit}"
+    return ""
+
+
+def _string(value) -> str:
+    return "" if value is None else str(value)
+
+
 def read_bytes(audio: str) -> bytes:
-    """The encoded sound behind a clip's `audio`."""
+    """The encoded recording behind a clip's `audio`.
+
+    Raises:
+        AudioError: the archive has no such member, or is no archive.
+        OSError: the file cannot be read.
+    """
     archive, _, member = audio.partition("#")
     if not member:
         return Path(archive).read_bytes()
-    offset, size = _members(archive)[member]
+    try:
+        offset, size = _members(archive)[member]
+    except KeyError:
+        raise AudioError(f"{archive} holds no {member}.") from None
+    except tarfile.TarError as error:
+        raise AudioError(f"{archive} cannot be read as a tar archive ({error}).") from error
     with open(archive, "rb") as file:
         file.seek(offset)
         return file.read(size)
@@ -110,8 +160,8 @@ def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
     """int16 samples [n] of a clip's `audio`, and why there are none where there are none."""
     try:
         samples = load_audio(io.BytesIO(read_bytes(audio)), sample_rate).samples
-    except (AudioError, OSError, KeyError, tarfile.TarError) as error:
-        return np.zeros(0, np.int16), str(error) or repr(error)
+    except (AudioError, OSError) as error:
+        return np.zeros(0, np.int16), str(error) or "it cannot be read"
     return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16), ""
 
 
@@ -122,6 +172,16 @@ def _state_of(file: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return facts.st_size, facts.st_mtime_ns
+
+
+def _index_of(base: Path, index: Path) -> dict | None:
+    """What a cache says that it holds; None where there is none, or where a part of it is missing."""
+    try:
+        content = json.loads(index.read_text())
+        size = base.with_suffix(".pcm").stat().st_size
+    except (OSError, ValueError):
+        return None
+    return content if size == np.dtype(np.int16).itemsize * content["total"] else None
 
 
 class SoundCache:
@@ -143,10 +203,11 @@ class SoundCache:
         digest = hashlib.sha256(f"{sample_rate}\n{identity}".encode()).hexdigest()[:16]
         base = Path(folder) / f"sound-{digest}"
         index = base.with_suffix(".json")
-        if not index.exists():
+        content = _index_of(base, index)
+        if content is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._fill(clips, base, index, sample_rate)
-        content = json.loads(index.read_text())
+            content = json.loads(index.read_text())
         self.failures: dict[str, str] = content["failures"]
         self._offsets, self._file = content["offsets"], base.with_suffix(".pcm") if content["total"] else None
 

@@ -19,6 +19,7 @@ from asr_core.description import LANGUAGE_MODEL
 from asr_core.errors import AsrError
 from asr_core.language_model import NGramModel
 from asr_core.phones import Pronunciations
+from train.options import in_words
 from train.pronunciations import Dictionary
 
 DONE, FAILED = 0, 1
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     return DONE
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_core.errors import AsrError
+from train.options import in_words, whole
 from train.report import table
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -74,12 +75,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--manifest", nargs="+", required=True, type=Path, metavar="FILE")
     parser.add_argument("--model", default="default", metavar="PATH_OR_REPO[@REVISION]")
     parser.add_argument("--decoder", nargs="+", choices=["greedy", "beam"], help="default: what the model prefers")
-    parser.add_argument("--limit", type=_count, metavar="N", help="N clips, spread evenly over the manifests")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="N clips, spread evenly over the manifests")
     parser.add_argument(
         "--group", action="append", default=[], type=_group, metavar="NAME=CORPUS,CORPUS",
         help="measure some corpora together, too; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--worst", type=int, default=5, metavar="N", help="list N worst clips (default: 5)")
+    parser.add_argument("--worst", type=whole(0), default=5, metavar="N", help="list N worst clips (default: 5)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
         "--tune", nargs="*", type=_axis, metavar="OPTION=V,V",
@@ -95,12 +96,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.tune is not None and "beam" not in (options.decoder or ["beam"]):
         parser.error("--tune is for the beam: leave --decoder greedy away")
     return options
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of clips; give 1 or more")
-    return int(text)
 
 
 def _group(text: str) -> tuple[str, list[str]]:
@@ -127,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         evaluate(options)
     except (AsrError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     return DONE
 

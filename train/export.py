@@ -16,6 +16,7 @@ import numpy as np
 
 from asr_core.errors import AsrError
 from asr_core.windows import WINDOW_SECONDS
+from train.options import in_words, real
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 OUTPUTS = ("log_probs", "steps")
@@ -31,14 +32,15 @@ def main(argv=None) -> int:
     parser.add_argument("bundle", help="a folder, name/repo[@revision] on the Hub, or default")
     parser.add_argument("--format", required=True, choices=FILES)
     parser.add_argument("--out", required=True, metavar="FOLDER", type=Path)
-    parser.add_argument("--seconds", type=float, help="fix the input to one clip of this length, shorter ones padded")
+    parser.add_argument(
+        "--seconds", type=real(0, above=True, most=3600),
+        help="fix the input to one clip of this length, shorter ones padded",
+    )  # fmt: skip
     args = parser.parse_args(argv)
-    if args.seconds is not None and not args.seconds > 0:
-        parser.error("--seconds is a number above 0")
     try:
         path = export(args.bundle, args.format, args.out, args.seconds)
     except (AsrError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return 1
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
     print(f"{path}: {size / 1e6:.1f} MB")

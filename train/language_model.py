@@ -15,6 +15,7 @@ import json
 import lzma
 import sys
 import time
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.arpa import NGrams
+from asr_core.errors import AsrError
 from asr_core.language_model import (
     LEVELS,
     LOWEST_LOG_PROB,
@@ -34,7 +36,10 @@ from asr_core.language_model import (
     NGramModel,
 )
 from asr_core.vocabulary import Normaliser
+from train.options import in_words, make_room, real, whole
 
+MAX_WEIGHT = 1e9  # of a text: only the shares of all count
+MAX_VOCABULARY = 10_000_000  # words
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # for texts too small to estimate them, as KenLM has it
 
 
@@ -66,16 +71,51 @@ class Table:
     starts_sentence: np.ndarray
 
 
+class TextError(AsrError, ValueError):
+    """A text that cannot be read."""
+
+
 def read_sentences(path: Path, normalise: Normaliser) -> Iterator[str]:
-    """The normalised lines of a text, each once; of a manifest (.jsonl), its transcripts."""
-    opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    """The normalised lines of a text, each once; of a manifest (.jsonl), its transcripts. Both may be packed.
+
+    Raises:
+        TextError: the file cannot be read, is not in UTF-8, or is a manifest with a line that has no text.
+    """
+    manifest = ".jsonl" in path.suffixes[-2:]
     seen = set()
-    with opener(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            sentence = normalise(json.loads(line)["text"] if path.suffix == ".jsonl" else line)
-            if sentence and sentence not in seen:
-                seen.add(sentence)
-                yield sentence
+    for number, line in enumerate(_lines(path), 1):
+        if manifest and not line.strip():
+            continue
+        sentence = normalise(_text_in(line, path, number) if manifest else line)
+        if sentence and sentence not in seen:
+            seen.add(sentence)
+            yield sentence
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    number = 0
+    try:
+        with opener(path, "rb") as file:
+            for line in file:
+                number += 1
+                yield from line.decode("utf-8-sig").rstrip("\r\n").split("\r")
+    except UnicodeDecodeError as error:
+        raise TextError(f"A text cannot be read: {path}, line {number}, is not in UTF-8.") from error
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise TextError(f"A text cannot be read: {path}: {reason}.") from error
+
+
+def _text_in(line: str, path: Path, number: int) -> str:
+    """The text of a line of a manifest."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise TextError(f"A text cannot be read: {path}, line {number}, is no JSON object with a text.")
+    return row["text"]
 
 
 def choose_vocabulary(sources: list[Source], size: int) -> list[str]:
@@ -286,12 +326,19 @@ def perplexity(model: NGramModel, sentences: list[str]) -> tuple[float, float]:
 
 
 def parse_source(argument: str) -> tuple[Path, float]:
-    """FILE or FILE:WEIGHT."""
+    """FILE or FILE:WEIGHT; a file of that whole name comes first.
+
+    Raises:
+        ArgumentTypeError: the weight is no number above 0.
+    """
     name, _, weight = argument.rpartition(":")
+    if not name or Path(argument).is_file():
+        return Path(argument), 1.0
     try:
-        return (Path(name), float(weight)) if name else (Path(argument), 1.0)
+        float(weight)
     except ValueError:
         return Path(argument), 1.0
+    return Path(name), real(1 / MAX_WEIGHT, most=MAX_WEIGHT)(weight)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -300,39 +347,40 @@ def main(arguments: list[str] | None = None) -> int:
         "--text", action="append", required=True, type=parse_source, metavar="FILE[:WEIGHT]",
         help="a text, one sentence a line (plain, .xz, .gz), or a manifest (.jsonl); may be repeated",
     )  # fmt: skip
-    parser.add_argument("--order", type=int, default=3, help="longest n-grams, 1 to 5")
-    parser.add_argument("--vocabulary", type=int, default=60_000, help="number of words")
+    parser.add_argument("--order", type=whole(1, 5), default=3, help="longest n-grams, 1 to 5")
+    vocabulary = whole(len(SPECIAL_WORDS) + 1, MAX_VOCABULARY)
+    parser.add_argument("--vocabulary", type=vocabulary, default=60_000, help="number of words")
     parser.add_argument(
-        "--prune", type=float, default=1e-8,
+        "--prune", type=real(0), default=1e-8,
         help="drop n-grams that raise the perplexity by less than this share (0 keeps all)",
     )  # fmt: skip
     parser.add_argument(
-        "--levels", type=int, default=LEVELS, help="of probabilities and weights; fewer ones compress better",
+        "--levels", type=whole(4, LEVELS), default=LEVELS,
+        help="of probabilities and weights; fewer ones compress better",
     )  # fmt: skip
     parser.add_argument("--held-out", type=Path, help="text or manifest to measure the perplexity on")
     parser.add_argument("--out", type=Path, required=True, help="the model, *.safetensors")
     options = parser.parse_args(arguments)
-    if not 1 <= options.order <= 5 or options.vocabulary <= len(SPECIAL_WORDS):
-        parser.error("--order must be 1 to 5, --vocabulary at least 4")
-    if not 4 <= options.levels <= LEVELS:
-        parser.error(f"--levels must be 4 to {LEVELS}")
-    if min(weight for _, weight in options.text) <= 0:
-        parser.error("the weight of a text must be above 0")
     try:
+        make_room(options.out)
         normalise = Normaliser()
         sources = [
             Source(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text
         ]
         held_out = list(read_sentences(options.held_out, normalise)) if options.held_out else []
-    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError) as error:
-        print(f"A text cannot be read: {error}", file=sys.stderr)
+    except AsrError as error:
+        print(error, file=sys.stderr)
         return 1
     for source in sources:
         if not source.sentences:
             print(f"{source.path} holds no sentence.", file=sys.stderr)
             return 1
     model = fit(sources, options.order, options.vocabulary, options.prune).quantised(options.levels)
-    model.save(options.out)
+    try:
+        model.save(options.out)
+    except OSError as error:
+        print(f"The model cannot be written: {in_words(error)}", file=sys.stderr)
+        return 1
     start = time.perf_counter()
     model = NGramModel.load(options.out)
     _ = model.prefixes

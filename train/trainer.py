@@ -23,6 +23,7 @@ import jiwer
 import keras
 import numpy as np
 from keras import ops
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
@@ -351,7 +352,13 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return False
-        state, arrays = self._state(), load_file(path)
+        try:
+            arrays = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{path} is damaged: delete it, and begin again with --start {self.folder / 'last'}, or without"
+            ) from error
+        state = self._state()
         if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
         progress = _metadata(path)

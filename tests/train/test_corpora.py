@@ -19,7 +19,8 @@ from train import corpora, downloads
 from train.corpora import FAILED, hold_out, main, seconds_of
 from train.data import read_manifest
 from train.downloads import Archive, DownloadError, fetch
-from train.layouts import CorpusError, layout_of
+from train.layouts import layout_of
+from train.tables import CorpusError
 
 RATE = 16_000
 

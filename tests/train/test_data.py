@@ -27,8 +27,9 @@ from asr_core.windows import windows_of
 from tests.processes import ended
 from train.augment import NO_AUGMENTATION, Augmentation
 from train.batches import Batching, TrainingBatches, audible, evaluation_batches
-from train.data import Clip, SoundCache, SpeechData, in_order, read_bytes, read_manifest
+from train.data import Clip, ManifestError, SoundCache, SpeechData, in_order, read_bytes, read_manifest
 from train.loaders import batches_from_processes
+from train.tables import CorpusError
 
 RATE = 16_000
 BATCHING = Batching(bucket_seconds=(1.2, 2.0), batch_seconds=4.0, short_first_passes=0)
@@ -45,6 +46,60 @@ def test_manifest_names_the_line_that_is_wrong(tmp_path):
     manifest.write_text(json.dumps(row) + '\n{"id": 1}\n')
     with pytest.raises(ValueError, match="m.jsonl, line 2: not a clip"):
         read_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"id": ...}, "it has no id"),
+        ({"speaker": ..., "text": ...}, "it has no speaker, text"),
+        ({"text": None}, "its text is null"),
+        ({"text": ["a"]}, "its text is no text"),
+        ({"text": "\ud800"}, "its text is no text"),
+        ({"audio": ""}, "its audio is no path"),
+        ({"audio": None}, "its audio is no path"),
+        ({"audio": "a\0b"}, "its audio is no path"),
+        ({"seconds": -1}, "its seconds are -1, and not from 0 to 86,400 (24 hours)"),
+        ({"seconds": float("nan")}, "its seconds are nan,"),
+        ({"seconds": float("inf")}, "its seconds are inf,"),
+        ({"seconds": 86_401}, "its seconds are 86401,"),
+        ({"seconds": 192153584101141.2}, "its seconds are 192153584101141.2,"),
+        ({"seconds": None}, "its seconds are None,"),
+        ({"seconds": True}, "its seconds are True,"),
+        ({"seconds": "soon"}, "its seconds are soon,"),
+        ({"seconds": 10**400}, "its seconds are 1000"),
+    ],
+)
+def test_what_a_line_of_a_manifest_lacks_is_said_in_words(changes, fault, tmp_path):
+    row = {"id": "a", "audio": "a.wav", "seconds": 1, "speaker": "s", "text": "t"} | changes
+    row = {key: value for key, value in row.items() if value is not ...}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ManifestError) as error:
+        read_manifest(tmp_path / "m.jsonl")
+    assert f"line 1: not a clip ({fault}" in str(error.value)
+    assert str(error.value).endswith("speaker and text, as python -m train.corpora writes it.")
+
+
+@pytest.mark.parametrize("line", ["", "[1]", "1", "null", '"a"', "{", "[" * 100_000])
+def test_a_line_that_is_no_object_is_no_clip(line, tmp_path):
+    (tmp_path / "m.jsonl").write_text(line)
+    if not line:
+        assert read_manifest(tmp_path / "m.jsonl") == []
+        return
+    with pytest.raises(ManifestError, match=r"line 1: not a clip \(it is no JSON object\)"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_manifests_of_other_programs(tmp_path):
+    """With a byte-order mark, line ends of Windows, and nothing where nothing is known."""
+    rows = [{"id": 1, "audio": "a.wav", "seconds": "1.5", "speaker": None, "text": "a\u2028b", "accent": None}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "m.jsonl").write_text("\r\n".join([*lines, ""]), encoding="utf-8-sig", newline="")
+    (clip,) = read_manifest(tmp_path / "m.jsonl")
+    assert clip == Clip("1", str(tmp_path.resolve() / "a.wav"), 1.5, "", "a\u2028b", "m", "")
+    (tmp_path / "m.jsonl").write_bytes(b"{}\n\xff")
+    with pytest.raises(CorpusError, match=r"m.jsonl is not in UTF-8 \(byte 3\) in line 2"):
+        read_manifest(tmp_path / "m.jsonl")
 
 
 def test_sound_is_read_out_of_a_tar_archive(corpus, tmp_path):
@@ -78,6 +133,27 @@ def test_cache_notices_a_file_that_has_changed(tmp_path):
         os.utime(clip.audio, ns=(0, int(1e9 * level)))
         assert SoundCache([clip], tmp_path / "cache", 8000)[0][4000] == pytest.approx(32767 * level, rel=0.01)
     assert not list((tmp_path / "cache").glob("*partial*"))
+
+
+@pytest.mark.parametrize("damage", ["sound-*.pcm", "sound-*.json"])
+def test_a_cache_that_has_lost_a_part_is_made_again(damage, corpus, tmp_path):
+    clips = read_manifest(corpus)[:2]
+    whole = SoundCache(clips, tmp_path, RATE)[1].copy()
+    (path,) = tmp_path.glob(damage)
+    path.write_bytes(path.read_bytes()[:-20])
+    np.testing.assert_array_equal(SoundCache(clips, tmp_path, RATE)[1], whole)
+    path.unlink()
+    np.testing.assert_array_equal(SoundCache(clips, tmp_path, RATE)[1], whole)
+
+
+def test_a_member_that_an_archive_lacks_is_named(tmp_path):
+    with tarfile.open(tmp_path / "shard.tar", "w"):
+        pass
+    (tmp_path / "no.tar").write_bytes(b"no archive" * 100)
+    clips = [Clip(name, f"{tmp_path}/{name}.tar#x.wav", 1.0, "s", "t") for name in ("shard", "no")]
+    failures = SoundCache(clips, tmp_path / "cache", RATE).failures
+    assert failures["shard"].endswith("shard.tar holds no x.wav.")
+    assert "no.tar cannot be read as a tar archive (" in failures["no"]
 
 
 def test_threads_keep_the_order_and_stay_near_the_reader():

@@ -15,7 +15,8 @@ import dataclasses, sys
 from train.__main__ import main
 from train.presets import PRESETS
 sizes = {"width": 16, "blocks": 1, "heads": 2, "kernel": 3, "channels": 2, "reduction": 1, "dropout": 0.0}
-PRESETS["tiny"] = dataclasses.replace(PRESETS["smoke"], name="tiny", sizes=sizes)
+batching = dataclasses.replace(PRESETS["smoke"].batching, bucket_seconds=(1.5,), batch_seconds=12.0, repeats=6)
+PRESETS["tiny"] = dataclasses.replace(PRESETS["smoke"], name="tiny", sizes=sizes, batching=batching)
 sys.exit(main(sys.argv[1:]))
 """
 

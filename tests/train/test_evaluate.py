@@ -382,7 +382,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(arguments, message, bundle
         ("--tune speed=1", "'speed=1' cannot be tried"),
         ("--tune --decoder greedy", "--tune is for the beam"),
         ("--group native", "'native' is not a group; write NAME=CORPUS,CORPUS"),
-        ("--limit 0", "'0' is not a number of clips"),
+        ("--limit 0", "'0' is not a whole number of 1 or more"),
     ],
 )
 def test_slips_on_the_command_line(arguments, message, capsys):

@@ -1,5 +1,6 @@
 """Counting, smoothing and pruning against the definitions, written out on dictionaries."""
 
+import gzip
 import json
 import lzma
 from collections import Counter, defaultdict
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from asr_core.language_model import ROOT, SENTENCE_START, SPECIAL_WORDS, NGramModel
+from asr_core.vocabulary import Normaliser
 from train import language_model as trainer
-from train.language_model import Source, choose_vocabulary, encode, fit, main, perplexity
+from train.language_model import Source, choose_vocabulary, encode, fit, main, parse_source, perplexity, read_sentences
 
 TEXT = """the cat sat on the mat
 the dog sat on the cat
@@ -201,6 +203,75 @@ def test_a_text_that_cannot_be_read_is_one_line(name, tmp_path, capsys):
     assert main(["--text", f"{tmp_path}/{name}", "--out", f"{tmp_path}/lm.safetensors"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("A text cannot be read") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "one"}\n\n{"id": 1}\n', "a.jsonl, line 3, is no JSON object with a text."),
+        ("a.jsonl", b'[1]', "a.jsonl, line 1, is no JSON object with a text."),
+        ("a.jsonl", b'{"text": null}', "a.jsonl, line 1, is no JSON object with a text."),
+        ("a.txt", b"one\ncaf\xe9\n", "a.txt, line 2, is not in UTF-8."),
+        ("a.txt.gz", b"no archive", "a.txt.gz: Not a gzipped file"),
+        ("a.txt.gz", gzip.compress(b"one two " * 99)[:-30], "a.txt.gz: Compressed file ended before"),
+        ("a.txt.gz", bytes.fromhex("1f8b0800000000000003") + b"\xff" * 40, "a.txt.gz: Error -3 while decompressing"),
+        ("folder", None, "folder: Is a directory."),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_said_with_its_line(name, content, message, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    for flag in ("--text", "--held-out"):
+        (tmp_path / "good.txt").write_text("one two\none two three\n")
+        others = [] if flag == "--text" else ["--text", f"{tmp_path}/good.txt"]
+        assert main([flag, f"{tmp_path}/{name}", *others, "--out", f"{tmp_path}/lm.safetensors"]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_packed_manifests_and_marks_are_read(tmp_path):
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'\xef\xbb\xbf{"text": "One."}\r\n{"text": "Two"}\r\n'))
+    (tmp_path / "a.txt").write_text("\ufeffOne.\r\nTwo\rThree", newline="")
+    assert list(read_sentences(tmp_path / "a.jsonl.gz", Normaliser())) == ["one", "two"]
+    assert list(read_sentences(tmp_path / "a.txt", Normaliser())) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "-1", "0", "-0", "1e400", "1e-320"])
+def test_a_weight_is_a_number_above_0(weight, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--text", f"{tmp_path}/a.txt:{weight}", "--out", f"{tmp_path}/lm.safetensors"])
+    assert stop.value.code == 2 and f"'{weight}' is not a number of" in capsys.readouterr().err
+
+
+def test_a_file_may_have_a_colon_and_a_figure_in_its_name(tmp_path):
+    (tmp_path / "part:2").write_text("one")
+    assert parse_source(f"{tmp_path}/part:2") == (tmp_path / "part:2", 1.0)
+    assert parse_source(f"{tmp_path}/part:2:0.5") == (tmp_path / "part:2", 0.5)
+    assert parse_source("C:\\texts\\a.txt") == (Path("C:\\texts\\a.txt"), 1.0)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--prune nan", "--prune -1", "--prune inf", "--order 0", "--order 6", "--order x", "--vocabulary 3",
+     "--vocabulary -5", "--levels 3", "--levels 1000"],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused_before_the_work(flags, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--text", "a.txt", "--out", f"{tmp_path}/lm.safetensors", *flags.split()])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and f"argument {flags.split()[0]}: '{flags.split()[1]}' is not a" in error
+
+
+def test_the_folder_of_the_model_is_made_before_the_work(tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.txt").write_text("\n".join(TEXT))
+    out = tmp_path / "new" / "folder" / "lm.safetensors"
+    assert main(["--text", f"{tmp_path}/a.txt", "--out", str(out)]) == 0 and out.is_file()
+    monkeypatch.setattr(trainer, "fit", None)  # work that must not begin
+    assert main(["--text", f"{tmp_path}/a.txt", "--out", f"{out}/lm.safetensors"]) == 1
+    assert "lm.safetensors cannot be made (" in capsys.readouterr().err
+    assert main(["--text", f"{tmp_path}/a.txt", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{tmp_path} is a folder: name a file with --out.\n"
 
 
 def test_nothing_to_count_is_one_line(tmp_path, capsys):

