@@ -13,6 +13,7 @@ from scipy.special import entr, expit, logit
 
 from asr_core.ctc import WILDCARD, Emissions, TokenSpan
 from asr_core.partial_alignment import PartialAlignment, align_words
+from asr_core.pasted_text import NOT_CHECKED, NOT_THIS_TEXT
 from asr_core.spelling import SpelledWord, spell
 from asr_core.vocabulary import BLANK, Vocabulary
 
@@ -31,8 +32,6 @@ PEAK_MARGIN_SECONDS = 0.04  # where no pause is found: how much longer than its 
 AROUND_SECONDS = 0.5  # before and after a word: what is looked at to tell how undecided the network is there
 
 BELONGS_SCORE = 0.25  # texts of other recordings score below this, correct ones and excerpts of them above
-NOT_THIS_TEXT_NOTE = "This is probably not the text of this recording: most of its words do not fit."
-NOT_CHECKED_NOTE = "This text cannot be checked: the model has no letters for any of its words."
 
 UNCHECKED = 0.0  # the confidence of a word that the alphabet cannot write: the emissions say nothing about it
 NOT_SPOKEN = 1e-4  # the least confidence of any other word
@@ -84,8 +83,8 @@ class Alignment:
     def notes(self) -> tuple[str, ...]:
         """What is to be said of the text as a whole: sentences for people, see `Transcript.notes`."""
         if all(word.confidence == UNCHECKED for word in self.words):
-            return (NOT_CHECKED_NOTE,)
-        return () if self.belongs else (NOT_THIS_TEXT_NOTE,)
+            return (NOT_CHECKED,)
+        return () if self.belongs else (NOT_THIS_TEXT,)
 
 
 def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Alignment:
@@ -120,7 +119,7 @@ def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Align
 def _with_places(words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions) -> tuple[WordSpan, ...]:
     """The words with their times. Speech between them that the text lacks bounds them as a word would."""
     spoken = [(place, group) for place, group in enumerate(found.words) if group[0].start < group[-1].end]
-    passed = [(place - 0.5, (span,)) for place, span in found.passed]
+    passed = [(place - 0.5, spans) for place, spans in found.passed]
     places, groups = zip(*sorted([*spoken, *passed], key=lambda entry: entry[0]), strict=True)
     texts = [words[int(place)].text if place == int(place) else "" for place in places]
     placed = dict(zip(places, words_of(texts, groups, emissions), strict=True))

@@ -25,13 +25,13 @@ from asr_core.ctc import (
 from asr_core.viterbi import NOWHERE, Trellis, best_states
 from asr_core.vocabulary import BLANK
 
-# In nats, tuned on joined clips of which the text lacks a part, and on complete ones (README of the log has figures).
-PASSED_PRICE = 2.0  # of passing over a step of speech
-OPENING_PRICE = 4.0  # of every passage, so that a word that recurs in it stays with its neighbours
-SKIPPED_PRICE = 7.0  # of skipping one token of a word; a word that was merely misheard costs less than both
+# In nats, tuned on joined clips: complete texts keep their times, words of texts that lack a third keep their place.
+OPENING_PRICE = 6.0  # of every passage of speech passed over, so that a word that recurs in it stays with its neighbours
+PASSED_PRICE = 1.0  # of every step of it that is not blank
+SKIPPED_PRICE = 7.0  # of every token of a skipped word; a word that was merely misheard costs less than both
 
-# Paths so far behind the best one are given up, which makes the time linear in the length of the recording. It takes
-# a quarter of an hour of speech that is not in the text until the right path could be among them.
+# Paths so far behind the best one are given up, which makes the time linear in the length of the recording. Speech
+# that is not in the text must last a quarter of an hour or more before the right path could be among them.
 MARGIN = 5000.0
 
 PASSED = -2  # the token of a span that holds speech of no word of the text
@@ -43,13 +43,13 @@ class PartialAlignment:
 
     Attributes:
         words: the spans of the tokens of every word; of a skipped word, empty ones where it would have been.
-        passed: one span for each stretch of speech between two words that the text lacks, with its place: the number
-            of the word before which it lies.
+        passed: the speech between two words that the text lacks, with its place, the number of the word before which
+            it lies: spans of its first and its last step.
         log_probs: float32 [steps], of the path; 0 where speech was passed over.
     """
 
     words: tuple[tuple[TokenSpan, ...], ...]
-    passed: tuple[tuple[int, TokenSpan], ...]
+    passed: tuple[tuple[int, tuple[TokenSpan, TokenSpan]], ...]
     log_probs: np.ndarray
 
 
@@ -142,9 +142,10 @@ def _compact(columns, tolls, leaps, sources, prices, entries) -> Trellis:
 
 
 def _passages(passed: np.ndarray, places: np.ndarray):
-    """(place, span) of every stretch of passed steps between two words; blanks between them belong to it."""
+    """(place, spans) of the passed steps between two words."""
     steps = np.flatnonzero(passed)
     if not len(steps):
         return
     for part in np.split(steps, np.flatnonzero(np.diff(places[steps])) + 1):
-        yield int(places[part[0]]), TokenSpan(PASSED, int(part[0]), int(part[-1]) + 1)
+        first, last = int(part[0]), int(part[-1])
+        yield int(places[first]), (TokenSpan(PASSED, first, first + 1), TokenSpan(PASSED, last, last + 1))

@@ -3,6 +3,11 @@
 import re
 from html import unescape
 
+# Notes on a text as a whole, once it is laid along a recording (see `Transcript.notes`).
+NOT_THIS_TEXT = "This is probably not the text of this recording: most of its words do not fit."
+NOT_CHECKED = "This text cannot be checked: the model has no letters for any of its words."
+ALIGNMENT_NOTES = (NOT_THIS_TEXT, NOT_CHECKED)
+
 _TIME = r"(?:\d{1,3}:)?\d{1,2}:\d{2}(?:[.,:]\d{1,3})?"
 _ARROW = r"[ \t]*(?:-{1,2}>|[\u2013\u2014]>|\u2192)[ \t]*"
 _SETTINGS = r"(?:[ \t]+(?:align|position|line|size|region|vertical|[XY][12]):\S+)*"

@@ -5,11 +5,13 @@ its arguments their types and never appear on the page.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 from gradio_client import handle_file
 
+from asr_core.pasted_text import words_alone
 from ui.compare import compare as compare_texts
 from ui.decoding import Choice
 from ui.engine import Engine
@@ -23,7 +25,7 @@ WORD = {
         "word": {"type": "string"},
         "start": {"type": "number", "description": "seconds from the start of the recording"},
         "end": {"type": "number"},
-        "confidence": {"type": "number", "description": "0 to 1"},
+        "confidence": {"type": "number", "description": "0 to 1; 0 if it cannot be checked"},
     },
 }
 TRANSCRIPT = {
@@ -35,7 +37,11 @@ TRANSCRIPT = {
         "confidence": {"type": "number"},
         "words": {"type": "array", "items": WORD},
         "model": {"type": "string"},
-        "notes": {"type": "array", "items": {"type": "string"}, "description": "what is wrong with the recording"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "what is wrong with the recording, or with a given text",
+        },
     },
 }
 COMPARISON = {
@@ -94,17 +100,18 @@ def endpoints(engine: Engine, limits: Limits) -> None:
 
         Args:
             recording: An audio or video file.
-            text: What is said in it.
+            text: What is said in it; of subtitles, the words alone are taken.
 
         Returns:
-            The words of the text with start, end and confidence; a low one means that the word does not fit.
+            The words of the text with start, end and confidence; a low one means that the word does not fit, 0 that it
+            cannot be checked. The notes say if the text as a whole is probably not that of the recording.
         """
         with answering("api/align") as facts:
             recognizer = engine.recognizer()
             audio = read_audio(recording, recognizer.sample_rate, limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
             transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, text[: limits.text_characters])
-            return as_json(transcript, recording)
+            return as_json(replace(transcript, notes=(*audio.notes, *transcript.notes)), recording)
 
     def subtitles(recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7) -> str:
         """Make subtitles for a recording of English speech.
@@ -137,7 +144,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Error rates as shares and the counts of words behind them; case and punctuation are dropped first.
         """
         with answering("api/compare"):
-            words = [Spoken(text) for text in heard[: limits.text_characters].split()]
+            words = [Spoken(text) for text in words_alone(heard[: limits.text_characters]).split()]
             result = compare_texts(reference[: limits.text_characters], words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 
