@@ -26,13 +26,13 @@ from asr_core.viterbi import NOWHERE, Trellis, best_states
 from asr_core.vocabulary import BLANK
 
 # In nats, tuned on joined clips: complete texts keep their times, words of texts that lack a third keep their place.
-OPENING_PRICE = 6.0  # of every passage of speech passed over, so that a word that recurs in it stays with its neighbours
+OPENING_PRICE = 6.0  # of a passage that is passed over, so that a word that recurs in it stays with its neighbours
 PASSED_PRICE = 1.0  # of every step of it that is not blank
 SKIPPED_PRICE = 7.0  # of every token of a skipped word; a word that was merely misheard costs less than both
 
 # Paths so far behind the best one are given up, which makes the time linear in the length of the recording. Speech
 # that is not in the text must last a quarter of an hour or more before the right path could be among them.
-MARGIN = 5000.0
+MARGIN = 2500.0
 
 PASSED = -2  # the token of a span that holds speech of no word of the text
 

@@ -54,13 +54,20 @@ def spell(text: str, vocabulary: Vocabulary) -> list[SpelledWord]:
         if tokens:
             words.append(SpelledWord(silent + word, tokens, characters))
             silent = ""
-        elif words:
+        elif words and not _opens(word):
             words[-1] = replace(words[-1], text=f"{words[-1].text} {word}")
         else:
             silent += f"{word} "
     if not words:
         raise AlignmentError("There is nothing to align: the text holds no letter.")
+    if silent:
+        words[-1] = replace(words[-1], text=f"{words[-1].text} {silent.strip()}")
     return words
+
+
+def _opens(word: str) -> bool:
+    """Whether a word that makes no sound belongs to the next one, such as a sign of money or a bracket."""
+    return all(unicodedata.category(character) in ("Sc", "Ps", "Pi") for character in word)
 
 
 def _is_english(vocabulary: Vocabulary) -> bool:
@@ -81,10 +88,7 @@ def _encode(parts: Sequence[tuple[str, str | None]], vocabulary: Vocabulary):
         if not known:
             continue
         tokens += known
-        if spoken is not None and len(written) == len(known):
-            characters += [(character, slice(first + i, first + i + 1)) for i, character in enumerate(written)]
-        else:
-            characters.append((written, slice(first, len(tokens))))
+        characters.append((written, slice(first, len(tokens))))
     return tuple(tokens), tuple(characters)
 
 
@@ -210,7 +214,7 @@ def _share_out(spoken: Sequence[str], pieces: Sequence[_Piece]) -> None:
             piece.spoken = list(piece.alone)
         return
     for some_pieces, some_words in _groups(spoken, pieces, alone):
-        for piece, words in zip(some_pieces, _shares(some_pieces, some_words), strict=True):
+        for piece, words in zip(some_pieces, _shares(some_pieces, tuple(some_words)), strict=True):
             piece.spoken = list(words)
 
 
@@ -236,7 +240,10 @@ def _groups(spoken, pieces, alone) -> Iterator[tuple[list[_Piece], list[str]]]:
 
 
 def _shares(pieces: Sequence[_Piece], words: Sequence[str]) -> list[Sequence[str]]:
-    """Cuts words into one share for each piece so that the shares have most words in common with the pieces alone."""
+    """Cuts words into one share for each piece so that the shares have most words in common with the pieces alone.
+
+    Of equal ones that in which words are left to earlier pieces: a unit follows its number.
+    """
     if len(pieces) == 1:
         return [words]
     best: list[list[tuple[int, list[int]]]] = [[(0, [0])] + [(-1, [])] * len(words)]
@@ -248,8 +255,9 @@ def _shares(pieces: Sequence[_Piece], words: Sequence[str]) -> list[Sequence[str
                 score, cuts = best[-1][start]
                 if score >= 0:
                     share = words[start:end]
-                    options.append((score + 2 * sum((known & Counter(share)).values()) + bool(share), [*cuts, end]))
-            row.append(max(options, key=lambda option: option[0], default=(-1, [])))
+                    score += 3 * sum((known & Counter(share)).values()) + bool(share) + (share == piece.alone)
+                    options.append((score, [*cuts, end]))
+            row.append(max(reversed(options), key=lambda option: option[0], default=(-1, [])))
         best.append(row)
     cuts = best[-1][-1][1]
     return [words[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
