@@ -54,7 +54,7 @@ def spell(text: str, vocabulary: Vocabulary) -> list[SpelledWord]:
         if tokens:
             words.append(SpelledWord(silent + word, tokens, characters))
             silent = ""
-        elif words and not _opens(word):
+        elif words and (words[-1].text[-1].isdigit() or not _opens(word)):
             words[-1] = replace(words[-1], text=f"{words[-1].text} {word}")
         else:
             silent += f"{word} "
