@@ -8,7 +8,8 @@ from asr_core.transcript import SrtWriter, Transcript, VttWriter, Word
 SRT = "1\n00:00:01,000 --> 00:00:02,500\n<i>Hello</i> there\n\n2\n00:00:03,000 --> 00:00:04,000\nHe was 25\n\n3\n"
 SRT += "00:00:05,000 --> 00:00:06,000\n- Yes [music]\n"
 VTT = "WEBVTT\nKind: captions\n\nNOTE a remark\nof two lines\n\nSTYLE\n::cue { color: red }\n\nfirst\n"
-VTT += "00:01.000 --> 00:02.000 align:start position:0%\n<v Mary>Hello <00:01.500><c>there</c>\n\n00:03.000 --> 00:04.000\nHe was 25\n\n"
+VTT += "00:01.000 --> 00:02.000 align:start position:0%\n<v Mary>Hello <00:01.500><c>there</c>\n\n"
+VTT += "00:03.000 --> 00:04.000\nHe was 25\n\n"
 VTT += "00:05.000 --> 00:06.000\nAT&amp;T\n"
 
 
