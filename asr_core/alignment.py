@@ -126,7 +126,8 @@ def _with_places(words: Sequence[SpelledWord], found: PartialAlignment, emission
     at = placed[spoken[0][0]].start if spoken else emissions.start
     result = []
     for place, word in enumerate(words):
-        result.append(placed.get(place) or WordSpan(word.text, at, at, NOT_SPOKEN))
+        skipped = WordSpan(word.text, at, at, confidence(emissions.log_probs, found.words[place]))
+        result.append(placed.get(place) or skipped)
         at = result[-1].end
     return tuple(result)
 

@@ -320,6 +320,8 @@ def test_what_cannot_be_spelled_has_no_confidence():
     assert [word.confidence > 0.9 for word in words] == [True, False, True]
     assert words[1].confidence == UNCHECKED and words[1].end > words[1].start
     assert all(word.confidence != UNCHECKED for word in align_text(spoken("abc"), "zzz", VOCABULARY).words)
+    absent = align_text(spoken("hello friend"), "hello \u65e5\u672c friend", VOCABULARY).words
+    assert [word.confidence == UNCHECKED for word in absent] == [False, True, False]
     foreign = align_text(spoken("hello my friend"), "\u4f60\u597d \u4e16\u754c", VOCABULARY)
     assert foreign.notes == (NOT_CHECKED,)
 
