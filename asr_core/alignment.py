@@ -5,15 +5,16 @@ sound, and between peaks there is blank, be it sound or silence. So the peaks on
 edge between two words; the energy of the signal tells where it is.
 """
 
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import entr, expit, logit
 
-from asr_core.ctc import WILDCARD, Emissions, TokenSpan, forced_align
-from asr_core.errors import AlignmentError
+from asr_core.ctc import WILDCARD, Emissions, TokenSpan
+from asr_core.partial_alignment import PartialAlignment, align_words
+from asr_core.pasted_text import NOT_CHECKED, NOT_THIS_TEXT
+from asr_core.spelling import SpelledWord, spell
 from asr_core.vocabulary import BLANK, Vocabulary
 
 FRAMES_PER_STEP = 4  # energy is measured this much finer than the steps: 10 ms where a step is 40 ms
@@ -30,8 +31,10 @@ PEAK_MARGIN_SECONDS = 0.04  # where no pause is found: how much longer than its 
 
 AROUND_SECONDS = 0.5  # before and after a word: what is looked at to tell how undecided the network is there
 
-BELONGS_SCORE = 0.3  # texts of other recordings score below this, correct ones above
-SPOKEN_PUNCTUATION = "%&@#"  # what Unicode calls punctuation though it is read out
+BELONGS_SCORE = 0.25  # texts of other recordings score below this, correct ones and excerpts of them above
+
+UNCHECKED = 0.0  # the confidence of a word that the alphabet cannot write: the emissions say nothing about it
+NOT_SPOKEN = 1e-4  # the least confidence of any other word
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class WordSpan:
     Attributes:
         text: what is said there.
         start, end: seconds from the start of the recording.
-        confidence: how probable the network found its letters, in [0, 1]; see Calibration.
+        confidence: how probable the network found its letters, in [0, 1]; see Calibration. Of a word of a given text
+            that the alphabet cannot write it is UNCHECKED, and of no other one.
         doubt: how undecided the network was around it, in nats (see `doubts`).
         agreement: the share, by probability, of the best texts that have it there, in [0, 1]; None where no other text
             was looked for.
@@ -62,8 +66,8 @@ class Alignment:
     Attributes:
         words: the words of the text as written, punctuation attached.
         characters: their sounding characters; a group that the alphabet cannot write, such as 1989, is one.
-        score: how well the text explains the recording, in [0, 1]: the probability of its best path beside
-            that of the best path of all, per token. 1 is letter for letter what the network hears.
+        score: how well the text fits the recording, in [0, 1]: the mean confidence of the words that can be checked,
+            weighted by their letters. What the recording holds besides does not count, so that an excerpt fits.
     """
 
     words: tuple[WordSpan, ...]
@@ -75,40 +79,57 @@ class Alignment:
         """Whether this is a text of this recording at all."""
         return self.score >= BELONGS_SCORE
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the text as a whole: sentences for people, see `Transcript.notes`."""
+        if all(word.confidence == UNCHECKED for word in self.words):
+            return (NOT_CHECKED,)
+        return () if self.belongs else (NOT_THIS_TEXT,)
+
 
 def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Alignment:
-    """Lay a text along a recording: the most probable alignment (see ctc.forced_align).
+    """Lay a text along a recording: the most probable alignment (see `partial_alignment.align_words`).
 
-    Digits, symbols and letters outside the alphabet get a wildcard, so that they keep their place; other
-    punctuation makes no sound and stays with its word.
+    Words are spelled as they are spoken (see `spelling.spell`); punctuation makes no sound and stays with its word.
+    Speech that the text lacks is passed over. A word that was not spoken has no length and stands where it would be.
 
     Raises:
         AlignmentError: a text without a sounding character, or one too long for the recording.
     """
-    words = _spell(text, vocabulary)
-    separator = [] if space_token(vocabulary) is None else [space_token(vocabulary)]
-    tokens: list[int] = []
-    places: list[slice] = []
-    for word in words:
-        tokens += separator if tokens else []
-        places.append(slice(len(tokens), len(tokens) + len(word.tokens)))
-        tokens += word.tokens
-    spans, path_log_probs = forced_align(emissions.log_probs, tokens)
-    groups = [spans[place] for place in places]
+    words = spell(text, vocabulary)
+    found = align_words(emissions.log_probs, [word.tokens for word in words], space_token(vocabulary))
+    spans = _with_places(words, found, emissions)
     return Alignment(
-        words_of([word.text for word in words], groups, emissions),
+        spans,
         tuple(
             WordSpan(
                 character,
-                emissions.time(span.start),
-                emissions.time(span.end),
-                confidence(emissions.log_probs, [span]),
+                emissions.time(group[place][0].start),
+                emissions.time(group[place][-1].end),
+                confidence(emissions.log_probs, group[place]),
             )
-            for word, group in zip(words, groups, strict=True)
-            for character, span in zip(word.characters, group, strict=True)
+            for word, group in zip(words, found.words, strict=True)
+            for character, place in word.characters
+            if character != " "
         ),
-        _score(emissions.log_probs, path_log_probs, len(tokens)),
+        _score(spans, [len(word.tokens) for word in words]),
     )
+
+
+def _with_places(words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions) -> tuple[WordSpan, ...]:
+    """The words with their times. Speech between them that the text lacks bounds them as a word would."""
+    spoken = [(place, group) for place, group in enumerate(found.words) if group[0].start < group[-1].end]
+    passed = [(place - 0.5, spans) for place, spans in found.passed]
+    places, groups = zip(*sorted([*spoken, *passed], key=lambda entry: entry[0]), strict=True)
+    texts = [words[int(place)].text if place == int(place) else "" for place in places]
+    placed = dict(zip(places, words_of(texts, groups, emissions), strict=True))
+    at = placed[spoken[0][0]].start if spoken else emissions.start
+    result = []
+    for place, word in enumerate(words):
+        skipped = WordSpan(word.text, at, at, confidence(emissions.log_probs, found.words[place]))
+        result.append(placed.get(place) or skipped)
+        at = result[-1].end
+    return tuple(result)
 
 
 def words_of(
@@ -246,14 +267,16 @@ def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
     """How probable the network found the letters of a word: the geometric mean of their peaks, in [0, 1].
 
     Letters that another text would have been written with, as when the language model overruled the network,
-    count with the probability that the network gave them.
+    count with the probability that the network gave them. Wildcards do not count: of a word of nothing else the
+    confidence is UNCHECKED, and of any other it is more.
     """
-    peaks = [
-        log_probs[span.start : span.end].max() if span.token == WILDCARD
-        else log_probs[span.start : span.end, span.token].max()
-        for span in word
-    ]  # fmt: skip
-    return float(np.exp(np.mean(peaks)))
+    letters = [span for span in word if span.token != WILDCARD]
+    if not letters:
+        return UNCHECKED
+    if any(span.start == span.end for span in letters):
+        return NOT_SPOKEN
+    peaks = [log_probs[span.start : span.end, span.token].max() for span in letters]
+    return max(NOT_SPOKEN, float(np.exp(np.mean(peaks))))
 
 
 def doubts(emissions: Emissions, places: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -299,56 +322,7 @@ def evidence(word: WordSpan) -> tuple[float, float, float]:
     return float(logit(confidence)), float(logit(agreement)), word.doubt
 
 
-def _score(log_probs: np.ndarray, path_log_probs: np.ndarray, tokens: int) -> float:
-    best = log_probs.max(axis=1).sum(dtype=np.float64)
-    return float(np.exp(min(0.0, (path_log_probs.sum(dtype=np.float64) - best) / tokens)))
-
-
-@dataclass(frozen=True)
-class _SpokenWord:
-    """A word as written, and token for token what of it sounds."""
-
-    text: str
-    characters: tuple[str, ...]
-    tokens: tuple[int, ...]
-
-
-def _spell(text: str, vocabulary: Vocabulary) -> list[_SpokenWord]:
-    """The words of a text; those without a sounding character hang on to their neighbour."""
-    words: list[_SpokenWord] = []
-    silent = ""
-    for written in text.split():
-        sounds = _sounds(written, vocabulary)
-        if sounds:
-            characters, tokens = zip(*sounds, strict=True)
-            words.append(_SpokenWord(silent + written, characters, tokens))
-            silent = ""
-        elif words:
-            words[-1] = replace(words[-1], text=f"{words[-1].text} {written}")
-        else:
-            silent += f"{written} "
-    if not words:
-        raise AlignmentError("There is nothing to align: the text holds no letter.")
-    return words
-
-
-def _sounds(written: str, vocabulary: Vocabulary) -> list[tuple[str, int]]:
-    """The sounding characters of a word, each with its token."""
-    sounds: list[tuple[str, int]] = []
-    characters = unicodedata.normalize("NFKD", written.replace("\u2019", "'"))
-    for i, character in enumerate(characters):
-        if character == "'" and not (characters[:i][-1:].isalpha() and characters[i + 1 : i + 2].isalpha()):
-            continue  # a quotation mark, or one that nobody hears
-        kind = unicodedata.category(character)
-        spelled = character if character in vocabulary.characters else character.lower()
-        if (kind[0] == "L" or character == "'") and spelled in vocabulary.characters:
-            sounds.append((character, vocabulary.encode(spelled)[0]))
-        elif kind[0] in "LNS" or character in SPOKEN_PUNCTUATION:
-            group = sounds.pop()[0] if sounds and sounds[-1][1] == WILDCARD else ""
-            sounds.append((group + character, WILDCARD))
-        elif kind == "Pd" and sounds and space_token(vocabulary) not in (None, sounds[-1][1]):
-            # twenty-one is two words to hear
-            sounds.append((character, space_token(vocabulary)))
-    while sounds and sounds[-1][1] == space_token(vocabulary):
-        sounds.pop()
-    return sounds
+def _score(words: Sequence[WordSpan], letters: Sequence[int]) -> float:
+    """Mean confidence of the words that can be checked, weighted by their letters; 0 if there are none."""
+    weights = np.array([count * (word.confidence > UNCHECKED) for word, count in zip(words, letters, strict=True)])
+    return float(weights @ [word.confidence for word in words] / max(1, weights.sum()))

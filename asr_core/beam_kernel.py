@@ -9,8 +9,8 @@ from math import exp, inf, log1p
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from asr_core.jit import compiled
 from asr_core.language_model import SENTENCE_END, UNKNOWN
 from asr_core.prefix_tree import NO_WORD, NOWHERE
 from asr_core.vocabulary import BLANK
@@ -68,14 +68,6 @@ class Progress(NamedTuple):
     last: np.ndarray  # the token of that path at the last step
     step: np.ndarray
     free: np.ndarray  # [1 + capacity], how many places in the tree are free, then which
-
-
-def compiled(function):
-    """njit, with the result on disk; where nothing can be written, every start of the program compiles anew."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # Numba found neither beside this file nor at home a folder to write in
-        return njit(nogil=True)(function)
 
 
 @compiled

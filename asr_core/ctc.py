@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_core.errors import AlignmentError
+from asr_core.viterbi import NOWHERE, Trellis, best_states
 from asr_core.vocabulary import BLANK
 
 WILDCARD = -1  # in a text to align: a sound that the alphabet cannot write
@@ -37,7 +38,7 @@ WILDCARD_PROBABILITY = 0.8
 
 IMPOSSIBLE = -1e5  # stands for log(0), so that a text against all evidence still has a best path
 
-CHECKPOINT_STEPS = 512  # alignment keeps one column of scores per so many steps and replays the rest
+BLOCK_STEPS = 512  # of the Viterbi algorithm: one copy of all scores is kept for so many steps
 
 
 def collapse(path: Sequence[int]) -> list[int]:
@@ -207,10 +208,9 @@ def _shift(values, by: int, fill):
 def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[TokenSpan], np.ndarray]:
     """The most probable path among all that collapse to a text (Viterbi; exact).
 
-    The states of the lattice are the tokens with a blank before, between and after them; a path stays, moves
-    on by one, or leaps over a blank between two different tokens. One column of scores is kept every
-    CHECKPOINT_STEPS steps; from the last block to the first, the columns in between are computed again for
-    the few states that the path can still pass. Ten minutes of speech need some megabytes.
+    The states of the trellis are the tokens with a blank before, between and after them; a path stays, moves on by
+    one, or leaps over a blank between two different tokens (see asr_core.viterbi). Ten minutes of speech need some
+    megabytes.
 
     Args:
         log_probs: float32 [steps, tokens].
@@ -223,19 +223,37 @@ def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[Tok
         AlignmentError: no token at all, or more than fit into the steps.
     """
     steps = len(log_probs)
-    _check_fits(tokens, steps)
-    lattice = _Lattice(log_probs, tokens)
-    checkpoints = lattice.run_forward()
-    states = lattice.trace_back(checkpoints)
-    columns = lattice.columns[states]
-    path_log_probs = lattice.scores[np.arange(steps), columns]
-    starts = np.searchsorted(states, 2 * np.arange(len(tokens)) + 1)
-    ends = np.searchsorted(states, 2 * np.arange(len(tokens)) + 1, side="right")
-    spans = [TokenSpan(int(t), int(a), int(b)) for t, a, b in zip(tokens, starts, ends, strict=True)]
-    return spans, path_log_probs
+    check_fits(tokens, steps)
+    scores, trellis = with_wildcard(log_probs), trellis_of(tokens, log_probs.shape[1])
+    states = best_states(scores, trellis, 2, BLOCK_STEPS)
+    return spans_of(tokens, 2 * np.arange(len(tokens)) + 1, states), scores[np.arange(steps), trellis.columns[states]]
 
 
-def _check_fits(tokens: Sequence[int], steps: int) -> None:
+def spans_of(tokens: Sequence[int], places: np.ndarray, states: np.ndarray) -> list[TokenSpan]:
+    """The span of every token, whose state stands in `places`, in a path of rising states; empty if it is skipped."""
+    starts = np.searchsorted(states, places)
+    ends = np.searchsorted(states, places, side="right")
+    return [TokenSpan(int(t), int(a), int(b)) for t, a, b in zip(tokens, starts, ends, strict=True)]
+
+
+def trellis_of(tokens: Sequence[int], wildcard_column: int) -> Trellis:
+    """The states of a text: state 2k is the blank before token k, state 2k + 1 is token k."""
+    columns = np.full(2 * len(tokens) + 1, BLANK, dtype=np.int32)
+    columns[1::2] = [wildcard_column if token == WILDCARD else token for token in tokens]
+    leaps = np.zeros(len(columns), np.int32)
+    leaps[3::2] = 2 * ((columns[3::2] != columns[1:-2:2]) | (columns[3::2] == wildcard_column))
+    free, nowhere = np.zeros(len(columns)), np.full(len(columns), NOWHERE, np.int32)
+    return Trellis(columns, free, leaps, nowhere, free, np.empty(0, np.int32))
+
+
+def with_wildcard(log_probs: np.ndarray) -> np.ndarray:
+    """Finite log-probabilities with a column for the wildcard behind them: float32 [steps, tokens + 1]."""
+    wildcard = log_probs.max(axis=1, keepdims=True) + np.log(WILDCARD_PROBABILITY)
+    return finite(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32))
+
+
+def check_fits(tokens: Sequence[int], steps: int) -> None:
+    """Raises AlignmentError if there is no token, or no room for all of them."""
     if not len(tokens):
         raise AlignmentError("There is nothing to align: the text holds no letter.")
     needed = steps_needed(tokens)
@@ -244,80 +262,6 @@ def _check_fits(tokens: Sequence[int], steps: int) -> None:
             f"The text needs at least {needed} steps of sound and the recording has {steps}:"
             " give a shorter text, or the recording it belongs to."
         )
-
-
-class _Lattice:
-    """States [2 * tokens + 1] by steps; state 2k is the blank before token k, state 2k + 1 is token k."""
-
-    def __init__(self, log_probs: np.ndarray, tokens: Sequence[int]):
-        wildcard = log_probs.max(axis=1, keepdims=True) + np.log(WILDCARD_PROBABILITY)
-        self.scores = finite(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32))
-        self.steps = len(log_probs)
-        self.columns = np.full(2 * len(tokens) + 1, BLANK, dtype=np.int64)  # where a state's score stands
-        self.columns[1::2] = tokens
-        self.leap = np.full(len(self.columns), -np.inf)  # the price of leaping over the blank before a state
-        different = self.columns[3::2] != self.columns[1:-2:2]
-        self.leap[3::2][different | (self.columns[3::2] == WILDCARD)] = 0.0
-
-    def reach(self, step: int) -> tuple[int, int]:
-        """The states (from, before) that a path can be in: reached from the start, the end in reach."""
-        states = len(self.columns)
-        return max(0, states - 2 * (self.steps - step)), min(states, 2 * step + 2)
-
-    def advance(self, column: np.ndarray, step: int, low: int, high: int) -> np.ndarray:
-        """Scores of the states from low to before high at a step, float64.
-
-        `column` holds the scores of the step before, from two states below `low` on.
-        """
-        best = np.maximum(column[2:], column[1:-1])
-        np.maximum(best, column[:-2] + self.leap[low:high], out=best)
-        best += self.scores[step, self.columns[low:high]]
-        return best
-
-    def run_forward(self) -> list[np.ndarray]:
-        """The column at every CHECKPOINT_STEPS-th step and at the last, each float64 [2 + states].
-
-        Two states that no path is ever in stand in front, so that every state has two below it.
-        """
-        column = np.full(2 + len(self.columns), -np.inf)
-        column[2:4] = self.scores[0, self.columns[:2]]
-        checkpoints = [column.copy()]
-        for step in range(1, self.steps):
-            low, high = self.reach(step)
-            column[low + 2 : high + 2] = self.advance(column[low : high + 2], step, low, high)
-            column[low : low + 2] = -np.inf  # from down there the end is out of reach
-            if step % CHECKPOINT_STEPS == 0:
-                checkpoints.append(column.copy())
-        return [*checkpoints, column]
-
-    def trace_back(self, checkpoints: list[np.ndarray]) -> np.ndarray:
-        """The state at every step of the best path, int64 [steps]."""
-        *checkpoints, last_column = checkpoints
-        state = len(self.columns) - 1 - int(last_column[-2] > last_column[-1])
-        states = np.full(self.steps, state)
-        last = self.steps - 1
-        for block in reversed(range(len(checkpoints))):
-            first = block * CHECKPOINT_STEPS
-            low = max(0, state - 2 * (last - first))
-            columns = self.replay(checkpoints[block], first, last, low, state + 1)
-            for step in range(last - 1, first - 1, -1):
-                leap, move, stay = columns[step - first, state - low : state - low + 3]
-                leap += self.leap[state]
-                state -= 2 if leap > max(move, stay) else int(move > stay)
-                states[step] = state
-            last = first
-        return states
-
-    def replay(self, column: np.ndarray, first: int, last: int, low: int, high: int) -> np.ndarray:
-        """The columns of the steps from first to before last, cut to the states from low to before high.
-
-        What flows in from below `low` is left out: no path to `high - 1` at step `last` comes from there.
-        """
-        columns = np.full((last - first, 2 + high - low), -np.inf)
-        columns[:1, 2:] = column[low + 2 : high + 2]
-        for row in range(1, last - first):
-            columns[row, 2:] = self.advance(columns[row - 1], first + row, low, high)
-        return columns
 
 
 def finite(log_probs: np.ndarray) -> np.ndarray:

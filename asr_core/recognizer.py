@@ -14,13 +14,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy, space_token
+from asr_core.alignment import (
+    NOT_SPOKEN,
+    UNCHECKED,
+    Calibration,
+    WordSpan,
+    align_text,
+    signal_energy,
+    space_token,
+)
 from asr_core.audio import Audio, audio_from_array, load_audio
 from asr_core.bundle import Bundle
 from asr_core.ctc import Emissions
 from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
 from asr_core.errors import Cancelled
 from asr_core.network import Network, Step, StepProcess
+from asr_core.pasted_text import words_alone
 from asr_core.transcript import Transcript, Word
 from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps, windows_of
 
@@ -180,12 +189,16 @@ class Recognizer:
         return self.transcript(self.hypotheses(emissions, options, hot_words, progress, cancel)[0].words, seconds)
 
     def align(self, emissions: Emissions, seconds: float, text: str) -> Transcript:
-        """A given text laid along the recording.
+        """A given text laid along the recording; its notes say if it does not fit as a whole.
+
+        Args:
+            text: as people paste it: of subtitles, the words alone are taken (see `asr_core.pasted_text`).
 
         Raises:
             AlignmentError: a text without letters, or too long for the recording.
         """
-        return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds, given=True)
+        alignment = align_text(emissions, words_alone(text), self.vocabulary)
+        return replace(self.transcript(alignment.words, seconds, given=True), notes=alignment.notes)
 
     def transcribe(
         self,
@@ -216,11 +229,14 @@ class Recognizer:
         """
 
         def confidence(span: WordSpan) -> float:
+            if span.confidence == UNCHECKED:
+                return UNCHECKED
             origin = "aligned" if given else "greedy" if span.agreement is None else "beam"
-            return self._calibrations.get(origin, UNCALIBRATED)(span)
+            return max(NOT_SPOKEN, self._calibrations.get(origin, UNCALIBRATED)(span))
 
         return tuple(
-            Word(span.text, min(span.start, seconds), min(span.end, seconds), confidence(span)) for span in spans
+            Word("".join(span.text.split()), min(span.start, seconds), min(span.end, seconds), confidence(span))
+            for span in spans
         )
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:

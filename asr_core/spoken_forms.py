@@ -30,7 +30,8 @@ BEFORE_NUMBER |= {month[:3]: month for month in MONTHS if month != "may"}
 UNITS = {
     "km": "kilometers", "cm": "centimeters", "mm": "millimeters", "kg": "kilograms", "mg": "milligrams",
     "ml": "milliliters", "lb": "pounds", "lbs": "pounds", "oz": "ounces", "ft": "feet",
-    "mph": "miles per hour", "hz": "hertz", "khz": "kilohertz", "mhz": "megahertz", "ghz": "gigahertz",
+    "km/h": "kilometers per hour", "kph": "kilometers per hour", "mph": "miles per hour",
+    "hz": "hertz", "khz": "kilohertz", "mhz": "megahertz", "ghz": "gigahertz",
     "kb": "kilobytes", "mb": "megabytes", "gb": "gigabytes", "tb": "terabytes", "hrs": "hours",
     "mins": "minutes", "secs": "seconds", "k": "thousand", "bn": "billion", "kw": "kilowatts",
     "mw": "megawatts",
@@ -133,6 +134,8 @@ NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no dig
           lambda m: f" {_number(str(int(m.group(1))))} {m.group(2).lower()} m ", re.I),
     _rule("digits", r"(?<!\d)\d{3}[- ]\d{3}[- ]\d{4}(?!\d)",
           lambda m: f" {' '.join(_number(digit) for digit in m.group() if digit.isdigit())} "),
+    _rule("money", r"(?<![\d.,$£€¥])" + _COUNT + r"(\.\d\d?)?\s?([$£€¥])(?!\s?\d)", r" \3\1\2 "),  # the sign in front
+    _rule("money", r"(?<=\d)\s?¢", " cents "),
     _rule("money", r"(?:\b(?:US|AU|CA|NZ|HK|A|C))?([$£€¥])\s?" + _COUNT + r"(?:\.(\d+))?"
           r"(?:\s?(k|mn?|bn?|thousand|million|billion|trillion)\b)?", _money, re.I),
     _rule("number", r"(?<!\d)(\d{4})\s?-\s?(?=\d{4}(?!\d))", r"\1 to "),

@@ -22,7 +22,8 @@ class Word:
     Attributes:
         text: without white space.
         start, end: seconds from the start of the recording; 0 <= start <= end.
-        confidence: in [0, 1].
+        confidence: in [0, 1]. 0 is that of a word of a given text that cannot be checked, because the model has no
+            letters for it; it says nothing against the word.
     """
 
     text: str
@@ -40,6 +41,11 @@ class Word:
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"The confidence of {self.text!r} must lie in [0, 1], got {self.confidence}.")
 
+    @property
+    def checked(self) -> bool:
+        """Whether the confidence says anything."""
+        return self.confidence > 0
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -49,7 +55,8 @@ class Transcript:
         words: in order of their start, inside the recording.
         seconds: length of the recording.
         model: name of the model that heard them.
-        notes: sentences for people about the recording, such as that it is damaged (see `asr_core.audio.Audio`).
+        notes: sentences for people about the recording, such as that it is damaged (see `asr_core.audio.Audio`), or
+            about a given text that does not fit it.
     """
 
     words: tuple[Word, ...]
@@ -79,12 +86,13 @@ class Transcript:
 
     @property
     def confidence(self) -> float:
-        """Mean confidence of the words, weighted by their characters; 0 without words.
+        """Mean confidence of the words that are checked, weighted by their characters; 0 without such words.
 
         Long words weigh more, for they say more and are the ones that are missed when they are wrong.
         """
-        characters = sum(len(word.text) for word in self.words)
-        return sum(len(word.text) * word.confidence for word in self.words) / max(characters, 1)
+        checked = [word for word in self.words if word.checked]
+        characters = sum(len(word.text) for word in checked)
+        return sum(len(word.text) * word.confidence for word in checked) / max(characters, 1)
 
 
 class Writer(ABC):

@@ -24,12 +24,12 @@ FOLDED = str.maketrans(
     | {mark: "-" for mark in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2e3a"}
     | {"\u00a0": " ", "\u2026": " ", "\u2022": " ", "\u00b7": " ", "\u00d7": " times ", "\u2044": "/"}
     | {mark: f" {unicodedata.normalize('NFKD', mark)}".replace("\u2044", "/") for mark in "½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
-    | {"\u00b2": " squared ", "\u00b3": " cubed "}
+    | {"\u00b2": " squared ", "\u00b3": " cubed ", "\u00b1": " plus or minus "}
     | {"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
     | {"ß": "ss", "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H", "ə": "a"}
 )
 SYMBOLS = {"&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals", "°": "degrees"}
-SYMBOLS |= {"£": "", "€": "", "¥": ""}
+SYMBOLS |= {"£": "", "€": "", "¥": "", "¢": ""}
 
 CLITICS = frozenset("'s 't 'm 're 've 'll 'd".split())  # cut off from their word by a tokeniser
 ELISIONS = frozenset(
@@ -160,7 +160,7 @@ class Normaliser:
         accented = False
         for character in unicodedata.normalize("NFKD", folded).translate(FOLDED):
             kind = unicodedata.category(character)
-            if character.isascii() or character in "£€¥°":
+            if character.isascii() or character in "£€¥¢°":
                 letters.append(character)
             elif kind == "Mn":
                 accented = True

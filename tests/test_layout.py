@@ -27,6 +27,10 @@ ORDER = (
     "errors process given_texts compressed backend spoken_forms sound_files audio featurizer vocabulary models ctc "
     "alignment arpa prefix_tree language_model hot_words phones beam_kernel beam decoder subtitles transcript "
     "arguments outputs description bundle network windows recognizer streaming __main__"
+    "errors compressed backend spoken_forms sound_files audio featurizer vocabulary models pasted_text jit "
+    "viterbi ctc partial_alignment spelling alignment arpa prefix_tree language_model hot_words phones "
+    "beam_kernel beam decoder subtitles transcript description bundle network windows recognizer streaming "
+    "__main__"
 ).split()
 BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 40_000_000
 

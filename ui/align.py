@@ -12,6 +12,8 @@ from ui.transcribe import reference_of
 from ui.words import clip_line, no_clip
 
 FITS = 0.2  # confidence below which a word is marked; a word that was not said scores near nothing
+UNFIT, UNCHECKED = "does not fit the sound", "cannot be checked"
+CLASSES = {"": "", UNFIT: "unfit", UNCHECKED: "unchecked"}
 EXPORTED = ("srt", "vtt", "json")
 
 
@@ -74,27 +76,20 @@ def _exports(clip: Clip, transcript) -> list[str]:
 def alignment_card(clip: Clip, transcript) -> Html:
     """The words as buttons that play themselves, and the same as a table."""
     words = transcript.words
-    unfit = sum(word.confidence < FITS for word in words)
-    verdict = (
-        f"All {len(words)} words fit the sound."
-        if not unfit
-        else f"{unfit} of {len(words)} words are marked: they were not said, or the recogniser does not hear them."
-    )
-    if unfit > len(words) / 2:
-        verdict = f"{unfit} of {len(words)} words do not fit: this is probably not the text of this recording."
     rows = [
         (
             word.text,
             clock(word.start, 2),
             clock(word.end, 2),
-            percent(word.confidence),
-            "" if word.confidence >= FITS else "does not fit",
+            percent(word.confidence) if word.checked else "",
+            _mark(word),
         )
         for word in words
     ]
     return tag(
         "div",
-        tag("p", verdict, class_="small", role="status"),
+        [notice("Please check the text", note, kind="warning") for note in transcript.notes],
+        tag("p", _verdict(words), class_="small", role="status"),
         tag("div", join([_word(word) for word in words], " "), class_="diff"),
         tag(
             "details",
@@ -112,14 +107,36 @@ def alignment_card(clip: Clip, transcript) -> Html:
     )
 
 
+def _verdict(words) -> str:
+    """How many of the words fit, and how many cannot be checked."""
+    unfit = sum(_mark(word) == UNFIT for word in words)
+    unchecked = sum(not word.checked for word in words)
+    checked = len(words) - unchecked
+    verdict = "" if not checked else f"All {checked} words fit the sound."
+    if unchecked and checked and not unfit:
+        verdict = f"{checked} of {len(words)} words fit the sound."
+    if unfit:
+        verdict = f"{unfit} of {len(words)} words are marked: they were not said, or the recogniser does not hear them."
+    if unchecked:
+        verdict += f" {unchecked} of {len(words)} words cannot be checked: the model has no letters for them."
+    return verdict.strip()
+
+
+def _mark(word) -> str:
+    """What stands beside a word that does not fit, or that cannot be checked; nothing beside any other."""
+    if not word.checked:
+        return UNCHECKED
+    return "" if word.confidence >= FITS else UNFIT
+
+
 def _word(word) -> Html:
-    fits = word.confidence >= FITS
+    mark = _mark(word)
     return tag(
         "button",
         tag("span", word.text),
         tag("span", clock(word.start, 2), class_="gap"),
         type="button",
-        class_="pair" if fits else "pair unfit",
+        class_=f"pair {CLASSES[mark]}".strip(),
         data_at=f"{word.start:.2f},{word.end:.2f}",
-        title=f"{percent(word.confidence)} sure" + ("" if fits else ": does not fit the sound"),
+        title=mark if not word.checked else f"{percent(word.confidence)} sure" + (mark and f": {mark}"),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import GivenTextError
+from asr_core.pasted_text import words_alone
 from ui import arguments
 from ui.compare import compare as compare_texts
 from ui.decoding import WIDEST_BEAM, Choice
@@ -25,7 +26,7 @@ WORD = {
         "word": {"type": "string"},
         "start": {"type": "number", "description": "seconds from the start of the recording"},
         "end": {"type": "number"},
-        "confidence": {"type": "number", "description": "0 to 1"},
+        "confidence": {"type": "number", "description": "0 to 1; 0 if it cannot be checked"},
     },
 }
 TRANSCRIPT = {
@@ -37,7 +38,11 @@ TRANSCRIPT = {
         "confidence": {"type": "number"},
         "words": {"type": "array", "items": WORD},
         "model": {"type": "string"},
-        "notes": {"type": "array", "items": {"type": "string"}, "description": "what is wrong with the recording"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "what is wrong with the recording, or with a given text",
+        },
     },
 }
 COMPARISON = {
@@ -100,10 +105,11 @@ def endpoints(engine: Engine, limits: Limits) -> None:
 
         Args:
             recording: An audio or video file.
-            text: What is said in it.
+            text: What is said in it; of subtitles, the words alone are taken.
 
         Returns:
-            The words of the text with start, end and confidence; a low one means that the word does not fit.
+            The words of the text with start, end and confidence; a low one means that the word does not fit, 0 that it
+            cannot be checked. The notes say if the text as a whole is probably not that of the recording.
         """
         with answering("api/align") as facts:
             known = arguments.text(text, "text", limits.text_characters)
@@ -143,7 +149,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         """
         with answering("api/compare"):
             reference = arguments.text(reference, "reference", limits.text_characters)
-            words = [Spoken(word) for word in arguments.text(heard, "heard", limits.text_characters).split()]
+            words = [Spoken(word) for word in words_alone(arguments.text(heard, "heard", limits.text_characters)).split()]
             result = compare_texts(reference, words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from gradio.utils import get_upload_folder
 
+from asr_core.pasted_text import ALIGNMENT_NOTES
+
 PEAK_BLOCK_SAMPLES = 256  # one (min, max) pair each: 57.6 M samples of an hour become 225 thousand pairs
 WRITTEN_SAMPLES = 4096 * PEAK_BLOCK_SAMPLES  # at a time: small enough for the processor's cache
 MOST_TEXTS = 10  # of a beam search that a clip keeps
@@ -108,8 +110,9 @@ class Clip:
         return self.compute_seconds / max(self.seconds, 1e-9)
 
     def with_transcript(self, transcript, **changes) -> "Clip":
-        """The same recording read differently, under a new token."""
-        transcript = replace(transcript, notes=self.transcript.notes)
+        """The same recording read differently, under a new token; notes on the recording stay."""
+        of_recording = [note for note in self.transcript.notes if note not in ALIGNMENT_NOTES]
+        transcript = replace(transcript, notes=(*of_recording, *transcript.notes))
         return replace(self, transcript=transcript, token=secrets.token_urlsafe(16), **changes)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from asr_core.errors import AlignmentError
+from asr_core.pasted_text import words_alone
 from ui.clip import Clip
 from ui.events import QUIET
 from ui.hearing import Limits, explain
@@ -56,11 +57,15 @@ class Comparison:
 def compare(reference: str, words, normalised: bool = True) -> Comparison:
     """Score words (anything with text, start, end) against a reference text.
 
+    Args:
+        reference: as people paste it: of subtitles, the words alone count (see `asr_core.pasted_text`).
+
     Raises:
         AlignmentError: nothing is left of the reference.
     """
     import jiwer
 
+    reference = words_alone(reference)
     said = _spoken(reference) if normalised else reference.split()
     heard = [(piece, word) for word in words for piece in (_spoken(word.text) if normalised else word.text.split())]
     if not said:

@@ -132,7 +132,7 @@ def _buttons(unsure: int) -> Html:
 def facts(clip: Clip) -> Html:
     """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model.
 
-    Above it, where that is so, that the model is untrained.
+    Above it the notes on the recording, and, where that is so, that the model is untrained.
     """
     items = [
         ("Recording", clip.name),
@@ -146,7 +146,10 @@ def facts(clip: Clip) -> Html:
     if clip.edited:
         items.append(("Text", "edited and aligned again"))
     line = tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
-    return line if clip.trained else join([notice(*UNTRAINED, kind="warning"), line])
+    warnings = [notice("Please note", note, kind="warning") for note in clip.transcript.notes]
+    if not clip.trained:
+        warnings.append(notice(*UNTRAINED, kind="warning"))
+    return join([*warnings, line])
 
 
 def clip_line(clip: Clip | None) -> Html:

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from asr_core.alignment import Calibration, WordSpan, align_text, doubts, signal_energy
-from asr_core.ctc import Emissions
+from asr_core.alignment import UNCHECKED, Calibration, WordSpan, align_text, doubts, signal_energy
+from asr_core.ctc import WILDCARD, Emissions
 from asr_core.decoder import beam_search, greedy
 from asr_core.errors import AlignmentError
+from asr_core.pasted_text import NOT_CHECKED, NOT_THIS_TEXT
+from asr_core.spelling import spell
 from asr_core.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()
@@ -207,7 +209,8 @@ def test_the_score_tells_texts_that_do_not_belong_apart():
         for j, text in enumerate(texts):
             alignment = align_text(emissions, text, VOCABULARY)
             assert alignment.belongs == (i == j), (i, j, alignment.score)
-    assert not align_text(recordings[0], "the cat", VOCABULARY).belongs  # most of the recording is left over
+    assert align_text(recordings[0], "looked at the dog", VOCABULARY).belongs  # an excerpt
+    assert not align_text(recordings[0], "the theory of numbers", VOCABULARY).belongs
 
 
 def test_words_that_were_misheard_are_less_sure():
@@ -249,3 +252,80 @@ def test_doubt_is_the_entropy_where_the_network_says_letters():
     assert nothing < 0.1
     assert doubts(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1  # it lies too far off
     assert len(doubts(emissions, [])) == 0
+
+
+def spoken(text, blanks=2):
+    """Emissions of a text: every letter one step, with blanks around it."""
+    return emissions_of("-" * blanks + "".join(f"{letter}{'-' * blanks}" for letter in text))
+
+
+SENTENCE = "the cat sat on the mat and looked at the dog beside the door".split()
+
+
+@pytest.mark.parametrize("left_out", [range(3, 8), range(0, 5), range(8, 14), [2, 3, 7, 8, 9]])
+def test_words_beside_speech_that_the_text_lacks_keep_their_place(left_out):
+    emissions = spoken(" ".join(SENTENCE))
+    whole = align_text(emissions, " ".join(SENTENCE), VOCABULARY).words
+    kept = [word for place, word in enumerate(whole) if place not in left_out]
+    part = align_text(emissions, " ".join(word.text for word in kept), VOCABULARY)
+    assert [word.text for word in part.words] == [word.text for word in kept]
+    for found, expected in zip(part.words, kept, strict=True):
+        assert (found.start, found.end) == pytest.approx((expected.start, expected.end), abs=2 * STEP)
+        assert found.confidence == pytest.approx(expected.confidence, abs=0.01)
+    assert part.belongs
+
+
+def test_a_word_beside_a_hole_is_not_stretched_to_a_pause_inside_it():
+    emissions, times = recording(WORDS, [0.3, 0.05, 0.05, 0.6, 0.05, 0.05, 0.4], ROOM)
+    first, last = align_text(emissions, f"{WORDS[0]} {WORDS[5]}", VOCABULARY).words
+    assert first.end == pytest.approx(times[0][1], abs=0.15)
+    assert last.start == pytest.approx(times[5][0], abs=0.15)
+
+
+def test_a_word_that_was_not_spoken_takes_no_time_from_its_neighbours():
+    emissions = spoken("jumps over the lazy dog")
+    plain = align_text(emissions, "jumps over the lazy dog", VOCABULARY).words
+    words = align_text(emissions, "jumps over the extremely lazy dog", VOCABULARY).words
+    assert words[3].text == "extremely" and words[3].confidence < 0.01
+    for found, expected in zip([*words[:3], *words[4:]], plain, strict=True):
+        assert (found.start, found.end) == pytest.approx((expected.start, expected.end), abs=STEP)
+        assert found.confidence > 0.9
+    assert [word.text for word in align_text(emissions, "quite jumps over it", VOCABULARY).words][0] == "quite"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("the 15. century", "the fifteen century"),
+        ("in 1234 it was", "in twelve thirty four it was"),
+        ("about $5 million went", "about five million dollars went"),
+        ("at 3 pm today", "at three p m today"),
+        ("costs 5€ or 50%", "costs five euros or fifty percent"),
+        ("Dr. Smith & the 2nd", "doctor smith and the second"),
+        ("at 10:30 on Jan. 5th", "at ten thirty on january fifth"),
+    ],
+)
+def test_figures_are_spelled_and_keep_their_written_form(written, said):
+    emissions = spoken(said)
+    words = align_text(emissions, written, VOCABULARY).words
+    assert [word.text for word in words] == written.split()
+    assert all(word.confidence > 0.9 and word.end - word.start > 2 * STEP for word in words)
+    assert words[-1].end > emissions.seconds - 4 * STEP
+    wrong = align_text(spoken("nobody had ever seen such a thing before"), written, VOCABULARY)
+    assert not wrong.belongs and wrong.notes == (NOT_THIS_TEXT,)
+
+
+def test_what_cannot_be_spelled_has_no_confidence():
+    words = align_text(spoken("hello my friend"), "hello \u65e5\u672c friend", VOCABULARY).words
+    assert [word.confidence > 0.9 for word in words] == [True, False, True]
+    assert words[1].confidence == UNCHECKED and words[1].end > words[1].start
+    assert all(word.confidence != UNCHECKED for word in align_text(spoken("abc"), "zzz", VOCABULARY).words)
+    absent = align_text(spoken("hello friend"), "hello \u65e5\u672c friend", VOCABULARY).words
+    assert [word.confidence == UNCHECKED for word in absent] == [False, True, False]
+    foreign = align_text(spoken("hello my friend"), "\u4f60\u597d \u4e16\u754c", VOCABULARY)
+    assert foreign.notes == (NOT_CHECKED,)
+
+
+def test_figures_stay_wildcards_in_an_alphabet_that_is_not_english():
+    german = Vocabulary("abcdefghijklmnopqrstuvwxyz\u00e4\u00f6\u00fc\u00df ")
+    assert [word.tokens for word in spell("15 T\u00fcren", german)][0] == (WILDCARD,)

@@ -163,9 +163,9 @@ def loss_of(labels, logits):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 6])
-@pytest.mark.parametrize("checkpoint_steps", [1, 2, 512])
-def test_the_alignment_is_the_best_of_all_paths(steps, checkpoint_steps, monkeypatch):
-    monkeypatch.setattr(ctc, "CHECKPOINT_STEPS", checkpoint_steps)
+@pytest.mark.parametrize("block_steps", [1, 2, 512])
+def test_the_alignment_is_the_best_of_all_paths(steps, block_steps, monkeypatch):
+    monkeypatch.setattr(ctc, "BLOCK_STEPS", block_steps)
     log_probs = random_log_probs(steps, seed=10 + steps)
     best = {}
     for path, log_prob in all_paths(log_probs):

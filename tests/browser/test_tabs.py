@@ -53,6 +53,25 @@ def test_align_marks_what_does_not_fit(opened):
     assert opened.locator("#alignment button.pair").count() == 10
 
 
+def test_align_takes_the_words_of_subtitles_and_says_what_it_cannot_check(opened):
+    go(opened, "Align")
+    pasted = "1\n00:00:01,000 --> 00:00:02,000\n<i>the quick</i> brown \u65e5\u672c\n[music]"
+    opened.locator("#align-text textarea").fill(pasted)
+    opened.locator("#align-button").click()
+    opened.wait_for_selector("#alignment .card")
+    assert opened.locator("#alignment button.pair").count() == 4
+    assert opened.locator("#alignment .unchecked").get_attribute("title") == "cannot be checked"
+    assert "1 of 4 words cannot be checked" in opened.locator("#alignment").inner_text()
+
+
+def test_align_says_that_a_text_is_not_that_of_the_recording(opened):
+    go(opened, "Align")
+    opened.locator("#align-text textarea").fill("Nobody knew whether it would be 15 % by winter.")
+    opened.locator("#align-button").click()
+    opened.wait_for_selector("#alignment .notice")
+    assert "not the text of this recording" in opened.locator("#alignment .notice").inner_text()
+
+
 def test_the_walk_follows_its_slider(opened):
     go(opened, "How it works")
     number = opened.locator("#walk-step input[type=number]")

@@ -4,6 +4,7 @@ It hears FAKE_TEXT in every recording that is not silent, spread evenly over it,
 """
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from asr_core.beam import DecoderOptions
 from asr_core.ctc import Emissions
 from asr_core.decoder import greedy
 from asr_core.errors import Cancelled
+from asr_core.pasted_text import words_alone
 from asr_core.transcript import Transcript, Word
 from asr_core.vocabulary import Vocabulary
 
@@ -83,11 +85,12 @@ class FakeRecognizer:
         return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
 
     def align(self, emissions, seconds, text):
-        return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds)
+        alignment = align_text(emissions, words_alone(text), self.vocabulary)
+        return replace(self.transcript(alignment.words, seconds), notes=alignment.notes)
 
     def transcript(self, words, seconds) -> Transcript:
         return Transcript(
-            tuple(Word(word.text, word.start, word.end, word.confidence) for word in words),
+            tuple(Word("".join(word.text.split()), word.start, word.end, word.confidence) for word in words),
             seconds,
             self.name,
         )

@@ -57,6 +57,15 @@ def test_align_subtitles_compare_and_model_answer(client, recording):
     sound = handle_file(recording())
     aligned = client.predict(sound, "The quick fox.", api_name="/align")
     assert [word["word"] for word in aligned["words"]] == ["The", "quick", "fox."]
+    assert aligned["notes"] == []
+    subtitle = "1\n00:00:01,000 --> 00:00:02,000\n<i>The quick</i> \u65e5\u672c [music]"
+    pasted = client.predict(sound, subtitle, api_name="/align")
+    assert [(word["word"], word["confidence"] > 0) for word in pasted["words"]] == [
+        ("The", True), ("quick", True), ("\u65e5\u672c", False),
+    ]  # fmt: skip
+    foreign = client.predict(sound, "Nobody knew whether it would be 15 %.", api_name="/align")
+    assert "not the text of this recording" in foreign["notes"][0]
+    assert client.predict("1\n00:00:01,000 --> 00:00:02,000\na b", "a b", api_name="/compare")["word_error_rate"] == 0
     assert client.predict(sound, "vtt", api_name="/subtitles").startswith("WEBVTT")
     scores = client.predict("a b c d", "a x c", api_name="/compare")
     assert scores["word_error_rate"] == 0.5 and scores["deletions"] == 1

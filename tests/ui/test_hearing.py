@@ -23,7 +23,7 @@ from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, writte
 from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.how_it_works import guided_walk
 from ui.transcribe import SOUND_TYPES
-from ui.words import paragraphs, transcript_card
+from ui.words import facts, paragraphs, transcript_card
 
 
 def test_every_suffix_that_is_read_can_be_chosen_on_the_page():
@@ -61,6 +61,15 @@ def test_an_edit_is_laid_along_the_sound_again(clip, engine):
     assert starts == sorted(starts)
     with pytest.raises(AlignmentError):
         follow_edit(clip, "", engine)
+
+
+def test_an_edit_may_hold_dashes_and_says_if_it_does_not_fit(clip, engine):
+    edited = follow_edit(clip, "The quick \u2014 brown fox", engine)
+    assert edited.transcript.text == "The quick\u2014 brown fox"
+    foreign = follow_edit(edited, "nobody knew whether it was winter", engine)
+    assert "not the text of this recording" in foreign.transcript.notes[0]
+    assert foreign.transcript.notes[0] in facts(foreign)
+    assert follow_edit(foreign, "the quick brown fox", engine).transcript.notes == ()
 
 
 def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
