@@ -213,6 +213,8 @@ def test_every_update_is_small_however_long_the_recording(session, monkeypatch):
 @pytest.fixture
 def live(engine):
 
+    import gradio as gr
+
     from ui.clip import Shelf
 
     with gr.Blocks():
