@@ -22,9 +22,9 @@ return document.querySelector('#words .transcript')?.innerText.trim() === '{TEXT
   && ['txt', 'srt', 'vtt', 'json'].every((kind) => seen('#download-' + kind)); }}"""
 BLOCK = "() => { const end = performance.now() + 1000; while (performance.now() < end); }"
 TYPE_AT_ONCE = """(text) => new Promise((done) => {
-const field = document.querySelector('#edit textarea');
 const look = () => {
-  if (field.value !== text) { setTimeout(look); return; }
+  const field = document.querySelector('#edit textarea');
+  if (field?.value !== text) { setTimeout(look); return; }
   Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(field, 'my own words');
   field.dispatchEvent(new Event('input', {bubbles: true}));
   done();

@@ -228,7 +228,7 @@ def test_two_visitors_see_nothing_of_each_other(visit, recording):
     first.wait_for_selector("#words .word")
     second.get_by_role("tab", name="Compare").click()
     second.locator("#compare-button").click()
-    second.wait_for_selector("#comparison .notice.error")  # the server has answered this visitor, too
+    second.wait_for_selector("#comparison .notice")  # the server has answered this visitor, too
     assert second.locator(".word").count() == 0
     assert "No recording is open" in second.locator("body").inner_text()
     second.get_by_role("button", name="Example: Joy").or_(second.get_by_role("tab", name="Transcribe")).first.click()
