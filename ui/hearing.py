@@ -64,7 +64,7 @@ class Latest:
 
     Attributes:
         flag: cancels it.
-        name: of its recording.
+        name: of its recording; "" where none is open.
     """
 
     def __init__(self):

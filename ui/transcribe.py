@@ -168,8 +168,8 @@ class Transcribe:
             **QUIET,
         )
         opening.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
-        # not in the queue, which may be full by now; the clip itself is in its state already
-        shown = opening.then(self.outcome, self.running, self.outputs[1:], queue=False, **QUIET)
+        # not in the queue, which may be full by now
+        shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
 
     def _wire(self) -> None:
@@ -255,12 +255,15 @@ class Transcribe:
             yield self.unchanged()  # the last values, which Gradio repeats, must not hide what came later
             return
         running.leave(cancel, outcome[1:])
-        if clip is not None:  # other tabs follow it
+        if clip is not None:  # other tabs follow it, which they only do for events of the queue
             yield self._nothing(message, words, stop=True, clip=clip)
 
     def outcome(self, running: Latest) -> list:
-        """Shows what came of the latest request: updates of `outputs` but the first, the clip."""
-        return running.take() or self.unchanged()[1:]
+        """Shows what came of the latest request: updates of `outputs`."""
+        if not running.name:  # the page was cleared just when the recording was done
+            return self._nothing(empty_state())
+        row = running.take()
+        return [gr.skip(), *row] if row else self.unchanged()
 
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":

@@ -252,7 +252,7 @@ def test_the_tab_shows_words_then_files_then_the_clip_in_transcribe(live):
     values += [component.value for component in live.transcribe.inputs[2:]]
     *_, opened = live._open(session, *values)
     assert opened[0].transcript.text == SAID and opened[0].name == "Live recording"
-    outcome = dict(zip(live.transcribe.outputs[1:], live.transcribe.outcome(values[1]), strict=True))
+    outcome = dict(zip(live.transcribe.outputs, live.transcribe.outcome(values[1]), strict=True))
     assert outcome[live.transcribe.text] == SAID
 
 
