@@ -149,7 +149,8 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         """
         with answering("api/compare"):
             reference = arguments.text(reference, "reference", limits.text_characters)
-            words = [Spoken(word) for word in words_alone(arguments.text(heard, "heard", limits.text_characters)).split()]
+            heard = words_alone(arguments.text(heard, "heard", limits.text_characters))
+            words = [Spoken(word) for word in heard.split()]
             result = compare_texts(reference, words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 

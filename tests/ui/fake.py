@@ -82,7 +82,8 @@ class FakeRecognizer:
 
     def transcribe(self, source, options=None, progress=None, cancel=None) -> Transcript:
         audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
-        return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
+        transcript = self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
+        return replace(transcript, notes=audio.notes)
 
     def align(self, emissions, seconds, text):
         alignment = align_text(emissions, words_alone(text), self.vocabulary)
