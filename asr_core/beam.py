@@ -54,6 +54,9 @@ class DecoderOptions:
         unknown_word_score: log-probability of a word that the language model does not have, in nats; low, for such
             words are rare, yet within reach of a network that is sure of its letters. Lower still, down to -32, for
             one that often misspells.
+        unknown_letter_score: nats more for every letter of such a word. Were its length free, one unknown word would be
+            cheaper than several known ones, and whole sentences would come without spaces. Letters of hot-words are
+            free all the same.
         blank_penalty: nats taken from every blank, for a network that rather says nothing than a letter it is not sure
             of: blank is its most frequent label by far, and a guess at it costs least. Others divide by the frequency
             of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
@@ -75,6 +78,7 @@ class DecoderOptions:
     language_model_weight: float = 0.5
     word_bonus: float = 1.0
     unknown_word_score: float = -16.0
+    unknown_letter_score: float = -1.0
     blank_penalty: float = 0.0
     phone_weight: float = 0.0
     doubt_threshold: float = 0.0
@@ -96,7 +100,7 @@ class DecoderOptions:
                 raise ValueError(f"{name} is a number from 0 to {HEAVIEST}, not {value!r}.")
         if not 0 <= self.phone_weight <= 1:
             raise ValueError(f"phone_weight is a number from 0 to 1, not {self.phone_weight!r}.")
-        for name, most in ("word_bonus", HEAVIEST), ("unknown_word_score", 0):
+        for name, most in ("word_bonus", HEAVIEST), ("unknown_word_score", 0), ("unknown_letter_score", 0):
             if not -HEAVIEST <= (value := getattr(self, name)) <= most:
                 raise ValueError(f"{name} is a number from -{HEAVIEST} to {most}, not {value!r}.")
 
@@ -151,6 +155,7 @@ class PrefixBeam:
             weight=float(options.language_model_weight),
             word_bonus=float(options.word_bonus),
             unknown_word_score=float(options.unknown_word_score),
+            unknown_letter_score=float(options.unknown_letter_score),
             hot_word_boost=float(options.hot_word_boost),
             space=vocabulary.encode(" ")[0] if " " in vocabulary.characters else kernel.NONE,
             code_points=np.array([ord(token) if token else 0 for token in vocabulary.tokens], np.int32),
