@@ -137,6 +137,7 @@ class PrefixBeam:
         vocabulary: what the tokens write.
         options: widths and weights.
         language_model, hot_words: what to favour, if anything.
+        state: of the language model, where a sentence goes on (see `NGramModel.state_after`); else one begins.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class PrefixBeam:
         options: DecoderOptions,
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
+        state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         self._words = language_model.tables if language_model else NO_WORDS
@@ -180,7 +182,7 @@ class PrefixBeam:
         root["token"], root["fate"] = BLANK, kernel.KEPT
         root["label"] = -np.inf
         if language_model:
-            root["state"] = language_model.begin
+            root["state"] = language_model.begin if state is None else state
         if hot_words:
             root["hot_state"] = hot_words.start
 
@@ -214,9 +216,9 @@ class PrefixBeam:
             if done < len(log_probs):
                 self._grow(len(self.tree))
 
-    def texts(self) -> Iterator[Text]:
-        """What the beam would say if the recording ended here, best first."""
-        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases)
+    def texts(self, ended: bool = True) -> Iterator[Text]:
+        """The texts of the beam, best first, if the last word ends here, and with it the sentence if that has ended."""
+        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases, ended)
         places = self._progress.beam[: self._progress.size[0]]
         for entry in np.argsort(-scores.sum(axis=1), kind="stable"):
             yield Text(*self._history(places[entry]), *scores[entry].tolist())

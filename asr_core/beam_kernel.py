@@ -440,7 +440,7 @@ def adopt(tree, progress, new):
 
 
 @compiled
-def finish(tree, progress, rules, words, phrases):
+def finish(tree, progress, rules, words, phrases, ends_sentence):
     """What each prefix of the beam is worth as a whole text: acoustic, words, hot-words; float64 [size, 3]."""
     scores = np.zeros((progress.size[0], 3))
     for i in range(len(scores)):
@@ -451,7 +451,9 @@ def finish(tree, progress, rules, words, phrases):
             ended = phrases.following[prefix.hot_state, rules.space]
         if rules.has_model:
             total, state = finish_word(rules, words, prefix, is_hot_word(rules, phrases, ended))
-            scores[i, 1] = total + rules.weight * score_word(words, state, SENTENCE_END)[0]
+            scores[i, 1] = total
+            if ends_sentence:
+                scores[i, 1] += rules.weight * score_word(words, state, SENTENCE_END)[0]
         if rules.has_hot_words:
             earned = phrases.earned[ended] if ended != prefix.hot_state else 0
             scores[i, 2] = rules.hot_word_boost * (prefix.letters + earned)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -141,19 +142,25 @@ class Recognizer:
     def hypotheses(
         self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None, progress=None, cancel=None
     ) -> list[Hypothesis]:
-        """The texts that the emissions may hold, best first (one if greedy). Arguments as for `decode`."""
+        """The texts that the emissions may hold, best first (one if greedy). Arguments as for `decode`.
 
-        def told(done: float) -> None:
+        The words of the best one have been located.
+        """
+
+        def report(done: float) -> None:
             if progress is not None:
                 progress(done)
             _heed(cancel)
 
         options = options or self._defaults
         if options.decoder == "greedy":
-            return [greedy(emissions, self.vocabulary)]
-        return beam_search(
-            emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, told
-        )
+            found = [greedy(emissions, self.vocabulary)]
+        else:
+            found = beam_search(
+                emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, report
+            )
+        found[0].locate(partial(_heed, cancel))
+        return found
 
     def decode(
         self,
@@ -171,7 +178,7 @@ class Recognizer:
             seconds: length of the recording.
             options: how to decode; the bundle's defaults if None.
             hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
-            progress, cancel: as for `emissions`; called and looked at at every pause.
+            progress, cancel: as for `emissions`, both several times a second.
 
         Raises:
             Cancelled: `cancel` was set.
