@@ -28,7 +28,7 @@ WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it 
 
 # Where nobody pauses for so long, the search ends in the widest gap between two words. The time for a segment grows
 # with the square of its length, for the forward sum over phones does; shorter ones would often end inside a phrase.
-MIN_SEGMENT_SECONDS = 15.0
+MIN_SEGMENT_SECONDS = 10.0
 MAX_SEGMENT_SECONDS = 30.0
 CHECK_STEPS = 100  # between two calls of `progress`: 2 to 4 seconds of signal, far less than a second of work
 

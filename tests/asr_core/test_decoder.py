@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_core import decoder
+from asr_core.alignment import space_token
 from asr_core.beam import PrefixBeam
 from asr_core.ctc import Emissions, collapse, forced_align
 from asr_core.decoder import DecoderOptions, beam_search, greedy, pauses
@@ -20,6 +21,7 @@ from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
 from asr_core.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()
+SPACE_OF_ALL = VOCABULARY.encode(" ")[0]
 
 
 def emissions_of(path, confident=0.97, vocabulary=VOCABULARY):
@@ -338,13 +340,103 @@ def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypa
     generator = np.random.default_rng(0)
     words = ["".join(generator.choice(list("abcde"), generator.integers(1, 8))) for _ in range(70)]
     emissions = emissions_of(" ".join("-".join(word) + "-" * generator.integers(1, 6) for word in words), 0.9)
-    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 2.0)
+    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 1.4)
     monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 4.0)
     found = beam_search(emissions, VOCABULARY)[0]
     assert found.text == " ".join(words)
     whole, _ = forced_align(emissions.log_probs, found.tokens)
     assert [span.token for span in found.spans] == list(found.tokens)
     assert np.abs([a.start - b.start for a, b in zip(found.spans, whole, strict=True)]).max() <= 1
+
+
+SENTENCE = "-".join("the cat sat on a mat and looked at the dog that sat there too ")
+
+
+def test_what_nobody_pauses_in_is_searched_and_aligned_in_short_segments(monkeypatch):
+    """Every part of the work has a bound, so that all of it grows with the length of the recording."""
+    emissions = emissions_of(40 * SENTENCE, 0.8)
+    assert emissions.seconds > 180 and not pauses(emissions, SPACE_OF_ALL)
+    aligned, weighed = [], []
+    monkeypatch.setattr(decoder, "forced_align", lambda *given: aligned.append(len(given[0])) or forced_align(*given))
+    best_texts = decoder.best_texts
+    monkeypatch.setattr(
+        decoder, "best_texts", lambda texts, said, *rest: weighed.append(len(said)) or best_texts(texts, said, *rest)
+    )
+    found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0]
+    assert found.text == greedy(emissions, VOCABULARY).text
+    assert [word.text for word in found.words] == found.text.split()
+    longest = decoder.MAX_SEGMENT_SECONDS / emissions.step_seconds
+    assert max(aligned) <= max(weighed) <= longest and min(weighed) >= longest / 3 - 1
+    assert sum(weighed) + len(weighed) - 1 == len(emissions)
+
+
+def test_twice_the_length_without_a_pause_takes_twice_the_time():
+    short, long = (emissions_of(count * SENTENCE, 0.8) for count in (12, 48))
+    seconds = {}
+    for _ in range(3):  # by turns: a machine that is slow for a while is so for both
+        for emissions in (short, long):
+            start = time.thread_time()
+            assert beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0].words
+            seconds.setdefault(len(emissions), []).append(time.thread_time() - start)
+    least, most = (min(times) for times in seconds.values())
+    assert most < 6 * least  # 4, and 16 if it grew with the square
+
+
+@pytest.mark.parametrize("path", ["ab", "a b ", "-", " ", "aaab"])
+def test_whatever_is_said_without_a_pause_can_be_cut(path):
+    """Letters in every step, which leave no gap to cut in, and silence, which is one."""
+    emissions = emissions_of((path * 2000)[:2000], 0.9)
+    for vocabulary in (VOCABULARY, Vocabulary(VOCABULARY.characters.replace(" ", "_"))):
+        parts = list(decoder.segments(emissions, space_token(vocabulary)))
+        assert parts[0].start == 0 and parts[-1].end == len(emissions) and len(parts) > 2
+        assert all(after.start - before.end in (0, 1) for before, after in itertools.pairwise(parts))
+        found = beam_search(emissions, vocabulary, DecoderOptions(beam_width=4))[0]
+        assert len(found.words) == len(found.text.split())
+        times = [time for word in found.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+
+
+def test_a_sentence_goes_on_behind_a_cut(monkeypatch, model):
+    """The language model scores the words of all segments as one sentence."""
+    emissions = emissions_of(12 * "-a- -b- -a-b- -a-a-b- ", 0.99, SMALL)
+    options = DecoderOptions(beam_width=32)
+    monkeypatch.setattr(decoder, "WHOLE_SECONDS", 1.0)
+    whole = beam_search(emissions, SMALL, options, model)[0]
+    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 0.7)
+    monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 2.0)
+    parts = list(decoder.segments(emissions, SPACE))
+    assert len(parts) > 4 and [part.goes_on for part in parts] == [True] * (len(parts) - 1) + [False]
+    cut = beam_search(emissions, SMALL, options, model)[0]
+    assert cut.text == whole.text == " ".join(12 * ["a b ab aab"])
+    assert cut.language_model_score == pytest.approx(language_model_score(cut.tokens, options, model))
+
+
+def test_a_long_silence_is_cut_and_ends_the_sentence():
+    emissions = emissions_of("-a-b- " + 3000 * "-" + "-b-a-", 0.99)
+    assert all(not part.goes_on for part in decoder.segments(emissions, SPACE_OF_ALL))
+    assert beam_search(emissions, VOCABULARY)[0].text == "ab ba"
+
+
+def test_the_search_and_the_alignment_can_be_ended_within_a_segment():
+    emissions = emissions_of(10 * SENTENCE, 0.9)
+    (first, *_) = decoder.segments(emissions, SPACE_OF_ALL)
+    told = []
+
+    def stop_at_the_third(done):
+        told.append(done)
+        if len(told) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=stop_at_the_third)
+    assert told[-1] < first.end / len(emissions)
+    found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=told.append)[0]
+    steps = np.diff(told[3:]) * len(emissions)
+    assert (steps >= 0).all() and steps.max() <= decoder.CHECK_STEPS + 1
+    checks = iter([None, None])
+    with pytest.raises(StopIteration):
+        found.locate(lambda: next(checks))
+    assert len(found.words) == len(found.text.split())
 
 
 def test_only_what_is_asked_for_is_aligned(monkeypatch):
