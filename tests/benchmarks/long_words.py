@@ -1,9 +1,9 @@
-"""Words that the beam search makes longer than greedy decoding does, in clips alone and joined, and the word error rate.
+"""Overlong words of the beam search that greedy decoding does not have, and the word error rate, of clips joined.
 
     python -m tests.benchmarks.long_words --manifest valid.jsonl [--joined 1 3 20] [--seed 0] [--model default]
 
-A word above MAX_LETTERS letters that greedy decoding does not have is a sentence without its spaces. Clips are joined
-with nothing between them, once in the order of the manifest and once in random order.
+A word above MAX_LETTERS letters that greedy decoding does not have is a sentence that has lost its spaces. Clips are
+joined with nothing between them, once in the order of the manifest and once in random order.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from asr_core.recognizer import Recognizer
 from asr_core.vocabulary import normalise
 from train.data import read_bytes, read_manifest
 
-MAX_LETTERS = 20  # the longest words of the validation texts have 16
+MAX_LETTERS = 20  # the longest word of the validation texts has 15
 
 
 def measure(recognizer: Recognizer, clips: list[tuple[str, np.ndarray]], count: int) -> str:
