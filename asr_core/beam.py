@@ -78,7 +78,7 @@ class DecoderOptions:
     language_model_weight: float = 0.5
     word_bonus: float = 1.0
     unknown_word_score: float = -16.0
-    unknown_letter_score: float = -1.0
+    unknown_letter_score: float = -2.0
     blank_penalty: float = 0.0
     phone_weight: float = 0.0
     doubt_threshold: float = 0.0

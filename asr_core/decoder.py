@@ -24,13 +24,12 @@ from asr_core.phones import Pronunciations
 from asr_core.vocabulary import BLANK, Vocabulary
 
 PAUSE_SECONDS = 0.7  # in which nothing is said: the search ends, and begins anew
-WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it is read
 
-# Where nobody pauses for so long, the search ends in the widest gap between two words. The time for a segment grows
-# with the square of its length, for the forward sum over phones does; shorter ones would often end inside a phrase.
-MIN_SEGMENT_SECONDS = 10.0
-MAX_SEGMENT_SECONDS = 30.0
-CHECK_STEPS = 100  # between two calls of `progress`: 2 to 4 seconds of signal, far less than a second of work
+# What is longer than this is not searched as a whole. The texts of a longer segment differ in their latest words alone,
+# and the time for a segment grows with the square of its length, for the forward sum over phones does.
+MAX_SEGMENT_SECONDS = 12.0
+MIN_SEGMENT_SECONDS = 4.0  # at most a third of it, so that there is a choice of gaps to cut in
+CHECK_STEPS = 50  # between two calls of `progress`: one or two seconds of signal, far less than a second of work
 
 COMPARED = 20  # texts of each search, weighed by phones and with each other: a hundred leave no fewer errors
 
@@ -194,13 +193,13 @@ class Segment:
 def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
     """The segments that a recording is searched in, in order; sentences end where they do.
 
-    What is not longer than WHOLE_SECONDS is one segment, what is longer is cut in the middle of every pause. What lasts
-    longer than MAX_SEGMENT_SECONDS from pause to pause is cut again, in the widest gap between two words that lies
-    MIN_SEGMENT_SECONDS and more from either end. The step of such a cut is the space between the two words and belongs
-    to no segment. There the sentence goes on, unless the gap is a pause, a part of a longer silence.
+    What is not longer than MAX_SEGMENT_SECONDS is one segment, however haltingly it is read; what is longer is cut in
+    the middle of every pause. What is still longer from pause to pause is cut again, in the widest gap between two
+    words that lies MIN_SEGMENT_SECONDS and more from either end. The step of such a cut is the space between the two
+    words and belongs to no segment. There the sentence goes on, unless the gap is a pause, a part of a longer silence.
     """
     inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
-    edges = [pause.middle for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
+    edges = [pause.middle for pause in inner] if emissions.seconds > MAX_SEGMENT_SECONDS else []
     shortest, longest = (
         max(1, round(seconds / emissions.step_seconds)) for seconds in (MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS)
     )

@@ -7,7 +7,7 @@ another decoder costs no second pass.
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import replace
@@ -29,6 +29,8 @@ BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: mor
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
 UNCALIBRATED = Calibration()
+MIN_CONFIDENCE = 0.1  # of words that stand alone: nine of ten such words are wrong, and in noise all of them
+LONE_SECONDS = 0.9  # from any other word, longer than the pauses within a sentence
 HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
@@ -217,17 +219,20 @@ class Recognizer:
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
         """Words with their confidence as this model's calibration has it, inside `seconds` of sound.
 
+        Decoded words that the model all but rules out are left out where no others stand (see `without_noise`), if
+        their confidence is calibrated: else it does not say how often such words are right.
+
         Args:
             given: they were not decoded, but are those of a given text.
         """
-
-        def confidence(span: WordSpan) -> float:
-            origin = "aligned" if given else "greedy" if span.agreement is None else "beam"
-            return self._calibrations.get(origin, UNCALIBRATED)(span)
-
-        return tuple(
-            Word(span.text, min(span.start, seconds), min(span.end, seconds), confidence(span)) for span in spans
+        spans = list(spans)
+        origin = "aligned" if given else "greedy" if spans and spans[0].agreement is None else "beam"
+        calibration = self._calibrations.get(origin)
+        words = tuple(
+            Word(span.text, min(span.start, seconds), min(span.end, seconds), (calibration or UNCALIBRATED)(span))
+            for span in spans
         )
+        return words if given or calibration is None else without_noise(words)
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """Words of a recording of so many seconds, `given` or decoded (see `calibrated`)."""
@@ -250,6 +255,21 @@ class Recognizer:
             count = min(minute, steps - first)
             parts.append(signal_energy(part, self.sample_rate, self.step_seconds, count))
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def without_noise(words: Sequence[Word]) -> tuple[Word, ...]:
+    """The words without those that stand alone, LONE_SECONDS or more from any other, all below MIN_CONFIDENCE.
+
+    A word or two are found in noise now and then. In the midst of speech words as uncertain as these are kept: they
+    say that something was said there.
+    """
+    groups: list[list[Word]] = []
+    for word in words:
+        if groups and word.start - groups[-1][-1].end < LONE_SECONDS:
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return tuple(word for group in groups if max(w.confidence for w in group) >= MIN_CONFIDENCE for word in group)
 
 
 def stage(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:
