@@ -19,7 +19,7 @@ from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy,
 from asr_core.audio import Audio, audio_from_array, load_audio
 from asr_core.bundle import Bundle
 from asr_core.ctc import Emissions
-from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
+from asr_core.decoder import PAUSE_SECONDS, DecoderOptions, Hypothesis, beam_search, greedy
 from asr_core.errors import Cancelled
 from asr_core.network import Network, Step, StepProcess
 from asr_core.transcript import Transcript, Word
@@ -29,8 +29,8 @@ BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: mor
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
 UNCALIBRATED = Calibration()
-MIN_CONFIDENCE = 0.1  # of words that stand alone: nine of ten such words are wrong, and in noise all of them
-LONE_SECONDS = 0.9  # from any other word, longer than the pauses within a sentence
+MIN_CONFIDENCE = 0.05  # of words that stand alone: of such words one in twenty is right, and in noise none
+LONE_SECONDS = PAUSE_SECONDS  # from any other word
 HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
