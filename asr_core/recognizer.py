@@ -19,7 +19,7 @@ from asr_core.alignment import Calibration, WordSpan, align_text, signal_energy,
 from asr_core.audio import Audio, audio_from_array, load_audio
 from asr_core.bundle import Bundle
 from asr_core.ctc import Emissions
-from asr_core.decoder import PAUSE_SECONDS, DecoderOptions, Hypothesis, beam_search, greedy
+from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
 from asr_core.errors import Cancelled
 from asr_core.network import Network, Step, StepProcess
 from asr_core.transcript import Transcript, Word
@@ -29,8 +29,8 @@ BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: mor
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
 UNCALIBRATED = Calibration()
-MIN_CONFIDENCE = 0.05  # of words that stand alone: of such words one in twenty is right, and in noise none
-LONE_SECONDS = PAUSE_SECONDS  # from any other word
+MIN_CONFIDENCE = 0.1  # of words that stand alone: of such words one in ten is right, and in noise none
+LONE_SECONDS = 1.0  # from any other word, longer than the pauses within a sentence
 HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
@@ -219,8 +219,9 @@ class Recognizer:
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
         """Words with their confidence as this model's calibration has it, inside `seconds` of sound.
 
-        Decoded words that the model all but rules out are left out where no others stand (see `without_noise`), if
-        their confidence is calibrated: else it does not say how often such words are right.
+        Words of the beam search that the model all but rules out are left out where no others stand (see
+        `without_noise`), if their confidence is calibrated: else it does not say how often such words are right.
+        Greedy decoding gives what the network says as it is.
 
         Args:
             given: they were not decoded, but are those of a given text.
@@ -232,7 +233,7 @@ class Recognizer:
             Word(span.text, min(span.start, seconds), min(span.end, seconds), (calibration or UNCALIBRATED)(span))
             for span in spans
         )
-        return words if given or calibration is None else without_noise(words)
+        return without_noise(words) if origin == "beam" and calibration is not None else words
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """Words of a recording of so many seconds, `given` or decoded (see `calibrated`)."""

@@ -265,12 +265,14 @@ def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
     assert without_noise([*said, near]) == (*said, near)
 
 
-def test_noise_is_an_empty_transcript_and_a_given_text_never_is(recognizer):
+def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):
     sure, unsure = (WordSpan("the", 0.1, 0.3, confidence, agreement=agreed) for confidence, agreed in ((1, 1), (0, 0)))
     assert [word.text for word in recognizer.transcript([sure], 1).words] == ["the"]
     transcript = recognizer.transcript([unsure], 1)
     assert transcript.words == () and transcript.text == ""
     assert [word.text for word in recognizer.transcript([unsure], 1, given=True).words] == ["the"]
+    greedy = WordSpan("the", 0.1, 0.3, 1e-9)
+    assert [word.text for word in recognizer.transcript([greedy], 1).words] == ["the"]
 
 
 def test_an_uncalibrated_confidence_leaves_nothing_out(recognizer, monkeypatch):
