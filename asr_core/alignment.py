@@ -5,7 +5,7 @@ sound, and between peaks there is blank, be it sound or silence. So the peaks on
 edge between two words; the energy of the signal tells where it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ NO_SOUND_DB = -95.0  # digital silence, which says nothing about how quiet the r
 DEEPEST_DB = 40.0  # quieter than this below the words tells nothing more
 SHALLOWEST_DB = 6.0  # a dip less deep than this is no pause
 REACH_SECONDS = 0.5  # how far before its first or after its last peak a word beside a pause can sound
+CHECK_WORDS = 500  # between two looks at whether the work is cancelled: some hundredths of a second
 PEAK_MARGIN_SECONDS = 0.04  # where no pause is found: how much longer than its peak a sound lasts, either side
 
 AROUND_SECONDS = 0.5  # before and after a word: what is looked at to tell how undecided the network is there
@@ -137,15 +138,16 @@ def words_of(
     groups: Sequence[Sequence[TokenSpan]],
     emissions: Emissions,
     agreement: Sequence[float] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> tuple[WordSpan, ...]:
-    """Words with their times and what speaks for them, from the spans of their tokens."""
+    """Words with their times and what speaks for them, from the spans of their tokens; `check` as for `word_times`."""
     places = [(group[0].start, group[-1].end) for group in groups]
     return tuple(
         WordSpan(text, start, end, confidence(emissions.log_probs, group), doubt, agreed)
         for text, group, (start, end), doubt, agreed in zip(
             texts,
             groups,
-            word_times(emissions, groups),
+            word_times(emissions, groups, check),
             doubts(emissions, places).tolist(),
             agreement or [None] * len(groups),
             strict=True,
@@ -170,20 +172,23 @@ def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list
     return [word for word in words if word]
 
 
-def word_times(emissions: Emissions, words: Sequence[Sequence[TokenSpan]]) -> list[tuple[float, float]]:
+def word_times(
+    emissions: Emissions, words: Sequence[Sequence[TokenSpan]], check: Callable[[], None] | None = None
+) -> list[tuple[float, float]]:
     """Start and end of each word in seconds, from the peaks of its tokens and the energy of the signal.
 
     The peaks alone, widened by PEAK_MARGIN_SECONDS but at most to the middle between two words, are right to
     some 50 ms. Where the energy dips between two words there is a pause, and the words end and begin at its
     two ends. A peak itself may lie in the pause, for a network may name a sound after it has ended; so the
     search begins at the far side of both peaks. Words that run into each other keep the times of their peaks.
+    `check` is called before every CHECK_WORDS-th word; what it raises ends the work.
     """
     if not words:
         return []
     peaks = [(word[0].start, word[0].end, word[-1].start, word[-1].end) for word in words]
     starts, ends = _edges_of_peaks(emissions, peaks)
     if emissions.energy is not None:
-        _move_to_pauses(emissions, peaks, starts, ends)
+        _move_to_pauses(emissions, peaks, starts, ends, check)
     in_order = np.maximum.accumulate(np.column_stack([starts, ends]).ravel()).reshape(-1, 2)
     return [(emissions.time(start), emissions.time(end)) for start, end in in_order.tolist()]
 
@@ -199,7 +204,7 @@ def _edges_of_peaks(emissions: Emissions, peaks) -> tuple[list[float], list[floa
     return starts, ends
 
 
-def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list[float]) -> None:
+def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list[float], check) -> None:
     """Moves starts and ends, in steps, to the ends of the pauses in the gaps before, between and after words."""
     energy = emissions.energy
     per_step = len(energy) // len(emissions)
@@ -208,6 +213,8 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
     gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
     levels = [float(np.median(energy[peak[0] * per_step : peak[3] * per_step])) for peak in peaks]
     for i, (gap_start, gap_end) in enumerate(zip(gap_starts, gap_ends, strict=True)):
+        if check is not None and i % CHECK_WORDS == 0:
+            check()
         neighbours = levels[max(i - 1, 0) : i + 1]
         pause = _pause(energy[gap_start * per_step : gap_end * per_step], min(neighbours))
         if pause is None:

@@ -54,6 +54,9 @@ class DecoderOptions:
         unknown_word_score: log-probability of a word that the language model does not have, in nats; low, for such
             words are rare, yet within reach of a network that is sure of its letters. Lower still, down to -32, for
             one that often misspells.
+        unknown_letter_score: nats more for every letter of such a word. Were its length free, one unknown word would be
+            cheaper than several known ones, and whole sentences would come without spaces. Letters of hot-words are
+            free all the same.
         blank_penalty: nats taken from every blank, for a network that rather says nothing than a letter it is not sure
             of: blank is its most frequent label by far, and a guess at it costs least. Others divide by the frequency
             of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
@@ -75,6 +78,7 @@ class DecoderOptions:
     language_model_weight: float = 0.5
     word_bonus: float = 1.0
     unknown_word_score: float = -16.0
+    unknown_letter_score: float = -2.0
     blank_penalty: float = 0.0
     phone_weight: float = 0.0
     doubt_threshold: float = 0.0
@@ -96,7 +100,7 @@ class DecoderOptions:
                 raise ValueError(f"{name} is a number from 0 to {HEAVIEST}, not {value!r}.")
         if not 0 <= self.phone_weight <= 1:
             raise ValueError(f"phone_weight is a number from 0 to 1, not {self.phone_weight!r}.")
-        for name, most in ("word_bonus", HEAVIEST), ("unknown_word_score", 0):
+        for name, most in ("word_bonus", HEAVIEST), ("unknown_word_score", 0), ("unknown_letter_score", 0):
             if not -HEAVIEST <= (value := getattr(self, name)) <= most:
                 raise ValueError(f"{name} is a number from -{HEAVIEST} to {most}, not {value!r}.")
 
@@ -133,6 +137,7 @@ class PrefixBeam:
         vocabulary: what the tokens write.
         options: widths and weights.
         language_model, hot_words: what to favour, if anything.
+        state: of the language model, where a sentence goes on (see `NGramModel.state_after`); else one begins.
     """
 
     def __init__(
@@ -141,6 +146,7 @@ class PrefixBeam:
         options: DecoderOptions,
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
+        state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         self._words = language_model.tables if language_model else NO_WORDS
@@ -151,6 +157,7 @@ class PrefixBeam:
             weight=float(options.language_model_weight),
             word_bonus=float(options.word_bonus),
             unknown_word_score=float(options.unknown_word_score),
+            unknown_letter_score=float(options.unknown_letter_score),
             hot_word_boost=float(options.hot_word_boost),
             space=vocabulary.encode(" ")[0] if " " in vocabulary.characters else kernel.NONE,
             code_points=np.array([ord(token) if token else 0 for token in vocabulary.tokens], np.int32),
@@ -175,7 +182,7 @@ class PrefixBeam:
         root["token"], root["fate"] = BLANK, kernel.KEPT
         root["label"] = -np.inf
         if language_model:
-            root["state"] = language_model.begin
+            root["state"] = language_model.begin if state is None else state
         if hot_words:
             root["hot_state"] = hot_words.start
 
@@ -209,9 +216,9 @@ class PrefixBeam:
             if done < len(log_probs):
                 self._grow(len(self.tree))
 
-    def texts(self) -> Iterator[Text]:
-        """What the beam would say if the recording ended here, best first."""
-        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases)
+    def texts(self, ended: bool = True) -> Iterator[Text]:
+        """The texts of the beam, best first, if the last word ends here, and with it the sentence if that has ended."""
+        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases, ended)
         places = self._progress.beam[: self._progress.size[0]]
         for entry in np.argsort(-scores.sum(axis=1), kind="stable"):
             yield Text(*self._history(places[entry]), *scores[entry].tolist())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asr_core.hot_words import NOTHING_READ
 from asr_core.jit import compiled
 from asr_core.language_model import SENTENCE_END, UNKNOWN
 from asr_core.prefix_tree import NO_WORD, NOWHERE
@@ -38,6 +39,7 @@ PREFIX = np.dtype(
         ("rank", np.float64),  # what it is ranked by: its paths and its bonus
         ("state", np.int32),  # of the language model, after the finished words
         ("node", np.int32),  # of the unfinished word in the tree of words
+        ("word_length", np.int32),  # characters of the unfinished word
         ("hot_state", np.int32),  # of the hot-words' automaton
         ("letters", np.int32),  # earned by hot-words
     ]
@@ -52,6 +54,7 @@ class Rules(NamedTuple):
     weight: float
     word_bonus: float
     unknown_word_score: float
+    unknown_letter_score: float
     hot_word_boost: float
     space: int  # the token that parts words, or NONE
     code_points: np.ndarray  # int32 [tokens]
@@ -111,15 +114,41 @@ def score_word(words, state, number):
 
 
 @compiled
-def finish_word(rules, words, words_score, state, node):
+def score_unknown(rules, length, is_hot):
+    """Log-probability of a word of `length` characters that the language model does not have.
+
+    The letters of a hot-word cost nothing: the user has named it, so its length does not speak against it.
+    """
+    return rules.unknown_word_score + (0.0 if is_hot else rules.unknown_letter_score * length)
+
+
+@compiled
+def finish_word(rules, words, prefix, is_hot):
     """Score of all words once the last one is finished, and the state of the language model after it."""
-    if node == WORD_START:
-        return words_score, state
-    number = words.letter_word[node] if node != NOWHERE else NO_WORD
+    state = prefix.state
+    if prefix.node == WORD_START:
+        return prefix.words_score, state
+    number = words.letter_word[prefix.node] if prefix.node != NOWHERE else NO_WORD
     log_prob, state = score_word(words, state, number if number != NO_WORD else UNKNOWN)
     if number == NO_WORD:
-        log_prob = rules.unknown_word_score
-    return words_score + rules.weight * log_prob + rules.word_bonus, state
+        log_prob = score_unknown(rules, prefix.word_length, is_hot)
+    return prefix.words_score + rules.weight * log_prob + rules.word_bonus, state
+
+
+@compiled
+def begins_hot_word(rules, hot_state):
+    """Whether an unfinished word is the beginning of a word in a hot-word phrase, after the phrase's words before it.
+
+    Phrases begin with a space, so that any state but the first has read the whole of the unfinished word.
+    """
+    return rules.has_hot_words and rules.space != NONE and hot_state != NOTHING_READ
+
+
+@compiled
+def is_hot_word(rules, phrases, after_space):
+    """Whether the word that a space has finished is a word of a hot-word phrase, by the state after that space."""
+    has_words = rules.has_hot_words and rules.space != NONE
+    return has_words and (phrases.earned[after_space] > 0 or phrases.credit[after_space] > 0)
 
 
 @compiled
@@ -136,14 +165,18 @@ def lengthen(longer, prefix, token, rules, words, phrases):
     longer.child = NONE
     longer.state, longer.node, longer.words_score = prefix.state, prefix.node, prefix.words_score
     longer.hot_state, longer.letters = prefix.hot_state, prefix.letters
+    longer.word_length = 0 if token == rules.space else prefix.word_length + 1
     longer.word_score = longer.bonus = 0.0
+    if rules.has_hot_words:
+        longer.hot_state, longer.letters = listen_on(prefix, token, phrases)
     if rules.has_model:
         if token == rules.space:
-            longer.words_score, longer.state = finish_word(rules, words, prefix.words_score, prefix.state, prefix.node)
+            is_hot = is_hot_word(rules, phrases, longer.hot_state)
+            longer.words_score, longer.state = finish_word(rules, words, prefix, is_hot)
             longer.node = WORD_START
             longer.bonus = longer.words_score
         else:
-            likely = rules.unknown_word_score
+            likely = score_unknown(rules, longer.word_length, begins_hot_word(rules, longer.hot_state))
             if prefix.node != NOWHERE:
                 first, last = words.letter_first_child[prefix.node], words.letter_first_child[prefix.node + 1]
                 longer.node = find(words.letter, rules.code_points[token], first, last)
@@ -152,7 +185,6 @@ def lengthen(longer, prefix, token, rules, words, phrases):
             longer.word_score = rules.weight * likely + rules.word_bonus
             longer.bonus = longer.words_score + longer.word_score
     if rules.has_hot_words:
-        longer.hot_state, longer.letters = listen_on(prefix, token, phrases)
         longer.bonus += rules.hot_word_boost * (longer.letters + phrases.credit[longer.hot_state])
 
 
@@ -238,7 +270,7 @@ def highest_bonus(prefix, ends_word, rules, words):
     if ends_word:
         return prefix.words_score + max(rules.word_bonus, 0.0)
     if prefix.node == WORD_START:
-        likely = max(words.letter_best[WORD_START], rules.unknown_word_score)
+        likely = max(words.letter_best[WORD_START], score_unknown(rules, 1, rules.has_hot_words))
         return prefix.words_score + rules.weight * likely + rules.word_bonus
     return prefix.words_score + prefix.word_score
 
@@ -400,20 +432,23 @@ def adopt(tree, progress, new):
 
 
 @compiled
-def finish(tree, progress, rules, words, phrases):
+def finish(tree, progress, rules, words, phrases, ends_sentence):
     """What each prefix of the beam is worth as a whole text: acoustic, words, hot-words; float64 [size, 3]."""
     scores = np.zeros((progress.size[0], 3))
     for i in range(len(scores)):
         prefix = tree[progress.beam[i]]
         scores[i, 0] = log_add(prefix.blank, prefix.label)
+        ended = prefix.hot_state
+        if rules.has_hot_words and prefix.token != rules.space and rules.space != NONE:
+            ended = phrases.following[prefix.hot_state, rules.space]
         if rules.has_model:
-            total, state = finish_word(rules, words, prefix.words_score, prefix.state, prefix.node)
-            scores[i, 1] = total + rules.weight * score_word(words, state, SENTENCE_END)[0]
+            total, state = finish_word(rules, words, prefix, is_hot_word(rules, phrases, ended))
+            scores[i, 1] = total
+            if ends_sentence:
+                scores[i, 1] += rules.weight * score_word(words, state, SENTENCE_END)[0]
         if rules.has_hot_words:
-            letters = prefix.letters
-            if prefix.token != rules.space and rules.space != NONE:
-                letters += phrases.earned[phrases.following[prefix.hot_state, rules.space]]
-            scores[i, 2] = rules.hot_word_boost * letters
+            earned = phrases.earned[ended] if ended != prefix.hot_state else 0
+            scores[i, 2] = rules.hot_word_boost * (prefix.letters + earned)
     return scores
 
 

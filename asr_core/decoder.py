@@ -2,12 +2,11 @@
 
 Greedy decoding takes the most probable token of every step: one path. The probability of a text is the sum
 over all its paths, and a language model has its say, too; `beam_search` weighs both. A long recording is searched
-from pause to pause: a beam holds some hundred texts, which after a minute would differ in their latest words alone, and
-the language model gets to know where sentences end.
+segment by segment (see `segments`): a beam holds some hundred texts, which after a minute would differ in their latest
+words alone. Time and memory grow with the length of the recording, whether anybody pauses or not.
 """
 
-from bisect import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import pairwise
@@ -25,14 +24,19 @@ from asr_core.phones import Pronunciations
 from asr_core.vocabulary import BLANK, Vocabulary
 
 PAUSE_SECONDS = 0.7  # in which nothing is said: the search ends, and begins anew
-WHOLE_SECONDS = 12.0  # what is no longer is one sentence, however haltingly it is read
+
+# What is longer than this is not searched as a whole. The texts of a longer segment differ in their latest words alone,
+# and the time for a segment grows with the square of its length, for the forward sum over phones does.
+MAX_SEGMENT_SECONDS = 12.0
+MIN_SEGMENT_SECONDS = 4.0  # at most a third of it, so that there is a choice of gaps to cut in
+CHECK_STEPS = 50  # between two calls of `progress`: one or two seconds of signal, far less than a second of work
+
 COMPARED = 20  # texts of each search, weighed by phones and with each other: a hundred leave no fewer errors
 
 # Noise sounds like a word now and then, speech like some words a second. So the slower words come, the less doubt is
 # allowed: so many nats less per unit of log(words a second).
 DOUBT_OF_RATE = 0.3
 EDGES_SECONDS = 1.0  # what a text lasts beyond its first and its last token, both together
-PIECE_STEPS = 1000  # long texts are aligned in pieces of one to two times so many steps, 40 to 80 seconds
 
 __all__ = ["DecoderOptions", "Hypothesis", "beam_search", "greedy"]
 
@@ -50,7 +54,7 @@ class Hypothesis:
         phone_score: weighted log-probability of its sounds.
         agreement: for each word, the share of the best texts that have it there, too; empty if none were compared.
         emissions, vocabulary: what it was read from, and by.
-        place: the spans of the tokens, which take time to find.
+        place: finds the spans of the tokens, which takes time; called with `locate`'s argument.
     """
 
     tokens: tuple[int, ...]
@@ -61,7 +65,7 @@ class Hypothesis:
     agreement: tuple[float, ...] = field(compare=False)
     emissions: Emissions = field(repr=False, compare=False)
     vocabulary: Vocabulary = field(repr=False, compare=False)
-    place: Callable[[], list[TokenSpan]] = field(repr=False, compare=False)
+    place: Callable[[Callable[[], None] | None], list[TokenSpan]] = field(repr=False, compare=False)
 
     @property
     def score(self) -> float:
@@ -75,14 +79,26 @@ class Hypothesis:
     @cached_property
     def spans(self) -> tuple[TokenSpan, ...]:
         """The steps of each token."""
-        return tuple(self.place())
+        return tuple(self.place(None))
 
     @cached_property
     def words(self) -> tuple[WordSpan, ...]:
         """Its words with times and confidence."""
+        return self._words(None)
+
+    def locate(self, check: Callable[[], None]) -> None:
+        """Finds `spans` and `words` now, which takes seconds for some hours of speech.
+
+        Args:
+            check: called several times a second; what it raises ends the work.
+        """
+        self.__dict__["spans"] = tuple(self.place(check))  # as cached_property keeps them
+        self.__dict__["words"] = self._words(check)
+
+    def _words(self, check: Callable[[], None] | None) -> tuple[WordSpan, ...]:
         groups = split_words(self.spans, self.vocabulary)
         texts = [self.vocabulary.decode(span.token for span in group) for group in groups]
-        return words_of(texts, groups, self.emissions, self.agreement)
+        return words_of(texts, groups, self.emissions, self.agreement, check)
 
 
 def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
@@ -93,7 +109,7 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, place=lambda: spans)
+    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, place=lambda check: spans)
 
 
 def beam_search(
@@ -107,9 +123,10 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The most probable texts, best first, by prefix beam search (see asr_core.beam).
 
-    What is longer than WHOLE_SECONDS is searched from pause to pause. Between two pauses the text of the greedy path
-    is always among those compared, fines for blanks left out of account, so the best one never scores less. Stretches
-    that are noise have one text, the empty one.
+    The recording is searched segment by segment (see `segments`). In each the text of the greedy path is always among
+    those compared, blank penalties left out of account, so the best one never scores less. Segments that are noise have
+    one text, the empty one. Where a sentence goes on from one segment to the next, the language model goes on from the
+    best text so far.
 
     Args:
         emissions: what the network heard.
@@ -118,7 +135,7 @@ def beam_search(
         language_model: word n-grams; without them every word is as good as any other.
         hot_words: phrases to favour, or the automaton built of them. Build it once for many recordings.
         pronunciations: how words sound; without them, what the network says of phones is not asked.
-        progress: called with the fraction done, from 0 to 1, at every pause; what it raises ends the search.
+        progress: called with the fraction done, from 0 to 1, every CHECK_STEPS steps; what it raises ends the search.
 
     Returns:
         At most `options.n_best` hypotheses that differ in their words. Their acoustic score is the summed
@@ -129,15 +146,18 @@ def beam_search(
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
     best: list[tuple[float, int, tuple | None]] = [(0.0, 0, None)]  # sums of scores, hashes of the words, the parts
-    inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
-    edges = [pause.middle for pause in inner] if emissions.seconds > WHOLE_SECONDS else []
-    for start, end in pairwise([0, *edges, len(emissions)]):
-        beam = PrefixBeam(vocabulary, options, language_model, hot_words)
-        said = emissions.part(start, end)
-        beam.advance(said.log_probs)
-        texts = best_texts(beam.texts(), said, vocabulary, options, pronunciations)
+    state = None  # of the language model at the beginning of a segment
+    for segment in segments(emissions, space):
+        beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
+        said = emissions.part(segment.start, segment.end)
+        for first in range(0, len(said), CHECK_STEPS):
+            beam.advance(said.log_probs[first : first + CHECK_STEPS])
+            if progress is not None:
+                progress((segment.start + first) / len(emissions))
+        found = beam.texts(ended=not segment.goes_on)
+        texts = best_texts(found, said, vocabulary, options, pronunciations)
         sums = [
-            (total + text.score, _said_after(said_before, text, vocabulary), (before, start, text))
+            (total + text.score, _said_after(said_before, text, vocabulary), (before, segment, text))
             for total, said_before, before in best
             for text in texts
         ]
@@ -145,19 +165,13 @@ def beam_search(
         for entry in sorted(sums, key=lambda entry: -entry[0]):
             different.setdefault(entry[1], entry)
         best = list(different.values())[: options.n_best]
+        if language_model is not None:
+            _, _, (_, _, text) = best[0]
+            words = vocabulary.decode(text.tokens).split()
+            state = language_model.state_after(words, state) if segment.goes_on else None
         if progress is not None:
-            progress(end / max(len(emissions), 1))
-    return [
-        Hypothesis(
-            text.tokens,
-            *text.scores,
-            text.agreement,
-            emissions,
-            vocabulary,
-            place=partial(_place, text, emissions, space),
-        )
-        for text in (_whole(chosen, space) for _, _, chosen in best)
-    ]
+            progress(segment.end / max(len(emissions), 1))
+    return [_hypothesis(chosen, emissions, vocabulary) for _, _, chosen in best]
 
 
 def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
@@ -165,6 +179,53 @@ def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
     quiet = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
     shortest = PAUSE_SECONDS / emissions.step_seconds
     return [pause for pause in runs(quiet) if pause.end - pause.start >= shortest]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps from `start` to before `end` that are searched together, and whether their sentence goes on behind them."""
+
+    start: int
+    end: int
+    goes_on: bool = False
+
+
+def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
+    """The segments that a recording is searched in, in order; sentences end where they do.
+
+    What is not longer than MAX_SEGMENT_SECONDS is one segment, however haltingly it is read; what is longer is cut in
+    the middle of every pause. What is still longer from pause to pause is cut again, in the widest gap between two
+    words that lies MIN_SEGMENT_SECONDS and more from either end. The step of such a cut is the space between the two
+    words and belongs to no segment. There the sentence goes on, unless the gap is a pause, a part of a longer silence.
+    """
+    inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
+    edges = [pause.middle for pause in inner] if emissions.seconds > MAX_SEGMENT_SECONDS else []
+    shortest, longest = (
+        max(1, round(seconds / emissions.step_seconds)) for seconds in (MIN_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS)
+    )
+    for start, end in pairwise([0, *edges, len(emissions)]):
+        while end - start > longest:
+            first, last = start + shortest, min(start + longest, end - shortest)
+            step, width = _widest_gap(emissions.log_probs[first:last], space)
+            yield Segment(start, first + step, goes_on=width * emissions.step_seconds < PAUSE_SECONDS)
+            start = first + step + 1
+        yield Segment(start, end)
+
+
+def _widest_gap(log_probs: np.ndarray, space: int | None) -> tuple[int, int]:
+    """Where to cut: the most probable space in the longest run of steps without a letter, and the length of the run.
+
+    Runs in which a space is the most probable token of some step come first. Where every step has a letter, it is the
+    step in which a letter is least probable.
+    """
+    best, between = best_path(log_probs), [BLANK] if space is None else [BLANK, space]
+    gaps = runs(np.isin(best, between))
+    if not gaps:
+        return int(np.logaddexp.reduce(log_probs[:, between], axis=1).argmax()), 1
+    gap = max(gaps, key=lambda gap: (bool((best[gap.start : gap.end] == space).any()), gap.end - gap.start))
+    if space is None:
+        return gap.middle, gap.end - gap.start
+    return gap.start + int(log_probs[gap.start : gap.end, space].argmax()), gap.end - gap.start
 
 
 def best_texts(
@@ -244,43 +305,40 @@ def _said_after(said: int, text: Text, vocabulary: Vocabulary) -> int:
     return said
 
 
-def _whole(chosen: tuple | None, space: int | None) -> Text:
-    """One text for the whole recording, of the texts between its pauses: (those before, first step, text)."""
-    parts: list[tuple[int, Text]] = []
+def _hypothesis(chosen: tuple | None, emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
+    """One text for the whole recording, of the texts of its segments: (those before, segment, text)."""
+    parts: list[tuple[Segment, Text]] = []
     while chosen is not None:
-        chosen, start, text = chosen
-        parts.append((start, text))
-    tokens: list[int] = []
-    steps: list[int] = []
-    for start, text in reversed(parts):
-        if tokens and text.tokens and space not in (None, tokens[-1]):
-            tokens.append(space)
-            steps.append(start)
-        tokens += text.tokens
-        steps += [start + step for step in text.steps]
+        chosen, segment, text = chosen
+        parts.append((segment, text))
+    parts.reverse()
+    space = space_token(vocabulary)
+    pieces: list[tuple[int, int, tuple[int, ...]]] = []
+    last = space
+    for segment, text in parts:
+        if text.tokens:
+            if last != space and space is not None:
+                pieces.append((segment.start - 1, segment.start, (space,)))
+            pieces.append((segment.start, segment.end, text.tokens))
+            last = text.tokens[-1]
     scores = (sum(scores) for scores in zip(*(text.scores for _, text in parts), strict=True))
     # Without a space, all that is said is one word.
-    agreement = tuple(share for _, text in reversed(parts) for share in text.agreement) if space is not None else ()
-    return Text(tuple(tokens), tuple(steps), *scores, agreement)
+    agreement = tuple(share for _, text in parts for share in text.agreement) if space is not None else ()
+    tokens = tuple(token for _, _, tokens in pieces for token in tokens)
+    return Hypothesis(tokens, *scores, agreement, emissions, vocabulary, place=partial(_place, pieces, emissions))
 
 
-def _place(text: Text, emissions: Emissions, space: int | None) -> list[TokenSpan]:
-    """The spans of a text's tokens: all its paths gave it its score, the best one gives it its times.
+def _place(
+    pieces: list[tuple[int, int, tuple[int, ...]]], emissions: Emissions, check: Callable[[], None] | None
+) -> list[TokenSpan]:
+    """The spans of tokens, given as (first step, step behind the last, tokens) of the segments and of spaces between.
 
-    Alignment takes time as steps times tokens. Long texts are aligned in pieces, parted at the widest gap
-    after a space that the search has seen in every PIECE_STEPS.
+    All paths of a text gave it its score, the best one gives it its times.
     """
     spans: list[TokenSpan] = []
-    first, start = 0, 0
-    while first < len(text.tokens):
-        last, end = len(text.tokens), len(emissions)
-        if end - start > 2 * PIECE_STEPS:
-            inside = range(bisect(text.steps, start + PIECE_STEPS), bisect(text.steps, start + 2 * PIECE_STEPS))
-            gaps = [(text.steps[i] - text.steps[i - 1], i) for i in inside if text.tokens[i - 1] == space and i > first]
-            if gaps:
-                width, last = max(gaps)
-                end = text.steps[last] - width // 2
-        piece, _ = forced_align(emissions.log_probs[start:end], text.tokens[first:last])
+    for start, end, tokens in pieces:
+        if check is not None:
+            check()
+        piece, _ = forced_align(emissions.log_probs[start:end], tokens)
         spans += [TokenSpan(span.token, span.start + start, span.end + start) for span in piece]
-        first, start = last, end
     return spans

@@ -8,6 +8,7 @@ n-grams lie in one tree, each a node below its first n - 1 words; the node of th
 
 import json
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
@@ -115,6 +116,13 @@ class NGramModel:
         while not 0 <= node < len(self._shorter):  # no context: forget words from the first on until it is one
             state, node = self._shorter[state], self._child(self._shorter[state], word) if state else ROOT
         return log_prob, node
+
+    def state_after(self, words: Iterable[str], state: int | None = None) -> int:
+        """The state after some more words of a sentence, or after its first ones."""
+        state = self.begin if state is None else state
+        for word in words:
+            _, state = self.score(state, self.word_number(word))
+        return state
 
     def sentence_log_prob(self, words: list[str]) -> float:
         """Log-probability of a sentence with its end, in nats."""

@@ -7,10 +7,11 @@ another decoder costs no second pass.
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -37,6 +38,8 @@ BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: mor
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
 POLL_SECONDS = 0.1  # how soon a cancelled request notices
 UNCALIBRATED = Calibration()
+MIN_CONFIDENCE = 0.1  # of words that stand alone: of such words one in ten is right, and in noise none
+LONE_SECONDS = 1.0  # from any other word, longer than the pauses within a sentence
 HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
@@ -151,19 +154,25 @@ class Recognizer:
     def hypotheses(
         self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None, progress=None, cancel=None
     ) -> list[Hypothesis]:
-        """The texts that the emissions may hold, best first (one if greedy). Arguments as for `decode`."""
+        """The texts that the emissions may hold, best first (one if greedy). Arguments as for `decode`.
 
-        def told(done: float) -> None:
+        The words of the best one have been located.
+        """
+
+        def report(done: float) -> None:
             if progress is not None:
                 progress(done)
             _heed(cancel)
 
         options = options or self._defaults
         if options.decoder == "greedy":
-            return [greedy(emissions, self.vocabulary)]
-        return beam_search(
-            emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, told
-        )
+            found = [greedy(emissions, self.vocabulary)]
+        else:
+            found = beam_search(
+                emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, report
+            )
+        found[0].locate(partial(_heed, cancel))
+        return found
 
     def decode(
         self,
@@ -181,7 +190,7 @@ class Recognizer:
             seconds: length of the recording.
             options: how to decode; the bundle's defaults if None.
             hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
-            progress, cancel: as for `emissions`; called and looked at at every pause.
+            progress, cancel: as for `emissions`, both several times a second.
 
         Raises:
             Cancelled: `cancel` was set.
@@ -224,20 +233,27 @@ class Recognizer:
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
         """Words with their confidence as this model's calibration has it, inside `seconds` of sound.
 
+        Words of the beam search that the model all but rules out are left out where no others stand (see
+        `without_noise`), if their confidence is calibrated: else it does not say how often such words are right.
+        Greedy decoding gives what the network says as it is.
+
         Args:
             given: they were not decoded, but are those of a given text.
         """
+        spans = list(spans)
+        origin = "aligned" if given else "greedy" if spans and spans[0].agreement is None else "beam"
+        calibration = self._calibrations.get(origin)
 
         def confidence(span: WordSpan) -> float:
             if span.confidence == UNCHECKED:
                 return UNCHECKED
-            origin = "aligned" if given else "greedy" if span.agreement is None else "beam"
-            return max(NOT_SPOKEN, self._calibrations.get(origin, UNCALIBRATED)(span))
+            return max(NOT_SPOKEN, (calibration or UNCALIBRATED)(span))
 
-        return tuple(
+        words = tuple(
             Word("".join(span.text.split()), min(span.start, seconds), min(span.end, seconds), confidence(span))
             for span in spans
         )
+        return without_noise(words) if origin == "beam" and calibration is not None else words
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """Words of a recording of so many seconds, `given` or decoded (see `calibrated`)."""
@@ -260,6 +276,21 @@ class Recognizer:
             count = min(minute, steps - first)
             parts.append(signal_energy(part, self.sample_rate, self.step_seconds, count))
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def without_noise(words: Sequence[Word]) -> tuple[Word, ...]:
+    """The words without those that stand alone, LONE_SECONDS or more from any other, all below MIN_CONFIDENCE.
+
+    A word or two are found in noise now and then. In the midst of speech words as uncertain as these are kept: they
+    say that something was said there.
+    """
+    groups: list[list[Word]] = []
+    for word in words:
+        if groups and word.start - groups[-1][-1].end < LONE_SECONDS:
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return tuple(word for group in groups if max(w.confidence for w in group) >= MIN_CONFIDENCE for word in group)
 
 
 def stage(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:

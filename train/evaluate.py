@@ -26,6 +26,7 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "lm-weight": "language_model_weight",
     "word-bonus": "word_bonus",
     "unknown-word-score": "unknown_word_score",
+    "unknown-letter-score": "unknown_letter_score",
     "blank-penalty": "blank_penalty",
     "phone-weight": "phone_weight",
     "doubt-threshold": "doubt_threshold",

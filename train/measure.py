@@ -23,8 +23,8 @@ from train.data import Clip, read_bytes
 from train.scores import Score, figures, score
 
 OF_THE_MODEL = (
-    "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score blank_penalty "
-    "phone_weight doubt_threshold"
+    "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score "
+    "unknown_letter_score blank_penalty phone_weight doubt_threshold"
 ).split()
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_core import decoder
+from asr_core.alignment import space_token
 from asr_core.beam import PrefixBeam
 from asr_core.ctc import Emissions, collapse, forced_align
 from asr_core.decoder import DecoderOptions, beam_search, greedy, pauses
@@ -19,6 +21,7 @@ from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
 from asr_core.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()
+SPACE_OF_ALL = VOCABULARY.encode(" ")[0]
 
 
 def emissions_of(path, confident=0.97, vocabulary=VOCABULARY):
@@ -114,22 +117,37 @@ def scores_by_definition(emissions, options, model=None, phrases=()):
         text = without_idle_spaces(collapse(path))
         acoustic[text] = np.logaddexp(acoustic.get(text, -np.inf), log_prob)
     return {
-        text: (score, language_model_score(text, options, model), hot_word_score(text, options, phrases))
+        text: (score, language_model_score(text, options, model, phrases), hot_word_score(text, options, phrases))
         for text, score in acoustic.items()
     }
 
 
-def language_model_score(text, options, model):
+def language_model_score(text, options, model, phrases=()):
     if model is None:
         return 0.0
+    words = SMALL.decode(text).split()
+    total, state = score_of_words(words, options, model, phrases)
+    return total + options.language_model_weight * model.score(state, SENTENCE_END)[0]
+
+
+def score_of_words(words, options, model, phrases=()):
     total, state = 0.0, model.begin
-    for word in SMALL.decode(text).split():
+    for place, word in enumerate(words):
         number = model.word_number(word)
         log_prob, state = model.score(state, number)
         if number == UNKNOWN:
-            log_prob = options.unknown_word_score
+            log_prob = unknown_score(word, words[:place], options, phrases, str.__eq__)
         total += options.language_model_weight * log_prob + options.word_bonus
-    return total + options.language_model_weight * model.score(state, SENTENCE_END)[0]
+    return total, state
+
+
+def unknown_score(word, before, options, phrases, fits):
+    """A word that the model does not have pays by its length, unless a phrase has it, or one that `fits`, there."""
+    for phrase in map(str.split, phrases):
+        for length, of_phrase in enumerate(phrase):
+            if fits(of_phrase, word) and before[len(before) - length :] == phrase[:length]:
+                return options.unknown_word_score
+    return options.unknown_word_score + options.unknown_letter_score * len(word)
 
 
 def hot_word_score(text, options, phrases):
@@ -146,7 +164,10 @@ def hot_word_score(text, options, phrases):
 @pytest.mark.parametrize("with_model", [False, True])
 @pytest.mark.parametrize("phrases", [(), ("ab",), ("a", "a b", "ba a", "b")])
 def test_a_wide_beam_equals_all_paths(steps, with_model, phrases, model):
-    options = DecoderOptions(unknown_word_score=-6.0, word_bonus=0.7, blank_penalty=0.4, hot_word_boost=0.9, **EXACT)
+    options = DecoderOptions(
+        unknown_word_score=-6.0, unknown_letter_score=-1.3, word_bonus=0.7, blank_penalty=0.4, hot_word_boost=0.9,
+        **EXACT,
+    )  # fmt: skip
     model = model if with_model else None
     emissions = random_emissions(steps, seed=steps)
     expected = scores_by_definition(emissions, options, model, phrases)
@@ -208,19 +229,16 @@ def test_reading_in_chunks_is_reading_the_whole(seed, cuts, model):
 def worth_of_beginning(tokens, options, model, phrases):
     """What a prefix is ranked by beside its paths, by definition: a function of its text alone."""
     *finished, unfinished = SMALL.decode(tokens).split(" ")
-    worth, state = 0.0, model.begin
-    for word in filter(None, finished):
-        log_prob, state = model.score(state, model.word_number(word))
-        known = model.word_number(word) != UNKNOWN
-        worth += options.language_model_weight * (log_prob if known else options.unknown_word_score)
-        worth += options.word_bonus
+    finished = [word for word in finished if word]
+    worth, _ = score_of_words(finished, options, model, phrases)
     if unfinished:
         could_be = [word for word in model.words[3:] if word.startswith(unfinished)]
         log_probs = [model.score(ROOT, model.word_number(word))[0] for word in could_be]
-        worth += options.language_model_weight * max(options.unknown_word_score, *log_probs, -99)
+        unknown = unknown_score(unfinished, finished, options, phrases, str.startswith)
+        worth += options.language_model_weight * max(unknown, *log_probs, -99)
         worth += options.word_bonus
-    read = " " + " ".join([*filter(None, finished), unfinished])
-    worth += hot_word_score(SMALL.encode(" ".join(filter(None, finished))), options, phrases)
+    read = " " + " ".join([*finished, unfinished])
+    worth += hot_word_score(SMALL.encode(" ".join(finished)), options, phrases)
     ends = [read[start:] for start in range(len(read))]
     started = [end for end in ends for phrase in phrases if f" {phrase} ".startswith(end) and end != f" {phrase} "]
     return worth + options.hot_word_boost * max((len(end.replace(" ", "")) for end in started), default=0)
@@ -258,10 +276,13 @@ def plain_beam(log_probs, options, worth):
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 8])
-@pytest.mark.parametrize("phrases", [(), ("ab b", "a")])
+@pytest.mark.parametrize("phrases", [(), ("ab b", "a"), ("bba ba", "baab")])
 def test_a_narrow_beam_keeps_what_the_book_keeps(width, phrases, model):
     for seed in range(8):
-        options = DecoderOptions(beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02)
+        options = DecoderOptions(
+            beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02,
+            unknown_word_score=-3.0 * (seed % 3), unknown_letter_score=-0.5 * (seed % 4),
+        )  # fmt: skip
         emissions = random_emissions(25, seed=100 * width + seed, sharpness=2.0)
         worth = cache(lambda text, options=options: worth_of_beginning(text, options, model, phrases))
         expected = plain_beam(emissions.log_probs.astype(float), options, worth)
@@ -315,16 +336,106 @@ def test_a_short_recording_is_one_sentence_whatever_its_pauses(model):
     assert beam_search(heard, SMALL, options, model)[0].tokens == next(beam.texts()).tokens
 
 
-def test_a_long_text_aligned_in_pieces_has_the_times_of_the_whole(monkeypatch):
+def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypatch):
     generator = np.random.default_rng(0)
     words = ["".join(generator.choice(list("abcde"), generator.integers(1, 8))) for _ in range(70)]
     emissions = emissions_of(" ".join("-".join(word) + "-" * generator.integers(1, 6) for word in words), 0.9)
-    whole = beam_search(emissions, VOCABULARY)[0]
-    starts = [span.start for span in whole.spans]
-    monkeypatch.setattr(decoder, "PIECE_STEPS", 100)
-    pieces = beam_search(emissions, VOCABULARY)[0]
-    assert pieces.tokens == whole.tokens
-    assert np.abs(np.subtract([span.start for span in pieces.spans], starts)).max() <= 1
+    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 1.4)
+    monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 4.0)
+    found = beam_search(emissions, VOCABULARY)[0]
+    assert found.text == " ".join(words)
+    whole, _ = forced_align(emissions.log_probs, found.tokens)
+    assert [span.token for span in found.spans] == list(found.tokens)
+    assert np.abs([a.start - b.start for a, b in zip(found.spans, whole, strict=True)]).max() <= 1
+
+
+SENTENCE = "-".join("the cat sat on a mat and looked at the dog that sat there too ")
+
+
+def test_what_nobody_pauses_in_is_searched_and_aligned_in_short_segments(monkeypatch):
+    """Every part of the work has a bound, so that all of it grows with the length of the recording."""
+    emissions = emissions_of(40 * SENTENCE, 0.8)
+    assert emissions.seconds > 180 and not pauses(emissions, SPACE_OF_ALL)
+    aligned, weighed = [], []
+    monkeypatch.setattr(decoder, "forced_align", lambda *given: aligned.append(len(given[0])) or forced_align(*given))
+    best_texts = decoder.best_texts
+    monkeypatch.setattr(
+        decoder, "best_texts", lambda texts, said, *rest: weighed.append(len(said)) or best_texts(texts, said, *rest)
+    )
+    found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0]
+    assert found.text == greedy(emissions, VOCABULARY).text
+    assert [word.text for word in found.words] == found.text.split()
+    longest = decoder.MAX_SEGMENT_SECONDS / emissions.step_seconds
+    assert max(aligned) <= max(weighed) <= longest and min(weighed) >= longest / 3 - 1
+    assert sum(weighed) + len(weighed) - 1 == len(emissions)
+
+
+def test_twice_the_length_without_a_pause_takes_twice_the_time():
+    short, long = (emissions_of(count * SENTENCE, 0.8) for count in (12, 48))
+    seconds = {}
+    for _ in range(3):  # by turns: a machine that is slow for a while is so for both
+        for emissions in (short, long):
+            start = time.thread_time()
+            assert beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0].words
+            seconds.setdefault(len(emissions), []).append(time.thread_time() - start)
+    least, most = (min(times) for times in seconds.values())
+    assert most < 6 * least  # 4, and 16 if it grew with the square
+
+
+@pytest.mark.parametrize("path", ["ab", "a b ", "-", " ", "aaab"])
+def test_whatever_is_said_without_a_pause_can_be_cut(path):
+    """Letters in every step, which leave no gap to cut in, and silence, which is one."""
+    emissions = emissions_of((path * 2000)[:2000], 0.9)
+    for vocabulary in (VOCABULARY, Vocabulary(VOCABULARY.characters.replace(" ", "_"))):
+        parts = list(decoder.segments(emissions, space_token(vocabulary)))
+        assert parts[0].start == 0 and parts[-1].end == len(emissions) and len(parts) > 2
+        assert all(after.start - before.end in (0, 1) for before, after in itertools.pairwise(parts))
+        found = beam_search(emissions, vocabulary, DecoderOptions(beam_width=4))[0]
+        assert len(found.words) == len(found.text.split())
+        times = [time for word in found.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+
+
+def test_a_sentence_goes_on_behind_a_cut(monkeypatch, model):
+    """The language model scores the words of all segments as one sentence."""
+    emissions = emissions_of(12 * "-a- -b- -a-b- -a-a-b- ", 0.99, SMALL)
+    options = DecoderOptions(beam_width=32)
+    whole = beam_search(emissions, SMALL, options, model)[0]
+    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 0.7)
+    monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 2.0)
+    parts = list(decoder.segments(emissions, SPACE))
+    assert len(parts) > 4 and [part.goes_on for part in parts] == [True] * (len(parts) - 1) + [False]
+    cut = beam_search(emissions, SMALL, options, model)[0]
+    assert cut.text == whole.text == " ".join(12 * ["a b ab aab"])
+    assert cut.language_model_score == pytest.approx(language_model_score(cut.tokens, options, model))
+
+
+def test_a_long_silence_is_cut_and_ends_the_sentence():
+    emissions = emissions_of("-a-b- " + 3000 * "-" + "-b-a-", 0.99)
+    assert all(not part.goes_on for part in decoder.segments(emissions, SPACE_OF_ALL))
+    assert beam_search(emissions, VOCABULARY)[0].text == "ab ba"
+
+
+def test_the_search_and_the_alignment_can_be_ended_within_a_segment():
+    emissions = emissions_of(10 * SENTENCE, 0.9)
+    (first, *_) = decoder.segments(emissions, SPACE_OF_ALL)
+    told = []
+
+    def stop_at_the_second(done):
+        told.append(done)
+        if len(told) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=stop_at_the_second)
+    assert told[-1] < first.end / len(emissions)
+    found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=told.append)[0]
+    steps = np.diff(told[2:]) * len(emissions)
+    assert (steps >= 0).all() and steps.max() <= decoder.CHECK_STEPS + 1
+    checks = iter([None, None])
+    with pytest.raises(StopIteration):
+        found.locate(lambda: next(checks))
+    assert len(found.words) == len(found.text.split())
 
 
 def test_only_what_is_asked_for_is_aligned(monkeypatch):
@@ -383,11 +494,32 @@ def test_a_word_that_the_model_does_not_know_can_win(model):
     assert best.language_model_score < 0.5 * -16 + 1.0  # the word and its bonus, then the end
 
 
+def test_the_length_of_a_hot_word_does_not_speak_against_it(model):
+    heard = emissions_of("a-bb-b-a-a-b-a-b- -a", confident=0.8, vocabulary=SMALL)
+    options = DecoderOptions(language_model_weight=1.0, unknown_letter_score=-4.0, beam_width=64)
+    assert "abbaabab" not in beam_search(heard, SMALL, options, model)[0].text
+    assert beam_search(heard, SMALL, options, model, ["abbaabab"])[0].text == "abbaabab a"
+    phrase = beam_search(heard, SMALL, options, model, ["abbaabab a"])[0]
+    assert phrase.text == "abbaabab a" and phrase.hot_word_score == pytest.approx(1.5 * 9)
+
+
 def confusable(truth, misheard, confident=0.75):
     """Emissions that rather say `misheard` than `truth`; both are paths of the same length."""
     said, meant = emissions_of(misheard, 0.995), emissions_of(truth, 0.995)
     mixed = confident * np.exp(said.log_probs) + (1 - confident) * np.exp(meant.log_probs)
     return Emissions(np.log(mixed), 0.04)
+
+
+def test_an_unknown_word_does_not_swallow_the_words_behind_it(model):
+    """Where only the first word of a sentence is paid for, one long unknown word is cheaper than many known ones."""
+    path = "-k-i-n-" + 7 * " -a-b- -a-a-b-"
+    emissions = confusable(path.replace(" ", "-"), path, confident=0.3)
+    options = DecoderOptions(
+        language_model_weight=1.0, word_bonus=-1.0, unknown_word_score=-6.0, unknown_letter_score=-3.0
+    )
+    glued = beam_search(emissions, VOCABULARY, replace(options, unknown_letter_score=0.0), model)[0]
+    assert max(map(len, glued.text.split())) > 20
+    assert beam_search(emissions, VOCABULARY, options, model)[0].text == "kin" + 7 * " ab aab"
 
 
 def test_a_hot_word_is_found_where_it_was_missed_and_only_there():
@@ -533,6 +665,7 @@ def test_a_network_gone_wrong_does_no_harm(model):
         {"word_bonus": math.inf},
         {"unknown_word_score": 1.0},
         {"language_model_weight": -0.5},
+        {"unknown_letter_score": 0.5},
         {"blank_penalty": -0.5},
         {"doubt_threshold": -0.5},
     ],

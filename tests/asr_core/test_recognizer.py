@@ -5,6 +5,7 @@ import gc
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -12,15 +13,17 @@ import pytest
 import soundfile
 
 from asr_core import models
-from asr_core.alignment import Calibration, align_text
+from asr_core.alignment import Calibration, WordSpan, align_text
 from asr_core.audio import Audio, load_audio
 from asr_core.bundle import DEFAULT_FOLDER, load_bundle, save_bundle
 from asr_core.decoder import DecoderOptions
 from asr_core.errors import AudioError, Cancelled
 from asr_core.network import Network
-from asr_core.recognizer import BATCH_SECONDS, Recognizer
+from asr_core.recognizer import BATCH_SECONDS, LONE_SECONDS, MIN_CONFIDENCE, Recognizer, without_noise
+from asr_core.transcript import SrtWriter, Word
 from asr_core.vocabulary import Vocabulary
 from asr_core.windows import OVERLAP_SECONDS, WINDOW_SECONDS
+from tests.asr_core.test_decoder import emissions_of
 from tests.benchmarks.conditions import no_speech
 
 EXAMPLES = DEFAULT_FOLDER.parent / "examples"
@@ -220,6 +223,64 @@ def test_decoding_is_told_and_can_be_cancelled_too(recognizer):
         recognizer.decode(emissions, whole.seconds, beam, progress=lambda _: cancel.set() or None, cancel=cancel)
 
 
+class SetAfter:
+    """A flag that is set once it has been looked at so many times."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+def test_decoding_can_be_cancelled_where_nobody_pauses_and_while_words_are_located(recognizer, decoder):
+    words = "-".join("the cat sat on a mat and looked at the dog that sat there too ")
+    emissions = emissions_of(40 * words)
+    emissions = replace(emissions, energy=np.zeros(4 * len(emissions), np.float32))
+    options = DecoderOptions(decoder=decoder, beam_width=4)
+    counted = SetAfter(10**9)
+    recognizer.hypotheses(emissions, options, cancel=counted)
+    looks = 10**9 - counted.looks
+    assert looks > (len(emissions) / 100 if decoder == "beam" else 0)
+    for look in {0, looks // 2, looks - 1}:  # in the search, and last while words are located
+        with pytest.raises(Cancelled):
+            recognizer.hypotheses(emissions, options, cancel=SetAfter(look))
+
+
+def word(text, start, confidence):
+    return Word(text, start, start + 0.3, confidence)
+
+
+def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
+    the, cat = word("the", 1.0, MIN_CONFIDENCE / 2), word("cat", 1.4, MIN_CONFIDENCE / 3)
+    assert without_noise([]) == without_noise([the]) == without_noise([the, cat]) == ()
+    assert without_noise([word("the", 1.0, MIN_CONFIDENCE)]) == (word("the", 1.0, MIN_CONFIDENCE),)
+    said = (the, word("cat", 1.4, 0.9), word("sat", 1.8, 0.02))
+    assert without_noise(said) == said  # in the midst of speech something was said
+    apart = word("the", said[-1].end + LONE_SECONDS + 0.1, 0.02)
+    near = word("the", said[-1].end + LONE_SECONDS - 0.1, 0.02)
+    assert without_noise([*said, apart]) == said
+    assert without_noise([*said, near]) == (*said, near)
+
+
+def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):
+    sure, unsure = (WordSpan("the", 0.1, 0.3, confidence, agreement=agreed) for confidence, agreed in ((1, 1), (0, 0)))
+    assert [word.text for word in recognizer.transcript([sure], 1).words] == ["the"]
+    transcript = recognizer.transcript([unsure], 1)
+    assert transcript.words == () and transcript.text == ""
+    assert [word.text for word in recognizer.transcript([unsure], 1, given=True).words] == ["the"]
+    greedy = WordSpan("the", 0.1, 0.3, 1e-9)
+    assert [word.text for word in recognizer.transcript([greedy], 1).words] == ["the"]
+
+
+def test_an_uncalibrated_confidence_leaves_nothing_out(recognizer, monkeypatch):
+    monkeypatch.setattr(recognizer, "_calibrations", {})
+    unsure = WordSpan("the", 0.1, 0.3, 0.01, agreement=0.01)
+    assert [word.text for word in recognizer.transcript([unsure], 1).words] == ["the"]
+
+
 def test_what_will_not_change_any_more_is_told_on_the_way(recognizer):
     parts = []
     whole = recognizer.emissions(sound(80), heard=parts.append)
@@ -294,13 +355,11 @@ def default_recognizer():
     return Recognizer(load_bundle())
 
 
-def test_the_default_model_hears_no_words_in_noise_and_is_not_sure_of_one_in_music(default_recognizer):
+def test_the_default_model_finds_no_words_in_noise_and_music(default_recognizer):
     for name, samples in no_speech(np.random.default_rng(0)).items():
-        words = default_recognizer.transcribe(Audio(np.clip(samples, -1, 1).astype(np.float32), 16_000)).words
-        if name == "music":
-            assert all(word.confidence < 0.2 for word in words)
-        else:
-            assert not words, name
+        transcript = default_recognizer.transcribe(Audio(np.clip(samples, -1, 1).astype(np.float32), 16_000))
+        assert not transcript.words, name
+        assert SrtWriter().write(transcript) == "", name
 
 
 def test_real_speech_is_the_same_words_alone_among_longer_clips_and_in_ten_minutes(default_recognizer):
