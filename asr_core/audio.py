@@ -1,22 +1,25 @@
 """The first step of the path: any recording, in a file or in memory, to mono float32 at a model's rate.
 
-Everything is streamed: a few seconds at a time are decoded, mixed to one channel, checked, resampled and
+Everything is streamed: a few seconds at a time are decoded, checked, mixed to one channel, resampled and
 passed on, so that memory follows the sound that is really there, never what a header claims.
 """
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
 
+from asr_core.channels import Mixer, folded
 from asr_core.errors import AudioError
-from asr_core.sound_files import DECODED_VALUES, decoded, opened
+from asr_core.levels import OVERSHOOT, Repair, full_scale, level_notes
+from asr_core.sound_files import DECODED_VALUES, Tracks, decoded, opened
 
 MIN_SECONDS = 0.1  # shorter than any word, and than what the networks need for a handful of steps
 RATES = (2_000, 768_000)  # Hz; outside, the header is wrong, or a second would blow up to minutes of samples
-FULL_SCALE_LIMIT = 16.0  # float samples beyond this are integers in disguise; full scale is 1.0
+FULL_SCALE_LIMIT = 16.0  # of a microphone; float samples beyond this are integers in disguise; full scale is 1.0
 MAX_CHANNELS = 64
 BLOCK_SECONDS = 30.0
 
@@ -29,11 +32,15 @@ class Audio:
         samples: float32 [n], mono, in [-1, 1].
         sample_rate: Hz.
         notes: sentences for people about what is wrong with the recording or was left out of it.
+        track: which of the file's audio tracks it is, from 1.
+        tracks: how many audio tracks the file has.
     """
 
     samples: np.ndarray
     sample_rate: int
     notes: tuple[str, ...] = ()
+    track: int = 1
+    tracks: int = 1
 
     def __post_init__(self):
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
@@ -52,24 +59,26 @@ def load_audio(
     *,
     max_seconds: float | None = None,
     name: str | None = None,
+    track: int | None = None,
 ) -> Audio:
     """Decode a whole recording.
 
-    A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS.
+    Floats beyond full scale are scaled by their peak. A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS.
 
     Args:
         source: a path, the bytes of a file, or a binary file (read from its start; it may be a pipe).
         sample_rate: Hz wanted.
         max_seconds: longer recordings are refused, while decoding; None for no limit.
         name: what messages call the recording; by default the file's own name.
+        track: which audio track, from 1; by default the file's own choice, or the first that is not silent.
 
     Raises:
-        AudioError: nothing readable, no sound in it, too short, too long, or not numbers.
+        AudioError: nothing readable, no sound in it, too short, too long, not numbers, or no such track.
     """
-    recording = _Recording(sample_rate)
-    for block in audio_blocks(source, sample_rate, max_seconds=max_seconds, name=name):
-        recording.append(block)
-    return recording.finish()
+    with opened(source, name) as (file, shown):
+        tracks = Tracks(track)
+        parts = decoded(file, shown, tracks)
+        return _collected(parts, sample_rate, max_seconds, shown, tracks)
 
 
 def audio_from_array(
@@ -92,10 +101,7 @@ def audio_from_array(
         raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
     step = DECODED_VALUES // (samples.shape[1] if samples.ndim == 2 else 1)
     decoded = ((source_rate, samples[start : start + step]) for start in range(0, len(samples), step))
-    recording = _Recording(sample_rate)
-    for block in _finished(decoded, sample_rate, None, name or "The recording"):
-        recording.append(block)
-    return recording.finish()
+    return _collected(decoded, sample_rate, None, name or "The recording")
 
 
 def audio_blocks(
@@ -108,6 +114,8 @@ def audio_blocks(
 ) -> Iterator[np.ndarray]:
     """Decode a recording of any length piece by piece.
 
+    Floats beyond full scale are scaled by the highest peak so far, for nobody knows what follows.
+
     Yields:
         float32 [block_seconds * sample_rate], mono, in [-1, 1]; the last block may be shorter.
 
@@ -116,7 +124,8 @@ def audio_blocks(
     """
     with opened(source, name) as (file, shown):
         size = max(1, round(block_seconds * sample_rate))
-        yield from _regrouped(_finished(decoded(file, shown), sample_rate, max_seconds, shown), size)
+        finished = _finished(decoded(file, shown), sample_rate, max_seconds, shown, [])
+        yield from _regrouped((block for block, _ in finished), size)
 
 
 class _Recording:
@@ -126,8 +135,11 @@ class _Recording:
         self.sample_rate = sample_rate
         self.length = 0
         self.samples = np.empty(0, np.float32)
+        self.scaled: list[tuple[int, float]] = []  # (first sample, peak that it and those behind it were scaled by)
 
-    def append(self, block: np.ndarray) -> None:
+    def append(self, block: np.ndarray, peak: float) -> None:
+        if peak != (self.scaled[-1][1] if self.scaled else 1.0):
+            self.scaled.append((self.length, peak))
         needed = self.length + len(block)
         if needed > len(self.samples):
             spare = max(self.length // 8, self.sample_rate)
@@ -135,16 +147,44 @@ class _Recording:
         self.samples[self.length : needed] = block
         self.length = needed
 
-    def finish(self) -> Audio:
+    def finish(self, notes: tuple[str, ...], tracks: Tracks) -> Audio:
         self.samples.resize(self.length, refcheck=False)
-        return Audio(self.samples, self.sample_rate)
+        edges = [(0, 1.0), *self.scaled, (self.length, 1.0)]
+        for (first, peak), (end, _) in pairwise(edges):
+            if peak != edges[-2][1]:
+                self.samples[first:end] *= np.float32(peak / edges[-2][1])
+        return Audio(self.samples, self.sample_rate, notes, tracks.chosen, tracks.count)
+
+
+def _collected(
+    decoded: Iterator[tuple[int, np.ndarray]],
+    sample_rate: int,
+    max_seconds: float | None,
+    shown: str,
+    tracks: Tracks | None = None,
+) -> Audio:
+    """The whole recording, with all that is to be noted about it."""
+    tracks, notes = tracks or Tracks(), []
+    recording = _Recording(sample_rate)
+    for block, peak in _finished(decoded, sample_rate, max_seconds, shown, notes):
+        recording.append(block, peak)
+    heard = level_notes(recording.samples[: recording.length], sample_rate)
+    return recording.finish((*tracks.notes(shown), *notes, *heard), tracks)
 
 
 def _finished(
-    decoded: Iterator[tuple[int, np.ndarray]], sample_rate: int, max_seconds: float | None, shown: str
-) -> Iterator[np.ndarray]:
-    """Mono float32 at the rate wanted; everything that is wrong with the sound itself is found here."""
-    resampler, seconds = None, 0.0
+    decoded: Iterator[tuple[int, np.ndarray]],
+    sample_rate: int,
+    max_seconds: float | None,
+    shown: str,
+    notes: list[str],
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Mono float32 at the rate wanted; everything that is wrong with the samples themselves is found here.
+
+    Yields:
+        Blocks of any length in [-1, 1], and the peak that each of them was scaled by: 1 within full scale.
+    """
+    path, seconds, peak, repair = None, 0.0, 1.0, Repair()
     for rate, samples in decoded:
         if not RATES[0] <= rate <= RATES[1]:
             limits = f"{RATES[0]:,} to {RATES[1]:,} can be read: convert it first"
@@ -153,31 +193,53 @@ def _finished(
         if max_seconds is not None and seconds > max_seconds:
             limit = f"{max_seconds / 60:g} minutes" if max_seconds >= 120 else f"{max_seconds:g} s"
             raise AudioError(f"{shown} is longer than the limit of {limit}: cut it into shorter parts.")
-        if resampler is not None and resampler.rate != rate:
-            yield resampler.last()
-            resampler = None
-        resampler = resampler or Resampler(rate, sample_rate)
-        yield resampler(to_mono(samples, shown))
+        samples = full_scale(samples if samples.ndim == 2 else samples[:, None])
+        samples = folded(repair(samples, rate))
+        if path is not None and (path.rate, path.channels) != (rate, samples.shape[1]):
+            yield path.last()
+            peak, path = path.peak, None
+        path = path or _Path(rate, samples.shape[1], sample_rate, peak)
+        yield path(samples)
     if seconds < MIN_SECONDS:
         held = f"lasts only {seconds:.3g} s" if seconds else "holds no sound that can be decoded (0 s)"
         raise AudioError(f"{shown} {held}; at least {MIN_SECONDS} s are needed: record it again.")
-    yield resampler.last()
+    notes += repair.finish(shown)
+    yield path.last()
+    if path.peak > 1:
+        notes.append(f"Its samples reach {path.peak:,.4g}, and full scale is 1: the whole recording was scaled down.")
 
 
-INTEGER_SCALE = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
+class _Path:
+    """From samples of one rate and so many channels to mono at the rate wanted.
+
+    Attributes:
+        peak: the highest so far that needs scaling; 1 within full scale.
+    """
+
+    def __init__(self, rate: int, channels: int, sample_rate: int, peak: float):
+        self.rate, self.channels, self.peak = rate, channels, peak
+        self._mixer = Mixer(rate, channels)
+        self._resampler = Resampler(rate, sample_rate)
+
+    def __call__(self, samples: np.ndarray, last: bool = False) -> tuple[np.ndarray, float]:
+        """Takes float32 [n, channels]; returns float32 [m] within [-1, 1] and the peak that it was scaled by."""
+        mono = self._mixer(samples)
+        if last:
+            mono = np.concatenate([mono, self._mixer.last()])
+        peak = float(np.abs(mono).max(initial=0))
+        self.peak = max(self.peak, peak if peak > OVERSHOOT else 1.0)
+        return self._resampler(mono, last, np.float32(self.peak)), self.peak
+
+    def last(self) -> tuple[np.ndarray, float]:
+        return self(np.empty((0, self.channels), np.float32), last=True)
 
 
 def to_mono(samples: np.ndarray, shown: str) -> np.ndarray:
     """[n] or [n, channels] of any sample type -> float32 [n], channels averaged."""
-    kind = samples.dtype.name
-    if kind not in INTEGER_SCALE and samples.dtype.kind != "f":
-        raise TypeError(f"Expected samples of {', '.join(INTEGER_SCALE)} or float, got {kind}.")
+    mono = full_scale(samples)
     with np.errstate(over="ignore", invalid="ignore"):
-        mono = samples.astype(np.float32)
         if mono.ndim == 2:
             mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
-    if kind in INTEGER_SCALE:
-        return (mono - 128 if kind == "uint8" else mono) / np.float32(INTEGER_SCALE[kind])
     peak = np.abs(mono).max(initial=0)
     if not np.isfinite(peak):
         raise AudioError(f"{shown} holds samples that are not numbers (NaN or infinity): export it again.")
@@ -195,10 +257,11 @@ class Resampler:
         self.rate = rate
         self._stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, "float32")
 
-    def __call__(self, mono: np.ndarray, last: bool = False) -> np.ndarray:
+    def __call__(self, mono: np.ndarray, last: bool = False, peak: float = 1.0) -> np.ndarray:
+        """Takes float32 [n]; returns float32 [m] in [-1, 1], divided by the peak."""
         if self._stream is not None:
             mono = self._stream.resample_chunk(np.ascontiguousarray(mono), last=last)
-        return np.clip(mono, -1.0, 1.0)
+        return np.clip(mono if peak == 1 else mono / peak, -1.0, 1.0)
 
     def last(self) -> np.ndarray:
         return self(np.empty(0, np.float32), last=True)

@@ -14,11 +14,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from asr_core.channels import folded
 from asr_core.errors import AudioError
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
 ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
+SILENT_TRACK_PEAK = 3e-4  # -70 dBFS: a track that stays below is left for another that does not
+MICROSECONDS = 1e6  # a second on the clock of FFmpeg's containers
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
 OGG_PAGE_BYTES = 65_307  # at most
 OGG_SERIAL = slice(14, 18)  # of a page: the number of the recording that it belongs to
@@ -85,8 +88,45 @@ def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
     return content
 
 
-def decoded(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file."""
+@dataclass
+class Tracks:
+    """Which of a file's audio tracks is decoded; `decoded` fills in what it finds.
+
+    Attributes:
+        wanted: the one asked for, from 1; None for the file's own choice.
+        chosen: the one decoded.
+        count: how many there are.
+    """
+
+    wanted: int | None = None
+    chosen: int = 1
+    count: int = 1
+
+    def choose(self, count: int, default: int, shown: str) -> None:
+        """Takes the track wanted, or the default one, out of so many.
+
+        Raises:
+            AudioError: there is no such track.
+        """
+        self.count, self.chosen = count, default if self.wanted is None else self.wanted
+        if not 1 <= self.chosen <= count:
+            have = f"{count} audio tracks: choose one from 1 to {count}" if count > 1 else "one audio track: choose 1"
+            raise AudioError(f"{shown} has no track {self.chosen}, but {have}.")
+
+    def notes(self, shown: str) -> tuple[str, ...]:
+        """That there are more."""
+        if self.count == 1:
+            return ()
+        more = "choose another by its number if its words are wanted (--track)"
+        return (f"{shown} has {self.count} audio tracks; track {self.chosen} was transcribed: {more}.",)
+
+
+def decoded(file: BinaryIO, shown: str, tracks: Tracks | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file.
+
+    Three channels are left, right and centre; where a file names more speakers, they are folded to those.
+    """
+    tracks = tracks or Tracks()
     try:
         magic = file.read(4)
         file.seek(0)
@@ -95,11 +135,13 @@ def decoded(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
         found = False
         if magic in SNDFILE_MAGIC and not _chained(file):
             for part in _decoded_by_sndfile(file):
+                if not found:
+                    tracks.choose(1, 1, shown)
                 found = True
                 yield part
         if not found:
             file.seek(0)
-            yield from _decoded_by_ffmpeg(file, shown)
+            yield from _decoded_by_ffmpeg(file, shown, tracks)
     except OSError as error:
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
 
@@ -115,13 +157,18 @@ def _chained(file: BinaryIO) -> bool:
 
 
 def _decoded_by_sndfile(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields nothing if libsndfile cannot read the file, and stops where it is damaged."""
+    """Yields nothing if libsndfile cannot read the file, and stops where it is damaged.
+
+    It names no speakers, so that files of more than two channels are left to FFmpeg.
+    """
     import soundfile
 
     with (
         contextlib.suppress(soundfile.SoundFileError),
         soundfile.SoundFile(_Forgiving(file)) as sound,
     ):
+        if sound.channels > 2:
+            return
         step = max(1, DECODED_VALUES // sound.channels)
         while len(block := sound.read(step, dtype="float32", always_2d=True)):
             yield sound.samplerate, block
@@ -145,12 +192,34 @@ class _Forgiving:
         raise io.UnsupportedOperation("write")
 
 
-def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The first audio track, with silence where its time stamps leave a gap."""
+def _decoded_by_ffmpeg(file: BinaryIO, shown: str, tracks: Tracks) -> Iterator[tuple[int, np.ndarray]]:
+    """One audio track, with silence where its time stamps leave a gap."""
+    with _container(file, shown) as container:
+        streams = container.streams.audio
+        if not streams:
+            raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
+        readable = [stream for stream in streams if stream.codec_context]
+        default = next((stream for stream in readable if stream.disposition.default), (readable or streams)[0])
+        tracks.choose(len(streams), streams.index(default) + 1, shown)
+        others = [streams.index(stream) + 1 for stream in readable if stream is not default]
+    if tracks.wanted is None and others:
+        tracks.chosen = next(
+            (number for number in [tracks.chosen, *others] if _audible(file, shown, number)), tracks.chosen
+        )
+    with _container(file, shown) as container:
+        stream = container.streams.audio[tracks.chosen - 1]
+        if stream.codec_context is None:
+            raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
+        yield from _gathered(_parts(container, stream), (container.start_time or 0) / MICROSECONDS)
+
+
+def _container(file: BinaryIO, shown: str):
+    """The file as FFmpeg opens it, from its start."""
     import av
 
+    file.seek(0)
     try:
-        container = av.open(
+        return av.open(
             file,
             options={"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": ""},
             io_open=_refuse_more_files,
@@ -158,13 +227,13 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str) -> Iterator[tuple[int, np.nda
         )
     except (av.FFmpegError, ValueError, IndexError, OverflowError):
         raise AudioError(f"{shown} is not a recording, or its start is damaged: {READABLE}.") from None
-    with container:
-        if not container.streams.audio:
-            raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
-        stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
-        if stream is None:
-            raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
-        yield from _gathered(_parts(container, stream), (container.start_time or 0) / av.time_base)
+
+
+def _audible(file: BinaryIO, shown: str, track: int) -> bool:
+    """Whether a track has a sample that can be heard, as far as it has to be decoded for that."""
+    with _container(file, shown) as container:
+        parts = _parts(container, container.streams.audio[track - 1])
+        return any(np.abs(part.samples).max() > SILENT_TRACK_PEAK for part in parts)
 
 
 def _refuse_more_files(url, flags, options):
@@ -178,7 +247,7 @@ class _Part:
     Attributes:
         rate: Hz.
         time: seconds on the container's clock, or None if it does not say.
-        samples: float32 [n, channels].
+        samples: float32 [n, channels], as `decoded` yields them.
     """
 
     rate: int
@@ -191,7 +260,7 @@ def _parts(container, stream) -> Iterator[_Part]:
     import av
 
     damage = (av.FFmpegError, ValueError, IndexError, OverflowError)
-    plain = stream.codec_context.name.startswith("pcm_")  # what such a track holds was written so
+    plain = stream.codec_context.name.startswith(("pcm_", "wavpack"))  # what such a track holds was written so
     packets = container.demux(stream)
     form, packed = None, None
     while True:
@@ -208,6 +277,8 @@ def _parts(container, stream) -> Iterator[_Part]:
                     )  # PyAV misreads the planes of 8 channels and more
                 for whole in packed.resample(frame):
                     samples = whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
+                    if samples.shape[1] > 2:
+                        samples = folded(samples, [speaker.name for speaker in frame.layout.channels])
                     if len(samples) and frame.sample_rate and (plain or np.abs(samples).max() < ABSURD):
                         yield _Part(frame.sample_rate, frame.time, samples)
 
