@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.fft import rfft
-from scipy.ndimage import maximum_filter1d, percentile_filter, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, minimum_filter1d, percentile_filter, uniform_filter1d
 
 # The order in WAVE files and in FFmpeg, where a file does not name its speakers. Four may also be four microphones.
 STANDARD_ORDER = {
@@ -26,12 +26,13 @@ SURROUND_WEIGHT = 0.707  # beside a front channel, as in ITU-R BS.775
 SPEAKER_LETTERS = frozenset("FLRCBSTWDE2")  # of FFmpeg's names; those of unknown channels have others
 
 BLOCK_SECONDS = 0.03  # what one decision is about; also the length of a fade
-BAND_EDGES = (100.0, 800.0, 2500.0, 8000.0)  # Hz: polarity may differ in a part of the spectrum only
-CANCELLED = 0.25  # the mix has less than this of the power that independent channels would give it: 6 dB below
+BAND_EDGES = (100.0, 1500.0, 8000.0)  # Hz: polarity may differ in a part of the spectrum only
+CANCELLED = 0.2  # the mix has less than this of the power that independent channels would give it: 7 dB below
 BAND_SHARE = 1e-3  # of all power: a band with less says nothing
 SILENT_POWER, SILENT_DB = 1e-9, -85.0  # of a block: nothing to lose
 NEAR_SECONDS = 0.3  # on either side, evidence of cancellation counts, and then one channel is used
-CANCELLED_SHARE = 0.3  # of the power around, so much must be cancelled
+CANCELLED_SHARE = 0.4  # of the power around, so much must be cancelled
+BETWEEN_SECONDS = 1.5  # what lies between two cancelled places no farther apart is taken from one channel, too
 
 CONTEXT_SECONDS = 5.0  # on either side, what the levels of a channel are measured over
 LOUD_PERCENT, QUIET_PERCENT = 95, 10  # of the levels around
@@ -190,7 +191,9 @@ class Mixer:
         lost = np.any(audible & (power[:, :, -1] < CANCELLED * expected), axis=1)
         near = 2 * round(NEAR_SECONDS / BLOCK_SECONDS) + 1
         share = uniform_filter1d(whole * lost, near) / (uniform_filter1d(whole, near) + SILENT_POWER)
-        return maximum_filter1d(share > CANCELLED_SHARE, near)
+        lost = maximum_filter1d(share > CANCELLED_SHARE, near)
+        between = round(BETWEEN_SECONDS / BLOCK_SECONDS)
+        return lost | minimum_filter1d(maximum_filter1d(lost, between), between)
 
     def _weighted(self, samples: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Samples [n, channels] by the weights of their blocks [blocks, channels], with fades between them."""
