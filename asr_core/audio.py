@@ -15,7 +15,8 @@ import numpy as np
 from asr_core.channels import Mixer, folded
 from asr_core.errors import AudioError
 from asr_core.levels import OVERSHOOT, Repair, full_scale, level_notes
-from asr_core.sound_files import DECODED_VALUES, Tracks, decoded, opened
+from asr_core.sound_files import DECODED_VALUES, decoded, opened
+from asr_core.tracks import Tracks
 
 MIN_SECONDS = 0.1  # shorter than any word, and than what the networks need for a handful of steps
 RATES = (2_000, 768_000)  # Hz; outside, the header is wrong, or a second would blow up to minutes of samples
@@ -63,7 +64,8 @@ def load_audio(
 ) -> Audio:
     """Decode a whole recording.
 
-    Floats beyond full scale are scaled by their peak. A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS.
+    A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS,
+    and a note that it is damaged or cut off. Floats beyond full scale are scaled by their peak.
 
     Args:
         source: a path, the bytes of a file, or a binary file (read from its start; it may be a pipe).
@@ -76,9 +78,9 @@ def load_audio(
         AudioError: nothing readable, no sound in it, too short, too long, not numbers, or no such track.
     """
     with opened(source, name) as (file, shown):
-        tracks = Tracks(track)
-        parts = decoded(file, shown, tracks)
-        return _collected(parts, sample_rate, max_seconds, shown, tracks)
+        tracks, notes = Tracks(track), []
+        parts = decoded(file, shown, notes, tracks)
+        return _collected(parts, sample_rate, max_seconds, shown, notes, tracks)
 
 
 def audio_from_array(
@@ -101,7 +103,7 @@ def audio_from_array(
         raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
     step = DECODED_VALUES // (samples.shape[1] if samples.ndim == 2 else 1)
     decoded = ((source_rate, samples[start : start + step]) for start in range(0, len(samples), step))
-    return _collected(decoded, sample_rate, None, name or "The recording")
+    return _collected(decoded, sample_rate, None, name or "The recording", [], Tracks())
 
 
 def audio_blocks(
@@ -111,8 +113,12 @@ def audio_blocks(
     block_seconds: float = BLOCK_SECONDS,
     max_seconds: float | None = None,
     name: str | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Decode a recording of any length piece by piece.
+    """Decode a recording of any length piece by piece. Arguments as for load_audio.
+
+    Args:
+        notes: gets the sentences of `Audio.notes`, those about the whole recording after the last block.
 
     Floats beyond full scale are scaled by the highest peak so far, for nobody knows what follows.
 
@@ -124,7 +130,8 @@ def audio_blocks(
     """
     with opened(source, name) as (file, shown):
         size = max(1, round(block_seconds * sample_rate))
-        finished = _finished(decoded(file, shown), sample_rate, max_seconds, shown, [])
+        notes = [] if notes is None else notes
+        finished = _finished(decoded(file, shown, notes), sample_rate, max_seconds, shown, notes)
         yield from _regrouped((block for block, _ in finished), size)
 
 
@@ -161,15 +168,15 @@ def _collected(
     sample_rate: int,
     max_seconds: float | None,
     shown: str,
-    tracks: Tracks | None = None,
+    notes: list[str],
+    tracks: Tracks,
 ) -> Audio:
     """The whole recording, with all that is to be noted about it."""
-    tracks, notes = tracks or Tracks(), []
     recording = _Recording(sample_rate)
     for block, peak in _finished(decoded, sample_rate, max_seconds, shown, notes):
         recording.append(block, peak)
-    heard = level_notes(recording.samples[: recording.length], sample_rate)
-    return recording.finish((*tracks.notes(shown), *notes, *heard), tracks)
+    notes += level_notes(recording.samples[: recording.length], sample_rate, shown)
+    return recording.finish(tuple(notes), tracks)
 
 
 def _finished(
@@ -206,7 +213,7 @@ def _finished(
     notes += repair.finish(shown)
     yield path.last()
     if path.peak > 1:
-        notes.append(f"Its samples reach {path.peak:,.4g}, and full scale is 1: the whole recording was scaled down.")
+        notes.append(f"{shown} reaches {path.peak:,.4g} where full scale is 1: it was scaled down as a whole.")
 
 
 class _Path:

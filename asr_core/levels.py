@@ -90,8 +90,8 @@ class Repair:
             raise AudioError(f"{shown} holds samples that are not numbers (NaN or infinity): export it again.")
         if not self.bad:
             return ()
-        count = f"{self.bad:,} of its samples were" if self.bad > 1 else "One of its samples was"
-        return (f"{count} not a number or far beyond full scale, and interpolated: its file is damaged.",)
+        count = f"{self.bad:,} samples that are" if self.bad > 1 else "one sample that is"
+        return (f"{shown} holds {count} not a number or far beyond full scale: replaced by what lies around.",)
 
 
 def _spikes(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -119,15 +119,15 @@ def loudest(values: np.ndarray, block_seconds: float) -> float:
     return float(np.partition(values, len(values) - 1 - rank)[len(values) - 1 - rank]) if len(values) else 0.0
 
 
-def level_notes(samples: np.ndarray, sample_rate: int) -> tuple[str, ...]:
+def level_notes(samples: np.ndarray, sample_rate: int, shown: str) -> tuple[str, ...]:
     """The note about a recording, float32 [n], in which nearly nothing can be heard."""
     block = round(LEVEL_BLOCK_SECONDS * sample_rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
     power = np.einsum("ij,ij->i", blocks, blocks) / block
     loud = loudest(power, LEVEL_BLOCK_SECONDS)
     if loud == 0:
-        return () if samples.any() else ("The recording is silent: check the microphone or the track.",)
+        return () if samples.any() else (f"{shown} is silent: check the microphone or the track.",)
     decibels = -10 * np.log10(loud)
     if decibels <= -NEARLY_SILENT_DB:
         return ()
-    return (f"The recording is nearly silent, {decibels:.0f} dB below full scale: record it again, louder.",)
+    return (f"{shown} is nearly silent, {decibels:.0f} dB below full scale: record it again, louder.",)

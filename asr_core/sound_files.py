@@ -8,14 +8,17 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 from asr_core.channels import folded
+from asr_core.containers import ogg_layout, share_present, without_false_sizes
 from asr_core.errors import AudioError
+from asr_core.integrity import Integrity, Watch, header_seconds
+from asr_core.tracks import Tracks
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
@@ -23,18 +26,57 @@ ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, it
 SILENT_TRACK_PEAK = 3e-4  # -70 dBFS: a track that stays below is left for another that does not
 MICROSECONDS = 1e6  # a second on the clock of FFmpeg's containers
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
-OGG_PAGE_BYTES = 65_307  # at most
-OGG_SERIAL = slice(14, 18)  # of a page: the number of the recording that it belongs to
+UNKNOWN_FRAMES = 1 << 40  # more than any file holds: libsndfile states 2^63 - 1
+MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .m4b .aac .mp4 .m4v .mov .webm .mkv .mka .aif .aiff .caf .au .w64 "
-    ".amr .3gp .wma .avi .weba .aifc .mpga .mpg .flv".split()
+# What is read, everywhere: FFmpeg's name of a container -> suffixes of its files. Containers hold their audio
+# themselves; others, playlists above all, make FFmpeg open more files, and are never opened.
+FORMATS = {
+    "wav": ".wav .wave .bwf .rf64",
+    "w64": ".w64",
+    "aiff": ".aif .aiff .aifc",
+    "au": ".au .snd",
+    "caf": ".caf",
+    "voc": ".voc",
+    "nistsphere": ".sph .nist",
+    "flac": ".flac",
+    "wv": ".wv",
+    "tta": ".tta",
+    "ape": ".ape",
+    "tak": ".tak",
+    "mp3": ".mp3 .mp2 .mpga .m2a",
+    "mpc": ".mpc",
+    "mpc8": ".mpc",
+    "aac": ".aac .adts",
+    "loas": ".loas .latm",
+    "ac3": ".ac3",
+    "eac3": ".eac3 .ec3",
+    "dts": ".dts",
+    "dtshd": ".dtshd",
+    "truehd": ".thd",
+    "mlp": ".mlp",
+    "amr": ".amr .awb",
+    "qcp": ".qcp",
+    "dsf": ".dsf",
+    "oma": ".oma",
+    "ogg": ".ogg .oga .ogv .ogx .opus .spx",
+    "mov": ".mov .mp4 .m4a .m4b .m4r .m4v .3gp .3g2 .f4v .f4a .qt",
+    "matroska": ".mkv .mka .webm .weba",
+    "asf": ".asf .wma .wmv",
+    "avi": ".avi .divx",
+    "flv": ".flv",
+    "rm": ".rm .ra .rmvb",
+    "mpegts": ".ts .mts .m2ts",
+    "mpeg": ".mpg .mpeg .vob",
+    "mxf": ".mxf",
+}
+AUDIO_SUFFIXES = frozenset(" ".join(FORMATS.values()).split())
+COMMON = ".wav .flac .mp3 .ogg .opus .m4a .aac .mp4 .webm".split()
+READABLE = (
+    f"{', '.join(suffix[1:] for suffix in COMMON)} and {len(AUDIO_SUFFIXES) - len(COMMON)} more kinds can be read"
 )
-READABLE = "wav, flac, mp3, ogg, opus, m4a, aac, mp4 and webm can be read"
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
-# Containers that hold their sound themselves; others, playlists above all, make FFmpeg open more files.
-FFMPEG_FORMATS = "wav,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,amr,aiff,caf,asf,avi,mpegts,mpeg,au,w64,flv"
 
 
 @contextlib.contextmanager
@@ -88,90 +130,123 @@ def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
     return content
 
 
-@dataclass
-class Tracks:
-    """Which of a file's audio tracks is decoded; `decoded` fills in what it finds.
-
-    Attributes:
-        wanted: the one asked for, from 1; None for the file's own choice.
-        chosen: the one decoded.
-        count: how many there are.
-    """
-
-    wanted: int | None = None
-    chosen: int = 1
-    count: int = 1
-
-    def choose(self, count: int, default: int, shown: str) -> None:
-        """Takes the track wanted, or the default one, out of so many.
-
-        Raises:
-            AudioError: there is no such track.
-        """
-        self.count, self.chosen = count, default if self.wanted is None else self.wanted
-        if not 1 <= self.chosen <= count:
-            have = f"{count} audio tracks: choose one from 1 to {count}" if count > 1 else "one audio track: choose 1"
-            raise AudioError(f"{shown} has no track {self.chosen}, but {have}.")
-
-    def notes(self, shown: str) -> tuple[str, ...]:
-        """That there are more."""
-        if self.count == 1:
-            return ()
-        more = "choose another by its number if its words are wanted (--track)"
-        return (f"{shown} has {self.count} audio tracks; track {self.chosen} was transcribed: {more}.",)
-
-
-def decoded(file: BinaryIO, shown: str, tracks: Tracks | None = None) -> Iterator[tuple[int, np.ndarray]]:
+def decoded(
+    file: BinaryIO, shown: str, notes: list[str], tracks: Tracks | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file.
 
     Three channels are left, right and centre; where a file names more speakers, they are folded to those.
+
+    Args:
+        notes: gets a sentence at the end if the recording is damaged or cut off, or has further tracks.
+        tracks: which audio track is wanted; what there is is filled in.
     """
     tracks = tracks or Tracks()
     try:
         magic = file.read(4)
-        file.seek(0)
         if not magic:
             raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
-        found = False
-        if magic in SNDFILE_MAGIC and not _chained(file):
-            for part in _decoded_by_sndfile(file):
-                if not found:
-                    tracks.choose(1, 1, shown)
-                found = True
-                yield part
-        if not found:
-            file.seek(0)
-            yield from _decoded_by_ffmpeg(file, shown, tracks)
+        share = share_present(file)
+        integrity = Integrity(complete=share == 1, cut=share == 0, present=share or 1.0)
+        if magic == b"OggS":
+            yield from _decoded_ogg(file, shown, integrity, tracks)
+        elif magic in SNDFILE_MAGIC:
+            yield from _decoded_by_either(file, shown, integrity, tracks)
+        else:
+            yield from _decoded_by_ffmpeg(file, shown, integrity, tracks)
+        notes += tracks.notes(shown)
+        if note := integrity.note(shown):
+            notes.append(note)
     except OSError as error:
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
 
 
-def _chained(file: BinaryIO) -> bool:
-    """Whether it is one Ogg recording behind another, as of radio: libsndfile ends with the first one."""
-    first = file.read(OGG_SERIAL.stop)
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - OGG_PAGE_BYTES))
-    latest = b"OggS" + file.read().rpartition(b"OggS")[2]
+def _decoded_ogg(
+    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
+    """All links of a chained Ogg file, one behind the other; libsndfile ends with the first one."""
+    layout = ogg_layout(file)
+    integrity.damaged, integrity.cut = layout.damaged, layout.cut
+    if layout.is_simple:
+        yield from _decoded_by_either(file, shown, integrity, tracks)
+        return
+    decoded, errors = False, []
+    for start, end in layout.links:
+        try:
+            for part in _decoded_by_ffmpeg(layout.part(file, start, end), shown, integrity, tracks):
+                decoded = True
+                yield part
+        except AudioError as error:
+            errors.append(error)
+    if errors and not decoded:
+        raise errors[0]
+    integrity.damaged |= bool(errors)
+
+
+def _decoded_by_either(
+    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
+    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on."""
+    done, whole = 0, False
+    if tracks.wanted in (None, 1):
+        done, whole = yield from _decoded_by_sndfile(file)
+    if whole:
+        return
     file.seek(0)
-    return first.startswith(b"OggS") and first[OGG_SERIAL] != latest[OGG_SERIAL]
+    try:
+        for rate, samples in _decoded_by_ffmpeg(file, shown, integrity, tracks):
+            if len(samples) > done:
+                yield rate, samples[done:]
+            done = max(0, done - len(samples))
+    except AudioError:
+        if not done:
+            raise
+        integrity.damaged = True
 
 
-def _decoded_by_sndfile(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields nothing if libsndfile cannot read the file, and stops where it is damaged.
+def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], None, tuple[int, bool]]:
+    """Yields nothing if libsndfile cannot read the file, and stops at its first complaint.
 
     It names no speakers, so that files of more than two channels are left to FFmpeg.
+
+    Returns:
+        number of samples per channel, and whether these are all that the file states.
     """
     import soundfile
 
-    with (
-        contextlib.suppress(soundfile.SoundFileError),
-        soundfile.SoundFile(_Forgiving(file)) as sound,
-    ):
-        if sound.channels > 2:
-            return
-        step = max(1, DECODED_VALUES // sound.channels)
-        while len(block := sound.read(step, dtype="float32", always_2d=True)):
-            yield sound.samplerate, block
+    done = 0
+    file.seek(0)
+    try:
+        with soundfile.SoundFile(_Forgiving(file)) as sound:
+            if sound.channels > 2:
+                return 0, False
+            step = max(1, DECODED_VALUES // sound.channels)
+            while len(block := sound.read(step, dtype="float32", always_2d=True)):
+                done += len(block)
+                yield sound.samplerate, block
+            return done, done == sound.frames > 0
+    except soundfile.SoundFileError:
+        return done, False
+
+
+def stated_seconds(path: str | os.PathLike) -> float | None:
+    """Length of a file according to its header; None where only decoding shows it.
+
+    A header is believed if the last sample that it states can be decoded: not that of a file which is cut off,
+    was written to a pipe (its length is unknown), or is a chain of Ogg files (libsndfile sees the first).
+    """
+    import soundfile
+
+    try:
+        with open(path, "rb") as file, soundfile.SoundFile(_Forgiving(file)) as sound:
+            if 0 < sound.frames < UNKNOWN_FRAMES:
+                sound.seek(sound.frames - 1)
+                last = sound.read(1)
+                if len(last) == 1 and (sound.format != "OGG" or ogg_layout(file).is_simple):
+                    return sound.frames / sound.samplerate
+    except (soundfile.SoundFileError, OSError):
+        return None
+    return None
 
 
 class _Forgiving:
@@ -192,25 +267,54 @@ class _Forgiving:
         raise io.UnsupportedOperation("write")
 
 
-def _decoded_by_ffmpeg(file: BinaryIO, shown: str, tracks: Tracks) -> Iterator[tuple[int, np.ndarray]]:
-    """One audio track, with silence where its time stamps leave a gap."""
+def _decoded_by_ffmpeg(
+    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The track wanted, else the file's own choice, or, where that is silent, the first that is not."""
     with _container(file, shown) as container:
-        streams = container.streams.audio
-        if not streams:
-            raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
-        readable = [stream for stream in streams if stream.codec_context]
-        default = next((stream for stream in readable if stream.disposition.default), (readable or streams)[0])
-        tracks.choose(len(streams), streams.index(default) + 1, shown)
-        others = [streams.index(stream) + 1 for stream in readable if stream is not default]
-    if tracks.wanted is None and others:
-        tracks.chosen = next(
-            (number for number in [tracks.chosen, *others] if _audible(file, shown, number)), tracks.chosen
-        )
+        readable = _choose_track(container, tracks, shown)
+        if tracks.wanted is not None or len(readable) == 1:
+            yield from _decoded_track(container, file, integrity, tracks)
+            return
+    order = [tracks.chosen, *(number for number in readable if number != tracks.chosen)]
+    tracks.chosen = next((number for number in order if _audible(file, shown, number)), tracks.chosen)
     with _container(file, shown) as container:
-        stream = container.streams.audio[tracks.chosen - 1]
-        if stream.codec_context is None:
-            raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
-        yield from _gathered(_parts(container, stream), (container.start_time or 0) / MICROSECONDS)
+        yield from _decoded_track(container, file, integrity, tracks)
+
+
+def _decoded_track(
+    container, file: BinaryIO, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The track chosen, with silence where its time stamps leave a gap."""
+    stream = container.streams.audio[tracks.chosen - 1]
+    stream.codec_context.options = {"err_detect": "crccheck"}  # a frame that fails it would be noise
+    start = (container.start_time or 0) / MICROSECONDS
+    form = container.format.name
+    duration = (container.duration or 0) / MICROSECONDS or None
+    stated = header_seconds(file, form, duration, integrity.complete)
+    watch = Watch(integrity, form, stated, start)
+    yield from _gathered(_parts(container, stream, watch), start)
+
+
+def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
+    """Chooses the track wanted or the file's default one; returns the numbers of those that can be decoded."""
+    streams = container.streams.audio
+    if not streams:
+        raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
+    readable = [number for number, stream in enumerate(streams, 1) if stream.codec_context]
+    marked = [number for number in readable if streams[number - 1].disposition.default]
+    tracks.choose(len(streams), (marked or readable or [1])[0], shown)
+    if tracks.chosen not in readable:
+        raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
+    return readable
+
+
+def _audible(file: BinaryIO, shown: str, track: int) -> bool:
+    """Whether a track has a sample that can be heard, decoded no farther than to the first."""
+    with _container(file, shown) as container:
+        watch = Watch(Integrity(), container.format.name, None, 0.0)
+        parts = _parts(container, container.streams.audio[track - 1], watch)
+        return any(np.abs(part.samples).max() > SILENT_TRACK_PEAK for part in parts)
 
 
 def _container(file: BinaryIO, shown: str):
@@ -220,20 +324,13 @@ def _container(file: BinaryIO, shown: str):
     file.seek(0)
     try:
         return av.open(
-            file,
-            options={"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": ""},
+            without_false_sizes(file),
+            options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": ""},
             io_open=_refuse_more_files,
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError, IndexError, OverflowError):
         raise AudioError(f"{shown} is not a recording, or its start is damaged: {READABLE}.") from None
-
-
-def _audible(file: BinaryIO, shown: str, track: int) -> bool:
-    """Whether a track has a sample that can be heard, as far as it has to be decoded for that."""
-    with _container(file, shown) as container:
-        parts = _parts(container, container.streams.audio[track - 1])
-        return any(np.abs(part.samples).max() > SILENT_TRACK_PEAK for part in parts)
 
 
 def _refuse_more_files(url, flags, options):
@@ -255,20 +352,15 @@ class _Part:
     samples: np.ndarray
 
 
-def _parts(container, stream) -> Iterator[_Part]:
+def _parts(container, stream, watch: Watch) -> Iterator[_Part]:
     """What can be decoded: damaged packets are left out, and a container that breaks off ends there."""
     import av
 
     damage = (av.FFmpegError, ValueError, IndexError, OverflowError)
     plain = stream.codec_context.name.startswith(("pcm_", "wavpack"))  # what such a track holds was written so
-    packets = container.demux(stream)
     form, packed = None, None
-    while True:
+    for packet in _packets(container, stream, watch):
         try:
-            packet = next(packets)
-        except (StopIteration, *damage):
-            return
-        with contextlib.suppress(*damage):
             for frame in packet.decode():
                 if form != (frame.format.name, frame.layout.name, frame.sample_rate):
                     form = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -279,8 +371,37 @@ def _parts(container, stream) -> Iterator[_Part]:
                     samples = whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
                     if samples.shape[1] > 2:
                         samples = folded(samples, [speaker.name for speaker in frame.layout.channels])
-                    if len(samples) and frame.sample_rate and (plain or np.abs(samples).max() < ABSURD):
+                    if not len(samples) or not frame.sample_rate:
+                        continue
+                    if plain or np.abs(samples).max() < ABSURD:
+                        watch.frame(frame.is_corrupt)
                         yield _Part(frame.sample_rate, frame.time, samples)
+                    else:
+                        watch.failure(packet)
+        except damage:
+            watch.failure(packet)
+    watch.end()
+
+
+def _packets(container, stream, watch: Watch) -> Iterator:
+    """Packets of one track; those of the others are counted only."""
+    import av
+
+    failures = 0
+    packets = container.demux()
+    while failures < MAX_DEMUX_FAILURES:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.FFmpegError, ValueError, IndexError, OverflowError):
+            watch.failure()
+            failures += 1
+            packets = container.demux()  # the container may go on behind what it could not read
+            continue
+        watch.packet(packet, packet.stream.index == stream.index)
+        if packet.stream.index == stream.index:
+            yield packet
 
 
 def _gathered(parts: Iterator[_Part], start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:

@@ -144,20 +144,16 @@ def _judge(recording: Recording, spoken: str, odd: int, seen: set[Path]) -> tupl
 
 
 def seconds_of(path: Path) -> float:
-    """Length of a recording, from its header where that says it.
+    """Length of a recording, from its header where that says it and the last sample is there.
 
     Raises:
         AudioError: it cannot be read.
     """
-    import soundfile
-
     from asr_core.audio import load_audio
+    from asr_core.sound_files import stated_seconds
 
-    try:
-        facts = soundfile.info(path)
-        return facts.frames / facts.samplerate
-    except (soundfile.LibsndfileError, OSError):
-        return load_audio(path, 16_000).seconds
+    seconds = stated_seconds(path)
+    return load_audio(path, 16_000).seconds if seconds is None else seconds
 
 
 def _row(recording: Recording, seconds: float, corpus: str, root: Path) -> dict:

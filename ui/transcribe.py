@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import Cancelled
+from asr_core.sound_files import AUDIO_SUFFIXES
 from ui.clip import Clip, Shelf
 from ui.decoding import Decoding, hypotheses_table, moved
 from ui.engine import Engine
@@ -22,7 +23,7 @@ from ui.words import facts, first_words_card, transcript_card
 LISTENING_AT_ONCE = 4  # visitors; what waits in the recogniser is run together, more would only queue there
 RECORDING = "Microphone"  # what a clip from the microphone is called
 SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-SOUND_TYPES = ["audio", "video", ".opus", ".oga", ".m4a", ".amr", ".mka", ".webm", ".3gp"]
+SOUND_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]
 
 
 @dataclass(frozen=True)

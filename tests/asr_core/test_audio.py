@@ -69,6 +69,7 @@ def pictures():
 def assert_is_the_tone(result, seconds, level=0.5, tolerance=0.06):
     assert result.samples.dtype == np.float32 and result.samples.ndim == 1
     assert result.sample_rate == RATE
+    assert result.notes == ()
     assert result.seconds == pytest.approx(seconds, abs=tolerance)
     middle = result.samples[len(result.samples) // 4 : -len(result.samples) // 4]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))

@@ -233,6 +233,32 @@ def test_lengths_of_what_only_the_slow_way_can_read(tmp_path):
     assert seconds_of(tmp_path / "a.opus") == pytest.approx(1.5, abs=0.02)
 
 
+@pytest.mark.parametrize("stated", [0, 2**36 - 1])
+def test_a_flac_whose_header_does_not_know_its_length_is_decoded_for_it(tmp_path, stated):
+    record(tmp_path / "a.flac", 1.5)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] = content[21] & 0xF0 | stated >> 32
+    content[22:26] = (stated & 0xFFFFFFFF).to_bytes(4, "big")
+    (tmp_path / "a.flac").write_bytes(content)
+    assert seconds_of(tmp_path / "a.flac") == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3", ".wav"])
+def test_the_length_of_a_recording_that_is_cut_off_is_what_is_there(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    record(path, 6)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert 1.5 < seconds_of(path) < 4.5
+
+
+def test_the_length_of_a_chain_of_ogg_files_is_that_of_all_links(tmp_path):
+    path = tmp_path / "a.ogg"
+    record(path, 1.5)
+    path.write_bytes(path.read_bytes() * 2)
+    assert seconds_of(path) == pytest.approx(3, abs=0.05)
+
+
 def test_clips_are_held_out_by_speaker_where_there_are_many():
     rows = [{"id": f"{s}-{i}", "speaker": f"s{s}", "seconds": 1.0, "text": "a"} for s in range(40) for i in range(5)]
     training, validation, parted = hold_out(rows, 0.1)

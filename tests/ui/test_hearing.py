@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from asr_core.errors import AlignmentError, AudioError, Cancelled
+from asr_core.sound_files import AUDIO_SUFFIXES
 from asr_core.transcript import Transcript, Word, read_json
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.batch import Row, transcribe_all, write_zip
@@ -21,7 +22,12 @@ from ui.decoding import Choice, Decoding, hypotheses_table
 from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
 from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
 from ui.how_it_works import guided_walk
+from ui.transcribe import SOUND_TYPES
 from ui.words import paragraphs, transcript_card
+
+
+def test_every_suffix_that_is_read_can_be_chosen_on_the_page():
+    assert set(SOUND_TYPES) >= AUDIO_SUFFIXES
 
 
 def test_a_file_becomes_words_with_times_and_a_sound_to_play(clip):

@@ -1,0 +1,366 @@
+"""Recordings that are damaged, cut off, chained or of unknown length: what is decoded of them, and what is noted."""
+
+import io
+import os
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from asr_core import sound_files
+from asr_core.audio import audio_blocks, load_audio
+from asr_core.containers import OGG_PAGE, ogg_crc, ogg_layout
+from asr_core.errors import AudioError
+from tests.asr_core.test_audio import RATE, assert_is_the_tone, encoded, tone, wav
+
+DAMAGED = ("The recording is damaged: parts of it cannot be decoded.",)
+SECONDS = 4
+
+
+def noisy(seconds=SECONDS, rate=RATE):
+    """A tone in noise, which no codec packs into next to nothing."""
+    noise = 0.02 * np.random.default_rng(0).standard_normal(round(seconds * rate)).astype(np.float32)
+    return tone(seconds, rate) + noise
+
+
+class Pipe:
+    """What cannot be sought by those who write to it, so that their headers never learn the length."""
+
+    def __init__(self):
+        self.content = bytearray()
+
+    def write(self, data):
+        self.content += bytes(data)
+        return len(data)
+
+
+def written(file, container, codec, rate, **options):
+    """Bytes that FFmpeg writes to a pipe or to a path."""
+    with av.open(file, "w", format=container, options=options) as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        stream.open()
+        frame = av.AudioFrame.from_ndarray(noisy(rate=rate)[None], format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(stream.format, "mono", rate, frame_size=size)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            output.mux(stream.encode(part))
+    return bytes(file.content) if isinstance(file, Pipe) else open(file, "rb").read()
+
+
+def flac():
+    return wav(noisy(), format="FLAC")
+
+
+def of_unknown_length(content):
+    """A FLAC file whose STREAMINFO does not state the number of samples."""
+    content = bytearray(content)
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    return bytes(content)
+
+
+def overwritten(content, share, count=300):
+    content, place = bytearray(content), round(share * len(content))
+    content[place : place + count] = np.random.default_rng(1).bytes(count)
+    return bytes(content)
+
+
+def id3v1():
+    return b"TAG" + b"title".ljust(125, b"\0")
+
+
+def ape_tag():
+    item = struct.pack("<II", 5, 0) + b"Title\0hello"
+
+    def edge(flags):
+        return struct.pack("<8sIIIQ", b"APETAGEX", 2000, len(item) + 32, 1, flags)
+
+    return edge(0xA0000000) + item + edge(0x80000000)
+
+
+class TestFlac:
+    def test_of_unknown_length_is_decoded_to_its_end(self):
+        whole = load_audio(flac(), RATE)
+        result = load_audio(of_unknown_length(flac()), RATE)
+        np.testing.assert_array_equal(result.samples, whole.samples)
+        assert result.notes == whole.notes == ()
+
+    @pytest.mark.parametrize("make", [flac, lambda: of_unknown_length(flac())], ids=["stated", "unknown"])
+    def test_damaged_in_the_middle_keeps_the_rest_and_its_times(self, make):
+        whole = load_audio(flac(), RATE).samples
+        result = load_audio(overwritten(overwritten(make(), 0.3), 0.7), RATE)
+        same = result.samples == whole
+        assert len(result.samples) == len(whole)
+        assert same[: RATE // 2].all() and same[-RATE // 2 :].all() and same.mean() > 0.8
+        assert not result.samples[~same].any()  # silence where nothing can be decoded
+        assert result.notes == DAMAGED
+
+    def test_cut_off_gives_what_is_there(self):
+        content = flac()
+        whole, cut = load_audio(content, RATE).samples, content[: round(0.7 * len(content))]
+        for part, rest in [(cut, "about 70 % of what its header states is there"), (of_unknown_length(cut), "its end")]:
+            result = load_audio(part, RATE)
+            assert result.seconds > 0.6 * SECONDS
+            np.testing.assert_array_equal(result.samples, whole[: len(result.samples)])
+            (note,) = result.notes
+            assert note.startswith(f"The recording is cut off: {rest}") and note.endswith(".")
+
+    def test_damaged_and_cut_off_is_one_sentence(self):
+        content = overwritten(flac(), 0.3)
+        (note,) = load_audio(content[: round(0.7 * len(content))], RATE).notes
+        assert note.startswith("The recording is damaged and cut off: about 70 %")
+
+    def test_is_named_in_the_note_and_blocks_bring_it_last(self, tmp_path):
+        path = tmp_path / "talk.flac"
+        path.write_bytes(overwritten(flac(), 0.5))
+        assert load_audio(path, RATE).notes == ("talk.flac is damaged: parts of it cannot be decoded.",)
+        notes = []
+        blocks = audio_blocks(path, RATE, block_seconds=1, notes=notes)
+        next(blocks)
+        assert not notes
+        assert sum(map(len, blocks)) == 3 * RATE and len(notes) == 1
+
+
+@pytest.mark.parametrize("container, codec, rate, options", [
+    ("wav", "pcm_s16le", RATE, {}),
+    ("wav", "adpcm_ima_wav", RATE, {}),
+    ("wav", "pcm_s16le", RATE, {"rf64": "always"}),
+    ("w64", "pcm_s16le", RATE, {}),
+    ("au", "pcm_s16be", RATE, {}),
+    ("aiff", "pcm_s16be", RATE, {}),
+    ("caf", "pcm_s16be", RATE, {}),
+    ("voc", "pcm_s16le", RATE, {}),
+    ("flac", "flac", RATE, {}),
+    ("wv", "wavpack", RATE, {}),
+    ("tta", "tta", RATE, {}),
+    ("mp3", "libmp3lame", RATE, {}),
+    ("ogg", "libopus", 48_000, {}),
+    ("matroska", "pcm_s16le", RATE, {}),
+    ("webm", "libopus", 48_000, {"live": "1"}),
+    ("flv", "aac", 44_100, {}),
+    ("mp4", "aac", 44_100, {"movflags": "frag_keyframe+empty_moov"}),
+    ("avi", "libmp3lame", 44_100, {}),
+    ("mpegts", "aac", 44_100, {}),
+])  # fmt: skip
+def test_what_was_written_to_a_pipe_is_whole(container, codec, rate, options):
+    result = load_audio(written(Pipe(), container, codec, rate, **options), RATE)
+    assert_is_the_tone(result, SECONDS, tolerance=0.15)
+
+
+def sized(content, chunk, size):
+    content, place = bytearray(content), content.index(chunk) + 4
+    content[4:8] = content[place : place + 4] = size
+    return bytes(content)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0xFFFFFFF0, 0x7FFFF000, 0x80000000])
+def test_sizes_that_mean_unknown_in_plain_files(size):
+    little, big = struct.pack("<I", size), struct.pack(">I", size)
+    au = bytearray(wav(tone(SECONDS), format="AU"))
+    au[8:12] = big
+    for content in [
+        sized(wav(tone(SECONDS)), b"data", little),
+        sized(wav(tone(SECONDS), subtype="FLOAT"), b"data", little),
+        sized(wav(tone(SECONDS), format="AIFF"), b"SSND", big),
+        bytes(au),
+    ]:
+        assert_is_the_tone(load_audio(content, RATE), SECONDS)
+
+
+INFO = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf62.12.102\0"
+MP3 = encoded("mp3", "libmp3lame", noisy(), RATE)
+MP3_WITHOUT_XING = written(Pipe(), "mp3", "libmp3lame", RATE, write_xing="0")
+HEALTHY = {
+    "mp3 with a tag": MP3 + id3v1(),
+    "mp3 with two tags": MP3 + ape_tag() + id3v1(),
+    "mp3 with zeros behind it": MP3 + bytes(4000),
+    "mp3 without a Xing header": MP3_WITHOUT_XING,
+    "mp3 that starts in a frame": MP3[500:],
+    "mp3 behind an mp3": MP3 + MP3,
+    "wav with texts behind the samples": wav(noisy()) + INFO,
+    "wav with junk behind the samples": wav(noisy()) + os.urandom(3000),
+    "flac with tags": b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + flac() + id3v1(),
+    "aac with a tag": encoded("adts", "aac", noisy(), RATE) + id3v1(),
+    "wv with a tag": encoded("wv", "wavpack", noisy(), RATE) + ape_tag(),
+    "tta with a tag": encoded("tta", "tta", noisy(), RATE) + id3v1(),
+    "ogg with a tag": wav(noisy(), format="OGG") + id3v1(),
+    "a broadcast joined late": encoded("mpegts", "aac", noisy(6, 44_100), 44_100)[20_000:],
+}
+
+
+@pytest.mark.parametrize("content", HEALTHY.values(), ids=HEALTHY.keys())
+def test_what_is_whole_has_no_note(content):
+    result = load_audio(content, RATE)
+    assert result.notes == ()
+    assert result.seconds > 0.9 * SECONDS
+
+
+CUT = {
+    "wav": wav(noisy()),
+    "wav of a big-endian machine": wav(noisy(), endian="BIG"),
+    "rf64": wav(noisy(), format="RF64"),
+    "w64": wav(noisy(), format="W64"),
+    "aiff": wav(noisy(), format="AIFF"),
+    "caf": wav(noisy(), format="CAF"),
+    "au": wav(noisy(), format="AU"),
+    "mp3": MP3,
+    "ogg vorbis": wav(noisy(), format="OGG", subtype="VORBIS"),
+    "ogg opus": wav(noisy(), format="OGG", subtype="OPUS"),
+    "ogg flac": encoded("ogg", "flac", noisy(), RATE),
+    "webm": encoded("webm", "libopus", noisy(), RATE),
+    "mkv": encoded("matroska", "aac", noisy(), RATE, video="mpeg4"),
+    "mp4 in fragments": written(
+        Pipe(), "mp4", "aac", 44_100, movflags="frag_keyframe+empty_moov", frag_duration="300000"
+    ),
+    "avi": encoded("avi", "libmp3lame", noisy(), RATE, video="mpeg4"),
+    "flv": encoded("flv", "aac", noisy(rate=44_100), 44_100),
+    "aac": encoded("adts", "aac", noisy(), RATE),
+    "amr": encoded("amr", "libopencore_amrnb", noisy(rate=8000), 8000),
+    "ac3": encoded("ac3", "ac3", noisy(rate=48_000), 48_000),
+    "wv": encoded("wv", "wavpack", noisy(12), RATE),
+    "tta": encoded("tta", "tta", noisy(), RATE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", CUT.values(), ids=CUT.keys())
+def test_a_recording_that_is_cut_off_is_noted(content):
+    whole = load_audio(content, RATE)
+    assert whole.notes == ()
+    (note,) = (result := load_audio(content[: round(0.71 * len(content))], RATE)).notes
+    assert note.startswith("The recording is cut off: ")
+    assert 0.4 * SECONDS < result.seconds < 0.85 * whole.seconds
+
+
+def test_an_mp4_that_starts_with_its_index_is_noted_and_one_that_lost_it_is_refused(tmp_path):
+    first = written(tmp_path / "a.mp4", "mp4", "aac", 44_100, movflags="+faststart")
+    assert load_audio(first, RATE).notes == ()
+    (note,) = load_audio(first[: round(0.71 * len(first))], RATE).notes
+    assert note == "The recording is cut off: about 71 % of what its header states is there."
+    last = written(tmp_path / "b.mp4", "mp4", "aac", 44_100)
+    with pytest.raises(AudioError, match="is not a recording, or its start is damaged"):
+        load_audio(last[: round(0.71 * len(last))], RATE)
+
+
+@pytest.mark.parametrize("name", ["mp3", "ogg vorbis", "ogg opus", "ogg flac", "mkv", "webm", "flv", "aac", "ac3"])
+def test_damage_in_the_middle_is_noted_and_the_rest_is_decoded(name):
+    result = load_audio(overwritten(CUT[name], 0.4, 1000), RATE)
+    assert result.notes == DAMAGED
+    if name not in ("mkv", "webm"):  # FFmpeg goes on with the next cluster, and five seconds are one
+        assert result.seconds > 0.85 * SECONDS
+        assert np.sqrt(np.mean(result.samples[-RATE:] ** 2)) > 0.2
+
+
+def ogg(seconds, subtype="OPUS", rate=RATE, channels=1):
+    return wav(np.stack([tone(seconds, rate)] * channels, 1), rate, format="OGG", subtype=subtype)
+
+
+def pages(content):
+    """(first byte, byte behind the last) of every page of an intact Ogg file."""
+    start = 0
+    while start < len(content):
+        segments = content[start + 26]
+        body = start + OGG_PAGE.size + segments
+        end = body + sum(content[start + OGG_PAGE.size : body])
+        yield start, end
+        start = end
+
+
+def numbered(content, serial):
+    """An Ogg file whose logical stream has another serial number."""
+    content = bytearray(content)
+    for start, end in pages(content):
+        content[start + 14 : start + 18] = struct.pack("<I", serial)
+        content[start + 22 : start + 26] = bytes(4)
+        content[start + 22 : start + 26] = struct.pack("<I", ogg_crc(bytes(content[start:end])))
+    return bytes(content)
+
+
+class TestChainedOgg:
+    @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+    @pytest.mark.parametrize("serials", [(1, 2, 1), (7, 7, 7), (1, 2, 3), (5, 5, 6)])
+    def test_all_links_are_decoded_whatever_their_serial_numbers(self, subtype, serials):
+        parts = zip((1.5, 1, 0.5), serials, strict=True)
+        links = [numbered(ogg(seconds, subtype), serial) for seconds, serial in parts]
+        assert_is_the_tone(load_audio(b"".join(links), RATE), 3)
+
+    def test_links_of_other_rates_channels_and_codecs(self):
+        links = [ogg(1), ogg(1, "VORBIS", 44_100, 2), ogg(1, "OPUS", 48_000, 2), ogg(0.5, "VORBIS", 22_050)]
+        links.append(encoded("ogg", "flac", tone(1.5), RATE))
+        for order in (links, links[::-1]):
+            assert_is_the_tone(load_audio(b"".join(order), RATE), 5, tolerance=0.1)
+
+    def test_order_is_kept(self):
+        quiet, loud = (wav(tone(1, level=level), format="OGG", subtype="OPUS") for level in (0.1, 0.6))
+        seconds = load_audio(numbered(quiet, 1) + numbered(loud, 2) + numbered(quiet, 1), RATE).samples
+        levels = [np.abs(seconds[start : start + RATE // 2]).max() for start in range(RATE // 4, 3 * RATE, RATE)]
+        np.testing.assert_allclose(levels, [0.1, 0.6, 0.1], rtol=0.15)
+
+    def test_a_damaged_link_costs_no_other(self):
+        first, broken, last = ogg(1), bytearray(ogg(1)), ogg(1)
+        broken[60:80] = bytes(20)
+        result = load_audio(first + bytes(broken) + last, RATE)
+        assert result.notes and result.seconds > 1.9
+
+    def test_checksums_are_those_of_the_writers(self):
+        content = wav(noisy(), format="OGG")
+        assert ogg_layout(io.BytesIO(content)).is_simple
+        assert len(list(pages(content))) > 4
+        assert ogg_layout(io.BytesIO(overwritten(content, 0.5, 1))).damaged
+
+    def test_links_are_found_without_holding_the_file(self):
+        links = [ogg(0.5), ogg(0.5, "VORBIS"), ogg(0.5)]
+        ends = np.cumsum([len(link) for link in links]).tolist()
+        assert ogg_layout(io.BytesIO(b"".join(links))).links == list(zip([0, *ends], ends, strict=False))
+
+
+class TestFormats:
+    NAMED = (
+        ".ac3 .eac3 .dts .wv .tta .voc .loas .mxf .wmv .mp2 .ts .mts .m2ts .ogv .mpeg .vob .spx .bwf .wave .3g2 .rf64 "
+        ".snd .f4v .asf .wav .flac .mp3 .ogg .opus .m4a .aac .mp4 .webm .mkv .wma .amr .aiff .caf .au .w64"
+    ).split()
+
+    @pytest.mark.parametrize("container, codec, rate, video", [
+        ("ac3", "ac3", 48_000, None),
+        ("eac3", "eac3", 48_000, None),
+        ("wv", "wavpack", RATE, None),
+        ("tta", "tta", RATE, None),
+        ("voc", "pcm_s16le", RATE, None),
+        ("latm", "aac", 44_100, None),
+        ("vob", "ac3", 48_000, None),
+        ("mp2", "mp2", 44_100, None),
+        ("3g2", "aac", 32_000, None),
+        ("f4v", "aac", 44_100, None),
+        ("rm", "ac3", 44_100, None),
+        ("asf", "libmp3lame", 44_100, None),
+        ("ogv", "flac", RATE, None),
+    ])  # fmt: skip
+    def test_what_was_called_damaged_is_read(self, container, codec, rate, video):
+        content = encoded(container, codec, tone(1.5, rate), rate, 1, video)
+        assert_is_the_tone(load_audio(content, RATE), 1.5, tolerance=0.12)
+
+    def test_mxf(self):
+        file = io.BytesIO()
+        with av.open(file, "w", format="mxf") as output:
+            video = output.add_stream("mpeg2video", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            audio = output.add_stream("pcm_s16le", rate=48_000, layout="mono")
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            packets = [packet for frame in [picture] * 50 + [None] for packet in video.encode(frame)]
+            samples = (tone(2, 48_000) * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+            packets += [*audio.encode(frame), *audio.encode(None)]
+            for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+                output.mux(packet)
+        assert_is_the_tone(load_audio(file.getvalue(), RATE), 2)
+
+    def test_the_list_names_containers_of_ffmpeg_and_no_playlist(self):
+        known = {name for names in av.formats_available for name in names.split(",")}
+        assert set(sound_files.FORMATS) <= known
+        openers = {"hls", "concat", "dash", "image2", "sdp", "rtsp", "smoothstreaming", "webm_dash_manifest", "imf"}
+        assert not set(sound_files.FORMATS) & openers
+        assert set(self.NAMED) <= sound_files.AUDIO_SUFFIXES
+        assert {f".{name}" for name in sound_files.READABLE.split(" and ")[0].split(", ")} <= sound_files.AUDIO_SUFFIXES
