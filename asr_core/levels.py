@@ -120,14 +120,12 @@ def loudest(values: np.ndarray, block_seconds: float) -> float:
 
 
 def level_notes(samples: np.ndarray, sample_rate: int, shown: str) -> tuple[str, ...]:
-    """The note about a recording, float32 [n], in which nearly nothing can be heard."""
+    """The note about a recording, float32 [n], in which nearly nothing can be heard; none about digital silence."""
     block = round(LEVEL_BLOCK_SECONDS * sample_rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
     power = np.einsum("ij,ij->i", blocks, blocks) / block
     loud = loudest(power, LEVEL_BLOCK_SECONDS)
-    if loud == 0:
-        return () if samples.any() else (f"{shown} is silent: check the microphone or the track.",)
-    decibels = -10 * np.log10(loud)
+    decibels = -10 * np.log10(loud) if loud else 0.0
     if decibels <= -NEARLY_SILENT_DB:
         return ()
     return (f"{shown} is nearly silent, {decibels:.0f} dB below full scale: record it again, louder.",)

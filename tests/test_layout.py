@@ -21,9 +21,9 @@ FOREIGN = {
     "app": {"train"},
 }
 ORDER = (
-    "errors compressed backend spoken_forms containers integrity channels levels tracks sound_files audio featurizer vocabulary models ctc "
-    "alignment arpa prefix_tree language_model hot_words phones beam_kernel beam decoder subtitles transcript "
-    "description bundle network windows recognizer streaming __main__"
+    "errors compressed backend spoken_forms containers integrity channels levels tracks sound_files audio "
+    "featurizer vocabulary models ctc alignment arpa prefix_tree language_model hot_words phones beam_kernel beam "
+    "decoder subtitles transcript description bundle network windows recognizer streaming __main__"
 ).split()
 BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 40_000_000
 
