@@ -1,7 +1,8 @@
 """The command line: `python -m asr_core FILE... [--format txt|srt|vtt|json] [--out DIR]`.
 
 Arguments are understood before anything heavy is imported, so that a slip is answered at once. One recogniser
-serves all files; a file that fails costs one line on standard error, and the others go on.
+serves all files; a file that fails costs one line on standard error, and the others go on. So do notes on a recording
+that is damaged, and the number of files that a folder holds beside recordings.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
     options = parser.parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a file's name may hold what the terminal cannot show
-    found, problems = _found(options.files)
+    found, problems, left_out = _found(options.files)
     recordings = _placed(found, f".{options.format}")
     if len(recordings) > 1 and options.format in SUBTITLES and not options.out:
         parser.error(f"--format {options.format} writes one file for each recording: add --out DIR")
@@ -59,8 +60,8 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
             os.makedirs(options.out, exist_ok=True)
         except OSError as error:
             parser.error(f"--out {_printable(options.out)} cannot be made: {error.strerror}")
-    for problem in problems:
-        _complain(problem)
+    for line in problems + left_out:
+        _complain(line)
     try:
         failed = _transcribe(recordings, options, recognizer_factory or _recognizer)
     except AsrError as error:  # the model, since the recordings' own are caught
@@ -100,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", metavar="DIR", help="write a file for each recording there instead of to standard output"
     )
+    parser.add_argument(
+        "--track",
+        type=_track_of,
+        metavar="N",
+        help="which audio track of a file that has several, from 1 (default: the file's own choice, or one with sound)",
+    )
     parser.add_argument("--decoder", choices=["greedy", "beam"], help="default: what the model prefers")
     parser.add_argument(
         "--shard",
@@ -109,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         help="only the I-th of N parts of the recordings",
     )
     return parser
+
+
+def _track_of(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a track: 1, 2, 3 ...")
+    return int(text)
 
 
 def _shard_of(text: str) -> tuple[int, int]:
@@ -124,16 +137,19 @@ def _shard(recordings: list[Recording], shard: tuple[int, int]) -> list[Recordin
     return recordings[index - 1 :: count]
 
 
-def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """(path, place under --out) of every recording, each once, in an order that depends on the names alone;
-    and what is wrong with the names."""
+    what is wrong with the names; and what folders hold beside recordings, a line for each folder named."""
     found: dict[str, tuple[str, str]] = {}
-    problems = []
+    problems, left_out = [], []
     for name in names:
         if name == STDIN:
             found.setdefault(STDIN, (STDIN, "stdin"))
         elif os.path.isdir(name):
-            inside = list(_inside(name, problems))
+            others: Counter[str] = Counter()
+            inside = list(_inside(name, problems, others))
+            if others:
+                left_out.append(f"{_printable(name)}: left out: {_counts(others)}")
             if not inside:
                 problems.append(f"{_printable(name)}: no recordings in this folder")
             for path in inside:
@@ -142,11 +158,22 @@ def _found(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
             found.setdefault(os.path.realpath(name), (name, os.path.basename(name)))
         else:
             problems.append(f"{_printable(name)} was not found: check the name.")
-    return list(found.values()), problems
+    return list(found.values()), problems, left_out
 
 
-def _inside(folder: str, problems: list[str]) -> Iterator[str]:
-    """The recordings in a folder and the folders in it, by their suffixes; hidden ones and pipes are left out."""
+def _counts(kinds: Counter) -> str:
+    """Such as "3 .txt, 1 .jpg": the most frequent first."""
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return _printable(", ".join(f"{count} {kind}" for kind, count in ordered))
+
+
+def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
+    """The recordings in a folder and the folders in it, by their suffixes; hidden ones and pipes are left out.
+
+    Args:
+        problems: gets what cannot be opened.
+        others: counts the files left out by suffix; hidden ones are not counted.
+    """
     from asr_core.sound_files import AUDIO_SUFFIXES
 
     def told(error: OSError) -> None:
@@ -155,10 +182,15 @@ def _inside(folder: str, problems: list[str]) -> Iterator[str]:
     for parent, folders, files in os.walk(folder, onerror=told):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                path = os.path.join(parent, name)
-                if os.path.isfile(path) or not os.path.exists(path):  # what leads nowhere is told
-                    yield path
+            if name.startswith("."):
+                continue
+            path, suffix = os.path.join(parent, name), os.path.splitext(name)[1].lower()
+            if suffix not in AUDIO_SUFFIXES:
+                others[suffix or "(no suffix)"] += 1
+            elif os.path.isfile(path) or not os.path.exists(path):  # what leads nowhere is told
+                yield path
+            else:
+                others["(no regular file)"] += 1
 
 
 def _placed(found: list[tuple[str, str]], suffix: str) -> list[Recording]:
@@ -244,9 +276,11 @@ def _transcribe(recordings: list[Recording], options, recognizer_factory: Callab
 
             source = sys.stdin.buffer if recording.path == STDIN else recording.path
             try:
-                transcript = recognizer.transcribe(source, options=decoding, progress=show)
+                transcript = recognizer.transcribe(source, options=decoding, progress=show, track=options.track)
                 with bar.external_write_mode():
                     _write(recording, transcript, options, alone)
+                    for note in transcript.notes:
+                        _complain(_located(recording, note))
             except BrokenPipeError:
                 raise
             except Exception as error:
@@ -291,8 +325,12 @@ def _failure(recording: Recording, error: Exception) -> str:
         return f"{recording}: its transcript cannot be written ({error.strerror or error})"
     if not isinstance(error, AsrError):
         return f"{recording}: something broke here ({type(error).__name__}: {_printable(str(error))[:200]})"
+    return _located(recording, str(error))
+
+
+def _located(recording: Recording, message: str) -> str:
+    """A sentence about a recording, which it may name, as a line that begins with the path."""
     name = _printable(os.path.basename(recording.path))
-    message = str(error)
     return f"{recording}{message.removeprefix(name)}" if message.startswith(name) else f"{recording}: {message}"
 
 

@@ -18,7 +18,7 @@ from asr_core.__main__ import _unheard_greetings, main
 from asr_core.audio import load_audio
 from asr_core.beam import DecoderOptions
 from asr_core.errors import BundleError
-from asr_core.sound_files import READABLE
+from asr_core.sound_files import AUDIO_SUFFIXES, READABLE
 from asr_core.transcript import Transcript, Word, read_json
 
 
@@ -30,13 +30,14 @@ class FakeRecognizer:
         self.heard = []
         self.options = []
 
-    def transcribe(self, source, options=None, progress=None):
-        audio = load_audio(source, 16_000)
+    def transcribe(self, source, options=None, progress=None, track=None):
+        audio = load_audio(source, 16_000, track=track)
         self.heard.append(source)
         self.options.append(options)
         progress(0.5)
         tenths = f"{audio.seconds * 10:.0f}"
-        return Transcript([Word("tenths", 0, 0.1, 0.9), Word(tenths, 0.1, 0.1, 0.8)], audio.seconds, "fake")
+        words = [Word("tenths", 0, 0.1, 0.9), Word(tenths, 0.1, 0.1, 0.8)]
+        return Transcript(words, audio.seconds, "fake", audio.notes)
 
 
 def sound(path, seconds):
@@ -127,7 +128,7 @@ class TestOut:
         sound(tmp_path / "in" / ".git" / "x.wav", 1)
         (tmp_path / "in" / "notes.txt").write_text("not a recording")
         code, _, err = run(tmp_path / "in", "--out", tmp_path / "out")
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, f"{tmp_path}/in: left out: 1 .txt\n")
         assert written(tmp_path / "out") == {
             "b.txt": "tenths 3\n",
             "sub/a.txt": "tenths 4\n",
@@ -196,6 +197,55 @@ class TestOut:
         assert run(file, "--shard", "2/2") == (0, "", "")
 
 
+class TestNotes:
+    def test_are_told_on_standard_error_one_line_each(self, run, tmp_path):
+        whole, cut = Path(sound(tmp_path / "whole.wav", 1)), tmp_path / "in" / "cut.wav"
+        cut.parent.mkdir()
+        cut.write_bytes(whole.read_bytes()[:10_000])
+        code, out, err = run(whole, cut)
+        assert (code, out) == (0, f"{whole}: tenths 10\n{cut}: tenths 6\n")
+        assert err == f"{cut} is cut off: about 62 % of what its header states is there.\n"
+
+    def test_are_in_json_and_told_when_a_file_is_written(self, run, tmp_path):
+        cut = tmp_path / "cut.wav"
+        cut.write_bytes(Path(sound(tmp_path / "whole.wav", 1)).read_bytes()[:10_000])
+        code, _, err = run(cut, "--format", "json", "--out", tmp_path / "out")
+        note = "cut.wav is cut off: about 62 % of what its header states is there."
+        assert json.loads((tmp_path / "out" / "cut.json").read_text())["notes"] == [note]
+        assert (code, err) == (0, f"{tmp_path}/{note}\n")
+
+    def test_of_standard_input_begin_with_its_name(self, run, tmp_path, monkeypatch):
+        content = Path(sound(tmp_path / "a.wav", 1)).read_bytes()[:10_000]
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        assert run("-")[2].startswith("standard input: The recording is cut off: about 62 %")
+
+
+class TestFolders:
+    def test_every_suffix_of_the_list_is_taken_in_any_case(self, run, tmp_path):
+        recognizer = FakeRecognizer()
+        for suffix in AUDIO_SUFFIXES:
+            sound(tmp_path / f"a{suffix}", 0.5)
+            sound(tmp_path / f"b{suffix.upper()}", 0.5)
+        assert run(tmp_path, recognizer=recognizer)[2] == ""
+        assert len(recognizer.heard) == 2 * len(AUDIO_SUFFIXES)
+
+    def test_what_is_left_out_is_counted_in_one_line_for_each_folder(self, run, tmp_path):
+        a, b = tmp_path / "a", tmp_path / "b"
+        for name in "one.txt two.TXT sub/three.txt x.jpg README .hidden.txt .git/config".split() + ["odd.a\nb"]:
+            (a / name).parent.mkdir(parents=True, exist_ok=True)
+            (a / name).write_text("no recording")
+        sound(a / "talk.wav", 0.5)
+        sound(b / "talk.wav", 0.5)
+        code, _, err = run(a, b)
+        assert (code, err) == (0, f"{a}: left out: 3 .txt, 1 (no suffix), 1 .a?b, 1 .jpg\n")
+
+    def test_a_folder_of_other_files_has_no_recordings_and_says_which_files_it_has(self, run, tmp_path):
+        (tmp_path / "a.pdf").write_text("no recording")
+        code, _, err = run(tmp_path)
+        assert code == 1
+        assert err == f"{tmp_path}: no recordings in this folder\n{tmp_path}: left out: 1 .pdf\n"
+
+
 class TestFailures:
     def test_cost_one_line_each_and_the_others_go_on(self, run, tmp_path):
         good, short = sound(tmp_path / "good.wav", 0.5), sound(tmp_path / "short.wav", 0.05)
@@ -245,7 +295,10 @@ class TestFailures:
         monkeypatch.setattr(os, "scandir", refused)  # root may open everything
         code, out, err = run(tmp_path)
         assert (code, out) == (1, "tenths 5\n") and file
-        assert err == f"{tmp_path}/locked cannot be opened (Permission denied): check its permissions.\n"
+        assert err.splitlines() == [
+            f"{tmp_path}/locked cannot be opened (Permission denied): check its permissions.",
+            f"{tmp_path}: left out: 1 (no regular file)",
+        ]
 
     def test_a_folder_without_recordings(self, run, tmp_path):
         assert run(tmp_path) == (1, "", f"{tmp_path}: no recordings in this folder\n")
