@@ -40,12 +40,12 @@ MARGIN_SECONDS = 0.4  # of it that stays on either side
 # A click, a beep or a door far above the speech around it would be what that speech is measured and normalised by.
 BURST_AROUND_SECONDS = 30.0  # what is around it
 BURST_DB = 20.0  # so far above the level that most of it stays below,
-USUAL_PERCENT = 70  # which is this percentile of the peaks of blocks,
+USUAL_PERCENT = 65  # which is this percentile of the peaks of blocks,
 BURST_MARGIN_DB = 10.0  # and what goes with it, so far above the loud level of the rest
 MAX_BURST_SECONDS = 2.0  # longer ones are voices
-MAX_BURST_SHARE = 0.25  # of what is around
+MAX_BURST_SHARE = 0.4  # of what is around
 SPEECH_DB = 15.0  # from the quiet to the loud of the rest at least: noise alone would make a word a burst
-MIN_WORD_SECONDS = 0.1  # shorter bursts hold no word
+MIN_WORD_SECONDS = 0.6  # shorter bursts are left out: rarely a word, and else letters would be made of them
 QUIETEST_PEAK = 1e-5
 
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
