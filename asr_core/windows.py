@@ -39,9 +39,10 @@ MARGIN_SECONDS = 0.4  # of it that stays on either side
 
 # A click, a beep or a door far above the speech around it would be what that speech is measured and normalised by.
 BURST_AROUND_SECONDS = 30.0  # what is around it
-BURST_DB = 20.0  # so far above the level that most of it stays below,
+BURST_DB = 25.0  # so far above the level that most of it stays below,
 USUAL_PERCENT = 65  # which is this percentile of the peaks of blocks,
-BURST_MARGIN_DB = 10.0  # and what goes with it, so far above the loud level of the rest
+BURST_MARGIN_DB = 15.0  # and what goes with it, so far above the loud level of the rest
+SUDDEN_DB = 6.0  # above that loud level at most, just before it: a voice that grows louder is none
 MAX_BURST_SECONDS = 2.0  # longer ones are voices
 MAX_BURST_SHARE = 0.4  # of what is around
 SPEECH_DB = 15.0  # from the quiet to the loud of the rest at least: noise alone would make a word a burst
@@ -182,12 +183,19 @@ def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
         return []
     rest = _filled(level, maximum_filter1d(found, 11))
     loud, quiet = usual(rest, 95), usual(rest, 10)
-    found = maximum_filter1d(level > loud + BURST_MARGIN_DB, 3)
-    share = uniform_filter1d(found.astype(np.float32), around)
-    speech = uniform_filter1d(((rest > loud - SPEECH_DB) & (rest > quiet + SHALLOWEST_DB)).astype(np.float32), around)
+    spoken = (rest > loud - SPEECH_DB) & (rest > quiet + SHALLOWEST_DB)
+    share, speech = (uniform_filter1d(which.astype(np.float32), around) for which in (found, spoken))
     sure = (share < MAX_BURST_SHARE) & (speech > 2 * share) & (loud - quiet > SPEECH_DB)
+    bursts = runs(maximum_filter1d(level > loud + BURST_MARGIN_DB, 3))
     longest = MAX_BURST_SECONDS / BLOCK_SECONDS
-    return [run for run in runs(found) if run.end - run.start <= longest and sure[run.start : run.end].all()]
+    return [
+        burst
+        for burst in bursts
+        if burst.end - burst.start <= longest
+        and sure[burst.start : burst.end].all()
+        and level[max(0, burst.start - 3) : burst.start].min(initial=-np.inf if burst.start == 0 else np.inf)
+        < loud[burst.start] + SUDDEN_DB
+    ]
 
 
 def _filled(level: np.ndarray, left_out: np.ndarray) -> np.ndarray:
