@@ -42,7 +42,6 @@ BURST_AROUND_SECONDS = 30.0  # what is around it
 BURST_DB = 25.0  # so far above the level that most of it stays below,
 USUAL_PERCENT = 65  # which is this percentile of the peaks of blocks,
 BURST_MARGIN_DB = 15.0  # and what goes with it, so far above the loud level of the rest
-SUDDEN_DB = 6.0  # above that loud level at most, just before it: a voice that grows louder is none
 MAX_BURST_SECONDS = 2.0  # longer ones are voices
 MAX_BURST_SHARE = 0.4  # of what is around
 SPEECH_DB = 15.0  # from the quiet to the loud of the rest at least: noise alone would make a word a burst
@@ -194,7 +193,7 @@ def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
         if burst.end - burst.start <= longest
         and sure[burst.start : burst.end].all()
         and level[max(0, burst.start - 3) : burst.start].min(initial=-np.inf if burst.start == 0 else np.inf)
-        < loud[burst.start] + SUDDEN_DB
+        < loud[burst.start]  # a voice that grows louder is no burst
     ]
 
 
