@@ -4,7 +4,7 @@ A decoded piece passes here before its channels are mixed; the whole recording o
 """
 
 import numpy as np
-from scipy.ndimage import median_filter
+from scipy.ndimage import maximum_filter1d
 
 from asr_core.errors import AudioError
 
@@ -103,7 +103,7 @@ def _spikes(samples: np.ndarray, rate: int) -> np.ndarray:
     block = max(8, round(SPIKE_BLOCK_SECONDS * rate))
     padded = np.zeros(-(-len(samples) // block) * block, np.float32)
     padded[: len(samples)] = np.abs(samples)
-    around = median_filter(np.percentile(padded.reshape(-1, block), 90, axis=1), 5, mode="nearest")
+    around = maximum_filter1d(np.percentile(padded.reshape(-1, block), 90, axis=1), 5)
     spikes = over & (np.abs(samples) > SPIKE_RATIO * np.repeat(around, block)[: len(samples)])
     return spikes if spikes.sum() <= max(1, SPIKE_SHARE * len(samples)) else none
 

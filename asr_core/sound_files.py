@@ -298,11 +298,13 @@ def _decoded_track(
 
 def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
     """Chooses the track wanted or the file's default one; returns the numbers of those that can be decoded."""
+    from av.stream import Disposition
+
     streams = container.streams.audio
     if not streams:
         raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
     readable = [number for number, stream in enumerate(streams, 1) if stream.codec_context]
-    marked = [number for number in readable if streams[number - 1].disposition.default]
+    marked = [number for number in readable if streams[number - 1].disposition & Disposition.default]
     tracks.choose(len(streams), (marked or readable or [1])[0], shown)
     if tracks.chosen not in readable:
         raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")

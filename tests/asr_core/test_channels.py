@@ -10,6 +10,7 @@ import soundfile
 
 from asr_core.audio import audio_from_array, load_audio
 from asr_core.channels import Mixer, folded
+from asr_core.errors import AudioError
 
 RATE = 16_000
 
@@ -62,7 +63,7 @@ class TestWhatCancels:
 
     @pytest.mark.parametrize("right", [
         lambda said: said, lambda said: 0.3 * said, lambda said: 0 * said, lambda said: voice(seed=5),
-        lambda said: said + 0.01 * voice(seed=7),
+        lambda said: said + 0.01 * voice(20, seed=7),
     ], ids=["twice", "panned", "dead", "another voice", "nearly twice"])  # fmt: skip
     def test_ordinary_stereo_is_its_mean_to_the_bit(self, right):
         samples = stereo(voice(20), np.resize(right(voice(20)), 20 * RATE))
@@ -148,6 +149,47 @@ class TestSurround:
         file = io.BytesIO()
         soundfile.write(file, 0.3 * np.stack(parts, axis=1), RATE, format="OGG", subtype="VORBIS")
         assert likeness(load_audio(file.getvalue(), RATE).samples, said) > 0.8
+
+
+SILENCE = np.zeros(3 * RATE, np.float32)
+
+
+class TestTracks:
+    def test_the_default_one_is_taken_and_the_others_are_noted(self):
+        content = tracks_file("matroska", "flac", [voice(3), voice(3, seed=5), voice(3, seed=6)], default=2)
+        result = load_audio(content, RATE, name="film.mkv")
+        assert likeness(result.samples, voice(3, seed=5)) > 0.99
+        assert (result.track, result.tracks) == (2, 3)
+        (note,) = result.notes
+        assert note.startswith("film.mkv has 3 audio tracks; track 2 was transcribed:") and "--track" in note
+
+    @pytest.mark.parametrize("container, codec", [("matroska", "flac"), ("mp4", "aac"), ("mov", "pcm_s16le")])
+    @pytest.mark.parametrize("default", [None, 1])
+    def test_one_that_is_silent_leaves_its_place_to_one_that_is_not(self, container, codec, default):
+        result = load_audio(tracks_file(container, codec, [SILENCE, voice(3)], default=default), RATE)
+        assert likeness(result.samples[:40_000], voice(3)[:40_000]) > 0.6  # lossy
+        assert (result.track, result.tracks) == (2, 2)
+
+    def test_all_of_them_silent_is_silence(self):
+        result = load_audio(tracks_file("matroska", "flac", [SILENCE, SILENCE]), RATE)
+        assert not result.samples.any() and result.track == 1
+
+    @pytest.mark.parametrize("track", [1, 2])
+    def test_the_one_asked_for_is_taken_even_if_silent(self, track):
+        tracks = [SILENCE, voice(3)]
+        result = load_audio(tracks_file("matroska", "flac", tracks), RATE, track=track)
+        assert result.samples.any() == tracks[track - 1].any() and result.track == track
+
+    def test_one_that_does_not_exist_is_one_sentence(self):
+        content = tracks_file("matroska", "flac", [voice(1), voice(1)])
+        for track in (0, 3):
+            with pytest.raises(AudioError, match=rf"^The recording has no track {track}, but 2 audio tracks: choose"):
+                load_audio(content, RATE, track=track)
+        file = io.BytesIO()
+        soundfile.write(file, voice(1), RATE, format="WAV")
+        with pytest.raises(AudioError, match="has no track 2, but one audio track: choose 1"):
+            load_audio(file.getvalue(), RATE, track=2)
+        assert load_audio(file.getvalue(), RATE, track=1).notes == ()
 
 
 def tracks_file(container, codec, tracks, layout="mono", default=None):

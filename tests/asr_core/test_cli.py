@@ -197,6 +197,18 @@ class TestOut:
         assert run(file, "--shard", "2/2") == (0, "", "")
 
 
+class TestTracks:
+    def test_the_number_is_handed_on(self, run, tmp_path):
+        file = sound(tmp_path / "a.wav", 0.5)
+        assert run(file, "--track", 1) == (0, "tenths 5\n", "")
+        code, out, err = run(file, "--track", 2)
+        assert (code, out, err) == (1, "", f"{file} has no track 2, but one audio track: choose 1.\n")
+
+    @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+    def test_what_is_no_number_is_misuse(self, run, tmp_path, number):
+        assert run(sound(tmp_path / "a.wav", 0.5), f"--track={number}")[0] == 2
+
+
 class TestNotes:
     def test_are_told_on_standard_error_one_line_each(self, run, tmp_path):
         whole, cut = Path(sound(tmp_path / "whole.wav", 1)), tmp_path / "in" / "cut.wav"
