@@ -158,7 +158,7 @@ class TestTracks:
     def test_the_default_one_is_taken_and_the_others_are_noted(self):
         content = tracks_file("matroska", "flac", [voice(3), voice(3, seed=5), voice(3, seed=6)], default=2)
         result = load_audio(content, RATE, name="film.mkv")
-        assert likeness(result.samples, voice(3, seed=5)) > 0.99
+        assert likeness(result.samples, voice(3, seed=5)) > 0.8
         assert (result.track, result.tracks) == (2, 3)
         (note,) = result.notes
         assert note.startswith("film.mkv has 3 audio tracks; track 2 was transcribed:") and "--track" in note
