@@ -60,50 +60,61 @@ class OggLayout:
         return Part(file, start, end, inside)
 
 
+@dataclass
+class _LogicalStream:
+    """What the latest page of a logical stream says.
+
+    Attributes:
+        number: of its next page; None if any may follow.
+        granule: position at the end of its latest packet, in samples or in the codec's own unit.
+        is_opus: whether its codec is Opus.
+    """
+
+    number: int | None
+    granule: int
+    is_opus: bool
+
+    def may_continue_with(self, number: int, granule: int) -> bool:
+        is_near = granule == OGG_NO_POSITION or 0 <= granule - self.granule <= MAX_OGG_STEP
+        return self.number in (None, number) and is_near and not self.is_opus
+
+
 def ogg_layout(file: BinaryIO) -> OggLayout:
     """Reads all pages of an Ogg file. A link begins with the first pages of its logical streams (RFC 3533)."""
     size = file.seek(0, os.SEEK_END)
-    starts, damaged, cut, position, checksums = [0], False, False, 0, {}
-    numbers: dict[int, int | None] = {}  # logical stream -> number of its next page
-    granules: dict[int, int] = {}  # logical stream -> its latest position
-    opus: set[int] = set()  # logical streams
+    layout, starts, position = OggLayout([]), [0], 0
+    streams: dict[int, _LogicalStream] = {}
     in_headers = True
     while (found := _next_page(file, position)) is not None:
-        start, header, page = found
-        _, _, flags, granule, serial, number, crc, _ = header
+        start, (_, _, flags, granule, serial, number, crc, _), page = found
         if not _complete(page):
-            cut = True
+            layout.cut = True
             break
-        right = ogg_crc(page[:22] + bytes(4) + page[26:])
-        if right != crc:
-            damaged = True
-            step = granule - granules.get(serial, granule - UNKNOWN[8])
-            likely = 0 <= step <= MAX_OGG_STEP or granule == OGG_NO_POSITION
-            likely &= numbers.get(serial, -1) in (None, number) and serial not in opus
-            if not likely or len(checksums) >= MAX_CHECKSUMS:
+        stream = streams.get(serial)
+        if (right := ogg_crc(page[:22] + bytes(4) + page[26:])) != crc:
+            layout.damaged = True
+            is_likely = stream is not None and stream.may_continue_with(number, granule)
+            if not is_likely or len(layout.checksums) >= MAX_CHECKSUMS:
                 position = start + 1
                 continue
-            checksums[start + 22] = struct.pack("<I", right)
-        damaged |= start != position
+            layout.checksums[start + 22] = struct.pack("<I", right)
+        layout.damaged |= start != position
         position = start + len(page)
         if flags & OGG_FIRST:
-            if page[OGG_PAGE.size + page[26] :].startswith(b"OpusHead"):
-                opus.add(serial)
             if not in_headers:
                 starts.append(start)
-                numbers.clear()
-                granules.clear()
-            in_headers = True
-        else:
-            in_headers = False
-            damaged |= numbers.get(serial, number) not in (None, number)
-        # A stream that was joined while it ran continues behind its headers, whose position is 0, anywhere.
-        numbers[serial] = None if granule == 0 else (number + 1) % 2**32
-        if granule != OGG_NO_POSITION:
-            granules[serial] = granule
-    damaged |= not cut and size - position > TOLERANCE_BYTES
+                streams.clear()
+            stream = streams[serial] = _LogicalStream(None, 0, b"OpusHead" in page[OGG_PAGE.size : 300])
+        elif stream is not None:
+            layout.damaged |= stream.number not in (None, number)
+            # A stream that was joined while it ran continues behind its headers, whose position is 0, anywhere.
+            stream.number = None if granule == 0 else (number + 1) % 2**32
+            stream.granule = stream.granule if granule == OGG_NO_POSITION else granule
+        in_headers = bool(flags & OGG_FIRST)
+    layout.damaged |= not layout.cut and size - position > TOLERANCE_BYTES
+    layout.links = list(zip(starts, [*starts[1:], size], strict=True))
     file.seek(0)
-    return OggLayout(list(zip(starts, [*starts[1:], size], strict=True)), damaged, cut, checksums)
+    return layout
 
 
 def _complete(page: bytes) -> bool:
@@ -114,23 +125,24 @@ def _complete(page: bytes) -> bool:
 
 
 def _next_page(file: BinaryIO, position: int) -> tuple[int, tuple, bytes] | None:
-    """(its first byte, fields of its header, all its bytes) of the first page from `position` on."""
+    """(its first byte, fields of its header, all its bytes) of the first page from `position` on.
+
+    The bytes are fewer than the header states where the file ends.
+    """
     while True:
         file.seek(position)
-        head = file.read(OGG_PAGE.size + 255)
-        if not head.startswith(b"OggS"):
-            file.seek(position)
-            part = file.read(SEARCH_BYTES)
-            at = part.find(b"OggS")
-            if at < 0:
-                if len(part) < SEARCH_BYTES:
-                    return None
-                position += len(part) - 3
-                continue
-            position += at
+        part = file.read(SEARCH_BYTES)
+        at = part.find(b"OggS\0")  # the version is 0
+        if at < 0:
+            if len(part) < SEARCH_BYTES:
+                return None
+            position += len(part) - 4
             continue
+        position += at
+        file.seek(position)
+        head = file.read(OGG_PAGE.size + 255)
         if len(head) < OGG_PAGE.size:
-            return position, (b"OggS", 0, 0, 0, 0, 0, 0, 0), head
+            return position, OGG_PAGE.unpack(head.ljust(OGG_PAGE.size, b"\0")), head
         segments = head[26]
         body = sum(head[OGG_PAGE.size : OGG_PAGE.size + segments])
         file.seek(position)
@@ -289,7 +301,10 @@ def _end_of_segment(head: bytes) -> int | None:
 
 
 def _variable_length(head: bytes, position: int) -> tuple[int, int] | None:
-    """(position behind the number, the number) of EBML, whose first byte tells how many there are."""
+    """(place behind the number, the number) of EBML, whose first byte tells how many bytes it has.
+
+    Where the number is a length, the sum of both is the end of the element.
+    """
     if position >= len(head) or head[position] == 0:
         return None
     count = 9 - head[position].bit_length()

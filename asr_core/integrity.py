@@ -9,7 +9,8 @@ import struct
 from dataclasses import dataclass
 
 MIN_GAP_SECONDS = 0.015  # the shortest frames last 20 ms; smaller jumps between time stamps are rounding
-TOLERANCE_SECONDS = 0.1  # the padding of encoders is counted by some and not by others
+TOLERANCE_SECONDS = 0.25  # the padding of encoders is counted by some and not by others
+LOOSE_TOLERANCE_SECONDS = 1.0  # where the last picture may count, whose duration is not stored
 GAP_BYTES = 512  # between packets; headers of clusters are smaller
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # texts between or behind the frames of an MP3 file
 END_STATED = ("wav", "w64", "aiff", "au", "caf", "mp3", "wv", "tta")  # their headers show a cut; tags may follow them
@@ -103,7 +104,8 @@ class Watch:
     def end(self) -> None:
         """Everything has been demuxed."""
         found, length = self._integrity, self._end - self._start
-        is_short = self._stated is not None and length < self._stated - TOLERANCE_SECONDS
+        tolerance = LOOSE_TOLERANCE_SECONDS if self._form in SEQUENTIAL else TOLERANCE_SECONDS
+        is_short = self._stated is not None and length < self._stated - tolerance
         ends_badly = self._failed and self._decoded and self._form not in END_STATED
         if found.complete or (found.damaged and self._form == "mp3"):  # frames of mp3 have no time stamps
             found.damaged |= ends_badly or is_short

@@ -87,7 +87,8 @@ class Recognizer:
         if not isinstance(source, Audio):
             return load_audio(source, self.sample_rate, max_seconds=max_seconds, track=track)
         if source.sample_rate != self.sample_rate:
-            return audio_from_array(source.samples, source.sample_rate, self.sample_rate)
+            resampled = audio_from_array(source.samples, source.sample_rate, self.sample_rate)
+            return replace(resampled, notes=source.notes)
         return source
 
     def emissions(

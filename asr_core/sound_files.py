@@ -17,6 +17,7 @@ import numpy as np
 from asr_core.channels import folded
 from asr_core.containers import ogg_layout, share_present, without_false_sizes
 from asr_core.errors import AudioError
+from asr_core.flac import decoded_flac, stream_info
 from asr_core.integrity import Integrity, Watch, header_seconds
 from asr_core.tracks import Tracks
 
@@ -28,6 +29,7 @@ MICROSECONDS = 1e6  # a second on the clock of FFmpeg's containers
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
 UNKNOWN_FRAMES = 1 << 40  # more than any file holds: libsndfile states 2^63 - 1
 MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
+CHECKED_CODECS = ("flac", "tta", "wavpack", "alac", "ape", "tak")  # lossless, most of them with checksums
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
 # What is read, everywhere: FFmpeg's name of a container -> suffixes of its files. Containers hold their audio
@@ -178,28 +180,34 @@ def _decoded_ogg(
                 yield part
         except AudioError as error:
             errors.append(error)
+            integrity.damaged |= not (layout.cut and end == layout.links[-1][1])
     if errors and not decoded:
         raise errors[0]
-    integrity.damaged |= bool(errors)
 
 
 def _decoded_by_either(
     file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on."""
+    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on.
+
+    FLAC frames are found here: FFmpeg's parser mixes them up where they are damaged.
+    """
     done, whole = 0, False
     if tracks.wanted in (None, 1):
         done, whole = yield from _decoded_by_sndfile(file)
     if whole:
         return
+    is_begun = done > 0
     file.seek(0)
+    info = stream_info(file) if file.read(4) == b"fLaC" and tracks.wanted in (None, 1) else None
+    rest = decoded_flac(file, info, integrity) if info else _decoded_by_ffmpeg(file, shown, integrity, tracks)
     try:
-        for rate, samples in _decoded_by_ffmpeg(file, shown, integrity, tracks):
+        for rate, samples in rest:
             if len(samples) > done:
                 yield rate, samples[done:]
             done = max(0, done - len(samples))
     except AudioError:
-        if not done:
+        if not is_begun:
             raise
         integrity.damaged = True
 
@@ -207,7 +215,8 @@ def _decoded_by_either(
 def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], None, tuple[int, bool]]:
     """Yields nothing if libsndfile cannot read the file, and stops at its first complaint.
 
-    It names no speakers, so that files of more than two channels are left to FFmpeg.
+    It names no speakers, so that files of more than two channels are left to FFmpeg; but those of FLAC stand in the
+    standard order.
 
     Returns:
         number of samples per channel, and whether these are all that the file states.
@@ -218,7 +227,7 @@ def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], Non
     file.seek(0)
     try:
         with soundfile.SoundFile(_Forgiving(file)) as sound:
-            if sound.channels > 2:
+            if sound.channels > 2 and sound.format != "FLAC":
                 return 0, False
             step = max(1, DECODED_VALUES // sound.channels)
             while len(block := sound.read(step, dtype="float32", always_2d=True)):
@@ -287,7 +296,8 @@ def _decoded_track(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The track chosen, with silence where its time stamps leave a gap."""
     stream = container.streams.audio[tracks.chosen - 1]
-    stream.codec_context.options = {"err_detect": "crccheck"}  # a frame that fails it would be noise
+    if stream.codec_context.name in CHECKED_CODECS:
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else noise takes a frame's place
     start = (container.start_time or 0) / MICROSECONDS
     form = container.format.name
     duration = (container.duration or 0) / MICROSECONDS or None
@@ -420,7 +430,8 @@ def _gathered(parts: Iterator[_Part], start_seconds: float) -> Iterator[tuple[in
         rate = part.rate
         if fill:
             filled += fill
-            yield rate, np.zeros((round(fill * rate), 1), np.float32)
+            for start in range(0, missing := round(fill * rate), DECODED_VALUES):
+                yield rate, np.zeros((min(DECODED_VALUES, missing - start), 1), np.float32)
         held.append(part.samples)
         size += part.samples.size
         clock = (clock if part.time is None else part.time) + len(part.samples) / rate

@@ -21,7 +21,7 @@ FOREIGN = {
     "app": {"train"},
 }
 ORDER = (
-    "errors compressed backend spoken_forms containers integrity channels levels tracks sound_files audio "
+    "errors compressed backend spoken_forms containers integrity flac channels levels tracks sound_files audio "
     "featurizer vocabulary models ctc alignment arpa prefix_tree language_model hot_words phones beam_kernel beam "
     "decoder subtitles transcript description bundle network windows recognizer streaming __main__"
 ).split()
