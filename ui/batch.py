@@ -13,8 +13,9 @@ from ui.engine import Engine
 from ui.events import QUIET, at_once
 from ui.exports import FORMATS, safe_stem, written
 from ui.hearing import Latest, Limits, explain, logged, read_audio
-from ui.markup import Html, clock, notice, percent, table, tag
+from ui.markup import Html, clock, join, notice, percent, table, tag
 from ui.transcribe import REFUSED, SOUND_TYPES, waiting
+from ui.words import notes
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Row:
         if self.transcript is not None:
             words = self.transcript.words
             sure = percent(self.transcript.confidence) if words else ""
-            return self.name, clock(self.transcript.seconds), sure, self.transcript.text or "(no speech)"
+            text = join([self.transcript.text or "(no speech)", notes(self.transcript)])
+            return self.name, clock(self.transcript.seconds), sure, text
         told = {"waiting": "waiting", "working": "listening…", "skipped": "not done"}.get(self.state)
         return self.name, "", "", tag("span", self.error, class_="bad") if self.error else told
 

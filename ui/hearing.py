@@ -64,17 +64,27 @@ class Latest:
 
     Attributes:
         flag: cancels it.
-        name: of its recording.
+        name: of its recording; "" where none is open.
     """
 
     def __init__(self):
         self.flag, self.name = CancelFlag(), ""
+        self._outcome: tuple[CancelFlag, list] | None = None
 
     def begin(self, name: str = "") -> CancelFlag:
         """Cancels the request before; returns the flag of the new one."""
         self.flag.set()
         self.flag, self.name = CancelFlag(), name
         return self.flag
+
+    def leave(self, flag: CancelFlag, updates: list) -> None:
+        """Keeps what the request of this flag has to show, for the event after it."""
+        self._outcome = flag, updates
+
+    def take(self) -> list | None:
+        """What the latest request left, once; None where it left nothing, or another one has begun since."""
+        outcome, self._outcome = self._outcome, None
+        return outcome[1] if outcome is not None and outcome[0] is self.flag else None
 
 
 class Watched:

@@ -16,7 +16,7 @@ from ui.hearing import Limits, explain, headline
 from ui.live_session import LiveSession
 from ui.look import ASSETS
 from ui.markup import Html, tag
-from ui.transcribe import LISTENING_AT_ONCE, Transcribe
+from ui.transcribe import Transcribe
 from ui.words import level
 
 CHUNK_SECONDS = 0.5  # what the browser sends at a time
@@ -109,14 +109,7 @@ class Live:
         shown = [self.panel, self.session, self.after, *self.downloads]
         self.panel.click(self._act, self.session, shown, concurrency_limit=None, **QUIET)
         self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **QUIET)
-        self.open.click(
-            self._open,
-            [self.session, *self.transcribe.inputs],
-            self.transcribe.outputs,
-            concurrency_limit=LISTENING_AT_ONCE,
-            concurrency_id="recogniser",
-            **QUIET,
-        )
+        self.transcribe.on(self.open.click, self._open, [self.session, *self.transcribe.inputs])
 
     def _hear(self, chunk, session: LiveSession | None, model, request: gr.Request):
         """Half a second of sound; the words so far."""

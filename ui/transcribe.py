@@ -1,6 +1,13 @@
-"""The Transcribe tab: open or record, read the words, see why, correct them, take them away."""
+"""The Transcribe tab: open or record, read the words, see why, correct them, take them away.
+
+A recording is opened by two events. The first is a generator that shows the progress; what it has to show in the end is
+shown by the event after it, which returns once. The end of a generator cannot show it: Gradio repeats the last values
+there, over what the visitor has typed since, and a further yield takes them back on a slow device, where the browser
+applies its difference to values that it has not shown yet. For the same reason every yield says all that is to be seen.
+"""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -150,6 +157,22 @@ class Transcribe:
         """Opens a recording from another tab: updates of `outputs`, given the values of `inputs`."""
         yield from self._open(path, name, "", *values)
 
+    def on(self, event: Callable, opens: Callable, inputs: list) -> None:
+        """Opens a recording at an event, by a generator like `open`, and then shows what came of it."""
+        opening = event(
+            opens,
+            inputs,
+            self.outputs,
+            concurrency_limit=LISTENING_AT_ONCE,
+            concurrency_id="recogniser",
+            trigger_mode="multiple",  # the latest is heard, whatever came before
+            **QUIET,
+        )
+        opening.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
+        # not in the queue, which may be full by now
+        shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
+        shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
+
     def _wire(self) -> None:
         ways_in = [self.file.upload, self.microphone.stop_recording]
         ways_in += [button.click for button, _ in self.example_buttons]
@@ -158,26 +181,15 @@ class Transcribe:
         gr.on(ways_in, None, None, self.message, js=waits, queue=False, **QUIET)
 
         inputs = self.inputs
-        opened = {
-            "outputs": self.outputs,
-            "concurrency_limit": LISTENING_AT_ONCE,
-            "concurrency_id": "recogniser",
-            "trigger_mode": "multiple",  # the latest is heard, whatever came before
-            **QUIET,
-        }
-        opening = [
-            self.file.upload(self._open_file, [self.file, *inputs], **opened),
-            self.microphone.stop_recording(self._open_recording, [self.microphone, *inputs], **opened),
-        ]
+        self.on(self.file.upload, self._open_file, [self.file, *inputs])
+        self.on(self.microphone.stop_recording, self._open_recording, [self.microphone, *inputs])
         for button, example in self.example_buttons:
 
             def open_example(*values, example=example):
                 yield from self._open(str(example.path), example.title, example.reference, *values)
 
-            opening.append(button.click(open_example, inputs, **opened))
+            self.on(button.click, open_example, inputs)
             button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
-        for event in opening:
-            event.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
         self.file.upload(lambda: None, None, self.microphone, queue=False, **QUIET)
         self.microphone.stop_recording(lambda: None, None, self.file, queue=False, **QUIET)
         self.stop.click(lambda running: running.flag.set(), self.running, None, queue=False, **QUIET)
@@ -218,7 +230,8 @@ class Transcribe:
         if not path:
             yield self._nothing(empty_state())
             return
-        yield self._nothing(self._working(name, model), stop=True)
+        message, words, clip = self._working(name, model), Html(""), None
+        yield self._nothing(message, stop=True)
         choice = self.decoding.read(values)
         first = FirstWords()
 
@@ -230,19 +243,28 @@ class Transcribe:
             for share in watched:
                 if cancel.is_set():
                     continue
-                words = gr.update(value=first_words_card(first.words), visible=True) if first.words else gr.skip()
-                row = self._clip_row(message=listening(name, share), words=words)
-                yield [*row, gr.skip(), gr.skip()]
+                message = listening(name, share)
+                words = first_words_card(first.words) if first.words else words
+                yield self._nothing(message, words, stop=True)
             clip = replace(watched.result, reference=reference)
-            if running.flag is cancel:
-                yield self._show(clip, values)
-            yield self.unchanged()  # Gradio repeats the last values at the end, over what was typed since then
+            outcome = self._show(clip, values)
         except Cancelled:
-            stopped = notice("Stopped", f"{name} was not transcribed to its end.")
-            yield self._nothing(stopped) if running.flag is cancel else self.unchanged()
+            outcome = self._nothing(notice("Stopped", f"{name} was not transcribed to its end."))
         except Exception as error:
-            if running.flag is cancel:
-                yield self._nothing(notice(headline(error), explain(error), kind="error"))
+            clip, outcome = None, self._nothing(notice(headline(error), explain(error), kind="error"))
+        if running.flag is not cancel:
+            yield self.unchanged()  # the last values, which Gradio repeats, must not hide what came later
+            return
+        running.leave(cancel, outcome[1:])
+        if clip is not None:  # other tabs follow it, which they only do for events of the queue
+            yield self._nothing(message, words, stop=True, clip=clip)
+
+    def outcome(self, running: Latest) -> list:
+        """Shows what came of the latest request: updates of `outputs`."""
+        if not running.name:  # the page was cleared just when the recording was done
+            return self._nothing(empty_state())
+        row = running.take()
+        return [gr.skip(), *row] if row else self.unchanged()
 
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":
@@ -322,11 +344,12 @@ class Transcribe:
         table = hypotheses_table(clip, count) if clip is not None else Html("")
         return gr.update(value=table, visible=bool(table))
 
-    def _nothing(self, message: Html, stop: bool = False) -> list:
+    def _nothing(self, message: Html, words: Html | None = None, stop: bool = False, clip: Clip | None = None) -> list:
+        """Values of `outputs` while there is no transcript to be seen, but perhaps its first words."""
         row = self._clip_row(
-            clip=None,
+            clip=clip,
             message=message,
-            words=gr.update(value="", visible=False),
+            words=gr.update(value=words or "", visible=bool(words)),
             timeline=None,
             text="",
             hypotheses=gr.update(value="", visible=False),
@@ -376,3 +399,4 @@ def empty_state() -> Html:
 
 
 REFUSED = notice("Too many are waiting", "Nothing was opened: please try again in a minute.", kind="warning")
+NOT_SHOWN = notice("The result did not arrive", "The connection broke: please open the recording again.", kind="error")

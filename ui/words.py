@@ -18,6 +18,7 @@ UNTRAINED = (
     "This model is untrained",
     "It has not learned to transcribe: the letters below show how the page works and are no transcript.",
 )
+NOTES = "About this recording"
 
 
 def transcript_card(clip: Clip) -> Html:
@@ -132,7 +133,7 @@ def _buttons(unsure: int) -> Html:
 def facts(clip: Clip) -> Html:
     """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model.
 
-    Above it, where that is so, that the model is untrained.
+    Above it what there is to know of the recording, and, where that is so, that the model is untrained.
     """
     items = [
         ("Recording", clip.name),
@@ -146,7 +147,15 @@ def facts(clip: Clip) -> Html:
     if clip.edited:
         items.append(("Text", "edited and aligned again"))
     line = tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
-    return line if clip.trained else join([notice(*UNTRAINED, kind="warning"), line])
+    untrained = None if clip.trained else notice(*UNTRAINED, kind="warning")
+    return join([untrained, notes(clip.transcript), line])
+
+
+def notes(transcript) -> Html | None:
+    """A notice with the sentences about a recording, each on a line of its own; None where there are none."""
+    if not transcript.notes:
+        return None
+    return notice(NOTES, kind="warning", action=join(tag("p", note) for note in transcript.notes))
 
 
 def clip_line(clip: Clip | None) -> Html:

@@ -1,7 +1,8 @@
 """A real browser on a real server; the recogniser behind it is a fake one, so that what is tested is the page.
 
 Needs Chromium (CHROMIUM names it, else it is looked for) and, for accessibility, axe-core (AXE names axe.min.js,
-else node_modules is looked into). Where CI is set, missing them is a failure, elsewhere a skip.
+else node_modules is looked into). Where CI is set, missing them is a failure, elsewhere a skip. BROWSER_THROTTLE=4
+gives every page a quarter of the processor's speed, as a phone has.
 """
 
 import os
@@ -29,6 +30,12 @@ FLAGS = [
     "--autoplay-policy=user-gesture-required",
 ]
 PATIENCE_MILLISECONDS = 45_000  # everything takes milliseconds on an idle machine; a busy one is not a fault
+THROTTLE = float(os.environ.get("BROWSER_THROTTLE", 1))
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+STILL = """document.getAnimations().every((one) => one.playState !== 'running'
+|| one.effect.getComputedTiming().endTime === Infinity)"""
+RECORDED = """(seconds) => { const shown = document.querySelector('#recording-microphone time.duration');
+return shown && shown.innerText.split(':').reduce((all, part) => 60 * all + Number(part), 0) >= seconds; }"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,6 +50,25 @@ def serve(engine: Engine):
     page = build(engine, limits)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine, limits))
     return page, url
+
+
+def throttle(page, rate: float = THROTTLE) -> None:
+    """Slows the page's processor down by a factor."""
+    if rate != 1:
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": rate})
+
+
+def settled(page) -> None:
+    """Waits until what was opened is drawn and no transition runs any more."""
+    page.evaluate(TWO_FRAMES)
+    page.wait_for_function(STILL)
+
+
+def record(page, seconds: int) -> None:
+    """Speaks into the microphone for at least so many seconds, as the recorder counts them, and stops."""
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_function(RECORDED, arg=seconds)
+    page.get_by_role("button", name="Stop", exact=True).click()
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +109,7 @@ def visit(browser, server):
     """A function that opens the page as a new visitor; fails the test on any script error or foreign request."""
     contexts, complaints = [], []
 
-    def open_page(url: str = server, **options):
+    def open_page(url: str = server, rate: float = THROTTLE, **options):
         context = browser.new_context(permissions=["microphone"], accept_downloads=True, **options)
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         contexts.append(context)
@@ -92,6 +118,7 @@ def visit(browser, server):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: complaints.append(request.url) if _foreign(request.url) else None)
+        throttle(page, rate)
         page.goto(url)
         page.wait_for_selector("#recording-file")
         return page

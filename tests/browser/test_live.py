@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.browser.conftest import FLAGS, needed, serve
+from tests.browser.conftest import FLAGS, needed, serve, throttle
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.engine import Engine
 
@@ -62,6 +62,7 @@ def opened(browser, url, **options):
     page = context.new_page()
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    throttle(page)
     page.goto(url)
     page.get_by_role("tab", name="Live").click()
     page.wait_for_selector("#live [data-part=start]")
@@ -117,9 +118,9 @@ def test_pause_go_on_and_clear(speaking):
     before = words(speaking)
     assert before and not words(speaking, ".tail")
     press(speaking, "Go on")
-    wait_for_words(speaking, before + " ")
-    speaking.wait_for_timeout(2500)
-    assert words(speaking).startswith(before)
+    count = "(count) => document.querySelectorAll('#live .live-words .word').length >= count"
+    speaking.wait_for_function(count, arg=len(before.split()) + 3)
+    assert words(speaking).startswith(before + " ")
     press(speaking, "Pause")
     speaking.wait_for_selector("#live [data-part=state]:has-text('Paused')")
     press(speaking, "Clear")

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from asr_core.errors import BundleError
-from tests.browser.conftest import serve
+from tests.browser.conftest import serve, settled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.engine import Engine
 
@@ -106,7 +106,8 @@ def test_the_model_tab_shows_the_model_and_loads_another_for_this_visitor_alone(
     first.locator("#model-name input, #model-name textarea").first.fill("name/other")
     first.get_by_role("button", name="Load", exact=True).click()
     first.wait_for_selector("#masthead >> text=name/other")
-    second.wait_for_timeout(300)
+    second.get_by_role("button", name="Load", exact=True).click()
+    second.wait_for_selector("text=The model was not loaded")  # the server has answered this visitor, too
     assert "name/other" not in second.locator("body").inner_text()
     go(first, "Transcribe")
     first.locator("#recording-file input[type=file]").set_input_files(str(recording))
@@ -153,7 +154,7 @@ def test_no_tab_is_wider_than_the_screen(visit, recording, theme, width, server)
     page.wait_for_selector("#words .word")
     for tab in TABS:
         open_tab(page, tab)
-        page.wait_for_timeout(150)
+        settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
 
 
@@ -197,5 +198,5 @@ def test_axe_finds_nothing_serious_in_any_tab(visit, axe, recording, theme, serv
             page.locator("#reference textarea").fill("the quick brown socks jumps over a lazy dog")
             page.locator("#compare-button").click()
             page.wait_for_selector("#comparison .card")
-        page.wait_for_timeout(400)
+        settled(page)
         assert serious(page) == [], tab

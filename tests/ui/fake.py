@@ -4,6 +4,7 @@ It hears FAKE_TEXT in every recording that is not silent, spread evenly over it,
 """
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,7 +81,8 @@ class FakeRecognizer:
 
     def transcribe(self, source, options=None, progress=None, cancel=None) -> Transcript:
         audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
-        return self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
+        transcript = self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
+        return replace(transcript, notes=audio.notes)
 
     def align(self, emissions, seconds, text):
         return self.transcript(align_text(emissions, text, self.vocabulary).words, seconds)

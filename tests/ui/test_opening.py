@@ -1,0 +1,102 @@
+"""The two events that open a recording: what each of them tells the page."""
+
+import threading
+
+import gradio as gr
+import pytest
+
+from tests.ui.fake import FAKE_TEXT, FakeRecognizer
+from ui.clip import Shelf
+from ui.engine import Engine
+from ui.hearing import Latest, Limits
+from ui.transcribe import Transcribe
+
+
+class HalfWay(FakeRecognizer):
+    """Stops in the middle until it may go on."""
+
+    go_on = threading.Event()
+
+    def emissions(self, audio, progress=None, cancel=None, heard=None):
+        progress(0.5)
+        self.go_on.wait()
+        return super().emissions(audio, progress, cancel, heard)
+
+
+@pytest.fixture
+def transcribe():
+    HalfWay.go_on.clear()
+    engine = Engine(load=HalfWay).start()
+    engine.recognizer()
+    with gr.Blocks():
+        yield Transcribe(engine, Shelf(), Limits(), gr.State(None))
+    HalfWay.go_on.set()
+
+
+def opening(transcribe, path: str, running: Latest):
+    controls = [component.value for component in transcribe.inputs[2:]]
+    return transcribe.open(path, "tone.wav", None, running, *controls)
+
+
+def shown(transcribe, row: list) -> dict:
+    """What the page shows after an update, by component: values and visibility."""
+    return {
+        component: value["value"] if isinstance(value, dict) and "value" in value else value
+        for component, value in zip(transcribe.outputs, row, strict=True)
+    }
+
+
+def test_no_update_of_an_opening_leaves_anything_to_another_one(transcribe, recording):
+    running = Latest()
+    rows = opening(transcribe, recording(), running)
+    updates = [next(rows), next(rows)]
+    HalfWay.go_on.set()
+    updates += list(rows)
+    assert len(updates) >= 3 and all(gr.skip() not in row for row in updates)
+    outcome = transcribe.outcome(running)
+    assert gr.skip() not in outcome[1:]  # the clip, which is first, stays in its state
+    page = shown(transcribe, outcome)
+    assert FAKE_TEXT == page[transcribe.text] and page[transcribe.timeline] and all(map(page.get, transcribe.downloads))
+    assert [page[part]["visible"] for part in (transcribe.after, transcribe.stop)] == [True, False]
+
+
+def test_an_outcome_is_shown_once(transcribe, recording):
+    running = Latest()
+    HalfWay.go_on.set()
+    *_, last = opening(transcribe, recording(), running)
+    assert last[0].transcript.text == FAKE_TEXT
+    assert transcribe.outcome(running) != transcribe.unchanged() == transcribe.outcome(running)
+
+
+def test_an_outcome_is_not_shown_once_another_recording_is_opened(transcribe, recording):
+    running = Latest()
+    HalfWay.go_on.set()
+    list(opening(transcribe, recording(), running))
+    next(opening(transcribe, recording(name="other.wav"), running))
+    assert transcribe.outcome(running) == transcribe.unchanged()
+
+
+def test_a_superseded_opening_ends_without_a_change(transcribe, recording):
+    running = Latest()
+    first = opening(transcribe, recording(), running)
+    next(first)
+    next(opening(transcribe, recording(name="other.wav"), running))
+    HalfWay.go_on.set()
+    assert list(first)[-1] == transcribe.unchanged()  # Gradio repeats it at the end
+
+
+def test_a_page_that_was_cleared_at_the_end_stays_clear(transcribe, recording):
+    running = Latest()
+    HalfWay.go_on.set()
+    list(opening(transcribe, recording(), running))
+    cleared = transcribe._close(running)
+    assert transcribe.outcome(running) == cleared
+
+
+def test_a_recording_that_cannot_be_read_says_so_in_one_whole_update(transcribe, tmp_path):
+    running = Latest()
+    path = tmp_path / "text.wav"
+    path.write_text("no sound")
+    list(opening(transcribe, str(path), running))
+    row = transcribe.outcome(running)
+    assert "is not a recording" in shown(transcribe, row)[transcribe.message] and gr.skip() not in row[1:]
