@@ -34,5 +34,5 @@ class Tracks:
         """That there are more."""
         if self.count == 1:
             return ()
-        more = "choose another by its number if its words are wanted (--track)"
+        more = "another can be chosen by its number (on the command line, --track)"
         return (f"{shown} has {self.count} audio tracks; track {self.chosen} was transcribed: {more}.",)
