@@ -224,7 +224,7 @@ def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) ->
                 bar.refresh()
 
             try:
-                transcript = _transcript(recognizer, job, decoding, show)
+                transcript = _transcript(recognizer, job, decoding, options.track, show)
                 with bar.external_write_mode():
                     _report(job.recording, transcript)
                     _write(job, transcript, options, alone)
@@ -259,13 +259,15 @@ def _decoding(recognizer, options) -> dict:
     return arguments
 
 
-def _transcript(recognizer, job: Job, decoding: dict, progress: Callable[[float], None]) -> Transcript:
+def _transcript(
+    recognizer, job: Job, decoding: dict, track: int | None, progress: Callable[[float], None]
+) -> Transcript:
     """The words of a recording, or the given ones with their times."""
     source = sys.stdin.buffer if job.recording.path == STDIN else job.recording.path
     try:
         if job.text is None:
-            return recognizer.transcribe(source, progress=progress, **decoding)
-        audio = recognizer.load(source)
+            return recognizer.transcribe(source, progress=progress, track=track, **decoding)
+        audio = recognizer.load(source, track=track)
     except OSError as error:
         raise AsrError(f"it cannot be read ({reason(error)})") from error
     transcript = recognizer.align(recognizer.emissions(audio, progress), audio.seconds, job.text)

@@ -57,6 +57,12 @@ def make_parser() -> Parser:
         metavar="I/N",
         help="only the I-th of N parts of the recordings",
     )
+    parser.add_argument(
+        "--track",
+        type=_number(int, 1, MAX_LIMIT),
+        metavar="N",
+        help="which audio track of a file that has several, from 1 (default: the file's own choice, or one with sound)",
+    )
     _add_output(parser.add_argument_group("output"))
     _add_decoding(parser.add_argument_group("decoding"))
     _add_subtitles(parser.add_argument_group("subtitles (srt and vtt)"))

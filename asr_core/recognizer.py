@@ -83,12 +83,13 @@ class Recognizer:
         """Ends the thread behind it; what waits is answered first. A later request raises RuntimeError."""
         self._network.close()
 
-    def load(self, source, max_seconds: float | None = None) -> Audio:
+    def load(self, source, max_seconds: float | None = None, track: int | None = None) -> Audio:
         """Any recording as this model hears it.
 
         Args:
             source: a path, the bytes of a file, a binary file, an Audio, or (rate, samples) as Gradio has it.
             max_seconds: longer files are refused while they are decoded.
+            track: which audio track of a file, from 1 (see `asr_core.audio.load_audio`).
 
         Raises:
             AudioError: it cannot be read, holds no sound, or is too long.
@@ -96,7 +97,7 @@ class Recognizer:
         if isinstance(source, tuple):
             return audio_from_array(source[1], source[0], self.sample_rate)
         if not isinstance(source, Audio):
-            return load_audio(source, self.sample_rate, max_seconds=max_seconds)
+            return load_audio(source, self.sample_rate, max_seconds=max_seconds, track=track)
         if source.sample_rate != self.sample_rate:
             resampled = audio_from_array(source.samples, source.sample_rate, self.sample_rate)
             return replace(resampled, notes=source.notes)
@@ -218,6 +219,7 @@ class Recognizer:
         *,
         hot_words=None,
         max_seconds: float | None = None,
+        track: int | None = None,
     ) -> Transcript:
         """The words of a recording; none if it is silent. Arguments as for `load`, `emissions` and `decode`.
 
@@ -225,7 +227,7 @@ class Recognizer:
             AudioError: the recording cannot be read.
             Cancelled: `cancel` was set.
         """
-        audio = self.load(source, max_seconds)
+        audio = self.load(source, max_seconds, track)
         emissions = self.emissions(audio, stage(progress, 0, HEARD), cancel)
         transcript = self.decode(emissions, audio.seconds, options, hot_words, stage(progress, HEARD, 1), cancel)
         return replace(transcript, notes=audio.notes)

@@ -14,14 +14,18 @@ from typing import BinaryIO
 
 import numpy as np
 
+from asr_core.channels import folded
 from asr_core.containers import ogg_layout, share_present, without_false_sizes
 from asr_core.errors import AudioError
 from asr_core.flac import decoded_flac, stream_info
 from asr_core.integrity import Integrity, Watch, header_seconds
+from asr_core.tracks import Tracks
 
 MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
 MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
 ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
+SILENT_TRACK_PEAK = 3e-4  # -70 dBFS: a track that stays below is left for another that does not
+MICROSECONDS = 1e6  # a second on the clock of FFmpeg's containers
 GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
 UNKNOWN_FRAMES = 1 << 40  # more than any file holds: libsndfile states 2^63 - 1
 MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
@@ -128,12 +132,18 @@ def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
     return content
 
 
-def decoded(file: BinaryIO, shown: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+def decoded(
+    file: BinaryIO, shown: str, notes: list[str], tracks: Tracks | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file.
 
+    Three channels are left, right and centre; where a file names more speakers, they are folded to those.
+
     Args:
-        notes: gets a sentence at the end if the recording is damaged or cut off.
+        notes: gets a sentence at the end if the recording is damaged or cut off, or has further tracks.
+        tracks: which audio track is wanted; what there is is filled in.
     """
+    tracks = tracks or Tracks()
     try:
         magic = file.read(4)
         if not magic:
@@ -141,28 +151,31 @@ def decoded(file: BinaryIO, shown: str, notes: list[str]) -> Iterator[tuple[int,
         share = share_present(file)
         integrity = Integrity(complete=share == 1, cut=share == 0, present=share or 1.0)
         if magic == b"OggS":
-            yield from _decoded_ogg(file, shown, integrity)
+            yield from _decoded_ogg(file, shown, integrity, tracks)
         elif magic in SNDFILE_MAGIC:
-            yield from _decoded_by_either(file, shown, integrity)
+            yield from _decoded_by_either(file, shown, integrity, tracks)
         else:
-            yield from _decoded_by_ffmpeg(file, shown, integrity)
+            yield from _decoded_by_ffmpeg(file, shown, integrity, tracks)
+        notes += tracks.notes(shown)
         if note := integrity.note(shown):
             notes.append(note)
     except OSError as error:
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
 
 
-def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
+def _decoded_ogg(
+    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
     """All links of a chained Ogg file, one behind the other; libsndfile ends with the first one."""
     layout = ogg_layout(file)
     integrity.damaged, integrity.cut = layout.damaged, layout.cut
     if layout.is_simple:
-        yield from _decoded_by_either(file, shown, integrity)
+        yield from _decoded_by_either(file, shown, integrity, tracks)
         return
     decoded, errors = False, []
     for start, end in layout.links:
         try:
-            for part in _decoded_by_ffmpeg(layout.part(file, start, end), shown, integrity):
+            for part in _decoded_by_ffmpeg(layout.part(file, start, end), shown, integrity, tracks):
                 decoded = True
                 yield part
         except AudioError as error:
@@ -172,18 +185,22 @@ def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[t
         raise errors[0]
 
 
-def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
+def _decoded_by_either(
+    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
     """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on.
 
     FLAC frames are found here: FFmpeg's parser mixes them up where they are damaged.
     """
-    done, whole = yield from _decoded_by_sndfile(file)
+    done, whole = 0, False
+    if tracks.wanted in (None, 1):
+        done, whole = yield from _decoded_by_sndfile(file)
     if whole:
         return
     is_begun = done > 0
     file.seek(0)
-    info = stream_info(file) if file.read(4) == b"fLaC" else None
-    rest = decoded_flac(file, info, integrity) if info else _decoded_by_ffmpeg(file, shown, integrity)
+    info = stream_info(file) if file.read(4) == b"fLaC" and tracks.wanted in (None, 1) else None
+    rest = decoded_flac(file, info, integrity) if info else _decoded_by_ffmpeg(file, shown, integrity, tracks)
     try:
         for rate, samples in rest:
             if len(samples) > done:
@@ -198,6 +215,9 @@ def _decoded_by_either(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
 def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], None, tuple[int, bool]]:
     """Yields nothing if libsndfile cannot read the file, and stops at its first complaint.
 
+    It names no speakers, so that files of more than two channels are left to FFmpeg; but those of FLAC stand in the
+    standard order.
+
     Returns:
         number of samples per channel, and whether these are all that the file states.
     """
@@ -207,6 +227,8 @@ def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], Non
     file.seek(0)
     try:
         with soundfile.SoundFile(_Forgiving(file)) as sound:
+            if sound.channels > 2 and sound.format != "FLAC":
+                return 0, False
             step = max(1, DECODED_VALUES // sound.channels)
             while len(block := sound.read(step, dtype="float32", always_2d=True)):
                 done += len(block)
@@ -254,12 +276,66 @@ class _Forgiving:
         raise io.UnsupportedOperation("write")
 
 
-def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
-    """The first audio track, with silence where its time stamps leave a gap."""
+def _decoded_by_ffmpeg(
+    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The track wanted, else the file's own choice, or, where that is silent, the first that is not."""
+    with _container(file, shown) as container:
+        readable = _choose_track(container, tracks, shown)
+        if tracks.wanted is not None or len(readable) == 1:
+            yield from _decoded_track(container, file, integrity, tracks)
+            return
+    order = [tracks.chosen, *(number for number in readable if number != tracks.chosen)]
+    tracks.chosen = next((number for number in order if _audible(file, shown, number)), tracks.chosen)
+    with _container(file, shown) as container:
+        yield from _decoded_track(container, file, integrity, tracks)
+
+
+def _decoded_track(
+    container, file: BinaryIO, integrity: Integrity, tracks: Tracks
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The track chosen, with silence where its time stamps leave a gap."""
+    stream = container.streams.audio[tracks.chosen - 1]
+    if stream.codec_context.name in CHECKED_CODECS:
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else noise takes a frame's place
+    start = (container.start_time or 0) / MICROSECONDS
+    form = container.format.name
+    duration = (container.duration or 0) / MICROSECONDS or None
+    stated = header_seconds(file, form, duration, integrity.complete)
+    watch = Watch(integrity, form, stated, start)
+    yield from _gathered(_parts(container, stream, watch), start)
+
+
+def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
+    """Chooses the track wanted or the file's default one; returns the numbers of those that can be decoded."""
+    from av.stream import Disposition
+
+    streams = container.streams.audio
+    if not streams:
+        raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
+    readable = [number for number, stream in enumerate(streams, 1) if stream.codec_context]
+    marked = [number for number in readable if streams[number - 1].disposition & Disposition.default]
+    tracks.choose(len(streams), (marked or readable or [1])[0], shown)
+    if tracks.chosen not in readable:
+        raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
+    return readable
+
+
+def _audible(file: BinaryIO, shown: str, track: int) -> bool:
+    """Whether a track has a sample that can be heard, decoded no farther than to the first."""
+    with _container(file, shown) as container:
+        watch = Watch(Integrity(), container.format.name, None, 0.0)
+        parts = _parts(container, container.streams.audio[track - 1], watch)
+        return any(np.abs(part.samples).max() > SILENT_TRACK_PEAK for part in parts)
+
+
+def _container(file: BinaryIO, shown: str):
+    """The file as FFmpeg opens it, from its start."""
     import av
 
+    file.seek(0)
     try:
-        container = av.open(
+        return av.open(
             without_false_sizes(file),
             options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": ""},
             io_open=_refuse_more_files,
@@ -267,20 +343,6 @@ def _decoded_by_ffmpeg(file: BinaryIO, shown: str, integrity: Integrity) -> Iter
         )
     except (av.FFmpegError, ValueError, IndexError, OverflowError):
         raise AudioError(f"{shown} is not a recording, or its start is damaged: {READABLE}.") from None
-    with container:
-        if not container.streams.audio:
-            raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
-        stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
-        if stream is None:
-            raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
-        if stream.codec_context.name in CHECKED_CODECS:
-            stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else noise takes a frame's place
-        start = (container.start_time or 0) / av.time_base
-        form = container.format.name
-        duration = (container.duration or 0) / av.time_base or None
-        stated = header_seconds(file, form, duration, integrity.complete)
-        watch = Watch(integrity, form, stated, start)
-        yield from _gathered(_parts(container, stream, watch), start)
 
 
 def _refuse_more_files(url, flags, options):
@@ -294,7 +356,7 @@ class _Part:
     Attributes:
         rate: Hz.
         time: seconds on the container's clock, or None if it does not say.
-        samples: float32 [n, channels].
+        samples: float32 [n, channels], as `decoded` yields them.
     """
 
     rate: int
@@ -307,7 +369,7 @@ def _parts(container, stream, watch: Watch) -> Iterator[_Part]:
     import av
 
     damage = (av.FFmpegError, ValueError, IndexError, OverflowError)
-    plain = stream.codec_context.name.startswith("pcm_")  # what such a track holds was written so
+    plain = stream.codec_context.name.startswith(("pcm_", "wavpack"))  # what such a track holds was written so
     form, packed = None, None
     for packet in _packets(container, stream, watch):
         try:
@@ -319,6 +381,8 @@ def _parts(container, stream, watch: Watch) -> Iterator[_Part]:
                     )  # PyAV misreads the planes of 8 channels and more
                 for whole in packed.resample(frame):
                     samples = whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
+                    if samples.shape[1] > 2:
+                        samples = folded(samples, [speaker.name for speaker in frame.layout.channels])
                     if not len(samples) or not frame.sample_rate:
                         continue
                     if plain or np.abs(samples).max() < ABSURD:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import percentile_filter, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, percentile_filter, uniform_filter1d
 
 from asr_core.ctc import BLANK, TokenSpan, runs
+from asr_core.levels import loudest
 
 WINDOW_SECONDS = 12.0  # the longest clips of training; also what a single pass may take
 OVERLAP_SECONDS = 4.0  # so that each window is heard with 2 s around the part that it speaks for
@@ -22,6 +23,7 @@ SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
 
 SILENCE_PEAK = 4e-5  # of full scale, more than one step of 16-bit sound: nothing quieter can be heard,
 SILENCE_SHARE = 5e-4  # and nothing beside what is so much louder, 66 dB
+MAX_CREST = 10.0  # of the loudest peak to that of the loudest part; a click beyond it does not say what is silence
 SILENCE_SECONDS = 1.0  # shorter silences between sounds are pauses of the one who speaks
 BLOCK_SECONDS = 0.02  # what is looked at together in search of sound
 PAUSE_SECONDS = 0.5  # so long a pause may part two voices
@@ -34,6 +36,18 @@ WAITING_SECONDS = 12.0  # and, longer, of a room in which nobody may speak for a
 ALONE_SECONDS = 1.0  # so long a noise of the room parts what is said,
 HALTING_SECONDS = 1.5  # and so long in what is short enough for one window: who reads haltingly pauses for less
 MARGIN_SECONDS = 0.4  # of it that stays on either side
+
+# A click, a beep or a door far above the speech around it would be what that speech is measured and normalised by.
+BURST_AROUND_SECONDS = 30.0  # what is around it
+BURST_DB = 25.0  # so far above the level that most of it stays below,
+USUAL_PERCENT = 65  # which is this percentile of the peaks of blocks,
+BURST_MARGIN_DB = 15.0  # and what goes with it, so far above the loud level of the rest
+MAX_BURST_SECONDS = 2.0  # longer ones are voices
+MAX_BURST_SHARE = 0.4  # of what is around
+SPEECH_DB = 15.0  # from the quiet to the loud of the rest at least: noise alone would make a word a burst
+MIN_WORD_SECONDS = 0.6  # shorter bursts are left out: rarely a word, and else letters would be made of them
+QUIETEST_PEAK = 1e-5
+
 SURE = 1e-4  # probability that silence leaves to all tokens but blank
 
 
@@ -102,7 +116,8 @@ def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int
     """(first sample, sample after the last) of each stretch of sound between silences of SILENCE_SECONDS."""
     block = round(BLOCK_SECONDS * sample_rate)
     peaks = _peaks(samples, block)
-    audible = max(SILENCE_PEAK, SILENCE_SHARE * peaks.max())
+    loudest_peak = min(float(peaks.max()), MAX_CREST * loudest(peaks, BLOCK_SECONDS))
+    audible = max(SILENCE_PEAK, SILENCE_SHARE * loudest_peak)
     loud = np.flatnonzero(peaks > audible)
     if not len(loud):
         return
@@ -126,7 +141,7 @@ def _parts(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[i
 def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
     """The stretches of sound without the noise of the room that sounds alone for long, but for its edges."""
     block, margin = round(BLOCK_SECONDS * sample_rate), round(MARGIN_SECONDS / BLOCK_SECONDS)
-    for begin, end in _stretches(samples, sample_rate):
+    for begin, end in _without_bursts(samples, sample_rate):
         long = end - begin > WINDOW_SECONDS * sample_rate
         power = _power(samples[begin:end], block)
         waiting = _lasting(_pausing(power, WAITING_SECONDS), ALONE_SECONDS if long else HALTING_SECONDS)
@@ -138,6 +153,56 @@ def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, in
         for first, last in zip(edges[::2], edges[1::2], strict=True):
             if first < last or not waiting:
                 yield begin + first * block, end if last == len(power) else begin + last * block
+
+
+def _without_bursts(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """The stretches of sound, parted at bursts; those long enough for a word stand alone."""
+    block = round(BLOCK_SECONDS * sample_rate)
+    for begin, end in _stretches(samples, sample_rate):
+        edges = [begin]
+        for burst in _bursts(_peaks(samples[begin:end], block)):
+            edges += [begin + burst.start * block, min(begin + burst.end * block, end)]
+        edges.append(end)
+        for number, (first, last) in enumerate(pairwise(edges)):
+            is_burst = number % 2 == 1
+            if last - first > (MIN_WORD_SECONDS * sample_rate if is_burst else 0):
+                yield first, last
+
+
+def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
+    """Short sounds far above the speech around them, in blocks, given the peak of each block."""
+    level = 20 * np.log10(np.maximum(peaks, QUIETEST_PEAK))
+    around = 2 * min(round(BURST_AROUND_SECONDS / BLOCK_SECONDS / 2), len(level)) + 1
+
+    def usual(values: np.ndarray, percent: float) -> np.ndarray:
+        return percentile_filter(values, percent, around, mode="reflect")
+
+    found = level > usual(level, USUAL_PERCENT) + BURST_DB
+    if not found.any() or found.all():
+        return []
+    rest = _filled(level, maximum_filter1d(found, 11))
+    loud, quiet = usual(rest, 95), usual(rest, 10)
+    spoken = (rest > loud - SPEECH_DB) & (rest > quiet + SHALLOWEST_DB)
+    share, speech = (uniform_filter1d(which.astype(np.float32), around) for which in (found, spoken))
+    sure = (share < MAX_BURST_SHARE) & (speech > 2 * share) & (loud - quiet > SPEECH_DB)
+    bursts = runs(maximum_filter1d(level > loud + BURST_MARGIN_DB, 3))
+    longest = MAX_BURST_SECONDS / BLOCK_SECONDS
+    return [
+        burst
+        for burst in bursts
+        if burst.end - burst.start <= longest
+        and sure[burst.start : burst.end].all()
+        and level[max(0, burst.start - 3) : burst.start].min(initial=-np.inf if burst.start == 0 else np.inf)
+        < loud[burst.start]  # a voice that grows louder is no burst
+    ]
+
+
+def _filled(level: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """The levels with those left out replaced by what lies around; as they are where that is nothing."""
+    kept = np.flatnonzero(~left_out)
+    if not len(kept):
+        return level
+    return np.interp(np.arange(len(level)), kept, level[kept]).astype(level.dtype)
 
 
 def _power(samples: np.ndarray, block: int) -> np.ndarray:

@@ -31,6 +31,9 @@ ORDER = (
     "viterbi ctc partial_alignment spelling alignment arpa prefix_tree language_model hot_words phones "
     "beam_kernel beam decoder subtitles transcript description bundle network windows recognizer streaming "
     "__main__"
+    "errors compressed backend spoken_forms containers integrity flac channels levels tracks sound_files audio "
+    "featurizer vocabulary models ctc alignment arpa prefix_tree language_model hot_words phones beam_kernel beam "
+    "decoder subtitles transcript description bundle network windows recognizer streaming __main__"
 ).split()
 BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 40_000_000
 

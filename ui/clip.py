@@ -84,6 +84,8 @@ class Clip:
         edited: whether a person changed the words.
         hypotheses: the MOST_TEXTS best of the last beam search, best first; empty for greedy decoding.
         reference: what was really said, where that is known (the examples).
+        source: path of the visitor's file.
+        track, tracks: which of its audio tracks this is, from 1, and how many it has.
         token: unguessable name under which the page asks for detail of this clip.
     """
 
@@ -99,6 +101,9 @@ class Clip:
     edited: bool = False
     hypotheses: tuple = ()
     reference: str = ""
+    source: str = ""
+    track: int = 1
+    tracks: int = 1
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     @property

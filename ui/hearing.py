@@ -162,8 +162,12 @@ def explain(error: BaseException) -> str:
     return f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
 
 
-def read_audio(path: str, sample_rate: int, limits: Limits):
-    """The sound of an uploaded file at the model's rate. Raises AudioError, also for one that is too long."""
+def read_audio(path: str, sample_rate: int, limits: Limits, track: int | None = None):
+    """The audio of an uploaded file, or of a track of it, at the model's rate.
+
+    Raises:
+        AudioError: as for `asr_core.audio.load_audio`.
+    """
     from asr_core.audio import load_audio
 
     if not path:
@@ -171,7 +175,7 @@ def read_audio(path: str, sample_rate: int, limits: Limits):
     megabytes = Path(path).stat().st_size / 1e6
     if megabytes > limits.file_megabytes:
         raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
-    return load_audio(path, sample_rate, max_seconds=limits.audio_seconds)
+    return load_audio(path, sample_rate, max_seconds=limits.audio_seconds, track=track)
 
 
 class FirstWords:
@@ -208,6 +212,7 @@ def hear(
     progress=None,
     cancel=None,
     first_words: FirstWords | None = None,
+    track: int | None = None,
 ) -> Clip:
     """Decode a file, run the network, decode the emissions; `first_words` are filled on the way. Raises AsrError."""
     from asr_core.recognizer import HEARD, stage
@@ -215,7 +220,7 @@ def hear(
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
         started = time.perf_counter()
-        audio = read_audio(path, recognizer.sample_rate, limits)
+        audio = read_audio(path, recognizer.sample_rate, limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
         heard = first_words and partial(first_words.heard, recognizer, audio.seconds)
         emissions = recognizer.emissions(audio, stage(progress, 0, HEARD), cancel, heard)
@@ -232,6 +237,9 @@ def hear(
             compute_seconds=time.perf_counter() - started,
             trained=recognizer.bundle.config.get("trained") is not False,
             hypotheses=hypotheses,
+            source=path,
+            track=audio.track,
+            tracks=audio.tracks,
         )
 
 

@@ -32,6 +32,13 @@ RECORDING = "Microphone"  # what a clip from the microphone is called
 SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 SOUND_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]
 
+TRACK = {
+    "label": "Audio track",
+    "info": "The recording has several; another one is transcribed as soon as it is chosen.",
+    "elem_id": "track",
+    "filterable": False,
+}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -101,6 +108,7 @@ class Transcribe:
         self.stop = gr.Button("Stop", visible=False, variant="stop", size="sm", elem_id="stop")
         self.words = gr.HTML("", elem_id="words", visible=False)
         self.timeline = timeline(self.shelf, elem_id="timeline")
+        self.track = gr.Dropdown([1], value=1, visible=False, **TRACK)
         with gr.Column(visible=False) as self.after:
             with gr.Row(elem_id="downloads"):
                 self.downloads = [
@@ -192,6 +200,8 @@ class Transcribe:
             button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
         self.file.upload(lambda: None, None, self.microphone, queue=False, **QUIET)
         self.microphone.stop_recording(lambda: None, None, self.file, queue=False, **QUIET)
+        self.on(self.track.input, self._open_track, [self.track, self.clip, *inputs])
+        self.clip.change(self._tracks, self.clip, self.track, queue=False, **QUIET)
         self.stop.click(lambda running: running.flag.set(), self.running, None, queue=False, **QUIET)
         self.file.clear(self._close, self.running, self.outputs, queue=False, **QUIET)
         closed = [self.running, self.clip]
@@ -225,7 +235,16 @@ class Transcribe:
     def _open_recording(self, path, *values):
         yield from self._open(path, RECORDING, "", *values)
 
-    def _open(self, path, name, reference, model, running, *values):
+    def _open_track(self, track, clip, *values):
+        if clip is not None:
+            yield from self._open(clip.source, clip.name, clip.reference, *values, track=track)
+
+    def _tracks(self, clip: Clip | None):
+        """The choice of a track, where the recording that is open has several."""
+        tracks, track = (clip.tracks, clip.track) if clip is not None else (1, 1)
+        return gr.Dropdown(list(range(1, tracks + 1)), value=track, visible=tracks > 1, **TRACK)
+
+    def _open(self, path, name, reference, model, running, *values, track=None):
         cancel = running.begin(name)
         if not path:
             yield self._nothing(empty_state())
@@ -235,7 +254,7 @@ class Transcribe:
         first = FirstWords()
 
         def work(progress):
-            return hear(path, name, choice, self.engine, self.limits, model, progress, cancel, first)
+            return hear(path, name, choice, self.engine, self.limits, model, progress, cancel, first, track)
 
         try:
             choice = self.decoding.read(values)

@@ -35,8 +35,8 @@ class FakeRecognizer:
         self.hot_words = []
         self.language_model, self.vocabulary = None, Vocabulary()
 
-    def load(self, source):
-        return load_audio(source, 16_000)
+    def load(self, source, track=None):
+        return load_audio(source, 16_000, track=track)
 
     def emissions(self, audio, progress):
         progress(0.5)
@@ -47,8 +47,8 @@ class FakeRecognizer:
             raise AlignmentError("There is nothing to align: the text holds no letter.")
         return Transcript([Word(word, 0, 0.1, 0.9) for word in text.split()], seconds, "fake")
 
-    def transcribe(self, source, options=None, progress=None, hot_words=None):
-        audio = load_audio(source, 16_000)
+    def transcribe(self, source, options=None, progress=None, hot_words=None, track=None):
+        audio = load_audio(source, 16_000, track=track)
         self.heard.append(source)
         self.options.append(options)
         self.hot_words.append(hot_words)
@@ -302,6 +302,18 @@ class TestOut:
     def test_more_shards_than_recordings_leave_nothing_to_do(self, run, tmp_path):
         file = sound(tmp_path / "a.wav", 0.5)
         assert run(file, "--shard", "2/2") == (0, "", "")
+
+
+class TestTracks:
+    def test_the_number_is_handed_on(self, run, tmp_path):
+        file = sound(tmp_path / "a.wav", 0.5)
+        assert run(file, "--track", 1) == (0, "tenths 5\n", "")
+        code, out, err = run(file, "--track", 2)
+        assert (code, out, err) == (1, "", f"{file} has no track 2, but one audio track: choose 1.\n")
+
+    @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+    def test_what_is_no_number_is_misuse(self, run, tmp_path, number):
+        assert run(sound(tmp_path / "a.wav", 0.5), f"--track={number}")[0] == 2
 
 
 class TestNotes:

@@ -226,3 +226,49 @@ def test_a_far_voice_between_near_ones_is_no_noise():
 
 def test_noise_alone_is_heard_as_it_is():
     assert spans(room(6)) == [(0, 6)]
+
+
+def talk(seconds, level=0.3):
+    """Noise in syllables above a hiss, 20 dB from quiet to loud."""
+    random = np.random.default_rng(4)
+    time = np.arange(round(seconds * RATE)) / RATE
+    syllables = np.maximum(np.sin(2 * np.pi * 2 * time), 0.1)
+    return (level * syllables * random.uniform(-1, 1, len(time))).astype("float32")
+
+
+def with_burst(samples, at, seconds, level=0.99):
+    burst = np.full(round(seconds * RATE), level, "float32")
+    return np.concatenate([samples[: round(at * RATE)], burst, samples[round(at * RATE) :]])
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.3])
+@pytest.mark.parametrize("at", [0, 5, 10])
+def test_a_burst_far_above_the_speech_is_left_out_and_the_speech_is_not(at, seconds):
+    found = spans(with_burst(talk(10, 0.02), at, seconds))
+    covered = sum(end - start for start, end in found)
+    assert covered == pytest.approx(10, abs=0.15)
+    assert all(end <= at + 0.05 or start >= at + seconds - 0.05 for start, end in found)
+
+
+def test_a_long_burst_is_heard_alone():
+    expected = [(0, 5), (5, 6), (6, 11)]
+    np.testing.assert_allclose(spans(with_burst(talk(10, 0.02), 5, 1)), expected, atol=0.05)
+
+
+def test_a_loud_syllable_is_no_burst():
+    samples = talk(10, 0.1)
+    samples[5000:5300] *= 5
+    assert len(spans(samples)) == 1
+
+
+def test_a_word_in_noise_is_no_burst():
+    samples = noise(10) * 0.01
+    samples[4000:4500] *= 60
+    assert not any(1 < start < 5 for start, _ in spans(samples)[1:])
+
+
+def test_a_click_does_not_say_what_is_silence():
+    samples = np.concatenate([noise(3) * 0.002, np.zeros(2 * RATE, "float32")])
+    alone = spans(samples)
+    samples[-1] = 1
+    assert spans(samples)[0] == alone[0] == (0, 3)

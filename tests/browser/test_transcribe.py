@@ -3,6 +3,7 @@
 import json
 import re
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -236,3 +237,35 @@ def test_two_visitors_see_nothing_of_each_other(visit, recording):
     second.wait_for_selector("#words .word")
     assert "Joy" in second.locator("#message").inner_text()
     assert "tone.wav" in first.locator("#message").inner_text()
+
+
+def film(path, seconds: list[float]) -> str:
+    """A file with an audio track of each of these lengths."""
+    with av.open(str(path), "w", format="matroska") as output:
+        streams = [output.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in seconds]
+        for stream, length in zip(streams, seconds, strict=True):
+            samples = np.random.default_rng(1).integers(-9000, 9000, round(16_000 * length))
+            frame = av.AudioFrame.from_ndarray(samples.astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                output.mux(packet)
+    return str(path)
+
+
+def test_another_audio_track_is_chosen_below_the_picture(page, recording, folder):
+    upload = page.locator("#recording-file input[type=file]")
+    upload.set_input_files(film(folder / "film.mkv", [5, 7]))
+    choice = page.locator("#track input")
+    choice.wait_for(state="visible")
+    assert choice.input_value() == "1"
+    page.get_by_text("track 1 was transcribed").wait_for()
+    choice.click()
+    page.get_by_role("option", name="2", exact=True).click()
+    page.get_by_text("track 2 was transcribed").wait_for()
+    page.wait_for_selector("#words .word")
+    choice.wait_for(state="visible")
+    assert choice.input_value() == "2" and "7.0 s" in page.locator("#message .facts").inner_text()
+
+
+def test_a_recording_of_one_track_has_no_choice(opened):
+    assert opened.locator("#track").count() == 0 or not opened.locator("#track").is_visible()

@@ -1,0 +1,104 @@
+"""Samples beyond full scale, samples that are none, and recordings in which nearly nothing can be heard."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_core.audio import audio_blocks, load_audio
+from asr_core.levels import loudest
+
+RATE = 16_000
+
+
+def tone(seconds, level=0.5):
+    return (level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def loaded(samples, rate=RATE):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+    return load_audio(file.getvalue(), RATE)
+
+
+class TestBeyondFullScale:
+    @pytest.mark.parametrize("peak", [1.5, 12, 32_768, 2e9])
+    def test_the_whole_is_scaled_by_its_peak_and_says_so(self, peak):
+        samples = np.r_[tone(20, 0.01), tone(5, 0.5), tone(20, 1.0)]
+        result = loaded(peak * samples)
+        np.testing.assert_allclose(result.samples, samples / samples.max(), atol=1e-5)
+        (note,) = result.notes
+        reached = f"{peak * samples.max():,.4g}"
+        assert note == f"The recording reaches {reached} where full scale is 1: it was scaled down as a whole."
+
+    def test_another_rate_is_scaled_too(self):
+        result = loaded(12 * tone(3, 1.0), 48_000)
+        assert 0.98 < np.abs(result.samples).max() <= 1
+
+    def test_a_little_more_than_full_scale_is_clipped(self):
+        result = loaded(tone(1, 1.1))
+        np.testing.assert_array_equal(result.samples, np.clip(tone(1, 1.1), -1, 1))
+        assert result.notes == ()
+
+    def test_full_scale_is_left_to_the_bit(self):
+        np.testing.assert_array_equal(loaded(tone(1, 1.0)).samples, tone(1, 1.0))
+
+    def test_a_stream_stays_within_full_scale(self):
+        file = io.BytesIO()
+        soundfile.write(file, np.r_[tone(20, 0.5), tone(20, 12)], RATE, format="WAV", subtype="FLOAT")
+        blocks = list(audio_blocks(file.getvalue(), RATE, block_seconds=1))
+        assert max(np.abs(block).max() for block in blocks) <= 1
+        assert np.abs(blocks[0]).max() == pytest.approx(0.5, abs=1e-3)
+
+
+class TestBadSamples:
+    @pytest.mark.parametrize("value", [17, -17, np.nan, np.inf, -np.inf, 1e30])
+    def test_one_is_interpolated_and_told(self, value):
+        samples = tone(3)
+        samples[20_000] = value
+        result = loaded(samples)
+        np.testing.assert_allclose(result.samples, tone(3), atol=0.02)
+        (note,) = result.notes
+        assert note.startswith("The recording holds one sample that is not a number or far beyond full scale:")
+
+    def test_some_are_counted(self):
+        samples = tone(3)
+        samples[[100, 101, 9_000, 30_000]] = np.nan
+        result = loaded(samples)
+        np.testing.assert_allclose(result.samples, tone(3), atol=0.05)
+        assert "holds 4 samples that are not" in result.notes[0]
+
+    def test_a_long_run_becomes_silence(self):
+        samples = tone(3)
+        samples[16_000:32_000] = np.nan
+        result = loaded(samples)
+        assert not result.samples[16_000:32_000].any() and "16,000 samples" in result.notes[0]
+
+    def test_loud_recordings_keep_their_peaks(self):
+        random = np.random.default_rng(0)
+        pulses = np.zeros(3 * RATE, np.float32)
+        pulses[::160] = 1
+        samples = np.convolve(pulses, np.exp(-np.arange(160) / 20))[: 3 * RATE] * 12
+        samples = (samples + 0.01 * random.standard_normal(len(samples))).astype(np.float32)
+        assert not any("holds" in note for note in loaded(samples).notes)
+
+
+class TestNearlySilent:
+    @pytest.mark.parametrize("level", [-75, -90, -110])
+    def test_is_told(self, level):
+        (note,) = loaded(tone(3, 10 ** (level / 20))).notes
+        assert note.startswith("The recording is nearly silent, ") and "dB below full scale" in note
+
+    def test_is_told_whatever_click_it_holds(self):
+        samples = tone(3, 1e-4)
+        samples[100:200] = 0.9
+        assert "nearly silent" in loaded(samples).notes[0]
+
+    @pytest.mark.parametrize("samples", [tone(3, 10 ** (-55 / 20)), np.r_[np.zeros(60 * RATE), tone(0.5, 0.1)]])
+    def test_is_not_told_of_quiet_or_rare_sound(self, samples):
+        assert loaded(samples).notes == ()
+
+    def test_the_loudest_part_is_no_single_click(self):
+        assert loudest(np.r_[np.ones(100), 50.0], 0.02) == 1
+        assert loudest(np.r_[np.ones(1000), np.full(30, 50.0)], 0.02) == 50
