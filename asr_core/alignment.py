@@ -5,7 +5,7 @@ sound, and between peaks there is blank, be it sound or silence. So the peaks on
 edge between two words; the energy of the signal tells where it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +146,7 @@ def words_of(
         WordSpan(text, start, end, confidence(emissions.log_probs, group), doubt, agreed)
         for text, group, (start, end), doubt, agreed in zip(
             texts,
-            groups,
+            _checked(groups, check),
             word_times(emissions, groups, check),
             doubts(emissions, places).tolist(),
             agreement or [None] * len(groups),
@@ -211,10 +211,10 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
     reach = round(REACH_SECONDS / emissions.step_seconds)
     gap_starts = [max(0, peaks[0][0] - reach), *(last_start for _, _, last_start, _ in peaks)]
     gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
-    levels = [float(np.median(energy[peak[0] * per_step : peak[3] * per_step])) for peak in peaks]
-    for i, (gap_start, gap_end) in enumerate(zip(gap_starts, gap_ends, strict=True)):
-        if check is not None and i % CHECK_WORDS == 0:
-            check()
+    levels = [
+        float(np.median(energy[first * per_step : last * per_step])) for first, _, _, last in _checked(peaks, check)
+    ]
+    for i, (gap_start, gap_end) in enumerate(_checked(zip(gap_starts, gap_ends, strict=True), check)):
         neighbours = levels[max(i - 1, 0) : i + 1]
         pause = _pause(energy[gap_start * per_step : gap_end * per_step], min(neighbours))
         if pause is None:
@@ -223,6 +223,14 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
             ends[i - 1] = gap_start + pause[0] / per_step
         if i < len(peaks):
             starts[i] = gap_start + pause[1] / per_step
+
+
+def _checked(items: Iterable, check: Callable[[], None] | None) -> Iterator:
+    """The items; `check` is called before every CHECK_WORDS-th."""
+    for i, item in enumerate(items):
+        if check is not None and i % CHECK_WORDS == 0:
+            check()
+        yield item
 
 
 def _pause(gap: np.ndarray, level: float) -> tuple[int, int] | None:

@@ -27,7 +27,7 @@ class Listener:
     def __init__(self, numbers):
         self.numbers = numbers
 
-    def transcribe(self, source, options=None, progress=None):
+    def transcribe(self, source, options=None, progress=None, track=None):
         return Transcript([Word(f"number{self.numbers[os.path.realpath(source)]}", 0, 0.1, 1)], 1.0, "fake")
 
 
