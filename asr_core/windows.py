@@ -180,9 +180,10 @@ def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
     found = level > usual(level, USUAL_PERCENT) + BURST_DB
     if not found.any() or found.all():
         return []
-    rest = _filled(level, maximum_filter1d(found, 11))
+    near = maximum_filter1d(found, 11)
+    rest = _filled(level, near)
     loud, quiet = usual(rest, 95), usual(rest, 10)
-    spoken = (rest > loud - SPEECH_DB) & (rest > quiet + SHALLOWEST_DB)
+    spoken = (rest > loud - SPEECH_DB) & (rest > quiet + SHALLOWEST_DB) & ~near
     share, speech = (uniform_filter1d(which.astype(np.float32), around) for which in (found, spoken))
     sure = (share < MAX_BURST_SHARE) & (speech > 2 * share) & (loud - quiet > SPEECH_DB)
     bursts = runs(maximum_filter1d(level > loud + BURST_MARGIN_DB, 3))
