@@ -21,21 +21,12 @@ FOREIGN = {
     "app": {"train"},
 }
 ORDER = (
-    "errors compressed backend spoken_forms containers integrity flac sound_files audio featurizer vocabulary models "
-    "ctc alignment arpa prefix_tree language_model hot_words phones beam_kernel beam decoder subtitles transcript "
-    "description bundle network windows recognizer streaming __main__"
-    "errors process given_texts compressed backend spoken_forms sound_files audio featurizer vocabulary models ctc "
-    "alignment arpa prefix_tree language_model hot_words phones beam_kernel beam decoder subtitles transcript "
+    "errors process given_texts compressed jit backend spoken_forms containers integrity flac channels levels  "
+    "tracks sound_files audio featurizer vocabulary models pasted_text viterbi ctc partial_alignment spelling  "
+    "alignment arpa prefix_tree language_model hot_words phones beam_kernel beam decoder subtitles transcript  "
     "arguments outputs description bundle network windows recognizer streaming __main__"
-    "errors compressed backend spoken_forms sound_files audio featurizer vocabulary models pasted_text jit "
-    "viterbi ctc partial_alignment spelling alignment arpa prefix_tree language_model hot_words phones "
-    "beam_kernel beam decoder subtitles transcript description bundle network windows recognizer streaming "
-    "__main__"
-    "errors compressed backend spoken_forms containers integrity flac channels levels tracks sound_files audio "
-    "featurizer vocabulary models ctc alignment arpa prefix_tree language_model hot_words phones beam_kernel beam "
-    "decoder subtitles transcript description bundle network windows recognizer streaming __main__"
 ).split()
-BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 40_000_000
+BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 60_000_000
 
 
 def tracked() -> list[Path]:
