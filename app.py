@@ -49,11 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    from ui.engine import Engine
+    from ui.service.engine import Engine
 
     engine = Engine(options.model).start()  # before Gradio is imported, which takes as long as TensorFlow
     from ui import build, launch_options
-    from ui.shutdown import serve_until_stopped
+    from ui.service.shutdown import serve_until_stopped
 
     page = build(engine, model_paths=options.model_paths)
     page.launch(

@@ -1,8 +1,34 @@
-"""A small speech recogniser: sound -> features -> logits -> log-probabilities -> tokens -> words."""
+"""Speech recognition with CTC: `asr_core.load().transcribe("talk.m4a").text`.
 
-import sys
+The four names below are imported when they are first used: `import asr_core` costs nothing.
+"""
 
-if sys.argv[:1] == ["-m"] and " -m asr_core " in f"{' '.join(sys.orig_argv)} ":
-    from asr_core import process
+from importlib import import_module
 
-    process.catch_interrupts()  # `python -m asr_core`: from here on, before its __main__ is found
+_HOMES = {
+    "Recognizer": "asr_core.recognizer",
+    "Transcript": "asr_core.transcript.words",
+    "Word": "asr_core.transcript.words",
+}
+__all__ = ["Recognizer", "Transcript", "Word", "load"]
+
+
+def load(model: str = "default"):
+    """A `Recognizer` of a model.
+
+    Args:
+        model: "default" for the one that comes with the package, a folder, or "name/repo@revision" on the Hub.
+
+    Raises:
+        BundleError: there is no such model, or it is damaged.
+    """
+    from asr_core.bundle import load_bundle
+    from asr_core.recognizer import Recognizer
+
+    return Recognizer(load_bundle(model))
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The command line: `python -m asr_core FILE... [--format FORMAT,...] [--out DIR]`; see `asr_core.arguments`.
+"""The command line: `python -m asr_core FILE... [--format FORMAT,...] [--out DIR]`; see `asr_core.cli.arguments`.
 
 Arguments are understood before anything heavy is imported, so that a slip is answered at once. One recogniser
 serves all files; a file that fails costs one line on standard error, and the others go on. So do notes on a recording
@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from asr_core.arguments import SUBTITLES, make_parser, parse
+from asr_core.cli.arguments import SUBTITLES, make_parser, parse
+from asr_core.cli.outputs import STDIN, InputFile, obstacle, placed, write_whole
 from asr_core.errors import AsrError, printable, reason
-from asr_core.given_texts import read_text
-from asr_core.outputs import STDIN, Recording, obstacle, placed, write_whole
-from asr_core.transcript import WRITERS, Transcript
+from asr_core.text.given import read_text
+from asr_core.transcript.words import Transcript
+from asr_core.transcript.writers import WRITERS
 
 DONE, SOME_FAILED, USAGE = 0, 1, 2
 
@@ -34,7 +35,7 @@ class Job:
         text: to align; None to transcribe.
     """
 
-    recording: Recording
+    recording: InputFile
     formats: tuple[str, ...]
     text: str | None = None
 
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
     return SOME_FAILED if failed or problems else DONE
 
 
-def _shard(recordings: list[Recording], shard: tuple[int, int]) -> list[Recording]:
+def _shard(recordings: list[InputFile], shard: tuple[int, int]) -> list[InputFile]:
     """Every N-th recording: the parts are disjoint, nearly equal, and together the whole."""
     index, count = shard
     return recordings[index - 1 :: count]
@@ -88,7 +89,7 @@ def _shard(recordings: list[Recording], shard: tuple[int, int]) -> list[Recordin
 
 def _found(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
     """The paths of all recordings, each once, in an order that depends on the names alone; the folders that were named
-    or hold them (see `asr_core.outputs.placed`); what is wrong with the names; and what folders hold beside recordings,
+    or hold them (see `asr_core.cli.outputs.placed`); what is wrong with the names; and what folders hold beside recordings,
     a line for each folder named."""
     found: dict[str, str] = {}
     roots, problems, left_out = [], [], []
@@ -128,7 +129,7 @@ def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
         problems: gets what cannot be opened.
         others: counts the files left out by suffix; hidden ones are not counted.
     """
-    from asr_core.sound_files import AUDIO_SUFFIXES
+    from asr_core.audio.files import AUDIO_SUFFIXES
 
     def told(error: OSError) -> None:
         problems.append(f"{printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")
@@ -147,7 +148,7 @@ def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
                 others["(no regular file)"] += 1
 
 
-def _jobs(recordings: list[Recording], options) -> tuple[list[Job], int]:
+def _jobs(recordings: list[InputFile], options) -> tuple[list[Job], int]:
     """This shard's work, and how many recordings fail before it begins, each with a line."""
     inputs = {os.path.realpath(recording.path) for recording in recordings}
     jobs, failed = [], 0
@@ -165,7 +166,7 @@ def _jobs(recordings: list[Recording], options) -> tuple[list[Job], int]:
     return jobs, failed
 
 
-def _unwritten(recording: Recording, inputs: set[str], options) -> tuple[str, ...]:
+def _unwritten(recording: InputFile, inputs: set[str], options) -> tuple[str, ...]:
     """The formats to write, without those whose files are to be kept. Raises AsrError where one cannot be written."""
     formats = []
     for extension in options.formats:
@@ -178,11 +179,11 @@ def _unwritten(recording: Recording, inputs: set[str], options) -> tuple[str, ..
     return tuple(formats)
 
 
-def _target(recording: Recording, extension: str, options) -> str:
+def _target(recording: InputFile, extension: str, options) -> str:
     return os.path.join(options.out, f"{recording.place}.{extension}")
 
 
-def _text_of(recording: Recording, source: str) -> str:
+def _text_of(recording: InputFile, source: str) -> str:
     """The text to align: a file, or that file of a folder which is named as the recording. Raises AsrError."""
     if not os.path.isdir(source):
         return read_text(source)
@@ -196,8 +197,8 @@ def _text_of(recording: Recording, source: str) -> str:
 
 def _recognizer(model: str):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from asr_core.backend import quiet_libraries
-    from asr_core.bundle import load_bundle
+    from asr_core.bundle.loading import load_bundle
+    from asr_core.inference.backend import quiet_libraries
 
     bundle = load_bundle(model)  # a download shows its progress
     with quiet_libraries():
@@ -249,7 +250,7 @@ def _decoding(recognizer, options) -> dict:
     if options.decoding:
         arguments["options"] = replace(recognizer.bundle.decoder_options(), **options.decoding)
     if options.hot_words:
-        from asr_core.hot_words import HotWords
+        from asr_core.decoding.hotwords import HotWords
 
         arguments["hot_words"] = hot_words = HotWords.build(options.hot_words, recognizer.vocabulary)
         if lost := [word for word in options.hot_words if not HotWords.build([word], recognizer.vocabulary).phrases]:
@@ -274,7 +275,7 @@ def _transcript(
     return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
 
-def _report(recording: Recording, transcript: Transcript) -> None:
+def _report(recording: InputFile, transcript: Transcript) -> None:
     """One line for each thing that a reader of the transcript should know about the recording."""
     for note in transcript.notes:
         _complain(_located(recording, printable(note)))
@@ -297,7 +298,7 @@ def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
         sys.stdout.flush()
 
 
-def _failure(recording: Recording, error: Exception) -> str:
+def _failure(recording: InputFile, error: Exception) -> str:
     """One line that begins with the path."""
     if isinstance(error, OSError):
         return f"{recording}: its transcript cannot be written ({reason(error)})"
@@ -306,7 +307,7 @@ def _failure(recording: Recording, error: Exception) -> str:
     return _located(recording, str(error))
 
 
-def _located(recording: Recording, message: str) -> str:
+def _located(recording: InputFile, message: str) -> str:
     """A sentence about a recording, which it may name, as a line that begins with the path."""
     name = printable(os.path.basename(recording.path))
     return f"{recording}{message.removeprefix(name)}" if message.startswith(name) else f"{recording}: {message}"

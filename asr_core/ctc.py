@@ -26,19 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.errors import AlignmentError
-from asr_core.viterbi import NOWHERE, Trellis, best_states
-from asr_core.vocabulary import BLANK
-
-WILDCARD = -1  # in a text to align: a sound that the alphabet cannot write
-
-# A wildcard is as probable as the best token of the step times this: it takes a step only where nothing else
-# of the text explains it, and silence stays with its neighbours' blanks, which cost nothing.
-WILDCARD_PROBABILITY = 0.8
+from asr_core.text.vocabulary import BLANK, WILDCARD
 
 IMPOSSIBLE = -1e5  # stands for log(0), so that a text against all evidence still has a best path
-
-BLOCK_STEPS = 512  # of the Viterbi algorithm: one copy of all scores is kept for so many steps
 
 
 def collapse(path: Sequence[int]) -> list[int]:
@@ -205,122 +195,6 @@ def _shift(values, by: int, fill):
     return ops.pad(values, [[0, 0], [by, 0]], constant_values=fill)[:, : ops.shape(values)[1]]
 
 
-def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[TokenSpan], np.ndarray]:
-    """The most probable path among all that collapse to a text (Viterbi; exact).
-
-    The states of the trellis are the tokens with a blank before, between and after them; a path stays, moves on by
-    one, or leaps over a blank between two different tokens (see asr_core.viterbi). Ten minutes of speech need some
-    megabytes.
-
-    Args:
-        log_probs: float32 [steps, tokens].
-        tokens: the text; WILDCARD stands for any sound (two in a row need no blank between them).
-
-    Returns:
-        One span per token, in order, and the log-probability of the path at every step, float32 [steps].
-
-    Raises:
-        AlignmentError: no token at all, or more than fit into the steps.
-    """
-    steps = len(log_probs)
-    check_fits(tokens, steps)
-    scores, trellis = with_wildcard(log_probs), trellis_of(tokens, log_probs.shape[1])
-    states = best_states(scores, trellis, 2, BLOCK_STEPS)
-    return spans_of(tokens, 2 * np.arange(len(tokens)) + 1, states), scores[np.arange(steps), trellis.columns[states]]
-
-
-def spans_of(tokens: Sequence[int], places: np.ndarray, states: np.ndarray) -> list[TokenSpan]:
-    """The span of every token, whose state stands in `places`, in a path of rising states; empty if it is skipped."""
-    starts = np.searchsorted(states, places)
-    ends = np.searchsorted(states, places, side="right")
-    return [TokenSpan(int(t), int(a), int(b)) for t, a, b in zip(tokens, starts, ends, strict=True)]
-
-
-def trellis_of(tokens: Sequence[int], wildcard_column: int) -> Trellis:
-    """The states of a text: state 2k is the blank before token k, state 2k + 1 is token k."""
-    columns = np.full(2 * len(tokens) + 1, BLANK, dtype=np.int32)
-    columns[1::2] = [wildcard_column if token == WILDCARD else token for token in tokens]
-    leaps = np.zeros(len(columns), np.int32)
-    leaps[3::2] = 2 * ((columns[3::2] != columns[1:-2:2]) | (columns[3::2] == wildcard_column))
-    free, nowhere = np.zeros(len(columns)), np.full(len(columns), NOWHERE, np.int32)
-    return Trellis(columns, free, leaps, nowhere, free, np.empty(0, np.int32))
-
-
-def with_wildcard(log_probs: np.ndarray) -> np.ndarray:
-    """Finite log-probabilities with a column for the wildcard behind them: float32 [steps, tokens + 1]."""
-    wildcard = log_probs.max(axis=1, keepdims=True) + np.log(WILDCARD_PROBABILITY)
-    return finite(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32))
-
-
-def check_fits(tokens: Sequence[int], steps: int) -> None:
-    """Raises AlignmentError if there is no token, or no room for all of them."""
-    if not len(tokens):
-        raise AlignmentError("There is nothing to align: the text holds no letter.")
-    needed = steps_needed(tokens)
-    if needed > steps:
-        raise AlignmentError(
-            f"The text needs at least {needed} steps of sound and the recording has {steps}:"
-            " give a shorter text, or the recording it belongs to."
-        )
-
-
 def finite(log_probs: np.ndarray) -> np.ndarray:
     """Log-probabilities that can be added up: no NaN, which becomes IMPOSSIBLE, and nothing beyond that; float32."""
     return np.clip(np.fmax(log_probs, IMPOSSIBLE), IMPOSSIBLE, -IMPOSSIBLE, dtype=np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Emissions:
-    """What a network heard: log-probabilities of every token at every step.
-
-    Attributes:
-        log_probs: float32 [steps, tokens]; rows sum to 1 in probability.
-        step_seconds: time from one step to the next.
-        start: seconds from the start of the recording to the first step.
-        energy: loudness of the signal beside it, float32 [steps * n] in dB (see alignment.signal_energy), or
-            None where the signal is not at hand; only the times of words ask for it.
-        phones: log-probabilities of the sounds at every step, float16 [steps, phones], the blank first, or None where
-            the network names none. It names them half as often as letters, so that each row stands there twice.
-    """
-
-    log_probs: np.ndarray
-    step_seconds: float
-    start: float = 0.0
-    energy: np.ndarray | None = None
-    phones: np.ndarray | None = None
-
-    def __post_init__(self):
-        if self.log_probs.ndim != 2:
-            raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
-        if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
-            raise ValueError(f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps.")
-        if self.phones is not None and len(self.phones) != len(self.log_probs):
-            raise ValueError(f"{len(self.phones)} steps of phones stand beside {len(self.log_probs)} of tokens.")
-
-    def __len__(self) -> int:
-        return len(self.log_probs)
-
-    @property
-    def seconds(self) -> float:
-        return len(self) * self.step_seconds
-
-    def time(self, step: float) -> float:
-        """Seconds from the start of the recording to the beginning of a step."""
-        return self.start + step * self.step_seconds
-
-    def part(self, start: int, end: int) -> "Emissions":
-        """The steps from `start` to before `end`, with their times."""
-        energy = self.energy
-        if energy is not None:
-            fine = len(energy) // max(1, len(self))
-            energy = energy[start * fine : end * fine]
-        phones = None if self.phones is None else self.phones[start:end]
-        return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy, phones)
-
-    def followed_by(self, other: "Emissions") -> "Emissions":
-        """Both, where the other begins when this one ends."""
-        pairs = (self.log_probs, other.log_probs), (self.energy, other.energy), (self.phones, other.phones)
-        log_probs, energy, phones = (
-            None if first is None or second is None else np.concatenate([first, second]) for first, second in pairs
-        )
-        return Emissions(log_probs, self.step_seconds, self.start, energy, phones)

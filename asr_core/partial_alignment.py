@@ -1,6 +1,6 @@
 """A text laid along emissions that hold more than the text does, or less.
 
-As forced alignment (see `asr_core.ctc.forced_align`), with two more ways. Before, between and after the words, speech
+As forced alignment (see `asr_core.forced_alignment.forced_align`), with two more ways. Before, between and after the words, speech
 that the text lacks may be passed over: where a blank stands there, a step can also have the score of its best token,
 less a price (the star token of Pratap et al., 2023, "Scaling Speech Technology to 1,000+ Languages"). And a word that
 was not spoken may be skipped, at a price for each of its letters. So a word neither reaches out for sounds that
@@ -12,18 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.ctc import (
-    BLOCK_STEPS,
-    IMPOSSIBLE,
-    WILDCARD,
-    TokenSpan,
-    check_fits,
-    finite,
-    spans_of,
-    with_wildcard,
-)
+from asr_core.ctc import IMPOSSIBLE, TokenSpan, finite
+from asr_core.forced_alignment import BLOCK_STEPS, check_fits, spans_of, with_wildcard
+from asr_core.text.vocabulary import BLANK, WILDCARD
 from asr_core.viterbi import NOWHERE, Trellis, best_states
-from asr_core.vocabulary import BLANK
 
 # In nats, tuned on joined clips: complete texts keep their times, words of texts that lack a third keep their place.
 OPENING_PRICE = 6.0  # of a passage that is passed over, so that a word that recurs in it stays with its neighbours

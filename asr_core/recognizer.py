@@ -1,6 +1,6 @@
 """The whole path from a recording to its words: decode, cut, batch, run the network, join, decode.
 
-A Recognizer holds one model and one thread that runs it (see `asr_core.network`). Whoever has sound to be heard, from
+A Recognizer holds one model and one thread that runs it (see `asr_core.inference.worker`). Whoever has sound to be heard, from
 any thread, puts windows into its queue; what waits there together is run together. Log-probabilities are kept, so that
 another decoder costs no second pass.
 """
@@ -15,24 +15,25 @@ from functools import partial
 
 import numpy as np
 
-from asr_core.alignment import (
-    NOT_SPOKEN,
-    UNCHECKED,
-    Calibration,
-    WordSpan,
-    align_text,
-    signal_energy,
-    space_token,
-)
-from asr_core.audio import Audio, audio_from_array, load_audio
-from asr_core.bundle import Bundle
-from asr_core.ctc import Emissions
-from asr_core.decoder import DecoderOptions, Hypothesis, beam_search, greedy
+from asr_core.audio.energy import signal_energy
+from asr_core.audio.loading import Audio, audio_from_array, load_audio
+from asr_core.audio.speech_activity import WINDOW_SECONDS
+from asr_core.bundle.bundle import Bundle
+from asr_core.decoding.beam_search import DecoderOptions, beam_search
+from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
+from asr_core.decoding.hypotheses import Hypothesis, greedy
+from asr_core.decoding.text_alignment import align_text
+from asr_core.decoding.word_spans import WordSpan
+from asr_core.emissions import Emissions
 from asr_core.errors import Cancelled
-from asr_core.network import Network, Step, StepProcess
-from asr_core.pasted_text import words_alone
-from asr_core.transcript import Transcript, Word
-from asr_core.windows import SEAM_SECONDS, WINDOW_SECONDS, Joined, silent_steps, windows_of
+from asr_core.inference.compiled import CompiledModel
+from asr_core.inference.process import InferenceProcess
+from asr_core.inference.stitching import SEAM_SECONDS, EmissionStitcher
+from asr_core.inference.windows import silent_steps, windows_of
+from asr_core.inference.worker import InferenceWorker
+from asr_core.text.pasted import words_alone
+from asr_core.text.vocabulary import space_token
+from asr_core.transcript.words import Transcript, Word
 
 BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
 WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
@@ -40,14 +41,14 @@ POLL_SECONDS = 0.1  # how soon a cancelled request notices
 UNCALIBRATED = Calibration()
 MIN_CONFIDENCE = 0.1  # of words that stand alone: of such words one in ten is right, and in noise none
 LONE_SECONDS = 1.0  # from any other word, longer than the pauses within a sentence
-HEARD = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
+NETWORK_SHARE = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
 
 
 class Recognizer:
     """Hears recordings with one model. Safe to use from many threads.
 
     Args:
-        bundle: the model (see `asr_core.bundle.load_bundle`). Building it takes seconds, the first run some
+        bundle: the model (see `asr_core.bundle.loading.load_bundle`). Building it takes seconds, the first run some
             more for compilation: see `warm_up`.
         step: that model's network, if not in this process.
 
@@ -56,7 +57,7 @@ class Recognizer:
         LanguageModelError: its language model is damaged.
     """
 
-    def __init__(self, bundle: Bundle, step: StepProcess | None = None):
+    def __init__(self, bundle: Bundle, step: InferenceProcess | None = None):
         self.bundle = bundle
         self.name = bundle.name
         self.sample_rate = bundle.sample_rate
@@ -68,10 +69,10 @@ class Recognizer:
             origin: Calibration(**numbers) for origin, numbers in bundle.config.get("confidence", {}).items()
         }
         self._phones = bundle.phones
-        step = step or Step(bundle)
+        step = step or CompiledModel(bundle)
         self._geometry = step.geometry
         self.step_seconds = self._geometry.step_samples / self.sample_rate
-        self._network = Network(step, round(BATCH_SECONDS * self.sample_rate))
+        self._network = InferenceWorker(step, round(BATCH_SECONDS * self.sample_rate))
         weakref.finalize(self, self._network.close)  # a recogniser that is dropped leaves no thread behind
 
     def warm_up(self) -> None:
@@ -89,7 +90,7 @@ class Recognizer:
         Args:
             source: a path, the bytes of a file, a binary file, an Audio, or (rate, samples) as Gradio has it.
             max_seconds: longer files are refused while they are decoded.
-            track: which audio track of a file, from 1 (see `asr_core.audio.load_audio`).
+            track: which audio track of a file, from 1 (see `asr_core.audio.loading.load_audio`).
 
         Raises:
             AudioError: it cannot be read, holds no sound, or is too long.
@@ -128,29 +129,29 @@ class Recognizer:
             raise ValueError(f"{self.name} hears {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
-        joined = Joined(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
+        stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
         if (space := space_token(self.vocabulary)) is not None:
-            joined.part(silent_steps(windows, self._geometry.step_samples), space)
+            stitcher.part(silent_steps(windows, self._geometry.step_samples), space)
         settled = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # where the next can change it
         told = 0
         waiting: deque[tuple[int, Future]] = deque()
         try:
             for number, window in enumerate(windows, 1):
-                waiting.append((window.start_step, self._network.hear(samples[window.start : window.end])))
+                waiting.append((window.start_step, self._network.submit(samples[window.start : window.end])))
                 while len(waiting) > (WINDOWS_AHEAD if number < len(windows) else 0):
                     start, future = waiting[0]
-                    joined.add(start, *_wait(future, cancel))
+                    stitcher.add(start, *_wait(future, cancel))
                     waiting.popleft()
                     done = number - len(waiting)
                     if heard is not None:
-                        heard(self._part(joined, samples, told, settled[done - 1]))
+                        heard(self._part(stitcher, samples, told, settled[done - 1]))
                         told = settled[done - 1]
                     if progress is not None:
                         progress(done / len(windows))
         finally:
             for _, future in waiting:
                 future.cancel()
-        return Emissions(joined.log_probs, self.step_seconds, 0.0, self._energy(samples, steps), joined.phones)
+        return Emissions(stitcher.log_probs, self.step_seconds, 0.0, self._energy(samples, steps), stitcher.phones)
 
     def hypotheses(
         self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None, progress=None, cancel=None
@@ -163,7 +164,7 @@ class Recognizer:
         def report(done: float) -> None:
             if progress is not None:
                 progress(done)
-            _heed(cancel)
+            raise_if_cancelled(cancel)
 
         options = options or self._defaults
         if options.decoder == "greedy":
@@ -172,7 +173,7 @@ class Recognizer:
             found = beam_search(
                 emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, report
             )
-        found[0].locate(partial(_heed, cancel))
+        found[0].locate(partial(raise_if_cancelled, cancel))
         return found
 
     def decode(
@@ -190,7 +191,7 @@ class Recognizer:
             emissions: from `emissions`.
             seconds: length of the recording.
             options: how to decode; the bundle's defaults if None.
-            hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
+            hot_words: phrases that the beam favours (see `asr_core.decoding.beam_search.beam_search`).
             progress, cancel: as for `emissions`, both several times a second.
 
         Raises:
@@ -202,7 +203,7 @@ class Recognizer:
         """A given text laid along the recording; its notes say if it does not fit as a whole.
 
         Args:
-            text: as people paste it: of subtitles, the words alone are taken (see `asr_core.pasted_text`).
+            text: as people paste it: of subtitles, the words alone are taken (see `asr_core.text.pasted`).
 
         Raises:
             AlignmentError: a text without letters, or too long for the recording.
@@ -228,8 +229,8 @@ class Recognizer:
             Cancelled: `cancel` was set.
         """
         audio = self.load(source, max_seconds, track)
-        emissions = self.emissions(audio, stage(progress, 0, HEARD), cancel)
-        transcript = self.decode(emissions, audio.seconds, options, hot_words, stage(progress, HEARD, 1), cancel)
+        emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel)
+        transcript = self.decode(emissions, audio.seconds, options, hot_words, sub_progress(progress, NETWORK_SHARE, 1), cancel)
         return replace(transcript, notes=audio.notes)
 
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
@@ -264,10 +265,10 @@ class Recognizer:
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)
 
-    def _part(self, joined: Joined, samples: np.ndarray, start: int, end: int) -> Emissions:
+    def _part(self, stitcher: EmissionStitcher, samples: np.ndarray, start: int, end: int) -> Emissions:
         """The steps from `start` to before `end` of a recording."""
         energy = self._energy(samples[start * self._geometry.step_samples :], end - start)
-        return Emissions(joined.log_probs[start:end].copy(), self.step_seconds, start * self.step_seconds, energy)
+        return Emissions(stitcher.log_probs[start:end].copy(), self.step_seconds, start * self.step_seconds, energy)
 
     def _energy(self, samples: np.ndarray, steps: int) -> np.ndarray:
         """Loudness beside the steps, a minute at a time: the sums behind it are 20 times its size."""
@@ -295,19 +296,19 @@ def without_noise(words: Sequence[Word]) -> tuple[Word, ...]:
     return tuple(word for group in groups if max(w.confidence for w in group) >= MIN_CONFIDENCE for word in group)
 
 
-def stage(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:
+def sub_progress(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:
     """What is told of a part of some work, from 0 to 1, as the share done of all of it."""
     return None if progress is None else lambda done: progress(start + (end - start) * done)
 
 
-def _heed(cancel) -> None:
+def raise_if_cancelled(cancel) -> None:
     if cancel is not None and cancel.is_set():
         raise Cancelled()
 
 
 def _wait(future: Future, cancel):
     while True:
-        _heed(cancel)
+        raise_if_cancelled(cancel)
         try:
             return future.result(timeout=POLL_SECONDS)
         except NotYet:

@@ -5,12 +5,12 @@ window of the latest sound again and again, each time the same amount of work, a
 final takes the place of what it said before.
 
 Which words are final
-    Every SETTLE_SECONDS of sound a window that ends there is heard, and what it says is decoded.
-    1. All words before a pause are final (see `asr_core.decoder.pauses`), once SURE_SECONDS have passed since the last
+    Every FINALIZE_SECONDS of sound a window that ends there is heard, and what it says is decoded.
+    1. All words before a pause are final (see `asr_core.decoding.beam_search.pauses`), once RIGHT_CONTEXT_SECONDS have passed since the last
        of them: it hears a sentence to its end before it decides.
-    2. So are all words before a change of level (see `asr_core.windows.level_changes`): somebody else speaks, and
+    2. So are all words before a change of level (see `asr_core.audio.speech_activity.level_changes`): somebody else speaks, and
        further windows begin there.
-    3. Where nobody pauses, words are final OPEN_SECONDS behind the latest sound: more would hardly change them.
+    3. Where nobody pauses, words are final PARTIAL_SECONDS behind the latest sound: more would hardly change them.
     Sound that led to final words is not heard again, but as what comes before. The decoder goes on with the language
     model where it was, or after a pause at the beginning of a sentence.
 
@@ -19,30 +19,26 @@ was cut up. Between those places a window is heard every HOP_SECONDS, or once a 
 partial words only.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
-from asr_core.alignment import WordSpan, space_token, split_words, words_of
-from asr_core.audio import RATES, Audio, Resampler, to_mono
-from asr_core.beam import DecoderOptions, PrefixBeam
-from asr_core.ctc import BLANK, IMPOSSIBLE, Emissions, TokenSpan, best_path, forced_align, runs
-from asr_core.decoder import best_texts, pauses
-from asr_core.errors import AudioError
-from asr_core.hot_words import HotWords
-from asr_core.transcript import Word
-from asr_core.windows import ALIGNED_STEPS, level_changes
+from asr_core.audio.loading import Audio
+from asr_core.audio.resampling import ChunkResampler
+from asr_core.audio.speech_activity import level_changes
+from asr_core.decoding.hotwords import HotWords
+from asr_core.decoding.incremental import IncrementalDecoder
+from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.word_spans import WordSpan
+from asr_core.emissions import Emissions
+from asr_core.inference.windows import ALIGNED_STEPS
+from asr_core.transcript.words import Word
 
 WINDOW_SECONDS = 12.0  # about the longest clips of training; the network's work for each hop is that of so much sound
-SETTLE_SECONDS = 2.0  # between windows that settle words; a stream that is behind hears these alone and catches up
+FINALIZE_SECONDS = 2.0  # between windows that settle words; a stream that is behind hears these alone and catches up
 HOP_SECONDS = 0.5  # between partials: half of what may pass from a word to its appearance
-SURE_SECONDS = 1.0  # of sound behind a word that becomes final, if only silence: at its edge a window hears badly
 CHANGE_SECONDS = 0.5  # of sound at another level, for a window to begin with it
-OPEN_SECONDS = 7.0  # of sound whose words are not final; the rest of the window lies before it, to be heard along
-ENDLESS_SECONDS = 2.0  # what takes longer and is still no word is cut
-CONTEXT_WORDS = 3  # what a language model of four words sees
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,13 @@ class Update:
 class Stream:
     """One running recording. It shares nothing with other streams but the recogniser; one thread at a time.
 
-    Holds WINDOW_SECONDS + SETTLE_SECONDS of sound and at most as many seconds of log-probabilities, however long
+    Holds WINDOW_SECONDS + FINALIZE_SECONDS of sound and at most as many seconds of log-probabilities, however long
     it runs.
 
     Args:
         recognizer: an `asr_core.recognizer.Recognizer`.
         options: how to decode; the bundle's defaults if None.
-        hot_words: phrases that the beam favours (see `asr_core.decoder.beam_search`).
+        hot_words: phrases that the beam favours (see `asr_core.decoding.beam_search.beam_search`).
     """
 
     def __init__(self, recognizer, options: DecoderOptions | None = None, hot_words: Iterable[str] | None = None):
@@ -84,11 +80,11 @@ class Stream:
 
     def reset(self) -> None:
         """Forgets everything: the next chunk is the beginning of a new recording."""
-        self._incoming = Incoming(self._rate)
+        self._incoming = ChunkResampler(self._rate)
         self._unit = ALIGNED_STEPS * self._step_samples  # samples, as all that follow
         self._window, self._between = (
             int(seconds * self._rate / self._step_samples) * self._step_samples
-            for seconds in (WINDOW_SECONDS, SETTLE_SECONDS)
+            for seconds in (WINDOW_SECONDS, FINALIZE_SECONDS)
         )
         self._latest = np.zeros(self._window + self._between, np.float32)
         self._filled = 0  # of those
@@ -99,7 +95,7 @@ class Stream:
         self._heard = 0  # the end of what was heard last
         self._read = 0  # the end of what the partial words were read from
         self._said: Emissions | None = None  # of what is not final
-        self._text = RunningText(self._recognizer, self._options, self._hot_words)
+        self._text = IncrementalDecoder(self._recognizer, self._options, self._hot_words)
         self._partial: tuple[Word, ...] = ()
         self._finished = False
 
@@ -113,7 +109,7 @@ class Stream:
 
         Args:
             samples: [n] or [n, channels] of any length, none included; integers over their full range, or floats in
-                [-1, 1], as `asr_core.audio.audio_from_array` takes them.
+                [-1, 1], as `asr_core.audio.loading.audio_from_array` takes them.
             source_rate: Hz; may change from chunk to chunk.
 
         Raises:
@@ -128,7 +124,7 @@ class Stream:
         if self._end - self._heard >= HOP_SECONDS * self._rate:
             self._said, self._heard = self._hear(self._end), self._end
         if self._read < self._heard:
-            self._partial, self._read = self._words(self._text.look(self._said)), self._heard
+            self._partial, self._read = self._words(self._text.partial(self._said)), self._heard
         return self._update(final)
 
     def finish(self) -> Update:
@@ -173,7 +169,7 @@ class Stream:
         return change if start < change <= self._end - CHANGE_SECONDS * self._rate else None
 
     def _settle(self, said: Emissions, ended: bool = False) -> list[Word]:
-        words, self._said = self._text.settle(said, ended)
+        words, self._said = self._text.finalize(said, ended)
         self._open += (len(said) - len(self._said)) * self._step_samples
         return self._words(words)
 
@@ -182,7 +178,7 @@ class Stream:
         start = self._window_start(end)
         said = self._recognizer.emissions(Audio(self._sound(start, end).copy(), self._rate))
         said = replace(said, start=start / self._rate)
-        return said.part(max(self._open - start, 0) // self._step_samples, len(said))
+        return said.slice(max(self._open - start, 0) // self._step_samples, len(said))
 
     def _window_start(self, end: int) -> int:
         """Where the window up to `end` begins, in whole units."""
@@ -197,151 +193,3 @@ class Stream:
 
     def _update(self, final: list[Word]) -> Update:
         return Update(tuple(final), self._partial, self.seconds)
-
-
-class Incoming:
-    """Chunks of any rate and type to mono float32 at one rate, in pieces of some seconds at most.
-
-    Call it with samples and rate as for `Stream.feed`; it raises the same. `last` empties the resampler.
-    """
-
-    PIECE = 480_000  # source samples: 10 s at 48 kHz
-
-    def __init__(self, sample_rate: int):
-        self._sample_rate = sample_rate
-        self._resampler: Resampler | None = None
-
-    def __call__(self, samples: np.ndarray, source_rate: int) -> Iterator[np.ndarray]:
-        samples = np.asarray(samples)
-        if samples.ndim not in (1, 2):
-            raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
-        if not RATES[0] <= source_rate <= RATES[1]:
-            raise AudioError(
-                f"The microphone claims {source_rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} can be heard."
-            )
-        if not samples.size:
-            return
-        mono = to_mono(samples, "The microphone's sound")  # before anything is kept: a bad chunk changes nothing
-        if self._resampler is not None and self._resampler.rate != source_rate:
-            yield from self.last()
-        self._resampler = self._resampler or Resampler(source_rate, self._sample_rate)
-        for start in range(0, len(mono), self.PIECE):
-            yield self._resampler(mono[start : start + self.PIECE])
-
-    def last(self) -> Iterator[np.ndarray]:
-        """What the resampler still holds."""
-        if self._resampler is not None:
-            yield self._resampler.last()
-        self._resampler = None
-
-
-class RunningText:
-    """The words of sound that goes on: which of them are final, and what is left to be read again.
-
-    Serves whoever has log-probabilities piece by piece, also those of a long file.
-    """
-
-    def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
-        self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
-        self._pronunciations = recognizer.pronunciations
-        self._options, self._hot_words = options, hot_words
-        lengths = (SURE_SECONDS, OPEN_SECONDS, ENDLESS_SECONDS)
-        self._sure, self._open, self._endless = (int(seconds / recognizer.step_seconds) for seconds in lengths)  # steps
-        self._space = space_token(self._vocabulary)
-        self._latest: list[str] = []  # final words of this sentence, for the language model
-        self._word_end = 0.0  # of the last final word, seconds
-
-    def settle(self, said: Emissions, ended: bool = False) -> tuple[list[WordSpan], Emissions]:
-        """Decides on words.
-
-        Args:
-            said: of all sound behind the words that are final.
-            ended: nothing follows.
-
-        Returns:
-            The words that are final now, and what was said behind them.
-        """
-        *closed, last = self._stretches(said, len(said) - self._sure)
-        if ended:
-            closed, last = [*closed, last], last.part(len(last), len(last))
-        words = []
-        for stretch in closed:
-            words += self._final(stretch, *self._read(stretch, self._latest))
-            self._latest = []
-        overdue, rest = self._overdue(last)
-        return words + overdue, rest
-
-    def look(self, said: Emissions) -> list[WordSpan]:
-        """The words behind the final ones, as they look now."""
-        words, latest = [], self._latest
-        for stretch in self._stretches(said, len(said)):
-            words += self._spoken(stretch, *self._read(stretch, latest))
-            latest = []
-        return words
-
-    def _stretches(self, said: Emissions, before: int) -> list[Emissions]:
-        """What is said from pause to pause, as far as pauses begin up to step `before`."""
-        edges = [pause.middle for pause in pauses(said, self._space) if pause.start <= before]
-        return [said.part(start, end) for start, end in pairwise([0, *edges, len(said)])]
-
-    def _overdue(self, said: Emissions) -> tuple[list[WordSpan], Emissions]:
-        """The words that lie OPEN_SECONDS and more before the end, and what follows them."""
-        overdue = len(said) - self._open
-        if overdue <= 0:
-            return [], said
-        spans, agreement = self._read(said, self._latest)
-        inside = [span for span in spans if span.end <= overdue]
-        spaces = [count for count, span in enumerate(inside, 1) if span.token == self._space]
-        if not spaces and overdue <= self._endless:
-            return [], said
-        count = spaces[-1] if spaces else len(inside)
-        words = self._final(said, spans[:count], agreement)
-        self._latest = [*self._latest, *(word.text for word in words)][-CONTEXT_WORDS:]
-        cut = (spans[count - 1].end + spans[count].start) // 2 if spaces and count < len(spans) else overdue
-        return words, said.part(cut, len(said))
-
-    def _read(self, said: Emissions, latest: list[str]) -> tuple[list[TokenSpan], tuple[float, ...]]:
-        """The tokens of the best text where they lie in the emissions, and the agreement on its words.
-
-        The beam is told the words before as if it had just heard them.
-        """
-        if self._options.decoder == "greedy":
-            return runs(best_path(said.log_probs)) if len(said) else [], ()
-        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
-        before = self._vocabulary.encode("".join(f"{word} " for word in latest)) if self._space else []
-        spelled = _spelled(before, len(self._vocabulary))
-        beam.advance(spelled)
-        beam.advance(said.log_probs)
-        texts = (
-            replace(
-                text,
-                tokens=text.tokens[len(before) :],
-                steps=tuple(step - len(spelled) for step in text.steps[len(before) :]),
-            )
-            for text in beam.texts()
-        )
-        best = best_texts(texts, said, self._vocabulary, self._options, self._pronunciations)[0]
-        return forced_align(said.log_probs, best.tokens)[0] if best.tokens else [], best.agreement
-
-    def _final(self, said: Emissions, spans: list[TokenSpan], agreement: Sequence[float]) -> list[WordSpan]:
-        """The words of these tokens, from now on final."""
-        words = self._spoken(said, spans, agreement)
-        if words:
-            self._word_end = words[-1].end
-        return words
-
-    def _spoken(self, said: Emissions, spans: list[TokenSpan], agreement: Sequence[float]) -> list[WordSpan]:
-        """The words of these tokens; none begins before the last final one has ended."""
-        groups = split_words(spans, self._vocabulary)
-        texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
-        end = self._word_end
-        words = words_of(texts, groups, said, agreement[: len(groups)])
-        return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
-
-
-def _spelled(tokens: Sequence[int], size: int) -> np.ndarray:
-    """Log-probabilities that say a text beyond doubt: float32 [steps, size], a blank behind every token."""
-    path = [step for token in tokens for step in (token, BLANK)]
-    log_probs = np.full((len(path), size), IMPOSSIBLE, np.float32)
-    log_probs[np.arange(len(path)), path] = 0.0
-    return log_probs

@@ -9,8 +9,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from train.fit.workers import WorkerEnded, Workers
 from train.options import MAX_SEED, in_words, make_folder, real, whole
-from train.workers import WorkerEnded, Workers
 
 
 def parse(argv):
@@ -81,15 +81,15 @@ def main(argv=None, workers: Workers | None = None) -> int:
     import keras
     from safetensors import SafetensorError
 
-    from asr_core.bundle import load_bundle
+    from asr_core.bundle.loading import load_bundle
     from asr_core.errors import AsrError
-    from asr_core.featurizer import make_featurizer
-    from asr_core.vocabulary import Vocabulary
-    from train.data import MAX_SECONDS
-    from train.presets import PRESETS
-    from train.pronunciations import Dictionary
-    from train.publish import check_token, push
-    from train.trainer import Trainer, load_data, split
+    from asr_core.models.features import make_featurizer
+    from asr_core.text.vocabulary import Vocabulary
+    from train.data.examples import MAX_SECONDS
+    from train.data.pronunciations import Dictionary
+    from train.fit.presets import PRESETS
+    from train.fit.trainer import Trainer, load_data, split
+    from train.publish.upload import check_token, push
 
     if args.preset not in PRESETS:
         print(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", file=sys.stderr)

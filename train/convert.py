@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.errors import AsrError, BundleError
-from asr_core.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
+from asr_core.text.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
 from train.options import in_words, whole
 
 SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
 WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # in the zip archive that .keras is
-MOST_BYTES = 2 << 30  # of a checkpoint; the example's own has 107 MB, 320 MB with the optimiser's state
+MAX_BYTES = 2 << 30  # of a checkpoint; the example's own has 107 MB, 320 MB with the optimiser's state
 
 # Where a weight of ours stands in the files that Keras has written over the years.
 CONVOLUTION = ("kernel",)
@@ -66,8 +66,8 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
         BundleError: no checkpoint of the example, or one with another alphabet or other features.
     """
     from asr_core import models
-    from asr_core.bundle import save_bundle
-    from asr_core.featurizer import KerasStft
+    from asr_core.bundle.loading import save_bundle
+    from asr_core.models.features import KerasStft
 
     weights = read_checkpoint(Path(checkpoint))
     vocabulary, featurizer = Vocabulary(characters), KerasStft(sample_rate)
@@ -240,8 +240,8 @@ def _sizes(weights: dict) -> tuple[int, int]:
 
 
 def _check_size(name: str, size: int) -> None:
-    if size > MOST_BYTES:
-        raise BundleError(f"{name} has {size:,} bytes; a checkpoint of the example stays below {MOST_BYTES:,}.")
+    if size > MAX_BYTES:
+        raise BundleError(f"{name} has {size:,} bytes; a checkpoint of the example stays below {MAX_BYTES:,}.")
 
 
 def _first_line(error: Exception) -> str:

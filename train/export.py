@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.errors import AsrError
-from asr_core.windows import WINDOW_SECONDS
 from train.options import in_words, real
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
@@ -65,8 +65,8 @@ def export(bundle: str, format: str, out: Path, seconds: float | None = None) ->
         BundleError: there is no such bundle.
         ExportError: the format cannot hold the network, or its converter is not installed.
     """
-    from asr_core.bundle import load_bundle
-    from asr_core.network import compiled_step
+    from asr_core.bundle.loading import load_bundle
+    from asr_core.inference.compiled import compiled_step
 
     bundle = load_bundle(bundle)
     featurizer, model = bundle.featurizer(), bundle.build()

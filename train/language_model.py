@@ -24,18 +24,18 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.arpa import NGrams
-from asr_core.errors import AsrError
-from asr_core.language_model import (
+from asr_core.decoding.arpa import NGrams
+from asr_core.decoding.language_model import (
     LEVELS,
-    LOWEST_LOG_PROB,
+    MIN_LOG_PROB,
     SENTENCE_END,
     SENTENCE_START,
     SPECIAL_WORDS,
     UNKNOWN,
     NGramModel,
 )
-from asr_core.vocabulary import Normaliser
+from asr_core.errors import AsrError
+from asr_core.text.normaliser import Normaliser
 from train.options import in_words, make_room, real, whole
 
 MAX_WEIGHT = 1e9  # of a text: only the shares of all count
@@ -44,7 +44,7 @@ FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # for texts too small to estimate them, as
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """A text, normalised, every sentence once."""
 
     path: Path
@@ -118,7 +118,7 @@ def _text_in(line: str, path: Path, number: int) -> str:
     return row["text"]
 
 
-def choose_vocabulary(sources: list[Source], size: int) -> list[str]:
+def choose_vocabulary(sources: list[TextSource], size: int) -> list[str]:
     """The most frequent words by weight, the special ones first; none seen only once."""
     share: Counter[str] = Counter()
     occurrences: Counter[str] = Counter()
@@ -273,14 +273,14 @@ def assemble(
     for n, (table, p, kept, weight) in enumerate(zip(tables, probabilities, keep, weights, strict=True), 1):
         if n > 1:
             spelled = np.column_stack([spelled[table.context], table.word])
-        log_probs = np.log(np.maximum(p[kept], np.exp(LOWEST_LOG_PROB)))
+        log_probs = np.log(np.maximum(p[kept], np.exp(MIN_LOG_PROB)))
         orders.append(
             NGrams(spelled[kept], log_probs.astype(np.float32), np.log(weight[kept]).astype(np.float32))
         )
     return NGramModel.from_ngrams(words, orders)
 
 
-def fit(sources: list[Source], order: int, vocabulary: int, threshold: float, report=print) -> NGramModel:
+def fit(sources: list[TextSource], order: int, vocabulary: int, threshold: float, report=print) -> NGramModel:
     """Counts, mixes and prunes; the weights of the sources are scaled to sum to one."""
     words = choose_vocabulary(sources, vocabulary)
     texts = [encode(source.sentences, words) for source in sources]
@@ -365,7 +365,7 @@ def main(arguments: list[str] | None = None) -> int:
         make_room(options.out)
         normalise = Normaliser()
         sources = [
-            Source(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text
+            TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text
         ]
         held_out = list(read_sentences(options.held_out, normalise)) if options.held_out else []
     except AsrError as error:

@@ -11,14 +11,15 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import GivenTextError
-from asr_core.pasted_text import words_alone
-from ui import arguments
-from ui.compare import compare as compare_texts
-from ui.decoding import WIDEST_BEAM, Choice
-from ui.engine import Engine
-from ui.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
-from ui.hearing import Limits, explain, logged, read_audio
-from ui.transcribe import LISTENING_AT_ONCE, examples
+from asr_core.text.pasted import words_alone
+from ui.service import arguments
+from ui.service.engine import Engine
+from ui.service.examples import examples
+from ui.service.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
+from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
+from ui.service.requests import Limits, explain, logged, read_audio
+from ui.tabs.compare import compare as compare_texts
+from ui.tabs.transcribe import LISTENING_AT_ONCE
 
 WORD = {
     "type": "object",
@@ -135,7 +136,7 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         with answering("api/subtitles") as facts:
             kind = arguments.one_of(kind, "kind", SUBTITLE_FORMATS)
             shape = limits_of(characters, lines, seconds)
-            return written(transcript_of(recording, Choice(), facts), kind, shape)
+            return written(transcript_of(recording, DecodingOverrides(), facts), kind, shape)
 
     def compare(reference: str, heard: str) -> dict:
         """Word and character error rate of a text against what was really said.
@@ -174,14 +175,14 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     _endpoint(model, [], typed_json({"type": "object"}))
 
 
-def choice_of(decoder, beam_width, hot_words, limits: Limits) -> Choice:
+def choice_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrides:
     """The decoding of a request. Raises GivenTextError."""
     decoder = arguments.one_of(decoder, "decoder", DECODERS)
-    beam_width = arguments.number(beam_width, "beam_width", 1, WIDEST_BEAM, whole=True)
+    beam_width = arguments.number(beam_width, "beam_width", 1, MAX_BEAM_WIDTH, whole=True)
     hot_words = arguments.text("" if hot_words is None else hot_words, "hot_words", limits.text_characters)
     if hot_words.strip() and decoder == "greedy":
         raise GivenTextError("hot_words need the beam search: leave decoder out, or set it to beam.")
-    return Choice.of("beam" if hot_words.strip() else decoder, beam_width, hot_words=hot_words)
+    return DecodingOverrides.of("beam" if hot_words.strip() else decoder, beam_width, hot_words=hot_words)
 
 
 def limits_of(characters, lines, seconds) -> SubtitleLimits:

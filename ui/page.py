@@ -2,20 +2,20 @@
 
 import gradio as gr
 
-from ui.align import Align
 from ui.api import endpoints
-from ui.batch import Batch
-from ui.clip import Shelf
-from ui.compare import Compare
-from ui.engine import Engine
-from ui.events import QUIET
-from ui.hearing import Limits
-from ui.how_it_works import HowItWorks
-from ui.live import Live
-from ui.look import TITLE, look, masthead
-from ui.model import ModelTab, model_chip
-from ui.protection import app_options, refuse_urls
-from ui.transcribe import Transcribe
+from ui.service.clip import ClipRegistry
+from ui.service.engine import Engine
+from ui.service.protection import app_options, refuse_urls
+from ui.service.requests import Limits
+from ui.tabs.align import Align
+from ui.tabs.batch import Batch
+from ui.tabs.compare import Compare
+from ui.tabs.how_it_works import HowItWorks
+from ui.tabs.live import Live
+from ui.tabs.model import ModelTab, model_chip
+from ui.tabs.transcribe import Transcribe
+from ui.widgets.events import QUIET
+from ui.widgets.theme import TITLE, look, masthead
 
 DELETE_CACHE = (600, 4 * 3600)  # seconds: every ten minutes, uploads and downloads go that are as old as a clip gets
 QUEUE_LENGTH = 64  # waiting requests; the next visitor is told that the queue is full
@@ -30,13 +30,13 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
         model_paths: whether a visitor may name a model by a path on this machine.
     """
     limits = limits or Limits()
-    shelf = Shelf()
+    registry = ClipRegistry()
     with gr.Blocks(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
         model = gr.State(None)
         head = gr.HTML(masthead(model_chip(engine)), elem_id="masthead")
         with gr.Tabs() as tabs:
             with gr.Tab("Transcribe", id="transcribe"):
-                transcribe = Transcribe(engine, shelf, limits, model)
+                transcribe = Transcribe(engine, registry, limits, model)
             with gr.Tab("Live", id="live"):
                 live = Live(engine, limits, model, transcribe, tabs)
             with gr.Tab("Compare", id="compare", render_children=True):

@@ -12,7 +12,7 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from asr_core.featurizer import length_mask
+from asr_core.models.features import length_mask
 
 NEVER = -1e9  # logit of an attention weight that must be zero
 
@@ -243,7 +243,7 @@ class Conformer(keras.Model):
                 raise ValueError(f"phones_block is from {self.outer_blocks + 1} to {blocks - 1}, not {phones_block}")
             self.normalise_phones = layers.LayerNormalization(name="normalise_phones")
             self.phones_head = layers.Dense(reduction * phones, name="phones_head")
-            self.hear_phones = layers.Dense(width, kernel_initializer="zeros", name="hear_phones")
+            self.condition_on_phones = layers.Dense(width, kernel_initializer="zeros", name="condition_on_phones")
 
     def build(self, features_shape=None, lengths_shape=None):
         width, bins = self.sizes["width"], self.sizes["bins"]
@@ -260,7 +260,7 @@ class Conformer(keras.Model):
         if phones := self.sizes["phones"]:
             self.normalise_phones.build((None, None, width))
             self.phones_head.build((None, None, width))
-            self.hear_phones.build((None, None, self.reduction * phones))
+            self.condition_on_phones.build((None, None, self.reduction * phones))
         self.built = True
 
     def call(self, features, lengths, training=False):
@@ -301,7 +301,7 @@ class Conformer(keras.Model):
         batch, steps, count = ops.shape(x)[0], ops.shape(x)[1], self.sizes["phones"]
         logits = ops.reshape(self.phones_head(self.normalise_phones(x)), (batch, steps * self.reduction, count))
         said = ops.reshape(ops.softmax(logits, axis=-1), (batch, steps, self.reduction * count))
-        return x + self.hear_phones(said), logits
+        return x + self.condition_on_phones(said), logits
 
     def _read(self, x, outputs):
         """The CTC head on the blocks' output, at the rate of the output steps."""

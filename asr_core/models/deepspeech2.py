@@ -8,7 +8,7 @@ example's, it takes lengths: a clip says the same alone and in a padded batch.
 import keras
 from keras import ops
 
-from asr_core.featurizer import length_mask
+from asr_core.models.features import length_mask
 
 FILTERS = 32
 TIME_KERNEL = 11

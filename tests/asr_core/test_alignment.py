@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
-from asr_core.alignment import UNCHECKED, Calibration, WordSpan, align_text, doubts, signal_energy
-from asr_core.ctc import WILDCARD, Emissions
-from asr_core.decoder import beam_search, greedy
+from asr_core.audio.energy import signal_energy
+from asr_core.decoding.beam_search import beam_search
+from asr_core.decoding.confidence import UNCHECKED, Calibration, frame_entropy
+from asr_core.decoding.hypotheses import greedy
+from asr_core.decoding.text_alignment import align_text
+from asr_core.decoding.word_spans import WordSpan
+from asr_core.emissions import Emissions
 from asr_core.errors import AlignmentError
-from asr_core.pasted_text import NOT_CHECKED, NOT_THIS_TEXT
-from asr_core.spelling import spell
-from asr_core.vocabulary import Vocabulary
+from asr_core.text.pasted import NOT_CHECKED, NOT_THIS_TEXT
+from asr_core.text.spelling import spell
+from asr_core.text.vocabulary import WILDCARD, Vocabulary
 
 VOCABULARY = Vocabulary()
 RATE = 16_000
@@ -230,12 +234,12 @@ def test_calibration_bends_the_confidence_and_keeps_its_order():
 
 
 def test_agreement_speaks_for_a_word_and_doubt_against_it():
-    word = WordSpan("a", 0, 1, confidence=0.5, doubt=1.5, agreement=0.9)
+    word = WordSpan("a", 0, 1, confidence=0.5, doubt=1.5, posterior=0.9)
     odds = 0.9 / 0.1
-    assert Calibration(agreement=1.0)(word) == pytest.approx(0.9)
-    assert Calibration(agreement=0.5, doubt=-1.0)(word) == pytest.approx(1 / (1 + np.exp(1.5) / odds**0.5))
+    assert Calibration(posterior=1.0)(word) == pytest.approx(0.9)
+    assert Calibration(posterior=0.5, doubt=-1.0)(word) == pytest.approx(1 / (1 + np.exp(1.5) / odds**0.5))
     unknown = WordSpan("a", 0, 1, confidence=0.5)
-    assert Calibration(agreement=1.0)(unknown) == pytest.approx(0.5)
+    assert Calibration(posterior=1.0)(unknown) == pytest.approx(0.5)
 
 
 def test_doubt_is_the_entropy_where_the_network_says_letters():
@@ -246,12 +250,12 @@ def test_doubt_is_the_entropy_where_the_network_says_letters():
     probabilities[first, [0, 1, 2]] = [0.5, 0.25, 0.25]  # ... undecided once between two letters
     probabilities[second, [0, 3]] = [1e-9, 1.0]  # and once sure of one
     emissions = Emissions(np.log(probabilities).astype(np.float32), STEP)
-    near, sure, nothing = doubts(emissions, [(first, first + 1), (second - 3, second - 2), (round(5 / STEP),) * 2])
+    near, sure, nothing = frame_entropy(emissions, [(first, first + 1), (second - 3, second - 2), (round(5 / STEP),) * 2])
     assert near == pytest.approx(1.5 * np.log(2), abs=1e-4)
     assert sure == pytest.approx(0, abs=1e-4)
     assert nothing < 0.1
-    assert doubts(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1  # it lies too far off
-    assert len(doubts(emissions, [])) == 0
+    assert frame_entropy(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1  # it lies too far off
+    assert len(frame_entropy(emissions, [])) == 0
 
 
 def spoken(text, blanks=2):

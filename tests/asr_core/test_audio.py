@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core import audio, sound_files
-from asr_core.audio import Audio, audio_blocks, audio_from_array, load_audio
+from asr_core.audio import files as sound_files
+from asr_core.audio import loading as audio
+from asr_core.audio.loading import Audio, audio_blocks, audio_from_array, load_audio
 from asr_core.errors import AudioError
 
 RATE = 16_000

@@ -3,7 +3,7 @@
 import numba.core.caching
 import pytest
 
-from asr_core.beam_kernel import compiled
+from asr_core.decoding.beam_kernel import compiled
 
 
 def doubled(number):

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from asr_core import bundle as bundle_module
 from asr_core import models
-from asr_core.bundle import CONFIG, load_bundle, save_bundle
+from asr_core.bundle import bundle as bundle_module
+from asr_core.bundle import description, loading, weights
+from asr_core.bundle.description import CONFIG
+from asr_core.bundle.loading import load_bundle, save_bundle
+from asr_core.decoding.language_model import NGramModel
 from asr_core.errors import BundleError
-from asr_core.language_model import NGramModel
 
 TOKENS = ["", *"abc' "]
 CONFIGURATION = {
@@ -58,7 +60,7 @@ def change_weights(folder, change):
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path)
-    change_config(folder, lambda c: c["files"].update({path.name: bundle_module._fingerprint(path)}))
+    change_config(folder, lambda c: c["files"].update({path.name: description._fingerprint(path)}))
 
 
 def logits_of(network):
@@ -126,17 +128,17 @@ def test_a_compressed_bundle_says_the_same(network, words, tmp_path):
     (lambda content: lzma.compress(bytes(3 << 20)), "it unpacks to more than"),
 ])  # fmt: skip
 def test_compressed_weights_that_are_none(network, tmp_path, monkeypatch, change, reason):
-    monkeypatch.setattr("asr_core.compressed.MOST_BYTES", 2 << 20)
+    monkeypatch.setattr("asr_core.storage.MAX_BYTES", 2 << 20)
     folder = save_bundle(tmp_path / "small", network, CONFIGURATION, compressed=True)
     (path,) = folder.glob("model*")
     path.write_bytes(change(path.read_bytes()))
-    change_config(folder, lambda c: c["files"].update({path.name: bundle_module._fingerprint(path)}))
+    change_config(folder, lambda c: c["files"].update({path.name: description._fingerprint(path)}))
     with pytest.raises(BundleError, match=reason):
         load_bundle(folder).build()
 
 
 def test_large_weights_are_split_over_files(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle_module, "FILE_BYTES", 4000)
+    monkeypatch.setattr(weights, "FILE_BYTES", 4000)
     folder = save_bundle(tmp_path / "split", network, CONFIGURATION)
     names = sorted(path.name for path in folder.glob("model*"))
     assert len(names) > 3
@@ -180,7 +182,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def test_loading_takes_no_keras(saved):
-    code = f"import sys; from asr_core.bundle import load_bundle; load_bundle({str(saved)!r}); "
+    code = f"import sys; from asr_core.bundle.bundle import load_bundle; load_bundle({str(saved)!r}); "
     code += "sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(bundle_module.__file__).parents[1])
 
@@ -204,7 +206,7 @@ def test_a_folder_that_is_no_bundle_is_told_what_a_bundle_holds(tmp_path):
 
 
 def test_a_copy_without_the_default_model_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(bundle_module, "DEFAULT_FOLDER", tmp_path / "assets")
+    monkeypatch.setattr(loading, "DEFAULT_FOLDER", tmp_path / "assets")
     with pytest.raises(BundleError, match="No model comes with this copy"):
         load_bundle()
 
@@ -367,7 +369,7 @@ def test_weights_are_refused_for(case, saved):
 def test_weights_that_are_no_safetensors_are_refused(saved):
     (path,) = saved.glob("model*.safetensors")
     path.write_bytes(b"\x80\x04cos\nsystem\n" * 50)  # as a pickle begins
-    change_config(saved, lambda c: c["files"].update({path.name: bundle_module._fingerprint(path)}))
+    change_config(saved, lambda c: c["files"].update({path.name: description._fingerprint(path)}))
     with pytest.raises(BundleError, match="is no safetensors file"):
         load_bundle(saved).build()
 

@@ -14,7 +14,8 @@ import pytest
 from huggingface_hub import constants
 
 from asr_core import models
-from asr_core.bundle import CONFIG, load_bundle, save_bundle
+from asr_core.bundle.description import CONFIG
+from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import BundleError
 from tests.train.hub_server import READER, Fault, Repository, serving
 
@@ -90,7 +91,7 @@ def test_a_cached_model_needs_no_hub(hub):
 def test_the_environment_is_honoured(hub, tmp_path):
     """One program pulls with HF_ENDPOINT and HF_TOKEN, the next has neither but HF_HUB_OFFLINE."""
     repository(hub).private = True
-    code = "from asr_core.bundle import load_bundle; print(load_bundle('name/repo').name)"
+    code = "from asr_core.bundle.bundle import load_bundle; print(load_bundle('name/repo').name)"
     environment = {
         "PATH": os.environ["PATH"],
         "HF_HOME": str(tmp_path / "home"),
@@ -235,7 +236,7 @@ def test_without_a_network_one_sentence_comes_at_once(hub, monkeypatch, no_waiti
 
 def test_a_network_that_swallows_requests_is_given_up_after_seconds(hub, monkeypatch, no_waiting, capfd):
     load_bundle("name/repo")
-    monkeypatch.setattr("asr_core.bundle.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("asr_core.bundle.hub.ANSWER_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         template = f"http://127.0.0.1:{mute.getsockname()[1]}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core.audio import audio_from_array, load_audio
-from asr_core.channels import Mixer, folded
+from asr_core.audio.channels import Mixer, folded
+from asr_core.audio.loading import audio_from_array, load_audio
 from asr_core.errors import AudioError
 
 RATE = 16_000

@@ -15,14 +15,14 @@ import srt
 import webvtt
 
 from asr_core.__main__ import main
-from asr_core.arguments import MAX_BEAM_WIDTH, MAX_WEIGHT, make_parser
-from asr_core.audio import load_audio
-from asr_core.backend import quiet_libraries
-from asr_core.beam import HEAVIEST, WIDEST, DecoderOptions
+from asr_core.audio.files import AUDIO_SUFFIXES, READABLE
+from asr_core.audio.loading import load_audio
+from asr_core.cli.arguments import MAX_BEAM_WIDTH, MAX_WEIGHT, make_parser
+from asr_core.decoding.options import MAX_SCORE, MAX_WIDTH, DecoderOptions
 from asr_core.errors import AlignmentError, BundleError
-from asr_core.sound_files import AUDIO_SUFFIXES, READABLE
-from asr_core.transcript import Transcript, Word, read_json
-from asr_core.vocabulary import Vocabulary
+from asr_core.inference.backend import quiet_libraries
+from asr_core.text.vocabulary import Vocabulary
+from asr_core.transcript.words import Transcript, Word, read_json
 
 
 class FakeRecognizer:
@@ -235,7 +235,7 @@ class TestOut:
         files = [sound(tmp_path / "in" / name, 0.3) for name in ("sub/a.wav", "b.wav")]
         out = tmp_path / "out"
         if blocked == "name":  # of a file system with shorter names
-            monkeypatch.setattr("asr_core.outputs.MAX_NAME_BYTES", 1000)
+            monkeypatch.setattr("asr_core.cli.outputs.MAX_NAME_BYTES", 1000)
             files[0] = sound(tmp_path / "in" / "sub" / f"{'x' * 251}.wav", 0.3)
             place, message = f"sub/{'x' * 251}.json", "its transcript cannot be written to {} (File name too long)"
         elif blocked == "folder":
@@ -496,7 +496,7 @@ class TestDecoder:
         assert (code, out) == (2, "") and "no hot-word is left" in err.splitlines()[-1]
 
     def test_widths_and_weights_are_those_of_the_beam(self):
-        assert (MAX_BEAM_WIDTH, MAX_WEIGHT) == (WIDEST, HEAVIEST)
+        assert (MAX_BEAM_WIDTH, MAX_WEIGHT) == (MAX_WIDTH, MAX_SCORE)
 
 
 class TestAlign:

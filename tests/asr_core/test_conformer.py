@@ -92,8 +92,8 @@ def test_the_inner_head_writes_25_steps_a_second_and_the_blocks_behind_it_hear_w
     bias[0] = 9.0  # nothing but blank
     model.phones_head.bias.assign(bias)
     assert np.abs(model(features, lengths) - before).max() > 1e-3
-    model.hear_phones.kernel.assign(np.zeros(model.hear_phones.kernel.shape))
-    model.hear_phones.bias.assign(np.zeros(32))
+    model.condition_on_phones.kernel.assign(np.zeros(model.condition_on_phones.kernel.shape))
+    model.condition_on_phones.bias.assign(np.zeros(32))
     deaf = model(features, lengths)
     model.phones_head.bias.assign(0 * bias)
     np.testing.assert_array_equal(model(features, lengths), deaf)

@@ -6,18 +6,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from asr_core import ctc
-from asr_core.ctc import (
-    WILDCARD,
-    Emissions,
-    collapse,
-    feasible,
-    forced_align,
-    log_probabilities,
-    runs,
-    steps_needed,
-)
+from asr_core import ctc, forced_alignment
+from asr_core.ctc import collapse, feasible, log_probabilities, runs, steps_needed
+from asr_core.emissions import Emissions
 from asr_core.errors import AlignmentError
+from asr_core.forced_alignment import forced_align
+from asr_core.text.vocabulary import WILDCARD
 
 LABELS = [(), (1,), (2, 1), (1, 1), (3, 3, 3), (1, 2, 3), (1, 2, 2, 1), (2, 3, 2, 3, 2)]
 
@@ -165,7 +159,7 @@ def loss_of(labels, logits):
 @pytest.mark.parametrize("steps", [1, 2, 4, 6])
 @pytest.mark.parametrize("block_steps", [1, 2, 512])
 def test_the_alignment_is_the_best_of_all_paths(steps, block_steps, monkeypatch):
-    monkeypatch.setattr(ctc, "BLOCK_STEPS", block_steps)
+    monkeypatch.setattr(forced_alignment, "BLOCK_STEPS", block_steps)
     log_probs = random_log_probs(steps, seed=10 + steps)
     best = {}
     for path, log_prob in all_paths(log_probs):

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_core import decoder
-from asr_core.alignment import space_token
-from asr_core.beam import PrefixBeam
-from asr_core.ctc import Emissions, collapse, forced_align
-from asr_core.decoder import DecoderOptions, beam_search, greedy, pauses
-from asr_core.hot_words import HotWords
-from asr_core.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
-from asr_core.vocabulary import Vocabulary
+from asr_core.ctc import collapse
+from asr_core.decoding import beam_search as decoder
+from asr_core.decoding.beam_search import DecoderOptions, beam_search, pauses
+from asr_core.decoding.hotwords import HotWords
+from asr_core.decoding.hypotheses import greedy
+from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.prefix_beam import PrefixBeam
+from asr_core.emissions import Emissions
+from asr_core.forced_alignment import forced_align
+from asr_core.text.vocabulary import Vocabulary, space_token
 
 VOCABULARY = Vocabulary()
 SPACE_OF_ALL = VOCABULARY.encode(" ")[0]
@@ -544,10 +546,10 @@ def test_a_partial_match_is_refunded():
 def test_words_that_all_texts_have_in_common_are_agreed_on():
     heard = confusable(f"-c-a-t-{40 * '-'} -l-e-f-t-", f"-c-u-t-{40 * '-'} -l-e-f-t-", confident=0.6)
     unsure, sure = beam_search(heard, VOCABULARY, DecoderOptions(token_threshold=0.01))[0].words
-    assert sure.agreement > 0.99
-    assert 0.3 < unsure.agreement < 0.9
+    assert sure.posterior > 0.99
+    assert 0.3 < unsure.posterior < 0.9
     assert sure.doubt < unsure.doubt
-    assert all(word.agreement is None for word in greedy(heard, VOCABULARY).words)
+    assert all(word.posterior is None for word in greedy(heard, VOCABULARY).words)
 
 
 def test_agreement_is_the_share_of_the_texts_that_have_a_word():
@@ -557,8 +559,8 @@ def test_agreement_is_the_share_of_the_texts_that_have_a_word():
     log_probs[2, 2] = 0.0
     first, second = beam_search(Emissions(log_probs, 0.04), SMALL, DecoderOptions(n_best=2, token_threshold=0))[:2]
     assert (first.text, second.text) == ("ab", "bb")
-    assert first.agreement == pytest.approx([0.7], abs=1e-3)
-    assert second.agreement == pytest.approx([0.3], abs=1e-3)
+    assert first.posterior == pytest.approx([0.7], abs=1e-3)
+    assert second.posterior == pytest.approx([0.3], abs=1e-3)
 
 
 def undecided(path, between):
@@ -595,8 +597,8 @@ def test_the_more_words_a_second_the_more_doubt_is_speech():
 def test_noise_between_sentences_leaves_them_alone():
     pause = 20 * "-"
     said, bark = emissions_of("-s-i-t-" + pause), undecided(pause + "w-o-o-f" + pause, between=5)
-    long = said.followed_by(bark).followed_by(said)
-    long = long.followed_by(emissions_of(300 * "-"))
+    long = said.concat(bark).concat(said)
+    long = long.concat(emissions_of(300 * "-"))
     assert beam_search(long, VOCABULARY, DecoderOptions(doubt_threshold=0.9))[0].text == "sit sit"
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from asr_core.featurizer import KerasStft, LogMel, make_featurizer
+from asr_core.models.features import KerasStft, LogMel, make_featurizer
 
 
 @pytest.fixture

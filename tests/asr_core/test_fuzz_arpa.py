@@ -9,8 +9,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr_core.decoding.language_model import ROOT, NGramModel
 from asr_core.errors import LanguageModelError
-from asr_core.language_model import ROOT, NGramModel
 from tests.asr_core.fuzzing import thoroughly
 
 WHOLE = """\\data\\

@@ -11,12 +11,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_core.audio import MIN_SECONDS, audio_blocks, audio_from_array, load_audio
+from asr_core.audio.loading import MIN_SECONDS, audio_blocks, audio_from_array, load_audio
 from asr_core.errors import AudioError
 from tests.asr_core.fuzzing import thoroughly
 
 RATE = 16_000
-MOST_SECONDS = 20
+MAX_SECONDS = 20
 
 
 def noise(seconds, rate):
@@ -78,13 +78,13 @@ def damaged(content, damages, end):
 
 def assert_is_read_or_refused(content):
     try:
-        audio = load_audio(content, RATE, max_seconds=MOST_SECONDS)
+        audio = load_audio(content, RATE, max_seconds=MAX_SECONDS)
     except AudioError as error:
         message = str(error)
         assert message.startswith("The recording ") and message.endswith(".") and message.isprintable()
     else:
         assert audio.samples.dtype == np.float32
-        assert MIN_SECONDS <= audio.seconds + 1e-3 and audio.seconds <= MOST_SECONDS + 1e-3
+        assert MIN_SECONDS <= audio.seconds + 1e-3 and audio.seconds <= MAX_SECONDS + 1e-3
         assert np.abs(audio.samples).max() <= 1  # NaN would fail, too
 
 

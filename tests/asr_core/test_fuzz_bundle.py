@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from asr_core.bundle import CONFIG, _fingerprint, _read_weights, load_bundle
+from asr_core.bundle.description import CONFIG, _fingerprint
+from asr_core.bundle.loading import load_bundle
+from asr_core.bundle.weights import _read_weights
 from asr_core.errors import BundleError
 from tests.asr_core.fuzzing import thoroughly
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_core.__main__ import main
-from asr_core.beam import DecoderOptions
-from asr_core.transcript import Transcript, Word
+from asr_core.decoding.options import DecoderOptions
+from asr_core.transcript.words import Transcript, Word
 from tests.asr_core.fuzzing import thoroughly
 
 

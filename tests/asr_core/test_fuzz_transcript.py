@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_core.errors import TranscriptError
-from asr_core.subtitles import cues
-from asr_core.transcript import JsonWriter, SrtWriter, Transcript, VttWriter, Word, read_json
+from asr_core.transcript.subtitles import cues
+from asr_core.transcript.words import Transcript, Word, read_json
+from asr_core.transcript.writers import JsonWriter, SrtWriter, VttWriter
 from tests.asr_core.fuzzing import thoroughly
 
 # What a visitor may type into the transcript: any printable character, markup and arrows among them.

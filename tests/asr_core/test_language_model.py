@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from asr_core.decoding.language_model import FORMAT, FORMAT_VERSION, ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.prefix_tree import NO_WORD, NOWHERE, PrefixTree
 from asr_core.errors import LanguageModelError
-from asr_core.language_model import FORMAT, FORMAT_VERSION, ROOT, SENTENCE_END, UNKNOWN, NGramModel
-from asr_core.prefix_tree import NO_WORD, NOWHERE, PrefixTree
 
 WORDS = ("a", "cat", "it's", "sat", "the")
 # A trigram model with normalised probabilities; the weights are worked out in `normalised_arpa`.

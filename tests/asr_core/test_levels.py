@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core.audio import audio_blocks, load_audio
-from asr_core.levels import loudest
+from asr_core.audio.levels import loudest
+from asr_core.audio.loading import audio_blocks, load_audio
 
 RATE = 16_000
 

@@ -14,11 +14,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from asr_core import models
-from asr_core.backend import quiet_libraries
-from asr_core.bundle import Bundle, load_bundle, save_bundle
+from asr_core.bundle.bundle import Bundle
+from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import BundleError, ProcessEnded
-from asr_core.network import Geometry, Network, Step, StepProcess
-from asr_core.vocabulary import Vocabulary
+from asr_core.inference.backend import quiet_libraries
+from asr_core.inference.compiled import CompiledModel, FrameGeometry
+from asr_core.inference.process import InferenceProcess
+from asr_core.inference.worker import InferenceWorker
+from asr_core.text.vocabulary import Vocabulary
 from tests.processes import ended
 
 RATE = 8000
@@ -55,8 +58,8 @@ def batch():
 def test_the_steps_of_a_recording_are_those_of_its_network(architecture, tmp_path):
     bundle = made(tmp_path / "a", architecture)
     network, featurizer = bundle.build(), bundle.featurizer()
-    geometry = Step(bundle).geometry
-    assert geometry == Geometry(featurizer.frame_samples, featurizer.hop_samples, network.subsampling)
+    geometry = CompiledModel(bundle).geometry
+    assert geometry == FrameGeometry(featurizer.frame_samples, featurizer.hop_samples, network.subsampling)
     for samples in [1, featurizer.frame_samples, *range(3000, 3000 + 4 * geometry.step_samples, 37)]:
         frames = max(featurizer.frame_count(samples), 1)
         assert geometry.steps(samples) == network.output_lengths(frames)
@@ -64,11 +67,11 @@ def test_the_steps_of_a_recording_are_those_of_its_network(architecture, tmp_pat
 
 @pytest.fixture(scope="module")
 def process(bundle):
-    return StepProcess(bundle)
+    return InferenceProcess(bundle)
 
 
 def test_a_process_says_what_the_step_says_here(bundle, batch, process):
-    here = Step(bundle)
+    here = CompiledModel(bundle)
     assert process.geometry == here.geometry
     for there, expected in zip(process(*batch), here(*batch), strict=True):
         np.testing.assert_allclose(there, expected, atol=1e-5)
@@ -82,7 +85,7 @@ def test_a_failure_in_the_process_is_told_here_and_it_goes_on(batch, process):
 
 def test_where_a_process_was_killed_another_hears_the_batch(bundle, batch):
     """Also where it was killed before it was ready."""
-    process = StepProcess(bundle)
+    process = InferenceProcess(bundle)
     newest().kill()
     expected = process(*batch)
     newest().kill()
@@ -90,7 +93,7 @@ def test_where_a_process_was_killed_another_hears_the_batch(bundle, batch):
 
 
 def test_what_ends_every_process_is_told(bundle, batch, process, monkeypatch):
-    begin = StepProcess._begin
+    begin = InferenceProcess._begin
 
     def begin_and_end(self):
         begin(self)
@@ -98,7 +101,7 @@ def test_what_ends_every_process_is_told(bundle, batch, process, monkeypatch):
 
     process._connection.close()  # its process ends, too
     with monkeypatch.context() as patch, pytest.raises(ProcessEnded, match="try later"):
-        patch.setattr(StepProcess, "_begin", begin_and_end)
+        patch.setattr(InferenceProcess, "_begin", begin_and_end)
         process(*batch)
     assert len(process(*batch)) == 2
 
@@ -118,11 +121,11 @@ def test_after_half_an_exchange_nobody_is_given_another_ones_answer(bundle, batc
     with pytest.raises(SystemExit):
         process(samples, lengths)
     other = samples[:, ::-1].copy()
-    np.testing.assert_allclose(process(other, lengths)[0], Step(bundle)(other, lengths)[0], atol=1e-5)
+    np.testing.assert_allclose(process(other, lengths)[0], CompiledModel(bundle)(other, lengths)[0], atol=1e-5)
 
 
 def test_a_process_ends_with_the_object(bundle):
-    process = StepProcess(bundle)
+    process = InferenceProcess(bundle)
     child = newest()
     assert process.geometry.steps(RATE) > 1
     del process
@@ -132,12 +135,12 @@ def test_a_process_ends_with_the_object(bundle):
 
 
 def test_a_process_starts_without_a_word_of_tensorflow(bundle, capfd):
-    assert StepProcess(bundle).geometry.steps(RATE) > 1
+    assert InferenceProcess(bundle).geometry.steps(RATE) > 1
     assert capfd.readouterr() == ("", "")
 
 
 def test_what_a_process_printed_before_it_was_aborted_is_in_the_log(bundle, capfd, caplog, monkeypatch):
-    process = StepProcess(bundle)
+    process = InferenceProcess(bundle)
     there = pickle.loads(pickle.dumps(process._printed))
     with quiet_libraries(there.open):
         os.write(2, b"compiled to use AVX instructions\n")
@@ -161,15 +164,15 @@ def test_what_is_wrong_with_a_bundle_is_told_as_from_here(tmp_path):
     (file,) = folder.glob("*.safetensors")
     save_file(load_file(file) | {"stray": np.zeros(1, np.float32)}, file)
     with pytest.raises(BundleError, match="'stray' is not a weight"):
-        _ = StepProcess(Bundle(folder, made(tmp_path / "whole").config, "broken")).geometry
+        _ = InferenceProcess(Bundle(folder, made(tmp_path / "whole").config, "broken")).geometry
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_the_program_needs_no_tensorflow_and_takes_its_process_with_it_however_it_ends(bundle):
     code = f"""
 import multiprocessing, sys, time
-from asr_core.bundle import load_bundle
-from asr_core.network import StepProcess
+from asr_core.bundle.bundle import load_bundle
+from asr_core.inference.worker import StepProcess
 from asr_core.recognizer import Recognizer
 if __name__ == "__main__":
     bundle = load_bundle({str(bundle.path)!r})
@@ -209,8 +212,8 @@ def clip(value, length=10):
 
 def test_requests_that_wait_together_run_together():
     step = Repeating()
-    network = Network(step, most_samples=40)
-    futures = [network.hear(clip(i)) for i in range(7)]
+    network = InferenceWorker(step, most_samples=40)
+    futures = [network.submit(clip(i)) for i in range(7)]
     step.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == list(range(7))
     assert sorted(map(len, step.batches)) == [1, 2, 4] or sorted(map(len, step.batches)) == [3, 4]
@@ -218,8 +221,8 @@ def test_requests_that_wait_together_run_together():
 
 def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
     step = Repeating()
-    network = Network(step, most_samples=1000)
-    futures = [network.hear(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
+    network = InferenceWorker(step, most_samples=1000)
+    futures = [network.submit(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
     step.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == list(range(5))
     assert all(max(batch) <= 2 * min(batch) for batch in step.batches)
@@ -227,13 +230,13 @@ def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
 
 def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
     step = Repeating()
-    network = Network(step, most_samples=20)
-    futures = [network.hear(clip(13)), network.hear(clip(13))]
+    network = InferenceWorker(step, most_samples=20)
+    futures = [network.submit(clip(13)), network.submit(clip(13))]
     step.may_run.set()
     for future in futures:
         with pytest.raises(RuntimeError, match="out of memory"):
             future.result(5)
-    assert network.hear(clip(1)).result(5)[0][0, 0] == 1
+    assert network.submit(clip(1)).result(5)[0][0, 0] == 1
 
 
 @pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
@@ -245,34 +248,34 @@ def test_what_would_end_the_thread_fails_one_batch_and_no_more(end):
             return super().__call__(samples, lengths)
 
     step = Deadly()
-    network = Network(step, most_samples=10)  # of one clip each
-    futures = [network.hear(clip(value)) for value in (1, 14, 2)]
+    network = InferenceWorker(step, most_samples=10)  # of one clip each
+    futures = [network.submit(clip(value)) for value in (1, 14, 2)]
     step.may_run.set()
     with pytest.raises((RuntimeError, MemoryError)):  # nothing that would end the asker's thread in its turn
         futures[1].result(5)
     assert [futures[i].result(5)[0][0, 0] for i in (0, 2)] == [1, 2]
-    assert network.hear(clip(3)).result(5)[0][0, 0] == 3
+    assert network.submit(clip(3)).result(5)[0][0, 0] == 3
 
 
 def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
     failures = iter([MemoryError, MemoryError])
-    next_batch = Network._next_batch
+    next_batch = InferenceWorker._next_batch
 
     def short_of_memory(network):
         if failure := next(failures, None):
             raise failure
         return next_batch(network)
 
-    monkeypatch.setattr(Network, "_next_batch", short_of_memory)
+    monkeypatch.setattr(InferenceWorker, "_next_batch", short_of_memory)
     step = Repeating()
     step.may_run.set()
-    assert Network(step, most_samples=10).hear(clip(1)).result(5)[0][0, 0] == 1
+    assert InferenceWorker(step, most_samples=10).submit(clip(1)).result(5)[0][0, 0] == 1
 
 
 def test_a_cancelled_window_is_not_run():
     step = Repeating()
-    network = Network(step, most_samples=10)
-    futures = [network.hear(clip(i)) for i in range(3)]
+    network = InferenceWorker(step, most_samples=10)
+    futures = [network.submit(clip(i)) for i in range(3)]
     futures[1].cancel()
     step.may_run.set()
     assert futures[2].result(5)[0][0, 0] == 2
@@ -281,10 +284,10 @@ def test_a_cancelled_window_is_not_run():
 
 def test_closing_answers_what_waits_and_refuses_what_comes():
     step = Repeating()
-    network = Network(step, most_samples=10)
-    futures = [network.hear(clip(i)) for i in range(3)]
+    network = InferenceWorker(step, most_samples=10)
+    futures = [network.submit(clip(i)) for i in range(3)]
     network.close()
     step.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == [0, 1, 2]
     with pytest.raises(RuntimeError, match="has been closed"):
-        network.hear(clip(1))
+        network.submit(clip(1))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from asr_core.pasted_text import words_alone
-from asr_core.transcript import SrtWriter, Transcript, VttWriter, Word
+from asr_core.text.pasted import words_alone
+from asr_core.transcript.words import Transcript, Word
+from asr_core.transcript.writers import SrtWriter, VttWriter
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\n<i>Hello</i> there\n\n2\n00:00:03,000 --> 00:00:04,000\nHe was 25\n\n3\n"
 SRT += "00:00:05,000 --> 00:00:06,000\n- Yes [music]\n"

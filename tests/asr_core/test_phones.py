@@ -7,17 +7,17 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from asr_core import models
-from asr_core.beam import DecoderOptions
-from asr_core.bundle import load_bundle, save_bundle
-from asr_core.ctc import Emissions
-from asr_core.decoder import beam_search
-from asr_core.description import PRONUNCIATIONS
+from asr_core.bundle.description import PRONUNCIATIONS
+from asr_core.bundle.loading import load_bundle, save_bundle
+from asr_core.decoding.beam_search import beam_search
+from asr_core.decoding.language_model import NGramModel
+from asr_core.decoding.lexicon import ANY_PHONE, Pronunciations
+from asr_core.decoding.options import DecoderOptions
+from asr_core.emissions import Emissions
 from asr_core.errors import BundleError
-from asr_core.language_model import NGramModel
-from asr_core.phones import ANY_PHONE, Pronunciations
 from asr_core.recognizer import Recognizer
 from asr_core.streaming import Stream
-from asr_core.vocabulary import Vocabulary
+from asr_core.text.vocabulary import Vocabulary
 from tests.asr_core.test_recognizer import CONFIGURATION, RATE, TOKENS, logits_of, sound
 
 WORDS = ["<unk>", "<s>", "</s>", "cat", "cut", "kit"]
@@ -145,9 +145,9 @@ def test_phones_of_long_recordings_are_joined_beside_the_letters(recognizer):
     whole = recognizer.emissions(audio)
     assert len(whole.phones) == len(whole)
     np.testing.assert_allclose(np.exp(whole.phones.astype(float)).sum(axis=1), 1, atol=1e-2)
-    part = whole.part(100, 141)
+    part = whole.slice(100, 141)
     assert len(part.phones) == len(part) == 41
-    assert len(part.followed_by(part).phones) == 82
+    assert len(part.concat(part).phones) == 82
 
 
 def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):

@@ -63,7 +63,7 @@ wait()
 """,
     "with threads of TensorFlow at work": """
 import threading
-from asr_core.backend import import_tensorflow, quiet_libraries
+from asr_core.inference.backend import import_tensorflow, quiet_libraries
 with quiet_libraries():
     import_tensorflow()
     import tensorflow as tf

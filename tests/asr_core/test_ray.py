@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core.audio import load_audio
-from asr_core.bundle import DEFAULT_FOLDER, load_bundle
+from asr_core.audio.loading import load_audio
+from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from asr_core.recognizer import Recognizer
 
 ROOT = Path(__file__).parents[2]

@@ -13,16 +13,20 @@ import pytest
 import soundfile
 
 from asr_core import models
-from asr_core.alignment import Calibration, WordSpan, align_text
-from asr_core.audio import Audio, load_audio
-from asr_core.bundle import DEFAULT_FOLDER, load_bundle, save_bundle
-from asr_core.decoder import DecoderOptions
+from asr_core.audio.loading import Audio, load_audio
+from asr_core.audio.speech_activity import WINDOW_SECONDS
+from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle, save_bundle
+from asr_core.decoding.beam_search import DecoderOptions
+from asr_core.decoding.confidence import Calibration
+from asr_core.decoding.text_alignment import align_text
+from asr_core.decoding.word_spans import WordSpan
 from asr_core.errors import AudioError, Cancelled
-from asr_core.network import Network
+from asr_core.inference.windows import OVERLAP_SECONDS
+from asr_core.inference.worker import InferenceWorker
 from asr_core.recognizer import BATCH_SECONDS, LONE_SECONDS, MIN_CONFIDENCE, Recognizer, without_noise
-from asr_core.transcript import SrtWriter, Word
-from asr_core.vocabulary import Vocabulary
-from asr_core.windows import OVERLAP_SECONDS, WINDOW_SECONDS
+from asr_core.text.vocabulary import Vocabulary
+from asr_core.transcript.words import Word
+from asr_core.transcript.writers import SrtWriter
 from tests.asr_core.test_decoder import emissions_of
 from tests.benchmarks.conditions import no_speech
 
@@ -174,7 +178,7 @@ def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
     assert transcript.words[0].confidence == pytest.approx(odds / (1 + odds))
     beam = DecoderOptions(decoder="beam")
     searched = recognizer.hypotheses(emissions, beam)[0].words[0]
-    expected = Calibration(agreement=0.5)(searched)
+    expected = Calibration(posterior=0.5)(searched)
     assert recognizer.decode(emissions, audio.seconds, beam).words[0].confidence == expected
 
 
@@ -266,7 +270,7 @@ def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
 
 
 def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):
-    sure, unsure = (WordSpan("the", 0.1, 0.3, confidence, agreement=agreed) for confidence, agreed in ((1, 1), (0, 0)))
+    sure, unsure = (WordSpan("the", 0.1, 0.3, confidence, posterior=posterior) for confidence, posterior in ((1, 1), (0, 0)))
     assert [word.text for word in recognizer.transcript([sure], 1).words] == ["the"]
     transcript = recognizer.transcript([unsure], 1)
     assert transcript.words == () and transcript.text == ""
@@ -277,7 +281,7 @@ def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(re
 
 def test_an_uncalibrated_confidence_leaves_nothing_out(recognizer, monkeypatch):
     monkeypatch.setattr(recognizer, "_calibrations", {})
-    unsure = WordSpan("the", 0.1, 0.3, 0.01, agreement=0.01)
+    unsure = WordSpan("the", 0.1, 0.3, 0.01, posterior=0.01)
     assert [word.text for word in recognizer.transcript([unsure], 1).words] == ["the"]
 
 
@@ -431,7 +435,7 @@ def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer
             tokens += [0] * rng.integers(10, 100)  # a pause; minutes pass without one
     tokens += [0] * (steps - len(tokens))
     oracle = Oracle(round(recognizer.step_seconds * RATE), len(TOKENS))
-    monkeypatch.setattr(recognizer, "_network", Network(oracle, round(BATCH_SECONDS * RATE)))
+    monkeypatch.setattr(recognizer, "_network", InferenceWorker(oracle, round(BATCH_SECONDS * RATE)))
     words = recognizer.transcribe(Audio(oracle.say(tokens), RATE), DecoderOptions(decoder="greedy")).words
     assert oracle.heard > 3600 / WINDOW_SECONDS
     assert [word.text for word in words] == spoken

@@ -10,22 +10,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from asr_core.beam import DecoderOptions
-from asr_core.ctc import Emissions
-from asr_core.decoder import beam_search, greedy
+from asr_core.decoding.beam_search import beam_search
+from asr_core.decoding.hypotheses import greedy
+from asr_core.decoding.incremental import MAX_UNSEGMENTED_SECONDS, PARTIAL_SECONDS, RIGHT_CONTEXT_SECONDS
+from asr_core.decoding.language_model import NGramModel
+from asr_core.decoding.options import DecoderOptions
+from asr_core.emissions import Emissions
 from asr_core.errors import AudioError
-from asr_core.language_model import NGramModel
-from asr_core.streaming import (
-    ENDLESS_SECONDS,
-    HOP_SECONDS,
-    OPEN_SECONDS,
-    SETTLE_SECONDS,
-    SURE_SECONDS,
-    WINDOW_SECONDS,
-    Stream,
-)
-from asr_core.transcript import Word
-from asr_core.vocabulary import Vocabulary
+from asr_core.streaming import FINALIZE_SECONDS, HOP_SECONDS, WINDOW_SECONDS, Stream
+from asr_core.text.vocabulary import Vocabulary
+from asr_core.transcript.words import Word
 
 RATE = 8000
 STEP = 320  # samples: 40 ms
@@ -203,7 +197,7 @@ def test_where_nobody_pauses_a_word_is_final_some_seconds_later():
         final += [(word.end, update.seconds) for word in update.final]
     assert len(final) > 4
     for end, at in final:
-        assert OPEN_SECONDS <= at - end <= OPEN_SECONDS + SETTLE_SECONDS + 2
+        assert PARTIAL_SECONDS <= at - end <= PARTIAL_SECONDS + FINALIZE_SECONDS + 2
 
 
 def test_the_last_word_before_a_pause_is_final_without_a_next_one():
@@ -214,7 +208,7 @@ def test_the_last_word_before_a_pause_is_final_without_a_next_one():
         if words:
             break
     assert text_of(words) == "good morning"
-    assert SURE_SECONDS < update.seconds - words[-1].end < SURE_SECONDS + SETTLE_SECONDS + 0.5
+    assert RIGHT_CONTEXT_SECONDS < update.seconds - words[-1].end < RIGHT_CONTEXT_SECONDS + FINALIZE_SECONDS + 0.5
 
 
 def test_a_quiet_voice_after_a_loud_one_is_heard_by_itself():
@@ -259,7 +253,7 @@ def test_words_without_end_are_given_up_in_time():
     for chunk in np.array_split(sound_of("a" * 800), 96):
         words += stream.feed(chunk, RATE).final
     assert stream.seconds > 90 and len(words) > 5
-    longest = ENDLESS_SECONDS + SETTLE_SECONDS + 2 * STEP / RATE
+    longest = MAX_UNSEGMENTED_SECONDS + FINALIZE_SECONDS + 2 * STEP / RATE
     assert all(word.end - word.start <= longest for word in words[:-1])
     assert words[-1].end - words[-1].start <= WINDOW_SECONDS  # it ended in a pause
 
@@ -279,7 +273,7 @@ def test_every_second_costs_the_same_and_memory_stays():
     assert work[1] <= 60 * WINDOW_SECONDS / HOP_SECONDS
     assert reader.longest <= WINDOW_SECONDS * RATE
     assert max(held[1:]) < 1.3 * min(held[1:])
-    assert max(held) < 8 * RATE * (WINDOW_SECONDS + SETTLE_SECONDS)
+    assert max(held) < 8 * RATE * (WINDOW_SECONDS + FINALIZE_SECONDS)
 
 
 def bytes_of(thing, seen):

@@ -10,17 +10,9 @@ import srt
 import webvtt
 
 from asr_core.errors import TranscriptError
-from asr_core.subtitles import cues
-from asr_core.transcript import (
-    WRITERS,
-    JsonWriter,
-    SrtWriter,
-    TextWriter,
-    Transcript,
-    VttWriter,
-    Word,
-    read_json,
-)
+from asr_core.transcript.subtitles import cues
+from asr_core.transcript.words import Transcript, Word, read_json
+from asr_core.transcript.writers import WRITERS, JsonWriter, SrtWriter, TextWriter, VttWriter
 
 
 def spoken(text, seconds_a_word=0.3, start=0.5, pauses=()):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_core.vocabulary import BLANK, EXAMPLE_CHARACTERS, Normaliser, Vocabulary, normalise
+from asr_core.text.normaliser import Normaliser, normalise
+from asr_core.text.vocabulary import BLANK, EXAMPLE_CHARACTERS, Vocabulary
 
 
 class TestVocabulary:

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from asr_core import sound_files
-from asr_core.audio import audio_blocks, load_audio
-from asr_core.containers import OGG_PAGE, ogg_crc, ogg_layout
+from asr_core.audio import files as sound_files
+from asr_core.audio.containers import OGG_PAGE, ogg_crc, ogg_layout
+from asr_core.audio.loading import audio_blocks, load_audio
 from asr_core.errors import AudioError
 from tests.asr_core.test_audio import RATE, assert_is_the_tone, encoded, tone, wav
 

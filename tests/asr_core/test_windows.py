@@ -5,16 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from asr_core.windows import (
-    ALIGNED_STEPS,
-    OVERLAP_SECONDS,
-    SEAM_SECONDS,
-    WINDOW_SECONDS,
-    Joined,
-    level_changes,
-    silent_steps,
-    windows_of,
-)
+from asr_core.audio.speech_activity import WINDOW_SECONDS, level_changes
+from asr_core.inference.stitching import SEAM_SECONDS, EmissionStitcher
+from asr_core.inference.windows import ALIGNED_STEPS, OVERLAP_SECONDS, silent_steps, windows_of
 
 RATE, STEP = 1000, 40  # samples a second and a step: 25 steps a second
 
@@ -82,7 +75,7 @@ def log_probs_of(steps, tokens=5):
 
 def join(samples, say):
     """Windows of a recording, each saying `say(window)`, put together."""
-    joined = Joined(-(-len(samples) // STEP), 5, round(SEAM_SECONDS * RATE / STEP))
+    joined = EmissionStitcher(-(-len(samples) // STEP), 5, round(SEAM_SECONDS * RATE / STEP))
     for window in windows_of(samples, RATE, STEP):
         joined.add(window.start_step, say(window))
     return joined.log_probs
@@ -138,7 +131,7 @@ def test_a_silence_between_sounds_ends_a_word():
     samples = np.concatenate([noise(4), np.zeros(2 * RATE, "float32"), noise(30)])
     windows = windows_of(samples, RATE, STEP)
     assert silent_steps(windows, STEP) == [125]  # 5 s, and none where windows overlap
-    joined = Joined(len(samples) // STEP, 5, 0)
+    joined = EmissionStitcher(len(samples) // STEP, 5, 0)
     joined.part([125], space=4)
     assert list(np.flatnonzero(joined.log_probs.argmax(axis=1) == 4)) == [125]
     np.testing.assert_allclose(np.exp(joined.log_probs).sum(axis=1), 1, atol=1e-5)

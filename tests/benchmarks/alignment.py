@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.alignment import align_text
-from asr_core.audio import Audio
-from asr_core.bundle import load_bundle
-from asr_core.ctc import Emissions
+from asr_core.audio.loading import Audio
+from asr_core.bundle.loading import load_bundle
+from asr_core.decoding.text_alignment import align_text
+from asr_core.emissions import Emissions
 from asr_core.recognizer import Recognizer
 from tests.benchmarks.streaming import some_clips
 

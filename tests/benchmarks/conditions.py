@@ -108,7 +108,7 @@ def no_speech(rng, seconds=8.0) -> dict[str, np.ndarray]:
 
 def hear_sounds(recognizer, paths):
     """What is heard in files in which nobody speaks."""
-    from asr_core.audio import Audio
+    from asr_core.audio.loading import Audio
     from asr_core.errors import AudioError
 
     words, seconds, heard = [], 0.0, 0
@@ -130,11 +130,11 @@ def hear_sounds(recognizer, paths):
 def main():
     import jiwer
 
-    from asr_core.audio import Audio, load_audio
-    from asr_core.bundle import load_bundle
+    from asr_core.audio.loading import Audio, load_audio
+    from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
-    from asr_core.vocabulary import normalise
-    from train.data import read_bytes, read_manifest
+    from asr_core.text.normaliser import normalise
+    from train.data.manifest import read_bytes, read_manifest
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)

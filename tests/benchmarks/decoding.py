@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.ctc import Emissions, forced_align
-from asr_core.decoder import DecoderOptions, beam_search, greedy
-from asr_core.hot_words import HotWords
-from asr_core.language_model import NGramModel
-from asr_core.vocabulary import Vocabulary
+from asr_core.decoding.beam_search import DecoderOptions, beam_search
+from asr_core.decoding.hotwords import HotWords
+from asr_core.decoding.hypotheses import greedy
+from asr_core.decoding.language_model import NGramModel
+from asr_core.emissions import Emissions
+from asr_core.forced_alignment import forced_align
+from asr_core.text.vocabulary import Vocabulary
 
 STEP_SECONDS = 0.04
 TEXT = (

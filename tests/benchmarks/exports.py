@@ -24,7 +24,7 @@ def main() -> None:
 
     import numpy as np
 
-    from asr_core.bundle import load_bundle
+    from asr_core.bundle.loading import load_bundle
     from train.export import export
 
     bundle = load_bundle(args.model)
@@ -54,7 +54,7 @@ def report(name: str, path: Path, factor: float) -> None:
 
 
 def native(bundle):
-    from asr_core.network import compiled_step
+    from asr_core.inference.compiled import compiled_step
 
     step = compiled_step(bundle.featurizer(), bundle.build())
     return lambda samples, lengths: step(samples, lengths)[0].numpy()

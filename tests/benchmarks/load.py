@@ -31,7 +31,7 @@ import soundfile  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
-from asr_core.audio import load_audio  # noqa: E402
+from asr_core.audio.loading import load_audio  # noqa: E402
 
 CLIP_SECONDS = 10
 RATE = 16_000
@@ -143,7 +143,7 @@ class Visitor:
 def write_clips(manifest: Path | None, count: int, folder: Path) -> list[Path]:
     """So many WAV files of CLIP_SECONDS, no two the same."""
     if manifest:
-        from train.data import read_bytes, read_manifest
+        from train.data.manifest import read_bytes, read_manifest
 
         recordings = (load_audio(read_bytes(clip.audio), RATE).samples for clip in read_manifest(manifest))
     else:
@@ -165,12 +165,12 @@ def write_clips(manifest: Path | None, count: int, folder: Path) -> list[Path]:
 
 def heard_alone(model: str, clips: list[Path]) -> list[str]:
     """What the recogniser says of each clip, one after the other, as the endpoint decodes by default."""
-    from asr_core.bundle import load_bundle
+    from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
-    from ui.decoding import Choice
-    from ui.hearing import decode
+    from ui.service.overrides import DecodingOverrides
+    from ui.service.requests import decode
 
-    recognizer, choice = Recognizer(load_bundle(model)), Choice()
+    recognizer, choice = Recognizer(load_bundle(model)), DecodingOverrides()
     texts = []
     for clip in clips:
         audio = recognizer.load(clip)

@@ -17,12 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jiwer
 import numpy as np
 
-from asr_core.audio import Audio
-from asr_core.bundle import load_bundle
-from asr_core.decoder import greedy
+from asr_core.audio.loading import Audio
+from asr_core.bundle.loading import load_bundle
+from asr_core.decoding.hypotheses import greedy
 from asr_core.recognizer import Recognizer
-from asr_core.vocabulary import normalise
-from train.data import read_bytes, read_manifest
+from asr_core.text.normaliser import normalise
+from train.data.manifest import read_bytes, read_manifest
 
 MAX_LETTERS = 20  # the longest word of the validation texts has 15
 

@@ -53,8 +53,8 @@ def moonshine():
 def ours(model: str, decoder: str):
     from dataclasses import replace
 
-    from asr_core.audio import Audio
-    from asr_core.bundle import load_bundle
+    from asr_core.audio.loading import Audio
+    from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
 
     bundle = load_bundle(model)
@@ -81,9 +81,9 @@ def run(make, arguments, clips, result):
     """One recogniser over all clips, in this process."""
     import jiwer
 
-    from asr_core.audio import load_audio
-    from asr_core.vocabulary import normalise
-    from train.data import read_bytes
+    from asr_core.audio.loading import load_audio
+    from asr_core.text.normaliser import normalise
+    from train.data.manifest import read_bytes
 
     try:
         hear, path = make(*arguments)
@@ -109,7 +109,7 @@ def run(make, arguments, clips, result):
 
 
 def main():
-    from train.data import read_manifest
+    from train.data.manifest import read_manifest
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--manifest", required=True)

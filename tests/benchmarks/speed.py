@@ -65,7 +65,7 @@ def repeated(recording: str | None, seconds: int):
     """Speech, repeated to so many seconds: float32 [n] at RATE."""
     import numpy as np
 
-    from asr_core.audio import load_audio
+    from asr_core.audio.loading import load_audio
 
     files = [recording] if recording else sorted(EXAMPLES.glob("*.opus"))
     speech = np.concatenate([load_audio(file, RATE).samples for file in files])
@@ -86,9 +86,9 @@ def write(samples, path: Path) -> Path:
 def example_network(folder: Path) -> Path:
     """A bundle of the Keras example's network, 26.6 M parameters, with random weights."""
     from asr_core import models
-    from asr_core.bundle import save_bundle
-    from asr_core.featurizer import KerasStft
-    from asr_core.vocabulary import Vocabulary
+    from asr_core.bundle.loading import save_bundle
+    from asr_core.models.features import KerasStft
+    from asr_core.text.vocabulary import Vocabulary
 
     vocabulary, featurizer = Vocabulary(), KerasStft()
     network = models.build("deepspeech2", featurizer.bins, len(vocabulary), extra_blanks=1)
@@ -103,8 +103,8 @@ def example_network(folder: Path) -> Path:
 
 def measure(model: str, clip: Path) -> tuple[float, float, float]:
     """(median, quickest, slowest) seconds of a warm greedy transcription, decoding of the file included."""
-    from asr_core.bundle import load_bundle
-    from asr_core.decoder import DecoderOptions
+    from asr_core.bundle.loading import load_bundle
+    from asr_core.decoding.beam_search import DecoderOptions
     from asr_core.recognizer import Recognizer
 
     recognizer = Recognizer(load_bundle(model))
@@ -124,8 +124,8 @@ def line(seconds: tuple[float, float, float]) -> str:
 
 
 def transcribe_hour(model: str, path: str) -> None:
-    from asr_core.bundle import load_bundle
-    from asr_core.decoder import DecoderOptions
+    from asr_core.bundle.loading import load_bundle
+    from asr_core.decoding.beam_search import DecoderOptions
     from asr_core.recognizer import Recognizer
 
     started = time.perf_counter()

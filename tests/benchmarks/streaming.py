@@ -15,12 +15,12 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from asr_core.audio import Audio, load_audio
-from asr_core.bundle import load_bundle
+from asr_core.audio.loading import Audio, load_audio
+from asr_core.bundle.loading import load_bundle
 from asr_core.recognizer import Recognizer
 from asr_core.streaming import Stream
-from asr_core.vocabulary import normalise
-from train.data import read_bytes, read_manifest
+from asr_core.text.normaliser import normalise
+from train.data.manifest import read_bytes, read_manifest
 
 CHUNK_SECONDS = 0.5
 PAUSES = (0.3, 1.2)  # seconds between clips, shortest and longest

@@ -22,15 +22,16 @@ def step_seconds(preset, clips: int, seconds: float, steps: int) -> tuple[float,
     import numpy as np
 
     from asr_core import models
-    from asr_core.featurizer import make_featurizer
-    from train.augment import SpecAugment
-    from train.objective import SafeAdamW, Training
+    from asr_core.models.features import make_featurizer
+    from train.data.augmentation import SpecAugment
+    from train.fit.objective import TrainingModel
+    from train.fit.optimizer import SafeAdamW
 
     keras.utils.clear_session()
     featurizer = make_featurizer(preset.featurizer)
     network = models.build(preset.architecture, featurizer.bins, 31, **preset.sizes)
     spec_augment = SpecAugment(**preset.spec_augment) if preset.spec_augment else None
-    training = Training(
+    training = TrainingModel(
         featurizer, network, spec_augment, preset.intermediate_weight, preset.consistency_weight, preset.phones_weight
     )
     compiled = preset.xla or keras.backend.backend() != "tensorflow"
@@ -63,7 +64,7 @@ def main():
     args = parser.parse_args()
     import keras
 
-    from train.presets import PRESETS
+    from train.fit.presets import PRESETS
 
     keras.config.set_dtype_policy(args.precision)
     audio_seconds, taken = args.clips * args.seconds, {}

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.alignment import align_text
-from asr_core.audio import Audio
-from asr_core.bundle import load_bundle
-from asr_core.ctc import Emissions
-from asr_core.decoder import greedy
+from asr_core.audio.loading import Audio
+from asr_core.bundle.loading import load_bundle
+from asr_core.decoding.hypotheses import greedy
+from asr_core.decoding.text_alignment import align_text
+from asr_core.emissions import Emissions
 from asr_core.recognizer import Recognizer
-from asr_core.vocabulary import normalise
-from train.data import read_bytes, read_manifest
+from asr_core.text.normaliser import normalise
+from train.data.manifest import read_bytes, read_manifest
 
 EDGE_DB = -35.0  # a word begins and ends where 5 ms of it come this near to its loudest 5 ms
 PAUSES = (0.08, 0.8)  # seconds, shortest and longest

@@ -15,8 +15,8 @@ import soundfile
 
 from tests.ui.fake import FakeRecognizer
 from ui import build, launch_options
-from ui.engine import Engine
-from ui.hearing import Limits
+from ui.service.engine import Engine
+from ui.service.requests import Limits
 
 sync_api = pytest.importorskip("playwright.sync_api") if not os.environ.get("CI") else None
 if sync_api is None:

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ui import build, launch_options
-from ui.engine import Engine
+from ui.service.engine import Engine
 
 SIZE = {"width": 1280, "height": 1240}  # down to the end of the timeline
 WIDTH, QUALITY = 800, 30  # of the file, which stays small

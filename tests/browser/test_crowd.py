@@ -4,7 +4,7 @@ import pytest
 
 from tests.browser.conftest import serve
 from tests.ui.fake import FakeRecognizer
-from ui.engine import Engine
+from ui.service.engine import Engine
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import soundfile
 
 from tests.browser.conftest import FLAGS, needed, serve, throttle
 from tests.ui.tones import RATE, ToneRecognizer, tones
-from ui.engine import Engine
+from ui.service.engine import Engine
 
 SAID = "red green blue black white brown red blue green"
 LEAD_SECONDS = 4.0  # of silence, while the microphone opens

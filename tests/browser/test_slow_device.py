@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.conftest import TWO_FRAMES, record, serve
 from tests.ui.fake import FakeRecognizer
-from ui.engine import Engine
+from ui.service.engine import Engine
 
 TEXT = "the lazy dog"  # the fake recogniser needs a second of sound for it
 WAYS = ("upload", "example", "microphone")

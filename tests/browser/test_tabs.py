@@ -8,7 +8,7 @@ import pytest
 from asr_core.errors import BundleError
 from tests.browser.conftest import serve, settled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
-from ui.engine import Engine
+from ui.service.engine import Engine
 
 TABS = ["Transcribe", "Live", "Compare", "Align", "How it works", "Batch", "Model"]
 

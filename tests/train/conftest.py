@@ -54,9 +54,9 @@ def smoke_run(corpus, tmp_path_factory):
 
     Its batches have as many clips as the preset's, but are no longer than the clips: padding takes most of the time.
     """
-    from asr_core.vocabulary import Vocabulary
-    from train.presets import PRESETS
-    from train.trainer import Trainer, load_data
+    from asr_core.text.vocabulary import Vocabulary
+    from train.fit.presets import PRESETS
+    from train.fit.trainer import Trainer, load_data
 
     folder = tmp_path_factory.mktemp("smoke")
     data = load_data([corpus], folder / "cache", Vocabulary(), RATE)

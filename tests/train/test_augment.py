@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from train.audition import main
-from train.augment import (
+from train.data.augmentation import (
     CODECS,
     NO_AUGMENTATION,
     Augmentation,
@@ -18,7 +17,8 @@ from train.augment import (
     reverberate,
     synthetic_noise,
     telephone,
-)  # fmt: skip
+)
+from train.tools.audition import main
 
 RATE = 16_000
 

@@ -13,15 +13,15 @@ import pytest
 import soundfile
 from gradio_client import Client, handle_file
 
-from asr_core.audio import Audio
-from asr_core.bundle import load_bundle
-from asr_core.decoder import DecoderOptions
+from asr_core.audio.loading import Audio
+from asr_core.bundle.loading import load_bundle
+from asr_core.decoding.beam_search import DecoderOptions
 from asr_core.errors import BundleError
 from asr_core.recognizer import Recognizer
-from asr_core.vocabulary import EXAMPLE_CHARACTERS
+from asr_core.text.vocabulary import EXAMPLE_CHARACTERS
 from train.convert import convert, key_in_keras_file, main, read_checkpoint
 from ui import build, launch_options
-from ui.engine import Engine
+from ui.service.engine import Engine
 
 UNITS, LAYERS, BINS, CLASSES = 6, 2, 193, 32
 

@@ -15,12 +15,14 @@ import soundfile
 from huggingface_hub import constants
 
 from tests.train.hub_server import Fault, serving
-from train import corpora, downloads
-from train.corpora import FAILED, hold_out, main, seconds_of
-from train.data import read_manifest
-from train.downloads import Archive, DownloadError, fetch
-from train.layouts import layout_of
-from train.tables import CorpusError
+from train.corpora import __main__ as corpora
+from train.corpora import downloads
+from train.corpora.__main__ import FAILED, main
+from train.corpora.downloads import Archive, DownloadError, fetch
+from train.corpora.layouts import layout_of
+from train.corpora.survey import hold_out, seconds_of
+from train.data.manifest import read_manifest
+from train.data.text_files import CorpusError
 
 RATE = 16_000
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 import tensorflow as tf
 
-from train.curves import EventLog, draw_curves
+from train.fit.curves import EventLog, draw_curves
 
 
 def events(folder):

@@ -22,14 +22,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core.vocabulary import Vocabulary
-from asr_core.windows import windows_of
+from asr_core.inference.windows import windows_of
+from asr_core.text.vocabulary import Vocabulary
 from tests.processes import ended
-from train.augment import NO_AUGMENTATION, Augmentation
-from train.batches import Batching, TrainingBatches, audible, evaluation_batches
-from train.data import Clip, ManifestError, SoundCache, SpeechData, in_order, read_bytes, read_manifest
-from train.loaders import batches_from_processes
-from train.tables import CorpusError
+from train.data.augmentation import NO_AUGMENTATION, Augmentation
+from train.data.batches import Batching, TrainingBatches, audible, evaluation_batches
+from train.data.cache import SoundCache, in_order
+from train.data.examples import SpeechData
+from train.data.loaders import batches_from_processes
+from train.data.manifest import ManifestClip, ManifestError, read_bytes, read_manifest
+from train.data.text_files import CorpusError
 
 RATE = 16_000
 BATCHING = Batching(bucket_seconds=(1.2, 2.0), batch_seconds=4.0, short_first_passes=0)
@@ -96,7 +98,7 @@ def test_manifests_of_other_programs(tmp_path):
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     (tmp_path / "m.jsonl").write_text("\r\n".join([*lines, ""]), encoding="utf-8-sig", newline="")
     (clip,) = read_manifest(tmp_path / "m.jsonl")
-    assert clip == Clip("1", str(tmp_path.resolve() / "a.wav"), 1.5, "", "a\u2028b", "m", "")
+    assert clip == ManifestClip("1", str(tmp_path.resolve() / "a.wav"), 1.5, "", "a\u2028b", "m", "")
     (tmp_path / "m.jsonl").write_bytes(b"{}\n\xff")
     with pytest.raises(CorpusError, match=r"m.jsonl is not in UTF-8 \(byte 3\) in line 2"):
         read_manifest(tmp_path / "m.jsonl")
@@ -126,7 +128,7 @@ def test_cache_holds_every_sound_and_names_what_it_could_not_read(corpus, tmp_pa
 
 
 def test_cache_notices_a_file_that_has_changed(tmp_path):
-    clip = Clip("a", str(tmp_path / "a.wav"), 1.0, "s", "text")
+    clip = ManifestClip("a", str(tmp_path / "a.wav"), 1.0, "s", "text")
     assert SoundCache([clip], tmp_path / "cache", 8000).failures.keys() == {"a"}  # not there yet
     for level in (0.25, 0.5):
         soundfile.write(clip.audio, np.full(8000, level), 8000)
@@ -150,7 +152,7 @@ def test_a_member_that_an_archive_lacks_is_named(tmp_path):
     with tarfile.open(tmp_path / "shard.tar", "w"):
         pass
     (tmp_path / "no.tar").write_bytes(b"no archive" * 100)
-    clips = [Clip(name, f"{tmp_path}/{name}.tar#x.wav", 1.0, "s", "t") for name in ("shard", "no")]
+    clips = [ManifestClip(name, f"{tmp_path}/{name}.tar#x.wav", 1.0, "s", "t") for name in ("shard", "no")]
     failures = SoundCache(clips, tmp_path / "cache", RATE).failures
     assert failures["shard"].endswith("shard.tar holds no x.wav.")
     assert "no.tar cannot be read as a tar archive (" in failures["no"]
@@ -306,11 +308,11 @@ def test_processes_make_the_batches_of_this_one(data):
 LOADING = """
 import multiprocessing, operator, sys, time
 from functools import partial
-from asr_core.vocabulary import Vocabulary
-from train.augment import NO_AUGMENTATION
-from train.batches import Batching, TrainingBatches
-from train.data import SpeechData, read_manifest
-from train.loaders import batches_from_processes
+from asr_core.text.vocabulary import Vocabulary
+from train.data.augmentation import NO_AUGMENTATION
+from train.data.batches import Batching, TrainingBatches
+from train.data.examples import SpeechData, read_manifest
+from train.data.loaders import batches_from_processes
 if __name__ == "__main__":
     data = SpeechData(read_manifest(sys.argv[1]), sys.argv[2], Vocabulary(), 16_000)
     batches = TrainingBatches(data, Batching(bucket_seconds=(2.0,)), NO_AUGMENTATION)

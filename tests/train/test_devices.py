@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 TRAIN = """
 import dataclasses, sys
 from train.__main__ import main
-from train.presets import PRESETS
+from train.fit.presets import PRESETS
 sizes = {"width": 16, "blocks": 1, "heads": 2, "kernel": 3, "channels": 2, "reduction": 1, "dropout": 0.0}
 batching = dataclasses.replace(PRESETS["smoke"].batching, bucket_seconds=(1.5,), batch_seconds=12.0, repeats=6)
 PRESETS["tiny"] = dataclasses.replace(PRESETS["smoke"], name="tiny", sizes=sizes, batching=batching)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from asr_core import models
-from asr_core.bundle import CONFIG, load_bundle, save_bundle
-from asr_core.description import LANGUAGE_MODEL
-from asr_core.language_model import NGramModel
-from train.embed import main
-from train.objective import rounded
-from train.pronunciations import PHONES
+from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL
+from asr_core.bundle.loading import load_bundle, save_bundle
+from asr_core.decoding.language_model import NGramModel
+from train.data.pronunciations import PHONES
+from train.fit.objective import rounded
+from train.tools.embed import main
 
 SIZES = {"width": 16, "blocks": 1, "heads": 2, "channels": 4, "kernel": 5}
 FEATURIZER = {"name": "log-mel", "sample_rate": 8000, "bins": 12}

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 
 from asr_core import models
-from asr_core.alignment import Calibration, WordSpan
-from asr_core.beam import DecoderOptions
-from asr_core.bundle import load_bundle, save_bundle
-from asr_core.ctc import Emissions
-from train import tuning
-from train.data import Clip
-from train.evaluate import FAILED, OPTIONS, main, parse, write
-from train.measure import OF_THE_MODEL, Run, label_of, measure, sets_of
-from train.scores import LEAST_SPEAKERS, Edits, figures, interval, score
+from asr_core.bundle.loading import load_bundle, save_bundle
+from asr_core.decoding.confidence import Calibration
+from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.word_spans import WordSpan
+from asr_core.emissions import Emissions
+from train.data.manifest import ManifestClip
+from train.evaluate import tuning
+from train.evaluate.__main__ import FAILED, main, parse
+from train.evaluate.evaluation import OPTIONS, write
+from train.evaluate.measure import OF_THE_MODEL, Run, label_of, measure, sets_of
+from train.evaluate.scores import MIN_SPEAKERS, Edits, figures, interval, score
 
 VOCABULARY = ["", *"abcdefgh "]
 
@@ -29,7 +31,7 @@ def spans(text, confidence=0.9):
 
 
 def clip(text, speaker="s", corpus="c", accent="", name="clip"):
-    return Clip(name, "sound.wav", 1.0, speaker, text, corpus, accent)
+    return ManifestClip(name, "sound.wav", 1.0, speaker, text, corpus, accent)
 
 
 def scored(said, heard, **facts):
@@ -87,7 +89,7 @@ def test_the_interval_is_that_of_resampled_speakers():
 
 
 def test_few_speakers_are_said_to_be_few():
-    voices = [f"s{i}" for i in range(LEAST_SPEAKERS)]
+    voices = [f"s{i}" for i in range(MIN_SPEAKERS)]
     many = figures([scored("a b c", "a b", speaker=voice) for voice in voices])
     few = figures([scored("a b c", "a b", speaker=voice) for voice in voices[1:]])
     assert (many.resampled, few.resampled) == ("speakers", "clips")
@@ -115,25 +117,25 @@ def test_sets_are_all_groups_corpora_and_named_accents():
 
 def test_speakers_are_halved_once_and_for_all():
     voices = [clip("a", speaker=f"s{i}", name=f"{i}-{j}") for i in range(40) for j in range(3)]
-    choosing, judging = tuning.halves(voices, lambda one: one)
+    choosing, judging = tuning.split_by_speaker(voices, lambda one: one)
     assert {c.speaker for c in choosing}.isdisjoint({c.speaker for c in judging})
     assert 10 < len({c.speaker for c in choosing}) < 30
-    assert (choosing, judging) == tuning.halves(voices, lambda one: one)
+    assert (choosing, judging) == tuning.split_by_speaker(voices, lambda one: one)
     on_every_machine = [True, True, False, False, False, False]
-    assert [tuning.chooses(f"s{i}") for i in range(6)] == on_every_machine
+    assert [tuning.in_tuning_half(f"s{i}") for i in range(6)] == on_every_machine
 
 
 def test_clips_without_a_speaker_are_parted_one_by_one():
     nobody = [clip("a", speaker="", name=f"clip-{i}") for i in range(40)]
-    assert all(10 < len(half) < 30 for half in tuning.halves(nobody, lambda one: one))
+    assert all(10 < len(half) < 30 for half in tuning.split_by_speaker(nobody, lambda one: one))
 
 
 def test_calibration_finds_how_often_words_are_right():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.05, 0.99, 20_000)
-    agreement, doubt = rng.uniform(0.05, 0.99, 20_000), rng.uniform(0, 1.5, 20_000)
-    true = Calibration(scale=0.6, offset=-0.8, agreement=0.9, doubt=-1.2)
-    words = [WordSpan("a", 0, 1, *known) for known in zip(confidence, doubt, agreement, strict=True)]
+    posterior, doubt = rng.uniform(0.05, 0.99, 20_000), rng.uniform(0, 1.5, 20_000)
+    true = Calibration(scale=0.6, offset=-0.8, posterior=0.9, doubt=-1.2)
+    words = [WordSpan("a", 0, 1, *known) for known in zip(confidence, doubt, posterior, strict=True)]
     right = rng.uniform(size=len(words)) < [true(word) for word in words]
     found = tuning.fit(list(zip(words, right, strict=True)))
     assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(true), abs=0.1)
@@ -142,7 +144,7 @@ def test_calibration_finds_how_often_words_are_right():
 def test_calibration_without_other_texts_does_without_agreement():
     words = [WordSpan("a", 0, 1, confidence) for confidence in np.linspace(0.1, 0.9, 200)]
     found = tuning.fit([(word, word.confidence > 0.5) for word in words])
-    assert found.agreement == found.doubt == 0
+    assert found.posterior == found.doubt == 0
     assert found.scale > 1
 
 
@@ -162,21 +164,21 @@ def test_calibration_is_judged_on_speakers_that_it_was_not_fitted_on():
         score(clip("a b c d e", speaker=f"s{i}"), spans("a b x y z", 0.9)) for i in range(30)
     ]  # 0.9 says the network, and is right two times in five
     found = tuning.calibrate(scores)
-    assert found.words == 5 * sum(not tuning.chooses(f"s{i}") for i in range(30))
+    assert found.words == 5 * sum(not tuning.in_tuning_half(f"s{i}") for i in range(30))
     assert found.error_before == pytest.approx(0.5)
     assert found.error_after < 0.01
     assert list(found.calibrations) == ["greedy"]
 
 
 def test_words_of_a_search_are_calibrated_with_agreement_and_without():
-    agreed = [
-        dataclasses.replace(word, agreement=0.3 if word.text == "x" else 0.9) for word in spans("a b x", 0.9)
+    posterior = [
+        dataclasses.replace(word, posterior=0.3 if word.text == "x" else 0.9) for word in spans("a b x", 0.9)
     ]
-    scores = [score(clip("a b c", speaker=f"s{i}"), agreed) for i in range(30)]
+    scores = [score(clip("a b c", speaker=f"s{i}"), posterior) for i in range(30)]
     found = tuning.calibrate(scores).calibrations
     assert list(found) == ["beam", "aligned"]
-    assert found["aligned"].agreement == 0 and found["aligned"](agreed[0]) == pytest.approx(2 / 3, abs=0.01)
-    assert found["beam"](agreed[0]) > 0.9 > 0.1 > found["beam"](agreed[2])
+    assert found["aligned"].posterior == 0 and found["aligned"](posterior[0]) == pytest.approx(2 / 3, abs=0.01)
+    assert found["beam"](posterior[0]) > 0.9 > 0.1 > found["beam"](posterior[2])
 
 
 def test_too_few_words_are_not_calibrated():
@@ -215,7 +217,7 @@ def clips(tmp_path):
     for i in range(12):
         path = tmp_path / f"{i}.json"
         path.write_text(json.dumps("a b c d"))
-        made.append(Clip(f"clip-{i}", str(path), 1.0, f"s{i}", "a b c d", "even" if i % 2 == 0 else "odd"))
+        made.append(ManifestClip(f"clip-{i}", str(path), 1.0, f"s{i}", "a b c d", "even" if i % 2 == 0 else "odd"))
     return made
 
 
@@ -349,7 +351,7 @@ def test_the_table_names_corpora_and_worst_clips(bundle, corpus, capsys):
 
 
 def test_a_limit_takes_clips_from_everywhere(corpus):
-    from train.evaluate import _clips
+    from train.evaluate.evaluation import _clips
 
     taken = _clips(parse(["--manifest", str(corpus), "--limit", "5"]))
     assert [one.id for one in taken] == ["clip-0", "clip-2", "clip-4", "clip-6", "clip-8"]

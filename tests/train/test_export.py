@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from asr_core import models
-from asr_core.bundle import load_bundle, save_bundle
-from asr_core.network import compiled_step
+from asr_core.bundle.loading import load_bundle, save_bundle
+from asr_core.inference.compiled import compiled_step
 from train.export import OUTPUTS, export, main
 
 CONFORMER = ("conformer", {"width": 16, "blocks": 4, "heads": 2, "channels": 4, "kernel": 5, "parts": 2,

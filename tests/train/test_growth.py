@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asr_core import models
-from train.growth import take_over
+from train.fit.warm_start import warm_start
 
 SIZES = {"width": 16, "heads": 2, "kernel": 3, "channels": 2, "dropout": 0.0, "parts": 2}
 
@@ -35,21 +35,21 @@ def logits(model):
 def test_a_deeper_network_says_at_first_what_the_smaller_one_said(before, after):
     smaller, deeper = network(**before), network(seed=1, **after)
     assert np.abs(logits(deeper) - logits(smaller)).max() > 0.1
-    take_over(deeper, smaller)
+    warm_start(deeper, smaller)
     np.testing.assert_allclose(logits(deeper), logits(smaller), atol=1e-5)
 
 
 def test_a_head_for_phones_begins_afresh_and_changes_nothing_yet():
     smaller = network(blocks=4)
     with_head = models.build("conformer", 80, 31, **SIZES, blocks=4, phones=5, phones_block=2)
-    take_over(with_head, smaller)
+    warm_start(with_head, smaller)
     np.testing.assert_allclose(logits(with_head), logits(smaller), atol=1e-5)
     assert np.any(with_head.phones_head.kernel)
 
 
 def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
     smaller, deeper = network(blocks=3), network(blocks=5)
-    take_over(deeper, smaller)
+    warm_start(deeper, smaller)
     for original, copy, first in ((2, 3, 2), (4, 5, 3)):
         original, copy, first = deeper.blocks[original - 1], deeper.blocks[copy - 1], smaller.blocks[first - 1]
         np.testing.assert_array_equal(original.attention.merge.kernel, first.attention.merge.kernel)
@@ -62,13 +62,13 @@ def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
 @pytest.mark.parametrize("sizes", [{"blocks": 2}, {"blocks": 3, "reduction": 1}, {"blocks": 3, "expansion": 2}])
 def test_other_networks_are_refused(sizes):
     with pytest.raises(ValueError, match="weights of shape|no place"):
-        take_over(network(**sizes), network(blocks=3))
+        warm_start(network(**sizes), network(blocks=3))
 
 
 def test_a_head_for_phones_keeps_its_place():
     smaller = network(blocks=3, phones=5, phones_block=2)
     for block in (2, 4):
         with pytest.raises(ValueError, match="phones reads behind another block"):
-            take_over(network(blocks=5, phones=5, phones_block=block), smaller)
+            warm_start(network(blocks=5, phones=5, phones_block=block), smaller)
     with pytest.raises(ValueError, match="no place for .*phones"):
-        take_over(network(blocks=3), smaller)
+        warm_start(network(blocks=3), smaller)

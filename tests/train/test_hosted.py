@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from gradio_client import handle_file
 
-from asr_core.bundle import load_bundle
+from asr_core.bundle.loading import load_bundle
 from tests.train.app_process import ROOT, running_app
 from train.__main__ import main as train_main
-from train.space import space_upload
+from train.publish.space import space_upload
 
 pytestmark = pytest.mark.timeout(1800)  # each starts the app, which takes a busy machine minutes
 

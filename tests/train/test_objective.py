@@ -13,9 +13,10 @@ from keras import ops
 
 from asr_core import models
 from asr_core.ctc import ctc_loss
-from asr_core.featurizer import LogMel
-from train.augment import SpecAugment
-from train.objective import SafeAdamW, Training, WarmUpHoldDecay, consistency, rounded
+from asr_core.models.features import LogMel
+from train.data.augmentation import SpecAugment
+from train.fit.objective import TrainingModel, consistency, rounded
+from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
 
 ROOT = Path(__file__).parents[2]
 MANY_HEADS = {"intermediate": [1], "outer_blocks": 0, "phones": 7, "phones_block": 1}
@@ -23,7 +24,7 @@ SIZES = {"width": 16, "blocks": 2, "heads": 2, "kernel": 5, "channels": 4, "drop
 
 
 def training(**sizes):
-    return Training(LogMel(), models.build("conformer", 80, 10, **{**SIZES, **sizes}))
+    return TrainingModel(LogMel(), models.build("conformer", 80, 10, **{**SIZES, **sizes}))
 
 
 class HideFirstHalf(keras.layers.Layer):
@@ -39,7 +40,7 @@ class HideFirstHalf(keras.layers.Layer):
 def with_two_views(weight, spec_augment=None):
     keras.utils.set_random_seed(3)
     network = models.build("conformer", 80, 10, **SIZES)
-    return Training(LogMel(), network, spec_augment or HideFirstHalf(), consistency_weight=weight)
+    return TrainingModel(LogMel(), network, spec_augment or HideFirstHalf(), consistency_weight=weight)
 
 
 def batch(seed=0):
@@ -76,7 +77,7 @@ def test_a_network_that_learns_with_five_bits_says_what_five_bits_can_say():
 
 def test_few_bits_learn_and_dropout_goes_on():
     keras.utils.set_random_seed(3)
-    model = Training(LogMel(), models.build("conformer", 80, 10, **SIZES | {"dropout": 0.1}), bits=5)
+    model = TrainingModel(LogMel(), models.build("conformer", 80, 10, **SIZES | {"dropout": 0.1}), bits=5)
     optimizer = SafeAdamW(1e-2)
     optimizer.build(model.network.trainable_variables)
     model.compile(optimizer=optimizer, loss=None, jit_compile=False)
@@ -158,7 +159,7 @@ def test_equal_views_add_nothing_and_differing_ones_do():
         def call(self, features, lengths):
             return features
 
-    plain = Training(LogMel(), with_two_views(0.0).network)
+    plain = TrainingModel(LogMel(), with_two_views(0.0).network)
     assert loss(with_two_views(0.5, Unmasked())) == pytest.approx(loss(plain), rel=1e-5)
     off, half, whole = (loss(with_two_views(weight)) for weight in (1e-9, 0.5, 1.0))
     assert half > off + 1e-4 and whole - half == pytest.approx(half - off, rel=1e-2)
@@ -203,7 +204,7 @@ def test_the_target_of_the_consistency_stands_still():
 
 def test_two_views_that_cannot_differ_are_refused():
     with pytest.raises(ValueError, match="needs spec_augment"):
-        Training(LogMel(), models.build("conformer", 80, 10, **SIZES), consistency_weight=0.2)
+        TrainingModel(LogMel(), models.build("conformer", 80, 10, **SIZES), consistency_weight=0.2)
 
 
 def fitted(optimizer, gradients):
@@ -255,8 +256,8 @@ import json, sys
 import numpy as np
 import keras
 from tests_objective import MANY_HEADS, HideFirstHalf, batch, training
-from asr_core.featurizer import LogMel
-from train.objective import Training
+from asr_core.models.features import LogMel
+from train.fit.objective import Training
 model = training(**MANY_HEADS)
 arrays = np.load(sys.argv[1])
 for i, variable in enumerate(model.network.variables):

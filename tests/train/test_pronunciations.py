@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from train.pronunciations import PHONES, Dictionary
+from train.data.pronunciations import PHONES, Dictionary
 
 DICTIONARY = """;;; a comment of the older format
 the DH AH0

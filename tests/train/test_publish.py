@@ -14,16 +14,18 @@ import soundfile
 from huggingface_hub import ModelCard, RepoCard, constants
 from huggingface_hub.utils import close_session
 
-from asr_core import bundle as bundle_module
 from asr_core import models
-from asr_core.bundle import CONFIG, load_bundle, save_bundle
+from asr_core.bundle import weights
+from asr_core.bundle.description import CONFIG
+from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import BundleError
 from tests.train.hub_server import READER, WRITER, Fault, Repository
-from train import space
-from train.card import card, write_card
-from train.card import main as card_main
-from train.publish import FAILED, PublishError, main, parse, push
-from train.space import app_files, check_tree, front_page, push_space, space_upload
+from train.publish import space
+from train.publish.__main__ import FAILED, main, parse
+from train.publish.card import card, write_card
+from train.publish.card import main as card_main
+from train.publish.space import app_files, check_tree, front_page, push_space, space_upload
+from train.publish.upload import PublishError, push
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"width": 16, "blocks": 1, "heads": 2, "channels": 4, "kernel": 5}
@@ -56,7 +58,7 @@ def finished(network, tmp_path_factory):
     """A finished run, its weights in several files."""
     run = tmp_path_factory.mktemp("runs") / "x"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundle_module, "FILE_BYTES", 8_000)
+        patch.setattr(weights, "FILE_BYTES", 8_000)
         save_bundle(run / "best", network, CONFIGURATION)
     (run / "curves.svg").write_text("<svg/>")
     (run / "metrics.csv").write_text("pass,wer\n1,40\n")
@@ -201,7 +203,7 @@ def test_a_bundle_that_was_not_evaluated_is_refused(run, hub):
 def test_what_the_card_cannot_say_is_said_before(run, hub, capsys):
     edit(run, lambda c: [c.pop(field) for field in ("licence", "training_data")])
     push(run, "name/repo")
-    assert "The card will not say: licence, training_data. Note it with python -m train.card" in capsys.readouterr().out
+    assert "The card will not say: licence, training_data. Note it with python -m train.publish.card" in capsys.readouterr().out
     page = ModelCard(published(hub).files()["README.md"].decode())
     assert page.data.license is None and "The training data is not said." in page.text
 
@@ -478,7 +480,7 @@ UNFIT = {
     "a dot file": ("assets/.env", b"", "assets/.env looks private"),
     "a hidden folder": ("assets/.notes/a.txt", b"", "assets/.notes/a.txt looks private"),
     "a certificate": ("assets/site.pem", b"", "assets/site.pem looks private"),
-    "training code": ("ui/learn.py", b"def f():\n    from train.trainer import Trainer\n", "ui/learn.py imports train"),
+    "training code": ("ui/learn.py", b"def f():\n    from train.fit.trainer import Trainer\n", "ui/learn.py imports train"),
 }
 
 
@@ -597,5 +599,5 @@ def test_this_project_is_fit_for_a_space():
     names = app_files()
     check_tree(ROOT, names)
     front_page((ROOT / "README.md").read_text(encoding="utf-8"), ROOT, None)
-    assert {"app.py", "asr_core/recognizer.py", "ui/__init__.py", "assets/style.css"} <= set(names)
+    assert {"app.py", "asr_core/recognizer.py", "ui/__init__.py", "ui/static/style.css"} <= set(names)
     assert not [name for name in names if name.startswith(("train", "tests", "."))]

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from train.data import read_manifest
-from train.synthesis import KOKORO_RATE, main, sentences, synthesise
+from train.data.manifest import read_manifest
+from train.tools.synthesis import KOKORO_RATE, main, sentences, synthesise
 
 TEXT = """The "quick" brown fox — it jumped. Over what? Over the lazy dog it went!
 In 1901 nobody knew. He lived at No. nine of that street. Too short. And then it rained

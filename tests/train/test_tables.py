@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from train import corpora
-from train.corpora import FAILED, main
-from train.data import read_manifest
-from train.layouts import layout_of
+from train.corpora import survey
+from train.corpora.__main__ import FAILED, main
+from train.corpora.layouts import layout_of
+from train.data.manifest import read_manifest
 
 RATE = 16_000
 OTHER_WIDTH = "another number of columns than the rest of the table"
@@ -386,7 +386,7 @@ def test_names_of_files_that_are_no_text_are_left_out(mine, texts_of):
 
 def test_a_length_that_cannot_be_is_not_written_into_a_manifest(mine, texts_of, monkeypatch):
     folder = mine("1.wav,one\n2.wav,two\n")
-    monkeypatch.setattr(corpora, "seconds_of", lambda path: 1.9e14 if path.stem == "1" else 1.0)
+    monkeypatch.setattr(survey, "seconds_of", lambda path: 1.9e14 if path.stem == "1" else 1.0)
     texts, out = texts_of(folder)
     assert texts == {"2": "two"} and "left out: 1 with more than 24 hours (1.wav)" in out
 

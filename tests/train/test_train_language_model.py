@@ -9,10 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr_core.language_model import ROOT, SENTENCE_START, SPECIAL_WORDS, NGramModel
-from asr_core.vocabulary import Normaliser
+from asr_core.decoding.language_model import ROOT, SENTENCE_START, SPECIAL_WORDS, NGramModel
+from asr_core.text.normaliser import Normaliser
 from train import language_model as trainer
-from train.language_model import Source, choose_vocabulary, encode, fit, main, parse_source, perplexity, read_sentences
+from train.language_model import (
+    TextSource,
+    choose_vocabulary,
+    encode,
+    fit,
+    main,
+    parse_source,
+    perplexity,
+    read_sentences,
+)
 
 TEXT = """the cat sat on the mat
 the dog sat on the cat
@@ -28,7 +37,7 @@ OTHER = ["a mat sat on a mat", "a mat saw a mat", "it ran and ran and ran"]
 
 
 def source(sentences, weight=1.0):
-    return Source(Path("text.txt"), weight, sentences)
+    return TextSource(Path("text.txt"), weight, sentences)
 
 
 def grams(sentences, n):

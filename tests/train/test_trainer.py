@@ -15,12 +15,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from asr_core.bundle import load_bundle
-from asr_core.vocabulary import Vocabulary
-from train.augment import Augmentation
-from train.batches import Batching
-from train.presets import PRESETS
-from train.trainer import CHECKPOINT, Trainer, load_data, split
+from asr_core.bundle.loading import load_bundle
+from asr_core.text.vocabulary import Vocabulary
+from train.data.augmentation import Augmentation
+from train.data.batches import Batching
+from train.fit.presets import PRESETS
+from train.fit.trainer import CHECKPOINT, Trainer, load_data, split
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(

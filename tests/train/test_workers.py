@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from train.workers import WorkerEnded, Workers
+from train.fit.workers import WorkerEnded, Workers
 
 
 def workers(count, values) -> list[Workers]:

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from tests.ui.fake import FakeRecognizer
-from ui.decoding import Choice
-from ui.engine import Engine
-from ui.hearing import Limits, hear
+from ui.service.engine import Engine
+from ui.service.overrides import DecodingOverrides
+from ui.service.requests import Limits, transcribe_file
 
 
 @pytest.fixture
@@ -30,4 +30,4 @@ def recording(tmp_path):
 
 @pytest.fixture
 def clip(engine, recording):
-    return hear(recording(), "tone.wav", Choice(), engine, Limits())
+    return transcribe_file(recording(), "tone.wav", DecodingOverrides(), engine, Limits())

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from asr_core.alignment import align_text
-from asr_core.audio import Audio, load_audio
-from asr_core.beam import DecoderOptions
-from asr_core.ctc import Emissions
-from asr_core.decoder import greedy
+from asr_core.audio.loading import Audio, load_audio
+from asr_core.decoding.hypotheses import greedy
+from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.text_alignment import align_text
+from asr_core.emissions import Emissions
 from asr_core.errors import Cancelled
-from asr_core.pasted_text import words_alone
-from asr_core.transcript import Transcript, Word
-from asr_core.vocabulary import Vocabulary
+from asr_core.text.pasted import words_alone
+from asr_core.text.vocabulary import Vocabulary
+from asr_core.transcript.words import Transcript, Word
 
 FAKE_TEXT = "the quick brown fox jumps over the lazy dog"
 DOUBTFUL_WORD = "lazy"

@@ -13,8 +13,8 @@ from gradio_client.exceptions import AppError
 
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui import build, launch_options
-from ui.engine import Engine
-from ui.hearing import Limits
+from ui.service.engine import Engine
+from ui.service.requests import Limits
 
 ENDPOINTS = {"/transcribe", "/align", "/subtitles", "/compare", "/model"}
 

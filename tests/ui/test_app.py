@@ -53,7 +53,7 @@ def test_mcp_without_its_package_says_what_to_install(monkeypatch, capsys):
 
 def test_building_the_page_imports_no_tensorflow():
     code = (
-        "import sys; from ui import build; from ui.engine import Engine;"
+        "import sys; from ui import build; from ui.service.engine import Engine;"
         "build(Engine()); assert not {'tensorflow', 'keras'} & set(sys.modules), 'imported too early'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

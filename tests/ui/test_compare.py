@@ -3,8 +3,8 @@
 import pytest
 
 from asr_core.errors import AlignmentError
-from asr_core.transcript import Word
-from ui.compare import compare
+from asr_core.transcript.words import Word
+from ui.tabs.compare import compare
 
 
 def words(text: str):

@@ -7,8 +7,8 @@ import pytest
 
 from asr_core.errors import BundleError, ProcessEnded
 from tests.ui.fake import FakeRecognizer
-from ui.engine import KEPT_MODELS, Engine
-from ui.model import bundle_card, checked_name, model_chip
+from ui.service.engine import KEPT_MODELS, Engine
+from ui.tabs.model import bundle_card, checked_name, model_chip
 
 
 def test_building_does_not_wait_and_the_first_visitor_is_told():

@@ -15,8 +15,8 @@ from gradio_client import Client, handle_file
 import ui
 from asr_core.errors import Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
-from ui.engine import Engine
-from ui.transcribe import LISTENING_AT_ONCE
+from ui.service.engine import Engine
+from ui.tabs.transcribe import LISTENING_AT_ONCE
 
 PATIENCE_SECONDS = 60  # everything takes milliseconds on an idle machine; a busy one is not a fault
 LAST_INPUTS = [None, None, "greedy", 16, 0.5, 1, "", 42, 2, 7]  # of a click on an example: model, cancel, options
@@ -142,7 +142,7 @@ def test_a_full_queue_says_so_and_forgets_nobody(server, recognizer, recording):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
-@pytest.mark.parametrize("writing", ["ui.clip._write_wav", "ui.transcribe.write_exports"])
+@pytest.mark.parametrize("writing", ["ui.service.clip._write_wav", "ui.tabs.transcribe.write_exports"])
 def test_a_disk_that_takes_nothing_is_one_sentence_and_the_next_request_is_answered(
     server, recognizer, monkeypatch, writing, code
 ):

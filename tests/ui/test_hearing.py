@@ -12,18 +12,19 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from asr_core.audio.files import AUDIO_SUFFIXES
 from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
-from asr_core.sound_files import AUDIO_SUFFIXES
-from asr_core.transcript import Transcript, Word, read_json
+from asr_core.transcript.words import Transcript, Word, read_json
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
-from ui.batch import Row, transcribe_all, write_zip
-from ui.clip import MOST_TEXTS
-from ui.decoding import Choice, Decoding, hypotheses_table
-from ui.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
-from ui.hearing import CancelFlag, Limits, Watched, decode_again, explain, follow_edit, hear
-from ui.how_it_works import guided_walk
-from ui.transcribe import SOUND_TYPES
-from ui.words import facts, paragraphs, transcript_card
+from ui.service.clip import MAX_TEXTS
+from ui.service.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
+from ui.service.overrides import DecodingOverrides
+from ui.service.requests import BackgroundJob, CancelFlag, Limits, decode_again, explain, follow_edit, transcribe_file
+from ui.tabs.batch import Row, transcribe_all, write_zip
+from ui.tabs.how_it_works import guided_walk
+from ui.tabs.transcribe import SOUND_TYPES
+from ui.widgets.decoding import Decoding, hypotheses_table
+from ui.widgets.words import facts, paragraphs, transcript_card
 
 
 def test_every_suffix_that_is_read_can_be_chosen_on_the_page():
@@ -46,7 +47,7 @@ def test_doubtful_words_are_marked(clip):
 
 
 def test_silence_is_said_to_hold_no_speech(engine, recording):
-    clip = hear(recording(level=0.0), "silence.wav", Choice(), engine, Limits())
+    clip = transcribe_file(recording(level=0.0), "silence.wav", DecodingOverrides(), engine, Limits())
     assert clip.transcript.words == ()
     assert "No speech was found" in transcript_card(clip)
     assert all(path.is_file() for path in write_exports(clip, SubtitleLimits()))
@@ -74,15 +75,15 @@ def test_an_edit_may_hold_dashes_and_says_if_it_does_not_fit(clip, engine):
 
 def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
     monkeypatch.setattr(engine.recognizer(), "emissions", None)
-    again = decode_again(clip, Choice("beam"), engine)
+    again = decode_again(clip, DecodingOverrides("beam"), engine)
     assert again.emissions is clip.emissions
-    assert len(again.hypotheses) == MOST_TEXTS
-    shown = [hypotheses_table(again, count).count("<tr>") - 1 for count in (2, 3, MOST_TEXTS)]
-    assert shown == [2, 3, MOST_TEXTS] and hypotheses_table(again, 1) == ""
+    assert len(again.hypotheses) == MAX_TEXTS
+    shown = [hypotheses_table(again, count).count("<tr>") - 1 for count in (2, 3, MAX_TEXTS)]
+    assert shown == [2, 3, MAX_TEXTS] and hypotheses_table(again, 1) == ""
 
 
 def test_choices_out_of_range_are_moved_into_it():
-    choice = Choice.of("shell", 10**9, 0.5, "  Ada \n\nx\n" * 500)
+    choice = DecodingOverrides.of("shell", 10**9, 0.5, "  Ada \n\nx\n" * 500)
     assert (choice.decoder, choice.beam_width) == (None, 384)
     assert choice.hot_words == ("Ada", "x")
 
@@ -90,8 +91,8 @@ def test_choices_out_of_range_are_moved_into_it():
 def test_too_many_hot_words_are_refused_and_none_dropped():
     words = "\n".join(map(str, range(201)))
     with pytest.raises(GivenTextError, match="There are 201 hot-words and at most 200 can be used"):
-        Choice.of(hot_words=words)
-    assert len(Choice.of(hot_words=words[:-3]).hot_words) == 200
+        DecodingOverrides.of(hot_words=words)
+    assert len(DecodingOverrides.of(hot_words=words[:-3]).hot_words) == 200
 
 
 def test_sliders_that_the_model_has_not_set_yet_choose_nothing(engine):
@@ -109,16 +110,16 @@ def test_sliders_that_the_model_has_not_set_yet_choose_nothing(engine):
 
 def test_too_long_and_too_large_are_refused_with_numbers(engine, recording):
     with pytest.raises(AudioError, match="2"):
-        hear(recording(4.0), "x", Choice(), engine, Limits(audio_seconds=2))
+        transcribe_file(recording(4.0), "x", DecodingOverrides(), engine, Limits(audio_seconds=2))
     with pytest.raises(AudioError, match="limit is 0 MB"):
-        hear(recording(20.0), "x", Choice(), engine, Limits(file_megabytes=0))
+        transcribe_file(recording(20.0), "x", DecodingOverrides(), engine, Limits(file_megabytes=0))
 
 
 def test_a_set_flag_stops_the_work(engine, recording):
     flag = CancelFlag()
     flag.set()
     with pytest.raises(Cancelled):
-        hear(recording(), "x", Choice(), engine, Limits(), cancel=flag)
+        transcribe_file(recording(), "x", DecodingOverrides(), engine, Limits(), cancel=flag)
 
 
 def test_watched_work_tells_its_share_and_gives_its_result():
@@ -128,9 +129,9 @@ def test_watched_work_tells_its_share_and_gives_its_result():
             time.sleep(0.5)
         return "done"
 
-    watched = Watched(work, CancelFlag())
-    assert list(watched) == [0.25, 0.75]
-    assert watched.result == "done"
+    job = BackgroundJob(work, CancelFlag())
+    assert list(job) == [0.25, 0.75]
+    assert job.result == "done"
 
 
 def test_watched_work_is_cancelled_when_nobody_watches_any_longer():
@@ -142,7 +143,7 @@ def test_watched_work_is_cancelled_when_nobody_watches_any_longer():
             time.sleep(0.01)
         ended.set()
 
-    watching = iter(Watched(work, flag))
+    watching = iter(BackgroundJob(work, flag))
     assert next(watching) == 0.5
     watching.close()
     assert ended.wait(2)
@@ -150,9 +151,9 @@ def test_watched_work_is_cancelled_when_nobody_watches_any_longer():
 
 def test_every_request_leaves_one_line_without_words(engine, recording, caplog):
     with caplog.at_level(logging.INFO, "asr.requests"):
-        hear(recording(), "secret name.wav", Choice(), engine, Limits())
+        transcribe_file(recording(), "secret name.wav", DecodingOverrides(), engine, Limits())
         with pytest.raises(AudioError):
-            hear(__file__, "x", Choice(), engine, Limits())
+            transcribe_file(__file__, "x", DecodingOverrides(), engine, Limits())
     lines = [json.loads(record.message) for record in caplog.records]
     assert [line["outcome"] for line in lines] == ["ok", "AudioError"]
     assert lines[0]["audio_seconds"] == 4.0

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from asr_core.audio import Audio
-from asr_core.ctc import Emissions
+from asr_core.audio.loading import Audio
+from asr_core.emissions import Emissions
 from asr_core.errors import BundleError
 from tests.ui.tones import RATE, ToneRecognizer, tones
-from ui.engine import Engine
-from ui.hearing import FirstWords, Limits
-from ui.live import Live, shown
-from ui.live_session import SILENT_SECONDS, STRAGGLER_SECONDS, LiveSession
-from ui.transcribe import Transcribe
-from ui.words import first_words_card
+from ui.service.engine import Engine
+from ui.service.live_session import SILENT_SECONDS, STRAGGLER_SECONDS, LiveSession
+from ui.service.requests import FirstWords, Limits
+from ui.tabs.live import Live, shown
+from ui.tabs.transcribe import Transcribe
+from ui.widgets.words import first_words_card
 
 SAID = "red green blue black white brown red blue"
 
@@ -198,7 +198,7 @@ def test_a_session_that_is_dropped_leaves_no_folder(engine):
 
 
 def test_every_update_is_small_however_long_the_recording(session, monkeypatch):
-    monkeypatch.setattr("ui.live.SENT_WORDS", 4)
+    monkeypatch.setattr("ui.tabs.live.SENT_WORDS", 4)
     speak(session, "red " * 14, chunk_seconds=5)
     value = shown(session)
     assert len(value["final"]) == 4
@@ -215,12 +215,12 @@ def live(engine):
 
     import gradio as gr
 
-    from ui.clip import Shelf
+    from ui.service.clip import ClipRegistry
 
     with gr.Blocks():
         model = gr.State(None)
         with gr.Tabs() as tabs, gr.Tab("Live"):
-            transcribe = Transcribe(engine, Shelf(), Limits(), model)
+            transcribe = Transcribe(engine, ClipRegistry(), Limits(), model)
             yield Live(engine, Limits(), model, transcribe, tabs)
 
 

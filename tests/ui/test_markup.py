@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-from asr_core.transcript import Transcript, Word
-from ui.align import alignment_card
-from ui.batch import Row, batch_table
-from ui.compare import compare, comparison_card
-from ui.decoding import hypotheses_table
-from ui.markup import Html, clock, notice, table, tag
-from ui.words import clip_line, facts, transcript_card
+from asr_core.transcript.words import Transcript, Word
+from ui.tabs.align import alignment_card
+from ui.tabs.batch import Row, batch_table
+from ui.tabs.compare import compare, comparison_card
+from ui.widgets.decoding import hypotheses_table
+from ui.widgets.markup import Html, clock, notice, table, tag
+from ui.widgets.words import clip_line, facts, transcript_card
 
 EVIL = "<img/src=x/onerror=alert(1)>\"'&"
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from ui.batch import Row, batch_table, transcribe_all
-from ui.decoding import Choice
-from ui.hearing import Limits, hear, read_audio
-from ui.words import NOTES, facts
+from ui.service.overrides import DecodingOverrides
+from ui.service.requests import Limits, read_audio, transcribe_file
+from ui.tabs.batch import Row, batch_table, transcribe_all
+from ui.widgets.words import NOTES, facts
 
 DAMAGED = "The recording is damaged <b>from 3 s</b> on."
 TRACKS = "It has 2 more tracks & only the first was transcribed."
@@ -21,12 +21,12 @@ def noted(monkeypatch):
     def read(*args):
         return replace(read_audio(*args), notes=(DAMAGED, TRACKS))
 
-    monkeypatch.setattr("ui.hearing.read_audio", read)
-    monkeypatch.setattr("ui.batch.read_audio", read)
+    monkeypatch.setattr("ui.service.requests.read_audio", read)
+    monkeypatch.setattr("ui.tabs.batch.read_audio", read)
 
 
 def test_transcribe_shows_the_notes_of_a_recording_above_its_facts(engine, recording, noted):
-    shown = facts(hear(recording(), "tone.wav", Choice(), engine, Limits()))
+    shown = facts(transcribe_file(recording(), "tone.wav", DecodingOverrides(), engine, Limits()))
     assert all(note in shown for note in ESCAPED) and "<b>" not in shown
     assert shown.index(NOTES) < shown.index(ESCAPED[0]) < shown.index('class="facts"')
 
@@ -36,7 +36,7 @@ def test_a_recording_without_notes_has_no_notice(clip):
 
 
 def test_notes_outlive_another_text(engine, recording, noted):
-    clip = hear(recording(), "tone.wav", Choice(), engine, Limits())
+    clip = transcribe_file(recording(), "tone.wav", DecodingOverrides(), engine, Limits())
     assert ESCAPED[0] in facts(clip.with_transcript(replace(clip.transcript, notes=()), edited=True))
 
 

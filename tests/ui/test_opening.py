@@ -6,10 +6,10 @@ import gradio as gr
 import pytest
 
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
-from ui.clip import Shelf
-from ui.engine import Engine
-from ui.hearing import Latest, Limits
-from ui.transcribe import Transcribe
+from ui.service.clip import ClipRegistry
+from ui.service.engine import Engine
+from ui.service.requests import CurrentRequest, Limits
+from ui.tabs.transcribe import Transcribe
 
 
 class HalfWay(FakeRecognizer):
@@ -29,11 +29,11 @@ def transcribe():
     engine = Engine(load=HalfWay).start()
     engine.recognizer()
     with gr.Blocks():
-        yield Transcribe(engine, Shelf(), Limits(), gr.State(None))
+        yield Transcribe(engine, ClipRegistry(), Limits(), gr.State(None))
     HalfWay.go_on.set()
 
 
-def opening(transcribe, path: str, running: Latest):
+def opening(transcribe, path: str, running: CurrentRequest):
     controls = [component.value for component in transcribe.inputs[2:]]
     return transcribe.open(path, "tone.wav", None, running, *controls)
 
@@ -47,7 +47,7 @@ def shown(transcribe, row: list) -> dict:
 
 
 def test_no_update_of_an_opening_leaves_anything_to_another_one(transcribe, recording):
-    running = Latest()
+    running = CurrentRequest()
     rows = opening(transcribe, recording(), running)
     updates = [next(rows), next(rows)]
     HalfWay.go_on.set()
@@ -61,7 +61,7 @@ def test_no_update_of_an_opening_leaves_anything_to_another_one(transcribe, reco
 
 
 def test_an_outcome_is_shown_once(transcribe, recording):
-    running = Latest()
+    running = CurrentRequest()
     HalfWay.go_on.set()
     *_, last = opening(transcribe, recording(), running)
     assert last[0].transcript.text == FAKE_TEXT
@@ -69,7 +69,7 @@ def test_an_outcome_is_shown_once(transcribe, recording):
 
 
 def test_an_outcome_is_not_shown_once_another_recording_is_opened(transcribe, recording):
-    running = Latest()
+    running = CurrentRequest()
     HalfWay.go_on.set()
     list(opening(transcribe, recording(), running))
     next(opening(transcribe, recording(name="other.wav"), running))
@@ -77,7 +77,7 @@ def test_an_outcome_is_not_shown_once_another_recording_is_opened(transcribe, re
 
 
 def test_a_superseded_opening_ends_without_a_change(transcribe, recording):
-    running = Latest()
+    running = CurrentRequest()
     first = opening(transcribe, recording(), running)
     next(first)
     next(opening(transcribe, recording(name="other.wav"), running))
@@ -86,7 +86,7 @@ def test_a_superseded_opening_ends_without_a_change(transcribe, recording):
 
 
 def test_a_page_that_was_cleared_at_the_end_stays_clear(transcribe, recording):
-    running = Latest()
+    running = CurrentRequest()
     HalfWay.go_on.set()
     list(opening(transcribe, recording(), running))
     cleared = transcribe._close(running)
@@ -94,7 +94,7 @@ def test_a_page_that_was_cleared_at_the_end_stays_clear(transcribe, recording):
 
 
 def test_a_recording_that_cannot_be_read_says_so_in_one_whole_update(transcribe, tmp_path):
-    running = Latest()
+    running = CurrentRequest()
     path = tmp_path / "text.wav"
     path.write_text("no sound")
     list(opening(transcribe, str(path), running))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 240  # all of it takes seconds on an idle machine
 PROGRAM = """
 import functools, sys, time
-import app, ui.engine, ui.shutdown
+import app, ui.service.engine, ui.service.shutdown
 from tests.ui.fake import FakeRecognizer
 
 class Slow(FakeRecognizer):
@@ -29,8 +29,8 @@ class Slow(FakeRecognizer):
         time.sleep({listens})
         return super().emissions(audio, progress, cancel, heard)
 
-ui.engine.Engine = functools.partial(ui.engine.Engine, load=Slow)
-ui.shutdown.FINISH_SECONDS = {finish}
+ui.service.engine.Engine = functools.partial(ui.service.engine.Engine, load=Slow)
+ui.service.shutdown.FINISH_SECONDS = {finish}
 app.main(["--port", sys.argv[1]])
 """
 

@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from asr_core.ctc import Emissions
-from asr_core.transcript import Transcript, Word
-from ui.clip import Clip, Shelf, Sound
-from ui.decoding import Choice
-from ui.tiles import (
+from asr_core.emissions import Emissions
+from asr_core.transcript.words import Transcript, Word
+from ui.service.clip import Clip, ClipAudio, ClipRegistry
+from ui.service.overrides import DecodingOverrides
+from ui.widgets.tiles import (
     LEVEL_RANGE_DB,
     MAX_COLUMNS,
     MAX_STEPS,
@@ -21,7 +21,7 @@ from ui.tiles import (
     band_hz,
     tile,
 )
-from ui.timeline import requested_tile, timeline_value
+from ui.widgets.timeline import requested_tile, timeline_value
 
 RATE = 16000
 
@@ -38,10 +38,10 @@ def clip_of(samples: np.ndarray, words=(), step: float = 0.04) -> Clip:
     transcript = Transcript(tuple(words), seconds, "m")
     return Clip(
         "x",
-        Sound(samples, RATE),
+        ClipAudio(samples, RATE),
         Emissions(log_probs, step, 0.0),
         transcript,
-        Choice(),
+        DecodingOverrides(),
         "m",
         tuple("_abcde"),
         1,
@@ -111,22 +111,22 @@ def test_a_window_at_the_edges_or_beyond_is_moved_inside():
 
 
 def test_a_token_opens_its_clip_and_nothing_else():
-    shelf, clip = Shelf(), clip_of(np.zeros(RATE, np.float32))
-    shelf.put(clip)
+    registry, clip = ClipRegistry(), clip_of(np.zeros(RATE, np.float32))
+    registry.put(clip)
     request = {"token": clip.token, "start": 0, "end": 1, "columns": 50}
-    assert requested_tile(shelf, request)["columns"] == 50
+    assert requested_tile(registry, request)["columns"] == 50
     odd = [{"token": "guess"}, {"token": {"a": 1}}, {"start": "x"}, {"end": float("nan")}, {"columns": 1e300}]
     for bad in (None, [], {}, *({**request, **change} for change in odd)):
-        assert requested_tile(shelf, bad) is None
+        assert requested_tile(registry, bad) is None
 
 
 def test_a_clip_and_its_sound_file_go_when_their_visitor_does():
-    shelf, clip = Shelf(), clip_of(np.zeros(RATE, np.float32))
-    shelf.put(clip)
+    registry, clip = ClipRegistry(), clip_of(np.zeros(RATE, np.float32))
+    registry.put(clip)
     token, folder = clip.token, clip.sound.folder
     assert folder.is_dir()
     del clip
-    assert shelf.get(token) is None
+    assert registry.get(token) is None
     assert not folder.exists()
 
 

@@ -6,8 +6,8 @@ not in the test, wherever the sound is cut and however often it is heard.
 
 import numpy as np
 
-from asr_core.ctc import Emissions
-from asr_core.transcript import Word
+from asr_core.emissions import Emissions
+from asr_core.transcript.words import Word
 from tests.ui.fake import STEP_SECONDS, FakeRecognizer
 
 RATE = 16000

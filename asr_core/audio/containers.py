@@ -1,0 +1,320 @@
+"""What a container says about itself, read from its bytes without decoding: the links of chained Ogg files,
+damaged Ogg pages, and whether the file is shorter than its header states.
+
+Used by `asr_core.audio.files`, which decodes. Reads a few bytes at a time, whatever sizes a header states.
+"""
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+OGG_PAGE = struct.Struct("<4sBBqIIIB")  # capture, version, flags, position, serial, number, CRC, segments
+OGG_FIRST = 2  # flag of the page that begins a logical stream
+OGG_NO_POSITION = 2**64 - 1  # no packet ends on the page
+MAX_OGG_STEP = 1 << 20  # samples from page to page: 22 s at 48 kHz
+MAX_CHECKSUMS = 1000  # of damaged pages of one file
+SEARCH_BYTES = 1 << 16
+MAX_CHUNKS = 100_000  # an hour of fragmented MP4 has about ten thousand
+TOLERANCE_BYTES = 512  # headers that are a few bytes wrong are common, and harmless
+UNKNOWN = {4: 0x7FFF_0000, 8: 1 << 62}  # sizes from here on are written where the length is unknown
+W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what names the chunk of the samples
+AUDIO_CHUNKS = (b"data", b"SSND", b"mdat", b"moof")
+
+REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def ogg_crc(page: bytes) -> int:
+    """CRC of RFC 3533: zlib's polynomial with the bits in reverse order, without its initial and final values."""
+    crc = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int(f"{crc:032b}"[::-1], 2)
+
+
+@dataclass
+class OggLayout:
+    """Where the parts of an Ogg file lie.
+
+    Attributes:
+        links: (first byte, byte after the last) of each link: logical streams that begin together.
+        damaged: pages are missing, or their checksums differ.
+        cut: the last page is incomplete.
+        checksums: place in the file -> right checksum of a damaged page whose header is plausible: a decoder
+            that is given it loses the packets that are damaged, not the page, which may last a second. Not for
+            Opus, whose packets state how long they last: damaged ones would shift the times of all others.
+    """
+
+    links: list[tuple[int, int]]
+    damaged: bool = False
+    cut: bool = False
+    checksums: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def is_simple(self) -> bool:
+        """One link, and nothing wrong with it."""
+        return len(self.links) == 1 and not self.damaged and not self.cut
+
+    def part(self, file: BinaryIO, start: int, end: int) -> "Part":
+        """The bytes of a link, with the right checksums."""
+        inside = {place - start: crc for place, crc in self.checksums.items() if start <= place < end}
+        return Part(file, start, end, inside)
+
+
+@dataclass
+class _LogicalStream:
+    """What the latest page of a logical stream says.
+
+    Attributes:
+        number: of its next page; None if any may follow.
+        granule: position at the end of its latest packet, in samples or in the codec's own unit.
+        is_opus: whether its codec is Opus.
+    """
+
+    number: int | None
+    granule: int
+    is_opus: bool
+
+    def may_continue_with(self, number: int, granule: int) -> bool:
+        is_near = granule == OGG_NO_POSITION or 0 <= granule - self.granule <= MAX_OGG_STEP
+        return self.number in (None, number) and is_near and not self.is_opus
+
+
+def ogg_layout(file: BinaryIO) -> OggLayout:
+    """Reads all pages of an Ogg file. A link begins with the first pages of its logical streams (RFC 3533)."""
+    size = file.seek(0, os.SEEK_END)
+    layout, starts, position = OggLayout([]), [0], 0
+    streams: dict[int, _LogicalStream] = {}
+    in_headers = True
+    while (found := _next_page(file, position)) is not None:
+        start, (_, _, flags, granule, serial, number, crc, _), page = found
+        if not _complete(page):
+            layout.cut = True
+            break
+        stream = streams.get(serial)
+        if (right := ogg_crc(page[:22] + bytes(4) + page[26:])) != crc:
+            layout.damaged = True
+            is_likely = stream is not None and stream.may_continue_with(number, granule)
+            if not is_likely or len(layout.checksums) >= MAX_CHECKSUMS:
+                position = start + 1
+                continue
+            layout.checksums[start + 22] = struct.pack("<I", right)
+        layout.damaged |= start != position
+        position = start + len(page)
+        if flags & OGG_FIRST:
+            if not in_headers:
+                starts.append(start)
+                streams.clear()
+            stream = streams[serial] = _LogicalStream(None, 0, b"OpusHead" in page[OGG_PAGE.size : 300])
+        elif stream is not None:
+            layout.damaged |= stream.number not in (None, number)
+            # A stream that was joined while it ran continues behind its headers, whose position is 0, anywhere.
+            stream.number = None if granule == 0 else (number + 1) % 2**32
+            stream.granule = stream.granule if granule == OGG_NO_POSITION else granule
+        in_headers = bool(flags & OGG_FIRST)
+    layout.damaged |= not layout.cut and size - position > TOLERANCE_BYTES
+    layout.links = list(zip(starts, [*starts[1:], size], strict=True))
+    file.seek(0)
+    return layout
+
+
+def _complete(page: bytes) -> bool:
+    """Whether all bytes that the page's header states are there."""
+    if len(page) < OGG_PAGE.size or len(page) < OGG_PAGE.size + page[26]:
+        return False
+    return len(page) == OGG_PAGE.size + page[26] + sum(page[OGG_PAGE.size : OGG_PAGE.size + page[26]])
+
+
+def _next_page(file: BinaryIO, position: int) -> tuple[int, tuple, bytes] | None:
+    """(its first byte, fields of its header, all its bytes) of the first page from `position` on.
+
+    The bytes are fewer than the header states where the file ends.
+    """
+    while True:
+        file.seek(position)
+        part = file.read(SEARCH_BYTES)
+        at = part.find(b"OggS\0")  # the version is 0
+        if at < 0:
+            if len(part) < SEARCH_BYTES:
+                return None
+            position += len(part) - 4
+            continue
+        position += at
+        file.seek(position)
+        head = file.read(OGG_PAGE.size + 255)
+        if len(head) < OGG_PAGE.size:
+            return position, OGG_PAGE.unpack(head.ljust(OGG_PAGE.size, b"\0")), head
+        segments = head[26]
+        body = sum(head[OGG_PAGE.size : OGG_PAGE.size + segments])
+        file.seek(position)
+        return position, OGG_PAGE.unpack_from(head), file.read(OGG_PAGE.size + segments + body)
+
+
+class Part:
+    """Some bytes of a file, as a binary file that can only be read.
+
+    Args:
+        file: is read from, at any place.
+        start: the first byte.
+        end: the byte after the last.
+        patches: place in the part -> bytes that replace those of the file.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int, patches: dict[int, bytes] | None = None):
+        self._file, self._start, self._end, self._position = file, start, end, 0
+        self._patches = patches or {}
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end - self._start}[whence]
+        if base + offset < 0:
+            raise ValueError(f"cannot seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self._end - self._start - self._position)
+        self._file.seek(self._start + self._position)
+        content = self._file.read(left if count is None or count < 0 else min(count, left))
+        for place, patch in self._patches.items():
+            first = max(0, self._position - place)
+            last = min(len(patch), self._position + len(content) - place)
+            if first < last:
+                at = place - self._position
+                content = content[: at + first] + patch[first:last] + content[at + last :]
+        self._position += len(content)
+        return content
+
+
+def without_false_sizes(file: BinaryIO) -> BinaryIO:
+    """The file, at its start, with a size that means "unknown" where a header that was never completed states none.
+
+    Programs that write to a pipe leave such headers behind.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(SEARCH_BYTES)
+    file.seek(0)
+    if head.startswith(b"riff") and (place := head.find(W64_DATA)) >= 0:
+        stated = struct.unpack_from("<Q", head.ljust(place + 24, b"\0"), place + 16)[0]
+        return Part(file, 0, size, {place + 16: struct.pack("<Q", size - place)}) if stated >= UNKNOWN[8] else file
+    if head.startswith(b".snd") and len(head) > 12 and not 0 < struct.unpack_from(">I", head, 8)[0] < UNKNOWN[4]:
+        return Part(file, 0, size, {8: b"\xff" * 4})
+    if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64" and len(head) >= 36:
+        if not 0 < struct.unpack_from("<Q", head, 28)[0] < UNKNOWN[8]:
+            return Part(file, 0, size, {0: b"RIFF"})
+    return file
+
+
+def share_present(file: BinaryIO) -> float | None:
+    """Share of the bytes stated by the container's header that the file has; None if it states none.
+
+    It is 0 for a fragmented MP4 file that is cut off, which does not state how many fragments it had.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(SEARCH_BYTES)
+    stated = _stated_bytes(file, head, size)
+    file.seek(0)
+    if stated is None or stated - size <= TOLERANCE_BYTES:
+        return stated and 1.0
+    return 0.0 if b"mvex" in head else size / stated
+
+
+def _stated_bytes(file: BinaryIO, head: bytes, size: int) -> int | None:
+    magic = head[:4]
+    if magic in (b"RIFF", b"RF64", b"BW64"):
+        return _end_of_chunks(file, size, 12, "<4sI", 2)
+    if magic in (b"RIFX", b"FORM"):
+        return _end_of_chunks(file, size, 12, ">4sI", 2)
+    if magic == b"caff":
+        return _end_of_chunks(file, size, 8, ">4sQ", 1)
+    if magic == b"riff":
+        return _end_of_chunks(file, size, 40, "<4s12xQ", 8)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return _end_of_boxes(file, size)
+    if magic == b".snd" and len(head) >= 12:
+        start, length = struct.unpack_from(">II", head, 4)
+        return start + length if length < UNKNOWN[4] else None
+    if magic == b"\x1a\x45\xdf\xa3":
+        return _end_of_segment(head)
+    return _asf_size(head) if magic == b"\x30\x26\xb2\x75" else None
+
+
+def _end_of_chunks(file: BinaryIO, size: int, position: int, form: str, alignment: int) -> int | None:
+    """End of the chunk that holds the audio in RIFF, AIFF, CAF and Wave64 files, which are lists of chunks."""
+    header, width = struct.Struct(form), 4 if form.endswith("I") else 8
+    in_header = header.size if alignment == 8 else 0  # Wave64 counts a chunk's header, too
+    length_64 = None
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        content = file.read(header.size + 16)
+        if len(content) < header.size:
+            return None
+        name, length = header.unpack_from(content)
+        if name == b"ds64" and len(content) >= header.size + 16:  # the lengths that RF64 has no room for elsewhere
+            length_64 = struct.unpack_from("<Q", content, header.size + 8)[0] or UNKNOWN[8]
+        if name == b"data" and length_64 is not None and length == 0xFFFF_FFFF:
+            length, width = length_64, 8
+        end = position + header.size + length - in_header
+        if name in AUDIO_CHUNKS or (name == b"LIST" and content[header.size :].startswith(b"movi")):
+            return end if in_header <= length < UNKNOWN[width] else None
+        position = -(-end // alignment) * alignment
+        if length < in_header or position >= size:
+            return None
+    return None
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
+    """End of the last box of an MP4 file, if it holds audio."""
+    position = 0
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        content = file.read(16)
+        if len(content) < 8:
+            return None
+        length, name = struct.unpack_from(">I4s", content)
+        if length == 1 and len(content) == 16:
+            length = struct.unpack_from(">Q", content, 8)[0]
+        if length < 8 or length >= UNKNOWN[8]:
+            return None
+        position += length
+        if position >= size:
+            return position if name in AUDIO_CHUNKS or position == size else None
+    return None
+
+
+def _end_of_segment(head: bytes) -> int | None:
+    """End of a Matroska file's only segment; recordings of browsers do not state it."""
+    header_end = _variable_length(head, 4)
+    if header_end is None or not head[sum(header_end) :].startswith(b"\x18\x53\x80\x67"):
+        return None
+    segment = _variable_length(head, sum(header_end) + 4)
+    return segment and sum(segment)
+
+
+def _variable_length(head: bytes, position: int) -> tuple[int, int] | None:
+    """(place behind the number, the number) of EBML, whose first byte tells how many bytes it has.
+
+    Where the number is a length, the sum of both is the end of the element.
+    """
+    if position >= len(head) or head[position] == 0:
+        return None
+    count = 9 - head[position].bit_length()
+    value = int.from_bytes(head[position : position + count], "big") & ((1 << 7 * count) - 1)
+    return None if value == (1 << 7 * count) - 1 else (position + count, value)
+
+
+def _asf_size(head: bytes) -> int | None:
+    """Size of a Windows Media file as its file properties state it, unless it was broadcast."""
+    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    if at < 0 or len(head) < at + 92 or head[at + 88] & 1:
+        return None
+    return struct.unpack_from("<Q", head, at + 40)[0]

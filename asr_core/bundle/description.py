@@ -1,0 +1,201 @@
+"""`config.json` of a bundle: its fields, their limits, and one sentence for whatever does not fit.
+
+A description comes from strangers. Everything about it that can be known without building a network is
+settled here, before anything is allocated or downloaded on its word.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from asr_core import models
+from asr_core.decoding.confidence import Calibration
+from asr_core.errors import BundleError, reason
+from asr_core.storage import XZ
+from asr_core.text.vocabulary import BLANK
+
+FORMAT_VERSION = 1
+LANGUAGE_MODEL = "language_model.safetensors"
+PRONUNCIATIONS = "pronunciations.safetensors"
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.xz)?")
+CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_WEIGHT_BYTES = 512 << 20  # all weights of the network together, and likewise the language model
+MAX_TOKENS = 4096
+MAX_SIZE = 8192  # of a number among the sizes of an architecture, unless it has a limit of its own:
+MAX_SIZES = {"blocks": 64, "outer_blocks": 64, "rnn_layers": 64, "kernel": 255}
+SAMPLE_RATES = (4_000, 96_000)  # Hz, lowest and highest that make sense for speech
+
+DECODERS = ("beam", "greedy")
+ORIGINS = (*DECODERS, "aligned")  # of words whose confidence is calibrated
+CALIBRATION = {field.name for field in fields(Calibration)}
+
+REQUIRED = {
+    "format_version": int,
+    "architecture": dict,  # {"name": one of models.ARCHITECTURES, "sizes": its arguments}
+    "featurizer": dict,  # as make_featurizer takes it
+    "sample_rate": int,  # Hz
+    "tokens": list,  # what each token writes, the blank "" first
+    "files": dict,  # {name: {"bytes", "sha256"}} of the weights, the language model and its pronunciations, each as it
+    # is or compressed (`asr_core.storage`)
+}
+OPTIONAL = {
+    "name": str,
+    "description": str,
+    "language": str,
+    "licence": str,
+    "trained": bool,  # false for a network that has not learned to transcribe
+    "training_data": list,  # [{"name", "hours", "licence", ...}]
+    "evaluation": list,  # [{"dataset", "split", "decoder", "wer", "cer", ...}]
+    "confidence": dict,  # {one of ORIGINS: numbers of a Calibration} (see asr_core.decoding.text_alignment)
+    "decoder": dict,  # defaults of DecoderOptions
+    "recipe": dict,  # how it was trained
+    "parameters": int,
+}
+
+
+def read_description(path: Path, name: str) -> dict:
+    """The checked contents of a `config.json`.
+
+    Args:
+        path: the file.
+        name: how to speak of the bundle in an error.
+
+    Raises:
+        BundleError: it is missing, unreadable, or says what no bundle of ours says.
+    """
+    if not path.is_file():
+        raise BundleError(f"{name} is no bundle: it has no config.json; {CONTENTS}.")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise BundleError(f"{name}: its config.json has more than {MAX_CONFIG_BYTES >> 20} MB.")
+    try:
+        config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{name}: its config.json cannot be read ({reason(error)}).") from error
+    check_description(config, name)
+    return config
+
+
+def check_description(config, name: str) -> None:
+    """Raises BundleError for the first thing in a description that does not fit."""
+    if not isinstance(config, dict) or "format_version" not in config:
+        raise BundleError(f"{name} is no bundle: its config.json has no format_version; {CONTENTS}.")
+    if config["format_version"] != FORMAT_VERSION:
+        raise BundleError(
+            f"{name} has format version {_short(config['format_version'])} and this program reads "
+            f"{FORMAT_VERSION}: update the program, or convert the model."
+        )
+    if missing := sorted(REQUIRED.keys() - config.keys()):
+        raise BundleError(f"{name}: its config.json lacks {', '.join(missing)}.")
+    fields = REQUIRED | OPTIONAL
+    for field, value in config.items():
+        if field not in fields:
+            raise BundleError(f"{name}: its config.json has a field that is not known, {_short(field)}.")
+        if type(value) is not fields[field]:
+            raise BundleError(f"{name}: {field} in its config.json is not of type {fields[field].__name__}.")
+    _check_architecture(config["architecture"], name)
+    _check_sound(config["sample_rate"], config["featurizer"], name)
+    _check_tokens(config["tokens"], name)
+    _check_files(config["files"], name)
+    _check_confidence(config.get("confidence", {}), name)
+    _check_decoder(config.get("decoder", {}), name)
+
+
+def _check_architecture(architecture: dict, name: str) -> None:
+    if architecture.keys() != {"name", "sizes"} or not isinstance(architecture["sizes"], dict):
+        raise BundleError(f"{name}: its architecture must have a name and sizes, and nothing else.")
+    if architecture["name"] not in models.ARCHITECTURES:
+        known = ", ".join(models.ARCHITECTURES)
+        raise BundleError(f"{name}: there is no architecture {_short(architecture['name'])}, only {known}.")
+    for size, value in architecture["sizes"].items():
+        numbers = value if isinstance(value, list) else [value]
+        most = MAX_SIZES.get(size, MAX_SIZE)
+        if len(numbers) > MAX_SIZES["blocks"] or not all(_lies_within(n, 0, most) for n in numbers):
+            raise BundleError(
+                f"{name}: the size {_short(size)} is {_short(value)}; it must lie between 0 and {most}."
+            )
+
+
+def _check_sound(sample_rate: int, featurizer: dict, name: str) -> None:
+    low, high = SAMPLE_RATES
+    if not low <= sample_rate <= high:
+        raise BundleError(f"{name}: its sample rate of {_short(sample_rate)} Hz is not from {low} to {high}.")
+    if featurizer.get("sample_rate") != sample_rate:
+        raise BundleError(f"{name}: its featurizer is not for its sample rate of {sample_rate} Hz.")
+    for field, value in featurizer.items():
+        least, most = (0.001, 0.1) if field.endswith("_seconds") else (1, MAX_SIZE)
+        if field not in ("name", "sample_rate") and not _lies_within(value, least, most):
+            raise BundleError(
+                f"{name}: {_short(field)} of its featurizer is {_short(value)}; "
+                f"it must lie between {least} and {most}."
+            )
+
+
+def _check_tokens(tokens: list, name: str) -> None:
+    characters = tokens[BLANK + 1 :]
+    if not 2 <= len(tokens) <= MAX_TOKENS or tokens[BLANK] != "":
+        raise BundleError(f'{name}: its tokens must be the blank, "", and 1 to {MAX_TOKENS - 1} characters.')
+    single = all(isinstance(character, str) and len(character) == 1 for character in characters)
+    if not single or len(set(characters)) < len(characters):
+        raise BundleError(f"{name}: its tokens but the blank must be one character each, no two the same.")
+
+
+def _check_files(files: dict, name: str) -> None:
+    totals = {True: 0, False: 0}  # bytes of the weights, of the rest
+    for file, facts in files.items():
+        if not WEIGHTS.fullmatch(file) and file.removesuffix(XZ) not in (LANGUAGE_MODEL, PRONUNCIATIONS):
+            raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
+        complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
+        if not complete or type(facts["bytes"]) is not int:
+            raise BundleError(f"{name}: its config.json must give bytes and sha256 of {file}.")
+        totals[bool(WEIGHTS.fullmatch(file))] += max(facts["bytes"], 0)
+    if not totals[True]:
+        raise BundleError(f"{name}: its config.json names no weights; {CONTENTS}.")
+    if max(totals.values()) > MAX_WEIGHT_BYTES:
+        raise BundleError(
+            f"{name}: {_short(max(totals.values()))} bytes of weights are more than {MAX_WEIGHT_BYTES}."
+        )
+
+
+def _check_confidence(confidence: dict, name: str) -> None:
+    for origin, numbers in confidence.items():
+        if origin not in ORIGINS or not isinstance(numbers, dict) or not numbers.keys() <= CALIBRATION:
+            raise BundleError(
+                f"{name}: its confidence must have {', '.join(sorted(CALIBRATION))} of {', '.join(ORIGINS)}, "
+                "and nothing else."
+            )
+        if not all(_lies_within(value, -100, 100) for value in numbers.values()):
+            raise BundleError(f"{name}: the numbers of its confidence must lie between -100 and 100.")
+
+
+def _check_decoder(options: dict, name: str) -> None:
+    for option, value in options.items():
+        if value not in DECODERS and not _lies_within(value, -1000, 1000):
+            raise BundleError(
+                f"{name}: {_short(option)} of its decoder is {_short(value)}; it must be a number."
+            )
+
+
+def _lies_within(value, low, high) -> bool:
+    return type(value) in (int, float, bool) and low <= value <= high
+
+
+def _short(value) -> str:
+    """A stranger's value as it may stand in a message."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1e12 else "a huge number"
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+def _refuse_constant(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+CONFIG = "config.json"
+README = "README.md"
+
+
+def _fingerprint(path: Path) -> dict:
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

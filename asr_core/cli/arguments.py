@@ -1,0 +1,225 @@
+"""The arguments of the command line, and one line for every slip in them. Nothing heavy is imported for it."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+
+from asr_core.errors import AsrError, printable
+from asr_core.text.given import read_hot_words
+from asr_core.transcript.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS
+from asr_core.transcript.writers import WRITERS
+
+SUBTITLES = ("srt", "vtt")  # two of them in one stream are no subtitles any more
+MAX_BEAM_WIDTH = 1024  # as `asr_core.decoding.options.MAX_WIDTH`, which is not imported here: it needs NumPy
+MAX_WEIGHT = 1000.0  # as `asr_core.decoding.options.MAX_SCORE`
+MAX_LIMIT = 1000  # of characters, lines and seconds of a subtitle
+BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight")
+SUBTITLE_FLAGS = ("max_line_length", "max_lines", "max_cue_seconds")
+
+EPILOG = """\
+With --out the folders of the recordings are mirrored below their common parent: 1/talk.wav and 2/talk.wav become
+DIR/1/talk.txt and DIR/2/talk.txt. Files that exist already are refused before anything is transcribed; to go on with
+a job that was stopped, start it again with --skip-existing.
+
+Exit code: 0 all done; 1 some recordings failed (one line each on standard error), 2 misuse, 130 Ctrl-C.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a slip in one line, whatever the arguments hold."""
+
+    def error(self, message: str):
+        super().error(printable(message))
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        prog="python -m asr_core",
+        usage="%(prog)s [OPTION...] FILE...",  # all options would stand above the one line about a slip
+        description="Write down what is said in recordings.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a recording, a folder of them, or - for standard input"
+    )
+    parser.add_argument(
+        "--model",
+        default="default",
+        metavar="PATH_OR_REPO[@REVISION]",
+        help="a bundle: a folder, or a repository on the Hub (default: the one that comes with the program)",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_shard_of,
+        default=(1, 1),
+        metavar="I/N",
+        help="only the I-th of N parts of the recordings",
+    )
+    parser.add_argument(
+        "--track",
+        type=_number(int, 1, MAX_LIMIT),
+        metavar="N",
+        help="which audio track of a file that has several, from 1 (default: the file's own choice, or one with sound)",
+    )
+    _add_output(parser.add_argument_group("output"))
+    _add_decoding(parser.add_argument_group("decoding"))
+    _add_subtitles(parser.add_argument_group("subtitles (srt and vtt)"))
+    return parser
+
+
+def _add_output(group) -> None:
+    names = ", ".join(WRITERS)
+    group.add_argument(
+        "--format",
+        action="append",
+        type=_formats_of,
+        metavar="FORMAT[,FORMAT...]",
+        help=f"{names}, or all (default: txt); several need --out",
+    )
+    group.add_argument(
+        "--out", metavar="DIR", help="write a file for each recording there instead of to standard output"
+    )
+    existing = group.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace files that exist already")
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="leave out recordings whose files exist already"
+    )
+
+
+def _add_decoding(group) -> None:
+    group.add_argument("--decoder", choices=["greedy", "beam"], help="default: what the model prefers")
+    group.add_argument(
+        "--beam-width",
+        type=_number(int, 1, MAX_BEAM_WIDTH),
+        metavar="N",
+        help="texts that the beam search keeps (default: the model's)",
+    )
+    group.add_argument(
+        "--language-model-weight",
+        type=_number(float, 0, MAX_WEIGHT),
+        metavar="X",
+        help="weight of the language model in the beam search, 0 for none (default: the model's)",
+    )
+    group.add_argument(
+        "--hotwords",
+        metavar="FILE",
+        help="names and terms that the beam search favours: one a line or with commas between; # begins a comment line",
+    )
+    group.add_argument(
+        "--align",
+        metavar="TEXT_OR_DIR",
+        help="find the times of a given text instead: a text file for one recording, or a folder with a text "
+        "for each: sub/talk.txt for sub/talk.wav",
+    )
+
+
+def _add_subtitles(group) -> None:
+    group.add_argument(
+        "--max-line-length",
+        type=_number(int, 1, MAX_LIMIT),
+        metavar="N",
+        help=f"most characters in a line (default: {MAX_CHARACTERS})",
+    )
+    group.add_argument(
+        "--max-lines",
+        type=_number(int, 1, MAX_LIMIT),
+        metavar="N",
+        help=f"most lines in a subtitle (default: {MAX_LINES})",
+    )
+    group.add_argument(
+        "--max-cue-seconds",
+        type=_number(float, 0.001, MAX_LIMIT),
+        metavar="S",
+        help=f"longest time that a subtitle is shown (default: {MAX_SECONDS:g})",
+    )
+
+
+def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments once they go together; exits with code 2 where they do not.
+
+    Returns:
+        The options, and `formats`, a tuple; `decoding`, the fields of DecoderOptions that were chosen; `hot_words`, a
+        tuple; `subtitles`, the limits that were chosen, as `asr_core.transcript.writers.SubtitleWriter` takes them.
+    """
+    options = parser.parse_args(arguments)
+    options.formats = tuple(dict.fromkeys(name for names in options.format or [("txt",)] for name in names))
+    options.subtitles = _chosen(
+        max_characters=options.max_line_length, max_lines=options.max_lines, max_seconds=options.max_cue_seconds
+    )
+    if options.subtitles and not set(options.formats) & set(SUBTITLES):
+        parser.error(f"{_first(options, SUBTITLE_FLAGS)} shapes subtitles: add --format srt or --format vtt")
+    if len(options.formats) > 1 and not options.out:
+        parser.error(f"--format {','.join(options.formats)} writes several files: add --out DIR")
+    for flag in ("overwrite", "skip_existing"):
+        if getattr(options, flag) and not options.out:
+            parser.error(f"{_flag(flag)} is about files: add --out DIR")
+    _check_decoding(parser, options)
+    return options
+
+
+def _check_decoding(parser: Parser, options: argparse.Namespace) -> None:
+    beam = _first(options, BEAM_FLAGS)
+    if options.align is not None and (beam or options.decoder):
+        parser.error(f"--align takes the words from a text: leave out {beam or '--decoder'}")
+    if beam and options.decoder == "greedy":
+        parser.error(f"{beam} needs the beam search: leave out --decoder greedy")
+    options.decoding = _chosen(
+        decoder="beam" if beam else options.decoder,
+        beam_width=options.beam_width,
+        language_model_weight=options.language_model_weight,
+    )
+    options.hot_words = ()
+    if options.hotwords is not None:
+        try:
+            options.hot_words = read_hot_words(options.hotwords)
+        except AsrError as error:
+            parser.error(f"--hotwords: {error}")
+
+
+def _chosen(**values) -> dict:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _first(options: argparse.Namespace, names: Sequence[str]) -> str | None:
+    """The first flag of these that was set."""
+    return next((_flag(name) for name in names if getattr(options, name) is not None), None)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _formats_of(text: str) -> tuple[str, ...]:
+    if text == "all":
+        return tuple(WRITERS)
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in WRITERS:
+            raise argparse.ArgumentTypeError(f"invalid choice: '{name}' (choose from {', '.join(WRITERS)}, all)")
+    return names
+
+
+def _number(kind: type, least: float, most: float) -> Callable[[str], float]:
+    """A reader of numbers, whole ones if `kind` is int, from `least` to `most`."""
+
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"'{text}' is not {what} from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+def _shard_of(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    decimal = index.isdecimal() and count.isdecimal() and len(text) < 30
+    if not (slash and decimal and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not I/N with I from 1 to N, such as 1/4")
+    return int(index), int(count)

@@ -1,0 +1,1 @@
+"""Emissions -> hypotheses: greedy, prefix beam search, language model, lexicon, hotwords, word times, confidence."""

@@ -1,0 +1,362 @@
+"""Word n-grams for the beam: how probable is the next word, and what can an unfinished one become.
+
+An n-gram model knows the probability of some words after some others and backs off for the rest: what it
+has not seen after "of the" it takes from after "the", times a weight, and so on down to the word alone. The
+n-grams lie in one tree, each a node below its first n - 1 words; the node of the longest known context is the
+*state* that the beam carries from word to word. The file is the tree's arrays, never parsed.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from asr_core.decoding.arpa import NGrams, read_arpa
+from asr_core.decoding.prefix_tree import PrefixTree
+from asr_core.errors import LanguageModelError, reason
+from asr_core.storage import unpacked
+
+FORMAT = "word-ngrams"
+FORMAT_VERSION = "1"
+DTYPES = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "F32": np.float32}
+ARRAYS = ("word", "log_prob", "backoff", "children", "log_prob_values", "backoff_values")
+
+UNKNOWN, SENTENCE_START, SENTENCE_END = range(3)
+SPECIAL_WORDS = ("<unk>", "<s>", "</s>")  # the first word numbers; the others follow in order of code points
+ROOT = 0  # the state of no context
+
+MIN_LOG_PROB = -30.0  # nats; what quantisation makes of anything less probable, such as log10 p = -99
+LEVELS = 256  # of a quantised column: one byte
+
+
+class WordTables(NamedTuple):
+    """A model and its tree of beginnings, int32 and float32 throughout, for compiled code."""
+
+    first_child: np.ndarray
+    word: np.ndarray
+    log_prob: np.ndarray
+    backoff: np.ndarray
+    shorter: np.ndarray
+    letter_first_child: np.ndarray
+    letter: np.ndarray
+    letter_word: np.ndarray
+    letter_best: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NGramModel:
+    """A back-off n-gram model as a tree in flat arrays.
+
+    Node 0 is the root, its children are the words, theirs the bigrams, and so on, order by order; the
+    children of a node stand in a row, sorted by word. Nodes below the highest order are contexts.
+
+    Attributes:
+        words: the vocabulary, SPECIAL_WORDS first.
+        counts: number of n-grams of each order.
+        word: unsigned [nodes], the last word of each node; the root has 0.
+        log_prob: natural logarithm of the probability of each node's last word after the others, float32
+            [nodes], or uint8 places in `log_prob_values`.
+        backoff: natural logarithm of the back-off weight of each context, float32 [contexts], or uint8 places
+            in `backoff_values`.
+        children: unsigned [contexts], number of children.
+        log_prob_values, backoff_values: float32 [LEVELS], what the bytes of a quantised column stand for.
+    """
+
+    words: list[str]
+    counts: tuple[int, ...]
+    word: np.ndarray
+    log_prob: np.ndarray
+    backoff: np.ndarray
+    children: np.ndarray
+    log_prob_values: np.ndarray | None = None
+    backoff_values: np.ndarray | None = None
+
+    def __post_init__(self):
+        _check(self)
+        views = {
+            "_first_child": np.concatenate([[1], 1 + np.cumsum(self.children, dtype=np.int64)]),
+            "_shorter": self._shorter_contexts(),
+            "_word": self.word,
+            "_log_prob": self.log_prob,
+            "_backoff": self.backoff,
+        }
+        for name, array in views.items():  # memoryviews: one number at a time they are faster than arrays
+            object.__setattr__(self, name, memoryview(np.require(array, requirements="CA")))
+
+    @property
+    def order(self) -> int:
+        return len(self.counts)
+
+    @property
+    def begin(self) -> int:
+        """The state at the beginning of a sentence."""
+        return 1 + SENTENCE_START if self.order > 1 else ROOT
+
+    def word_number(self, word: str) -> int:
+        """The number of a word, UNKNOWN where the model does not have it."""
+        place = bisect_left(self.words, word, lo=len(SPECIAL_WORDS))
+        return place if place < len(self.words) and self.words[place] == word else UNKNOWN
+
+    def score(self, state: int, word: int) -> tuple[float, int]:
+        """Log-probability of a word after a state, in nats, and the state after it."""
+        log_prob = 0.0
+        while (node := self._child(state, word)) < 0:
+            log_prob += self._value(self._backoff, self.backoff_values, state)
+            state = self._shorter[state]
+        log_prob += self._value(self._log_prob, self.log_prob_values, node)
+        while not 0 <= node < len(self._shorter):  # no context: forget words from the first on until it is one
+            state, node = self._shorter[state], self._child(self._shorter[state], word) if state else ROOT
+        return log_prob, node
+
+    def state_after(self, words: Iterable[str], state: int | None = None) -> int:
+        """The state after some more words of a sentence, or after its first ones."""
+        state = self.begin if state is None else state
+        for word in words:
+            _, state = self.score(state, self.word_number(word))
+        return state
+
+    def sentence_log_prob(self, words: list[str]) -> float:
+        """Log-probability of a sentence with its end, in nats."""
+        total, state = 0.0, self.begin
+        for number in [*map(self.word_number, words), SENTENCE_END]:
+            log_prob, state = self.score(state, number)
+            total += log_prob
+        return total
+
+    def most_frequent(self, count: int) -> list[str]:
+        """So many words, the most probable ones first."""
+        order = np.argsort(-self._unigram_log_probs(), kind="stable")[:count]
+        return [self.words[len(SPECIAL_WORDS) + place] for place in order]
+
+    @cached_property
+    def prefixes(self) -> PrefixTree:
+        """The beginnings of all words, with the log-probability of the most frequent word each can become."""
+        return PrefixTree.build(
+            self.words[len(SPECIAL_WORDS) :], self._unigram_log_probs(), first_number=len(SPECIAL_WORDS)
+        )
+
+    @cached_property
+    def tables(self) -> WordTables:
+        """The model for the beam: a copy of some 20 MB, made when it is first asked for."""
+        tree = self.prefixes
+        values = {"log_prob": self.log_prob_values, "backoff": self.backoff_values}
+        log_prob, backoff = (
+            getattr(self, name) if values[name] is None else values[name][getattr(self, name)] for name in values
+        )
+        columns = (self._first_child, self.word, log_prob, backoff, self._shorter)
+        columns += (tree.first_child, tree.character, tree.word, tree.best)
+        kinds = [np.float32 if np.asarray(column).dtype.kind == "f" else np.int32 for column in columns]
+        return WordTables(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+
+    def _unigram_log_probs(self) -> np.ndarray:
+        column = self.log_prob[1 + len(SPECIAL_WORDS) : 1 + len(self.words)]
+        return column if self.log_prob_values is None else self.log_prob_values[column]
+
+    def _child(self, state: int, word: int) -> int:
+        """The node of a word below a state, or -1."""
+        first, last = self._first_child[state], self._first_child[state + 1]
+        node = first + word if state == ROOT else bisect_left(self._word, word, first, last)
+        return node if node < last and self._word[node] == word else -1
+
+    @staticmethod
+    def _value(column, values, place: int) -> float:
+        return column[place] if values is None else float(values[column[place]])
+
+    def _shorter_contexts(self) -> np.ndarray:
+        """For every context, the longest known one that lacks its first word: int64 [contexts]."""
+        contexts = len(self.children)
+        shorter = np.zeros(contexts, np.int64)
+        parents = np.repeat(np.arange(contexts), self.children)  # of the nodes from 1 on
+        keys = parents * len(self.words) + self.word[1:]  # ascending: the tree is sorted
+        start = 1 + self.counts[0]
+        for count in self.counts[1:-1]:
+            nodes = np.arange(start, start + count)
+            above = shorter[parents[nodes - 1]]
+            shorter[nodes] = 1 + self.word[nodes]  # right where the root is above, and there alone
+            pending = above != ROOT
+            while pending.any():
+                wanted = above[pending] * len(self.words) + self.word[nodes[pending]]
+                found = np.searchsorted(keys, wanted)
+                hit = np.append(keys, -1)[found] == wanted
+                shorter[nodes[pending][hit]] = found[hit] + 1
+                above = shorter[above]
+                pending[pending] = ~hit
+                pending &= above != ROOT
+            start += count
+        return shorter
+
+    @classmethod
+    def from_ngrams(cls, words: list[str], orders: list[NGrams]) -> "NGramModel":
+        """Builds the tree from tables of n-grams whose words are places in `words`.
+
+        Raises:
+            LanguageModelError: an n-gram stands there twice, or without the n-gram of its first words.
+        """
+        while len(orders) > 1 and not len(orders[-1].words):
+            orders = orders[:-1]
+        listed = [*SPECIAL_WORDS, *sorted(set(words) - set(SPECIAL_WORDS))]
+        number = {word: place for place, word in enumerate(listed)}
+        renumber = np.array([number[word] for word in words], np.int64)
+
+        unigrams = NGrams(
+            np.arange(len(listed))[:, None],
+            np.full(len(listed), MIN_LOG_PROB, np.float32),
+            np.zeros(len(listed), np.float32),
+        )
+        unigrams.log_probs[renumber[orders[0].words[:, 0]]] = orders[0].log_probs
+        unigrams.backoffs[renumber[orders[0].words[:, 0]]] = orders[0].backoffs
+        keys = [np.arange(len(listed))]  # of each order, ascending: place of the context, then the last word
+        levels = [unigrams]
+        children = [np.array([len(listed)])]
+        for order, table in enumerate(orders[1:], 2):
+            numbers = renumber[table.words]
+            above = _places(keys, numbers[:, :-1], listed)
+            key = above * len(listed) + numbers[:, -1]
+            ranks = np.argsort(key, kind="stable")
+            keys.append(key[ranks])
+            if (np.diff(keys[-1]) == 0).any():
+                raise LanguageModelError(f"The language model has a {order}-gram twice.")
+            levels.append(NGrams(numbers[ranks], table.log_probs[ranks], table.backoffs[ranks]))
+            children.append(np.bincount(above, minlength=len(keys[-2])))
+        return cls(
+            listed,
+            tuple(len(level.words) for level in levels),
+            _compact(np.concatenate([[0], *(level.words[:, -1] for level in levels)])),
+            np.concatenate([[0], *(level.log_probs for level in levels)], dtype=np.float32),
+            np.concatenate([[0], *(level.backoffs for level in levels[:-1])], dtype=np.float32),
+            _compact(np.concatenate(children)),
+        )
+
+    @classmethod
+    def from_arpa(cls, path: str | PathLike) -> "NGramModel":
+        """Reads an ARPA file, plain or gzipped; words in capitals throughout are taken in lower case.
+
+        Raises:
+            LanguageModelError: the file is missing, damaged, or not what it says.
+        """
+        words, orders = read_arpa(Path(path))
+        lower = [word if word in SPECIAL_WORDS else word.lower() for word in words]
+        return cls.from_ngrams(lower if len(set(lower)) == len(words) else words, orders)
+
+    def quantised(self, levels: int = LEVELS) -> "NGramModel":
+        """The same model with one byte for each probability and back-off weight; of few levels it compresses better."""
+        if self.log_prob_values is not None:
+            return self
+        log_prob, log_prob_values = _quantise(np.maximum(self.log_prob, MIN_LOG_PROB), levels)
+        backoff, backoff_values = _quantise(self.backoff, levels)
+        return replace(
+            self,
+            log_prob=log_prob,
+            backoff=backoff,
+            log_prob_values=log_prob_values,
+            backoff_values=backoff_values,
+        )
+
+    def save(self, path: str | PathLike) -> None:
+        """Writes the model as one safetensors file, words included."""
+        arrays = {field: getattr(self, field) for field in ARRAYS if getattr(self, field) is not None}
+        arrays["words"] = np.frombuffer("\n".join(self.words).encode(), np.uint8)
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        counts = " ".join(map(str, self.counts))
+        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "counts": counts}
+        Path(path).write_bytes(save(arrays, metadata))
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> "NGramModel":
+        """Maps a saved model into memory (reads it, where it is compressed) and checks that it is whole.
+
+        Raises:
+            LanguageModelError: the file is missing, damaged, or no language model of ours.
+        """
+        path = Path(path)
+        try:
+            with unpacked(path) as plain:
+                arrays, metadata = _tensors(plain, mapped=plain == path)
+            if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
+                raise ValueError("it says that it is something else")
+            words = bytes(arrays.pop("words")).decode().split("\n")
+            counts = tuple(map(int, metadata["counts"].split()))
+            model = cls(words, counts, **arrays)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise LanguageModelError(f"{path.name} is no language model of this program ({reason(error)}).") from None
+        return model
+
+
+def _places(keys: list[np.ndarray], numbers: np.ndarray, words: list[str]) -> np.ndarray:
+    """Where the n-grams `numbers` [count, n] stand among those of their order."""
+    place = numbers[:, 0]
+    for depth in range(1, numbers.shape[1]):
+        wanted = place * len(words) + numbers[:, depth]
+        place = np.searchsorted(keys[depth], wanted)
+        known = np.append(keys[depth], -1)[place] == wanted
+        if not known.all():
+            lost = " ".join(words[number] for number in numbers[np.argmin(known)])
+            raise LanguageModelError(f"The language model continues {lost!r} and does not have it itself.")
+    return place
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    """Unsigned integers in as few bytes as hold them."""
+    return array.astype(np.min_scalar_type(int(array.max(initial=0))))
+
+
+def _quantise(column: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes and the evenly spaced values that they stand for, 0 among them: no back-off stays no back-off."""
+    low, high = float(column.min()), float(max(column.max(), 0))
+    step = max((high - low) / (levels - 2), 1e-6)
+    values = ((np.arange(LEVELS) - np.ceil(-low / step)) * step).astype(np.float32)
+    return np.searchsorted(values, column - step / 2).astype(np.uint8), values
+
+
+def _tensors(path: Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a safetensors file as views of the file or of what was read from it, and its metadata."""
+    with safe_open(path, framework="numpy") as file:  # checks the header against the file
+        metadata = file.metadata() or {}
+    with open(path, "rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(header_bytes))
+    read = partial(np.memmap, mode="r") if mapped else np.fromfile
+    data = np.asarray(read(path, dtype=np.uint8, offset=8 + header_bytes))
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, tensor in header.items():
+        if name not in ("words", *ARRAYS) or len(tensor["shape"]) != 1:
+            raise ValueError(f"it holds {name[:40]!r}")
+        start, end = tensor["data_offsets"]
+        arrays[name] = data[start:end].view(DTYPES[tensor["dtype"]])
+    return arrays, metadata
+
+
+def _check(model: NGramModel) -> None:
+    """Raises ValueError unless the arrays make a tree that can be walked without a further look."""
+    counts, words = model.counts, model.words
+    nodes, contexts = 1 + sum(counts), 1 + sum(counts[:-1])
+    lengths = [len(words), len(model.word), len(model.log_prob), len(model.backoff), len(model.children)]
+    if not counts or min(counts) < 1 or lengths != [counts[0], nodes, nodes, contexts, contexts]:
+        raise ValueError("its parts do not have the lengths that it announces")
+    if tuple(words[: len(SPECIAL_WORDS)]) != SPECIAL_WORDS:
+        raise ValueError(f"its words do not begin with {' '.join(SPECIAL_WORDS)}")
+    if any(a >= b for a, b in pairwise(words[len(SPECIAL_WORDS) :])):
+        raise ValueError("its words are not in order")
+    starts = np.cumsum([0, 1, *counts])[: len(counts)]  # of each order's contexts
+    if np.add.reduceat(model.children, starts, dtype=np.int64).tolist() != list(counts):
+        raise ValueError("its n-grams do not add up")
+    if model.word.dtype.kind != "u" or model.children.dtype.kind != "u":
+        raise ValueError("its n-grams are stored in an unknown way")
+    parents = np.repeat(np.arange(contexts), model.children)
+    if model.word.max() >= len(words) or (np.diff(parents * len(words) + model.word[1:]) <= 0).any():
+        raise ValueError("its n-grams are not in order")
+    for column, values in (model.log_prob, model.log_prob_values), (model.backoff, model.backoff_values):
+        if (values is None) != (column.dtype == np.float32) or (values is not None and len(values) != LEVELS):
+            raise ValueError("its probabilities are stored in an unknown way")
+        if not np.isfinite(column if values is None else values).all():
+            raise ValueError("its probabilities are not numbers")

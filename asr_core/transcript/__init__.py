@@ -1,0 +1,1 @@
+"""Words with times and confidence -> txt, srt, vtt and json."""

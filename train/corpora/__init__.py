@@ -1,0 +1,1 @@
+"""Public corpora, folders and tables -> manifests. The command is `python -m train.corpora`."""

@@ -1,0 +1,155 @@
+"""Corpora -> manifests: public ones fetched, those on this disk read, any folder with a table of texts.
+
+    python -m train.corpora folder recordings --out data/mine.jsonl --valid 0.1
+    python -m train.corpora fetch librispeech --parts dev-clean train-clean-100 --to data
+
+A manifest has one JSON object a line: id, audio (relative to the manifest), seconds, speaker, text as
+published, corpus, and accent where it is known. What cannot be trained on is left out, and said.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr_core.errors import AsrError
+from train.corpora.downloads import Archive, fetch
+from train.corpora.layouts import layout_of
+from train.corpora.survey import hold_out, survey, write_manifest
+from train.corpora.tables import read_table
+from train.data.text_files import CorpusError
+from train.options import in_words, make_folder, make_room
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+_LIBRISPEECH = {  # part -> SHA-256, bytes
+    "dev-clean": ("76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3", 337_926_286),
+    "dev-other": ("12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365", 314_305_928),
+    "test-clean": ("39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23", 346_663_984),
+    "test-other": ("d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29", 328_757_843),
+    "train-clean-100": ("d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2", 6_387_309_499),
+    "train-clean-360": ("146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf", 23_049_477_885),
+    "train-other-500": ("ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2", 30_593_501_606),
+}
+PUBLIC = {  # corpus -> part -> archive
+    "ljspeech": {
+        "": Archive(
+            "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
+            "be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+            2_748_572_632,
+            "LJSpeech-1.1",
+        )
+    },
+    "librispeech": {
+        part: Archive(f"https://www.openslr.org/resources/12/{part}.tar.gz", sha256, size, f"LibriSpeech/{part}")
+        for part, (sha256, size) in _LIBRISPEECH.items()
+    },
+}
+
+
+def read(asked: argparse.Namespace) -> None:
+    """`folder`: a folder on this disk -> a manifest.
+
+    Raises:
+        CorpusError: it holds nothing to train on.
+    """
+    make_room(asked.out)
+    folder = asked.folder
+    corpus = asked.name or folder.resolve().name
+    layout = layout_of(folder)
+    if asked.table:
+        print(f"{folder}: recordings listed in {asked.table}")
+        recordings, folders = read_table(asked.table, folder), [folder]
+    else:
+        parts = layout.parts(folder)
+        chosen = asked.parts or parts[:1]
+        if unknown := [part for part in chosen if part not in parts]:
+            has = ", ".join(filter(None, parts)) or "no parts"
+            raise CorpusError(f"{folder} ({layout.name}) has {has}, not {', '.join(unknown)}.")
+        print(f"{folder}: {layout.name}" + (f", {', '.join(chosen)} of {', '.join(parts)}" if parts[0] else ""))
+        recordings = [one for part in chosen for one in layout.read(folder, part)]
+        folders = [layout.where(folder, part) for part in chosen]
+    found = survey(recordings, corpus, asked.out.parent, folders)
+    print(found)
+    if not found.rows:
+        raise CorpusError(
+            f"{folder} holds nothing to train on: put recordings there, and a table of file names and texts "
+            "(metadata.csv), or a text file beside each."
+        )
+    if asked.valid is None:
+        write_manifest(found.rows, asked.out)
+        return
+    training, validation, parted = hold_out(found.rows, asked.valid)
+    print(f"held out {asked.valid:.0%} by {parted}")
+    write_manifest(training, asked.out)
+    write_manifest(validation, asked.out.with_name(f"{asked.out.stem}-valid{asked.out.suffix}"))
+
+
+def get(asked: argparse.Namespace) -> None:
+    """`fetch`: a public corpus -> its parts on this disk, and a manifest of each.
+
+    Raises:
+        DownloadError: it cannot be fetched.
+    """
+    make_folder(asked.to, "--to")
+    archives = PUBLIC[asked.corpus]
+    parts = asked.parts or list(archives)[:1]
+    if unknown := [part for part in parts if part not in archives]:
+        has = ", ".join(filter(None, archives)) or "no parts"
+        raise CorpusError(f"{asked.corpus} has {has}, not {', '.join(unknown)}.")
+    for part in parts:
+        archive, name = archives[part], "-".join(filter(None, [asked.corpus, part]))
+        print(f"{name}: {archive.url} ({archive.size / 1e9:.1f} GB)")
+        folder = fetch(archive, asked.to)
+        layout = layout_of(folder)
+        found = survey(layout.read(folder, ""), name, asked.to, [layout.where(folder, "")])
+        print(found)
+        write_manifest(found.rows, asked.to / f"{name}.jsonl")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.corpora", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="{folder,fetch}")
+    reading = commands.add_parser("folder", help="a folder on this disk -> a manifest")
+    reading.add_argument("folder", type=Path, help="LJSpeech, LibriSpeech, Common Voice, or your recordings")
+    reading.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    reading.add_argument("--name", help="of the corpus (default: of the folder)")
+    reading.add_argument("--parts", nargs="+", help="such as dev-clean, or train (default: the first)")
+    reading.add_argument("--table", type=Path, help="csv, tsv or txt with file names and texts")
+    reading.add_argument("--valid", type=_share, metavar="SHARE", help="hold out so much in FILE-valid.jsonl")
+    reading.set_defaults(do=read)
+    fetching = commands.add_parser("fetch", help="a public corpus -> this disk, and a manifest of each part")
+    fetching.add_argument("corpus", choices=list(PUBLIC))
+    fetching.add_argument("--parts", nargs="+", help="of librispeech (default: dev-clean)")
+    fetching.add_argument("--to", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
+    fetching.set_defaults(do=get)
+    return parser.parse_args(arguments)
+
+
+def _share(text: str) -> float:
+    try:
+        if 0 < float(text) < 1:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a share; give a number between 0 and 1, such as 0.1")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    asked = parse(arguments)
+    try:
+        asked.do(asked)
+    except (AsrError, OSError) as error:
+        print(in_words(error), file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("Stopped; run it again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Tables of texts -> recordings: which text belongs to which file, and which rows cannot be trusted.
+
+A row that was cut or shifted (a delimiter or a line break within a text) never passes its remains on as a text: the
+table is refused, or the row is marked and `train.corpora` leaves it out. No recording is opened here.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr_core.audio.files import AUDIO_SUFFIXES
+from train.data.text_files import CorpusError, lines_of, text_of
+
+COLUMNS = {  # what a column is for -> how tables call it, in the order of preference
+    "audio": "audio file path file_name filename audio_file audio_path wav clip recording id".split(),
+    "text": "text transcript transcription sentence normalized_text label utterance words".split(),
+    "speaker": "speaker speaker_id client_id reader voice".split(),
+    "accent": "accent accents".split(),
+}
+
+# Faults of a row, in the words that follow "left out: 3 with".
+OTHER_WIDTH = "another number of columns than the rest of the table"
+CUT = "a text that a line break has cut"
+
+
+@dataclass(frozen=True)
+class CorpusRecording:
+    """A recording as a table names it.
+
+    Attributes:
+        name: what it is called there.
+        path: where it lies, or None where there is no such recording, or more than one.
+        text: its transcript, as published.
+        speaker, accent: as published, or empty.
+        seconds: where the corpus says so, or None.
+        fault: why its row cannot be trusted, or empty.
+    """
+
+    name: str
+    path: Path | None
+    text: str
+    speaker: str = ""
+    accent: str = ""
+    seconds: float | None = None
+    fault: str = ""
+
+
+def rows_of(table: Path, delimiter: str | None) -> list[list[str]]:
+    """The rows of a table that are not blank; without a delimiter, the first white space parts name and text.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    if delimiter is None:
+        return [line.split(maxsplit=1) for line in lines_of(table)]
+    text = text_of(table)
+    quoted = delimiter in ",;" or text.startswith('"')
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+        return [row for row in rows if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise CorpusError(f"{table} cannot be read as a table ({error}).") from error
+
+
+def delimiter_of(table: Path) -> str | None:
+    """What parts the columns of a table; None for the first white space, as in Kaldi's `text`."""
+    head = text_of(table).partition("\n")[0]
+    candidates = {".tsv": "\t", ".csv": ",;\t|"}.get(table.suffix.lower(), "\t|;")
+    best = max(candidates, key=head.count)
+    return best if head.count(best) or table.suffix.lower() in (".csv", ".tsv") else None
+
+
+def columns_of(heads: list[str]) -> dict[str, int] | None:
+    """Numbers of the columns by what they are for, or None if this is no line of their names."""
+    heads = [head.strip().lower().replace(" ", "_") for head in heads]
+    found = {}
+    for purpose, names in COLUMNS.items():
+        if known := [name for name in names if name in heads]:
+            found[purpose] = heads.index(known[0])
+    return found if {"audio", "text"} <= found.keys() and found["audio"] != found["text"] else None
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """The recordings in a folder and all folders in it, by their suffixes."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+
+
+class Finder:
+    """Recordings by the names that tables give them.
+
+    Args:
+        roots: folders from which a name may be a path.
+        folder: in which a recording of that name is looked for otherwise.
+    """
+
+    def __init__(self, roots: list[Path], folder: Path):
+        self.roots = roots
+        self.by_name: dict[str, list[Path]] = {}
+        for path in recordings_in(folder):
+            for name in {path.name, path.stem}:
+                self.by_name.setdefault(name, []).append(path)
+
+    def __call__(self, name: str) -> Path | None:
+        """The recording of a name (a path, on Windows too, a file name, or one without its suffix)."""
+        return self._find(name) or (self._find(name.replace("\\", "/")) if "\\" in name else None)
+
+    def _find(self, name: str) -> Path | None:
+        if not name:
+            return None
+        for root in self.roots:
+            if os.path.isfile(root / name):  # False for whatever cannot be a path, too
+                return root / name
+        found = self.by_name.get(Path(name).name, [])
+        if not found and _is_audio(name):  # of another format
+            found = self.by_name.get(Path(name).stem, [])
+        if (parent := Path(name).parent.name) not in ("", ".."):  # another folder's recording is another recording
+            found = [path for path in found if path.parent.name == parent]
+        return found[0] if len(found) == 1 else None
+
+
+def _is_audio(name: str) -> bool:
+    return Path(name.strip()).suffix.lower() in AUDIO_SUFFIXES
+
+
+def _shape(name: str) -> str:
+    """What a name is made of: letters, figures, and what stands between them."""
+    return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", name))
+
+
+def mark_cut(recordings: Iterable[CorpusRecording], text_first: bool = False) -> list[CorpusRecording]:
+    """The recordings of a table, with those marked whose text a line break has cut.
+
+    Where a text has a line break, its rest becomes a row: one without a recording, that has too few columns or a name
+    unlike those of recordings. The text is that of the row before, or after where texts come before names.
+    """
+    marked = list(recordings)
+    if text_first:
+        marked.reverse()
+    shapes = {_shape(recording.name) for recording in marked if recording.path}
+    owner = None  # number of the last row that is no rest of another one
+    for number, recording in enumerate(marked):
+        rest = recording.path is None and not _is_audio(recording.name) and (
+            recording.fault == OTHER_WIDTH or _shape(recording.name) not in shapes
+        )  # fmt: skip
+        if not rest:
+            owner = number
+        elif owner is not None and not marked[owner].fault:
+            marked[owner] = replace(marked[owner], fault=CUT)
+    return marked[::-1] if text_first else marked
+
+
+def read_table(table: Path, folder: Path) -> list[CorpusRecording]:
+    """The recordings that a csv, tsv or txt file lists.
+
+    A first line with known names (file and text, perhaps speaker and accent) says what the columns are;
+    without one there are two, the name of a recording and its text. A recording is found by its path from the
+    table or from the folder, by its name and folder, or by its name without the suffix.
+
+    Raises:
+        CorpusError: the table cannot be read, its columns are not known, or a row has more of them than the first.
+    """
+    delimiter = delimiter_of(table)
+    rows = rows_of(table, delimiter)
+    if not rows:
+        raise CorpusError(f"{table} is empty.")
+    places = columns_of(rows[0])
+    width = len(rows[0]) if places else _width_without_heads(table, rows[0])
+    rows = rows[1:] if places else rows
+    places = places or {"audio": 0, "text": 1}
+    find = Finder([table.parent, folder, folder.parent], folder)
+    names = {_shape(row[places["audio"]].strip()) for row in rows if len(row) > places["audio"]}
+    found = []
+    for number, row in enumerate(rows, 1):
+        more = len(row) > width and any(row[places["text"] + 1 :])  # empty ones behind a text shift nothing
+        if more or (delimiter and _holds_another_row(row, delimiter, find, names)):
+            raise CorpusError(
+                f"{table}, row {number} ({row[0][:40]!r}) has more columns than the first row, or holds another row: "
+                f"put a text with {delimiter!r} in it between quotation marks, and close them."
+            )
+        fields = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
+        name = fields.pop("audio")
+        fault = "" if len(row) > max(places["audio"], places["text"]) else OTHER_WIDTH
+        found.append(CorpusRecording(name or row[0], find(name), **fields, fault=fault))
+    return mark_cut(found, text_first=places["text"] < places["audio"])
+
+
+def _width_without_heads(table: Path, row: list[str]) -> int:
+    width = max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
+    if width < 2:
+        raise CorpusError(
+            f"{table} has one column; write the name of a recording and its text on every line, "
+            "parted by a comma, a tab or |."
+        )
+    if width > 2:
+        raise CorpusError(
+            f"{table} has {width} columns, or a text with a delimiter in it, in its first line: name the columns there "
+            "(file and text, perhaps speaker and accent), and put such a text between quotation marks."
+        )
+    return width
+
+
+def _holds_another_row(row: list[str], delimiter: str, find: Finder, shapes: set[str]) -> bool:
+    """Whether a text goes on over a line that looks like a row: a quotation mark was not closed before it."""
+    lines = [line for cell in row for line in cell.split("\n")[1:] if delimiter in line]
+    names = [line.partition(delimiter)[0].strip() for line in lines]
+    return any(_is_audio(name) or _shape(name) in shapes or find(name) for name in names)

@@ -1,0 +1,1 @@
+"""Manifests -> batches: clips decoded once, labelled, augmented, bucketed by length."""

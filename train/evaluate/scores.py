@@ -1,0 +1,184 @@
+"""How wrong a transcript is: edits by word and by character, error rates, and how far to trust them.
+
+Rates are counted over a whole set, edits by length of the reference, as the field does it; their intervals
+resample speakers, for the clips of one voice go wrong together.
+"""
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jiwer
+import numpy as np
+from scipy.stats import bootstrap
+
+from asr_core.decoding.word_spans import WordSpan
+from asr_core.text.normaliser import normalise
+
+if TYPE_CHECKING:  # it imports Keras, which scores do not need
+    from train.data.manifest import ManifestClip
+
+
+NORMALISATION = "lower case, figures and abbreviations spelled out, no punctuation but the apostrophe"
+RESAMPLES = 2000
+MIN_SPEAKERS = 5  # with fewer, an interval over speakers means nothing, and clips are resampled instead
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What turns a reference into a hypothesis, counted in words or in characters."""
+
+    hits: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    def __add__(self, other: "Edits") -> "Edits":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Edits(*(mine + theirs for mine, theirs in pairs))
+
+    @property
+    def length(self) -> int:
+        """Of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def count(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Edits by length of the reference; not a number where nothing was said."""
+        return self.count / self.length if self.length else math.nan
+
+
+@dataclass(frozen=True)
+class Score:
+    """One clip, as it was said and as it was heard.
+
+    Attributes:
+        clip: the clip.
+        reference, hypothesis: both normalised.
+        words, characters: edits between the two.
+        raw_words, raw_characters: edits between the texts as they are, case and punctuation included.
+        judged: (the word, whether it is right) of every word of the hypothesis.
+    """
+
+    clip: "ManifestClip"
+    reference: str
+    hypothesis: str
+    words: Edits
+    characters: Edits
+    raw_words: Edits
+    raw_characters: Edits
+    judged: tuple[tuple[WordSpan, bool], ...]
+
+
+def score(clip: "ManifestClip", words: Sequence[WordSpan]) -> Score:
+    """Compares what a recogniser heard in a clip with the clip's text."""
+    spoken = [(word, text) for word in words for text in normalise(word.text).split()]
+    reference, hypothesis = normalise(clip.text), " ".join(text for _, text in spoken)
+    aligned = jiwer.process_words(reference, hypothesis)
+    right = np.zeros(len(spoken), bool)
+    for chunk in aligned.alignments[0]:
+        right[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"
+    raw = " ".join(clip.text.split()), " ".join(word.text for word in words)
+    return Score(
+        clip,
+        reference,
+        hypothesis,
+        _edits(aligned),
+        _edits(jiwer.process_characters(reference, hypothesis)),
+        _edits(jiwer.process_words(*raw)),
+        _edits(jiwer.process_characters(*raw)),
+        tuple((word, bool(ok)) for (word, _), ok in zip(spoken, right, strict=True)),
+    )
+
+
+def _edits(aligned) -> Edits:
+    return Edits(aligned.hits, aligned.substitutions, aligned.deletions, aligned.insertions)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Error rates over a set of clips.
+
+    Attributes:
+        clips, speakers, seconds: of the set.
+        words, characters, raw_words, raw_characters: edits, summed over it.
+        interval: 95 % interval of the word error rate, or None where nothing was said.
+        resampled: "speakers", or "clips" where there are fewer than MIN_SPEAKERS of them.
+    """
+
+    clips: int
+    speakers: int
+    seconds: float
+    words: Edits
+    characters: Edits
+    raw_words: Edits
+    raw_characters: Edits
+    interval: tuple[float, float] | None
+    resampled: str
+
+    def as_json(self) -> dict:
+        """Rates as fractions, None where there is nothing to divide by."""
+        low, high = self.interval or (None, None)
+        return {
+            "clips": self.clips,
+            "speakers": self.speakers,
+            "seconds": round(self.seconds, 1),
+            "words": self.words.length,
+            "wer": _rounded(self.words.rate),
+            "wer_low": _rounded(low),
+            "wer_high": _rounded(high),
+            "resampled": self.resampled,
+            "cer": _rounded(self.characters.rate),
+            "substitutions": self.words.substitutions,
+            "deletions": self.words.deletions,
+            "insertions": self.words.insertions,
+            "raw_wer": _rounded(self.raw_words.rate),
+            "raw_cer": _rounded(self.raw_characters.rate),
+        }
+
+
+def figures(scores: Sequence[Score]) -> Figures:
+    """The error rates of a set of clips, each rate over the set as a whole."""
+    by_speaker: dict[tuple[str, str], Edits] = defaultdict(Edits)
+    for one in scores:
+        by_speaker[one.clip.corpus, one.clip.speaker] += one.words
+    enough = len(by_speaker) >= MIN_SPEAKERS
+    total = {
+        name: sum((getattr(one, name) for one in scores), Edits())
+        for name in ("words", "characters", "raw_words", "raw_characters")
+    }
+    return Figures(
+        clips=len(scores),
+        speakers=len(by_speaker),
+        seconds=sum(one.clip.seconds for one in scores),
+        interval=interval(list(by_speaker.values()) if enough else [one.words for one in scores]),
+        resampled="speakers" if enough else "clips",
+        **total,
+    )
+
+
+def interval(groups: Sequence[Edits]) -> tuple[float, float] | None:
+    """95 % bootstrap interval of the rate over groups that are drawn with replacement (percentiles).
+
+    None if nothing was said, or if there is only one group to draw.
+    """
+    if len(groups) < 2 or not any(group.length for group in groups):
+        return None
+    counts = np.array([group.count for group in groups]), np.array([group.length for group in groups])
+    drawn = bootstrap(counts, _rate, paired=True, vectorized=True, method="percentile", n_resamples=RESAMPLES, rng=0)
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+
+
+def _rate(counts, lengths, axis=-1):
+    return counts.sum(axis) / np.maximum(lengths.sum(axis), 1)
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None or math.isnan(rate) else round(rate, 4)

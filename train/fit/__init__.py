@@ -1,0 +1,1 @@
+"""Batches -> a trained bundle: recipes, loss, optimiser, the loop with its checkpoints."""

@@ -1,0 +1,476 @@
+"""The loop, and everything that a run writes.
+
+A run lives in one folder. `checkpoint.safetensors` holds all state (weights, optimiser, averages, random state) and
+is replaced in one step, so that a run survives being killed at any moment; batches depend on the step alone
+(`train.data.batches`), hence a resumed run goes on as if nothing had happened.
+"""
+
+import csv
+import dataclasses
+import importlib
+import json
+import os
+import platform
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from itertools import count as count_up
+from itertools import takewhile
+from pathlib import Path
+
+import jiwer
+import keras
+import numpy as np
+from keras import ops
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from asr_core import models
+from asr_core.bundle.bundle import Bundle
+from asr_core.bundle.loading import save_bundle
+from asr_core.ctc import best_path, collapse
+from asr_core.models.features import make_featurizer
+from asr_core.text.vocabulary import Vocabulary
+from train.data.augmentation import SpecAugment
+from train.data.batches import Batching, TrainingBatches, evaluation_batches
+from train.data.cache import in_order
+from train.data.credits import training_data
+from train.data.examples import SpeechData
+from train.data.loaders import batches_from_processes
+from train.data.manifest import read_manifest
+from train.fit.curves import EventLog, draw_curves
+from train.fit.objective import TrainingModel, one_jax_device
+from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
+from train.fit.presets import Preset
+from train.fit.warm_start import warm_start
+from train.fit.workers import SYNC_STEPS, Workers
+
+CHECKPOINT = "checkpoint.safetensors"
+UNTRAINED_WER = 70.0  # percent; above, what comes out is no transcript yet, and the app says so
+EVALUATION = Batching(bucket_seconds=(4.0, 8.0, 16.0), batch_seconds=96.0)
+
+
+class Trainer:
+    """Fits one preset on one set of clips, in one folder.
+
+    Args:
+        preset: the recipe.
+        data: what to learn from.
+        validation: what to measure on after every pass; may be None.
+        folder: of the run; a checkpoint in it is resumed.
+        seed: of weights, order and augmentation.
+        checkpoint_seconds: at most so much work is lost when the run is killed.
+        card: further fields for the bundle's `config.json` (licence, name, description).
+        compiled: whether XLA compiles the step.
+        start: a bundle whose weights the run begins with, of the preset's network or one with fewer blocks.
+        command: that started the run, to be written down.
+        workers: the processes that train together on this machine; by default this one alone.
+        loaders: processes that make batches; by default threads do, which share one interpreter.
+        minutes: after which the run ends, if the preset's passes do not end before; the learning rate falls by that
+            clock then. The times of a resumed run add up. For one process alone.
+
+    Raises:
+        ValueError: the checkpoint in `folder` is of another run, or `start` of another network than the preset's.
+    """
+
+    def __init__(
+        self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
+        checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
+        command: str = "", workers: Workers | None = None, loaders: int = 0, minutes: float | None = None,
+    ):  # fmt: skip
+        self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
+        self.limit, self.seconds = 60 * minutes if minutes else float("inf"), 0.0
+        self.command, self.loaders = command, loaders
+        self.devices, self.workers = Devices.of_this_run(), workers or Workers()
+        if self.devices.processes > 1 or self.workers.rank:
+            self.validation = None  # only one process would measure, and the others would wait for it
+        self.folder, self.checkpoint_seconds, self.card = Path(folder), checkpoint_seconds, card or {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.set_random_seed(seed)
+        self.vocabulary = data.vocabulary
+        self.featurizer = make_featurizer(preset.featurizer)
+        self.network = models.build(
+            preset.architecture, self.featurizer.bins, len(self.vocabulary), **preset.sizes
+        )
+        spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
+        self.training = TrainingModel(
+            self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight,
+            preset.phones_weight, preset.bits,
+        )  # fmt: skip
+        steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
+        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of)
+        self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
+        self.total = preset.passes * self.steps_per_pass
+        self.schedule = WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total)
+        self.optimizer = SafeAdamW(
+            weight_decay=preset.weight_decay, clip_norm=preset.clip_norm, average=preset.average,
+        )  # fmt: skip
+        self.optimizer.build(self.network.trainable_variables)
+        compiled = compiled and (preset.xla or keras.backend.backend() != "tensorflow")
+        self.training.compile(optimizer=self.optimizer, loss=None, jit_compile=compiled)
+        self.training.built = True
+        self.step, self.best = 0, float("inf")
+        if not self._resume() and start is not None:
+            self._start_from(start)
+
+    def fit(self) -> None:
+        """Trains to the end, or from where the run was."""
+        if self.chief:
+            self._describe()
+        if self.step and self.chief:
+            finished = self.step >= self.total or self.elapsed_fraction >= 1
+            tqdm.write("This run is finished." if finished else f"Going on at step {self.step} of {self.total}.")
+        losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
+        bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
+        events = EventLog(self.folder, self.step) if self.chief else None
+        begun = time.monotonic() - self.seconds
+
+        def end_pass():
+            loss = float(np.nanmean([float(loss) for loss in losses]))
+            row = self._finish_pass(loss, heard, time.monotonic() - started)
+            if events:
+                events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
+
+        for x, y in self._prefetched():
+            heard += float(np.sum(x["lengths"])) / self.data.sample_rate
+            losses.append(self.training.step(*self.devices.share((x, y)), self.schedule(self.step, self.elapsed_fraction)))
+            self.step += 1
+            self.seconds = time.monotonic() - begun
+            end_of_pass = self.step % self.steps_per_pass == 0
+            sync = self.workers.count > 1 and (end_of_pass or self.step % SYNC_STEPS == 0)
+            due = time.monotonic() - saved > self.checkpoint_seconds and (sync or self.workers.count == 1)
+            if end_of_pass or sync or due:
+                self.training.settle()
+            if sync:
+                self._sync()
+            self.workers.check()
+            bar.update()
+            if self.step % 20 == 0:
+                rate = self.workers.count * heard / (time.monotonic() - started)
+                losses = [float(loss) for loss in losses]
+                bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
+                if events:
+                    learning_rate = self.schedule(self.step - 1, self.elapsed_fraction)
+                    events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
+            if end_of_pass:
+                end_pass()
+                losses, heard, started = [], 0.0, time.monotonic()
+            if self.chief and (end_of_pass or due):
+                self._save_checkpoint()
+                saved = time.monotonic()
+        if self.step % self.steps_per_pass and losses:  # its time was over within a pass
+            self.training.settle()
+            end_pass()
+            self._save_checkpoint()
+        bar.close()
+
+    @property
+    def elapsed_fraction(self) -> float:
+        """The share of its time that the run has had; 0 where it has no limit."""
+        return self.seconds / self.limit
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process measures, and writes the run down."""
+        return self.devices.chief and self.workers.rank == 0
+
+    @property
+    def shared_values(self) -> int:
+        """How many numbers workers share when they meet."""
+        return sum(int(np.prod(variable.shape)) for variable in self._shared())
+
+    def _shared(self) -> list:
+        """What differs between workers; what only counts is the same in all."""
+        return [variable for variable in self._state().values() if "float" in str(variable.dtype)]
+
+    def _sync(self):
+        shared = self._shared()
+        values = self.workers.mean([ops.convert_to_numpy(variable) for variable in shared])
+        for variable, value in zip(shared, values, strict=True):
+            variable.assign(value)
+
+    def _prefetched(self):
+        """The remaining batches in order, made by threads or processes while the device computes."""
+        count, rank = self.workers.count, self.workers.rank
+        numbers = range(self.step * count + rank, self.total * count, count)
+        numbers = takewhile(lambda _: self.elapsed_fraction < 1, numbers)
+        if self.loaders:
+            batches = batches_from_processes(self.batches, numbers, self.loaders)
+        else:
+            threads = min(8, max(2, os.cpu_count() or 2))
+            batches = in_order(ThreadPoolExecutor(threads), self.batches.batch, numbers, ahead=3 * threads)
+        if not one_jax_device():
+            return batches
+        there = in_order(ThreadPoolExecutor(1), lambda _: _on_device(next(batches, None)), count_up(), ahead=2)
+        return takewhile(bool, there)
+
+    # What a pass ends with.
+
+    def _finish_pass(self, loss, heard, seconds):
+        number = -(-self.step // self.steps_per_pass)
+        row = {
+            "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
+            "audio_seconds_per_second": round(self.workers.count * heard / seconds, 1), "seconds": round(seconds),
+        }  # fmt: skip
+        with self.averaged_weights():  # in every process, since they share the weights
+            if self.validation is not None:
+                row |= self._validate()
+            better = row.get("wer", 0.0) <= self.best or self.validation is None  # of equals the later
+            self.best = row.get("wer", 0.0) if better else self.best
+            if self.chief:
+                self.save_bundle(self.folder / "last", row)
+                if better:
+                    self.save_bundle(self.folder / "best", row)
+        if self.chief:
+            self._log(row)
+        return row
+
+    def averaged_weights(self):
+        """Context in which the network has its averaged weights."""
+        return _AveragedWeights(self.network.trainable_variables, self.optimizer.averaged)
+
+    def _validate(self) -> dict:
+        """WER and CER in percent over the validation clips, greedy; prints two transcripts."""
+        references, hypotheses, corpora = [], [], []
+        phones_said, phones_heard = [], []
+        for inputs, examples in evaluation_batches(self.validation, EVALUATION):
+            heard = self.training.predict_on_batch(inputs)
+            for row, example in enumerate(examples):
+                tokens = _greedy(heard["logits"][row], heard["lengths"][row])
+                hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
+                references.append(self.vocabulary.decode(example.labels))
+                corpora.append(self.validation.clips[example.number].corpus)
+                if "phones" in heard and len(example.phones):
+                    phones = _greedy(heard["phones"][row], heard["phone_steps"][row])
+                    phones_said.append(" ".join(map(str, example.phones)))
+                    phones_heard.append(" ".join(map(str, phones)))
+        words = jiwer.process_words(references, hypotheses)
+        row = {
+            "wer": round(100 * words.wer, 2),
+            "cer": round(100 * jiwer.cer(references, hypotheses), 2),
+        }
+        if phones_said:
+            row["phone_error_rate"] = round(100 * jiwer.wer(phones_said, phones_heard), 2)
+        for corpus in sorted(set(corpora)):
+            chosen = [i for i, name in enumerate(corpora) if name == corpus]
+            wer = jiwer.wer([references[i] for i in chosen], [hypotheses[i] for i in chosen])
+            row[f"wer_{corpus}"] = round(100 * wer, 2)
+        for i in np.random.default_rng(self.step).choice(len(references), 2):
+            tqdm.write(f"  said:  {references[i]}\n  heard: {hypotheses[i]}")
+        return row
+
+    def save_bundle(self, folder, row: dict) -> None:
+        """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
+        passes = round(self.step * self.preset.batching.repeats / self.steps_per_pass)  # over the data
+        recipe = {"preset": self.preset.name, "passes": passes, "step": self.step, "seed": self.seed}
+        part = ("what it was trained on", "train") if self.validation is self.data else ("validation", "valid")
+        evaluation = {"dataset": part[0], "split": part[1], "decoder": "greedy"}
+        measured = {key: round(row[key] / 100, 4) for key in ("wer", "cer") if key in row}
+        config = {
+            "trained": row.get("wer", 0.0) < UNTRAINED_WER,
+            "evaluation": [evaluation | measured] if measured else [],
+            "recipe": recipe,
+            "featurizer": self.featurizer.config(),
+            "sample_rate": self.featurizer.sample_rate,
+            "tokens": list(self.vocabulary.tokens),
+            "language": "en",
+            "training_data": training_data([self.data.clips[example.number] for example in self.data.examples]),
+            **self.card,
+        }
+        save_bundle(folder, self.network, config)
+
+    # What a run writes.
+
+    def _describe(self):
+        backend = keras.backend.backend()
+        description = {
+            "command": self.command,
+            "preset": dataclasses.asdict(self.preset),
+            "seed": self.seed,
+            "precision": keras.config.dtype_policy().name,
+            "total_steps": self.total,
+            "workers": self.workers.count,
+            "clips": len(self.data.examples),
+            "hours": round(self.data.hours, 2),
+            "dropped": {**self.data.dropped, "text does not fit": self.batches.unfit},
+            "normalised": dict(self.data.changes),
+            "versions": {
+                "python": platform.python_version(), "keras": keras.__version__, "numpy": np.__version__,
+                "backend": backend, backend: importlib.import_module(backend).__version__,
+            },
+        }  # fmt: skip
+        _write(self.folder / "run.json", json.dumps(description, indent=1))
+
+    def _log(self, row: dict):
+        path = self.folder / "metrics.csv"
+        rows = []
+        if path.exists():
+            with open(path, newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
+        rows.append(row)
+        fields = list(dict.fromkeys(key for r in rows for key in r))
+        with open(path.with_suffix(".partial"), "w", newline="") as file:
+            writer = csv.DictWriter(file, fields)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(path.with_suffix(".partial"), path)
+        draw_curves(rows, self.folder / "curves.svg")
+        tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()))
+
+    # Checkpoints.
+
+    def _state(self):
+        """Every variable that a step reads or changes, under a name that is the same in the next process."""
+        groups = {"model": self.training.variables, "optimizer": self.optimizer.variables}
+        return {f"{group}/{i:04d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
+
+    def _save_checkpoint(self):
+        arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
+        progress = {
+            "batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity,
+            "seconds": str(self.seconds),
+        }  # fmt: skip
+        partial = self.folder / f"{CHECKPOINT}.partial"
+        save_file(arrays, partial, metadata=progress)
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, self.folder / CHECKPOINT)
+
+    def _start_from(self, bundle: Bundle):
+        try:
+            warm_start(self.network, bundle.build())
+        except ValueError as error:
+            message = f"{bundle.name} is another network than that of the preset {self.preset.name}: {error}"
+            raise ValueError(message) from error
+
+    @cached_property
+    def _identity(self) -> str:
+        """What makes the batches of a run: a checkpoint of another one does not go on here."""
+        clips = "\n".join(self.data.clips[example.number].id for example in self.data.examples)
+        return f"preset {self.preset.name}, seed {self.seed}, clips {zlib.crc32(clips.encode()):08x}"
+
+    def _resume(self) -> bool:
+        """Whether there was a checkpoint to go on from."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return False
+        try:
+            arrays = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{path} is damaged: delete it, and begin again with --start {self.folder / 'last'}, or without"
+            ) from error
+        state = self._state()
+        if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
+            raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
+        progress = _metadata(path)
+        begun = progress.get("run", self._identity)
+        if begun != self._identity:
+            raise ValueError(
+                f"{path} was begun with {begun}, and this is {self._identity}: use another --out, with --start "
+                f"{self.folder / 'best'} to go on from there"
+            )
+        for name, variable in state.items():
+            variable.assign(arrays[name])
+        batches = int(progress["batches"])
+        self.step, self.best = batches // self.workers.count, float(progress["best"])
+        self.optimizer.iterations.assign(self.step)
+        self.seconds = float(progress.get("seconds", 0.0))
+        return True
+
+
+class _AveragedWeights:
+    """Swaps averaged weights in on entry and the trained ones back on exit."""
+
+    def __init__(self, variables, averaged):
+        self.variables, self.averaged = variables, averaged
+
+    def __enter__(self):
+        self.trained = [np.array(ops.convert_to_numpy(v)) for v in self.variables]
+        for variable, average in zip(self.variables, self.averaged, strict=True):
+            variable.assign(np.array(ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
+
+    def __exit__(self, *error):
+        for variable, value in zip(self.variables, self.trained, strict=True):
+            variable.assign(value)
+
+
+def _on_device(batch):
+    """A batch, if it is one, whose samples, nearly all of it, JAX has on its device or brings there meanwhile."""
+    import jax
+
+    return batch and (batch[0] | {"samples": jax.device_put(batch[0]["samples"])}, batch[1])
+
+
+def _steps_of(featurizer, subsampling: int, samples: int) -> int:
+    """Steps that a network makes of so many samples."""
+    return -(-max(1, featurizer.frame_count(samples)) // subsampling)
+
+
+def _greedy(logits, steps) -> list[int]:
+    """The tokens of the first so many steps of [steps, tokens]."""
+    return collapse(best_path(np.asarray(logits[: int(steps)], np.float32)))
+
+
+def _metadata(path) -> dict:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return file.metadata()
+
+
+def _write(path: Path, text: str):
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def load_data(
+    manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None, **limits
+) -> SpeechData:
+    """The clips of some manifests, decoded into `cache`; `limits` as SpeechData has them."""
+    clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
+    return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations, **limits)
+
+
+def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
+    """Training and validation part, the latter about `share` of the clips but at least one, by seed and clip id."""
+    draws = {e.number: zlib.crc32(f"{seed} {data.clips[e.number].id}".encode()) % 10_000 for e in data.examples}
+    held_out = {number for number, draw in draws.items() if draw < share * 10_000}
+    if not 0 < len(held_out) < len(draws):
+        held_out = {min(draws, key=draws.get)} if draws else set()
+    return data.part(lambda e: e.number not in held_out), data.part(lambda e: e.number in held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """Where this process stands among those that train together.
+
+    Attributes:
+        rank, processes: of how many; every process steps through all batches and computes its rows of each.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    def of_this_run(cls):
+        if keras.distribution.distribution() is None or keras.backend.backend() != "jax":
+            return cls()
+        import jax
+
+        return cls(jax.process_index(), jax.process_count())
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the run down."""
+        return self.rank == 0
+
+    def share(self, batch):
+        """The rows of a batch that belong to this process; all of them where there is one."""
+        if self.processes == 1:
+            return batch
+        rows = slice(self.rank, None, self.processes)
+        return tuple({key: value[rows] for key, value in part.items()} for part in batch)

@@ -1,0 +1,1 @@
+"""What only maintainers run: embedding a model, listening to augmentation, synthetic speech."""

@@ -1,0 +1,128 @@
+"""Every augmentation of a recording, to listen to and to look at.
+
+    python -m train.tools.audition clip.wav other.wav --out runs/audition
+
+Writes a wav for each change that `train.data.augmentation` knows, and one picture of all their spectrograms. The background
+voice of a clip is the clip after it; of the last one, the first.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_core.audio.loading import load_audio
+from asr_core.errors import AudioError
+from train.data import augmentation as augment
+from train.data.augmentation import NO_AUGMENTATION, SpecAugment, change_speed
+from train.options import MAX_SEED, in_words, make_folder, whole
+
+RATE = 16_000
+DONE, FAILED = 0, 1
+
+
+def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
+    """Name -> int16 sound, of all changes to int16 `samples`; `voice` is heard behind them in one."""
+
+    def only(**chances):
+        off = {"speeds": (1.0,), "noise": 0, "babble": 0, "room": 0, "band": 0, "gain": 0}
+        change = augment.Augmentation(**(off | chances))
+        return change(samples, RATE, np.random.default_rng(seed), lambda: voice)
+
+    def coded(codec):
+        return _int16(augment.encode(samples.astype(np.float32) / 32768, RATE, codec))
+
+    return {
+        "as it is": NO_AUGMENTATION(samples, RATE, np.random.default_rng(seed), lambda: voice),
+        "speed 0.9": change_speed(samples, 0.9),
+        "speed 1.1": change_speed(samples, 1.1),
+        "pitch -2 semitones": only(pitch=1, pitch_semitones=(-2, -2)),
+        "pitch +2 semitones": only(pitch=1, pitch_semitones=(2, 2)),
+        "noise, 10 dB": only(noise=1, noise_snr=(10, 10)),
+        "babble, 10 dB": only(babble=1, babble_snr=(10, 10)),
+        "room": only(room=1),
+        "telephone band": only(band=1),
+        **{f"codec {name}": coded(name) for name in augment.CODECS},
+        "clipped by 12 dB": only(clipping=1, clipping_db=(12, 12)),
+        "gain, -30 dBFS": only(gain=1, gain_dbfs=(-30, -30)),
+    }
+
+
+def _int16(x):
+    return np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)
+
+
+def draw(sounds: dict[str, np.ndarray], path) -> None:
+    """All spectrograms in one PNG, in dB of full scale, and below them SpecAugment's view of the first sound.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+    from scipy.signal import stft
+
+    rows = -(-(len(sounds) + 2) // 2)
+    figure = Figure(figsize=(13, 1.7 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2).ravel()
+    longest = max(map(len, sounds.values())) / RATE
+    for panel, (name, sound) in zip(panels, sounds.items(), strict=False):
+        _, _, spectrum = stft(sound / 32768, RATE, nperseg=512, noverlap=384)
+        level = 20 * np.log10(np.abs(spectrum) + 1e-6)
+        panel.imshow(
+            level, origin="lower", aspect="auto", vmin=-100, vmax=-20,
+            extent=(0, len(sound) / RATE, 0, RATE / 2000),
+        )  # fmt: skip
+        panel.set(title=name, xlim=(0, longest), ylabel="kHz")
+    features, masked = _masked(next(iter(sounds.values())))
+    for panel, image, name in zip(
+        panels[len(sounds) :], (features, masked), ("features of the network", "SpecAugment"), strict=False
+    ):
+        panel.imshow(image.T, origin="lower", aspect="auto", vmin=-2, vmax=3)
+        panel.set(title=name, xlabel="frames", ylabel="mel bins")
+    for panel in panels[len(sounds) + 2 :]:
+        panel.axis("off")
+    figure.savefig(path, dpi=80)
+
+
+def _masked(sound):
+    """Log-mel features [frames, bins] of int16 sound, as they are and with stripes masked."""
+    from asr_core.models.features import LogMel
+
+    features, lengths = LogMel()(sound[None].astype(np.float32) / 32768, np.array([len(sound)], np.int32))
+    return np.asarray(features)[0], np.asarray(SpecAugment()(features, lengths))[0]
+
+
+def main(arguments=None) -> int:
+    """Runs the command line and returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train.tools.audition", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
+    asked = parser.parse_args(arguments)
+    try:
+        make_folder(asked.out)
+        clips = [_int16(load_audio(path, RATE).samples) for path in asked.clips]
+        for path in asked.clips:
+            make_folder(asked.out / path.stem)
+    except (AudioError, OSError) as error:
+        print(in_words(error), file=sys.stderr)
+        return FAILED
+    for number, (path, samples) in enumerate(zip(asked.clips, clips, strict=True)):
+        sounds = variants(samples, clips[(number + 1) % len(clips)], asked.seed)
+        folder = asked.out / path.stem
+        for name, sound in sounds.items():
+            soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", sound, RATE)
+        try:
+            draw(sounds, folder / "spectrograms.png")
+        except ImportError:
+            print("The pictures need matplotlib (pip install matplotlib); the wav files are written.", file=sys.stderr)
+        print(f"wrote {len(sounds)} sounds to {folder}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""The example clips that ship with the app."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from asr_core.storage import ASSETS
+from ui.service.clip import Clip
+
+
+@dataclass(frozen=True)
+class ExampleClip:
+    """A clip that ships with the app; the model has not trained on it."""
+
+    title: str
+    path: Path
+    reference: str
+
+
+@cache
+def examples() -> list[ExampleClip]:
+    folder = ASSETS / "examples"
+    listed = json.loads((folder / "examples.json").read_text("utf-8"))
+    return [ExampleClip(one["title"], folder / one["file"], one["text"]) for one in listed]
+
+
+def reference_of(clip: Clip | None, typed: str) -> str:
+    """The reference in another tab once a recording is opened: its own, or what was typed; no other example's."""
+    if clip is not None and clip.reference:
+        return clip.reference
+    return "" if typed in [example.reference for example in examples()] else typed

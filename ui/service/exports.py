@@ -1,0 +1,62 @@
+"""The files that visitors take away, and the limits of their subtitles."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ui.service.clip import Clip
+
+FORMATS = ("txt", "srt", "vtt", "json")
+SUBTITLE_FORMATS = ("srt", "vtt")
+RANGES = ((20, 80), (1, 3), (1.0, 15.0))  # of SubtitleLimits
+
+
+@dataclass(frozen=True)
+class SubtitleLimits:
+    """How much one subtitle may hold; the defaults are the broadcasters' usual ones (BBC, Netflix)."""
+
+    characters: int = 42
+    lines: int = 2
+    seconds: float = 7.0
+
+    @classmethod
+    def of(cls, characters: float, lines: float, seconds: float) -> "SubtitleLimits":
+        """Of a request; what is out of range is moved into it."""
+        asked = zip((characters, lines, seconds), RANGES, strict=True)
+        characters, lines, seconds = (min(max(value, least), most) for value, (least, most) in asked)
+        return cls(int(characters), int(lines), float(seconds))
+
+
+def written(transcript, extension: str, limits: SubtitleLimits | None = None, file: str | None = None) -> str:
+    """The transcript in one of FORMATS."""
+    from asr_core.transcript.writers import WRITERS
+
+    limits = limits or SubtitleLimits()
+    writer = WRITERS[extension]()
+    if extension in SUBTITLE_FORMATS:
+        return writer.write(
+            transcript,
+            max_characters=limits.characters,
+            max_lines=limits.lines,
+            max_seconds=limits.seconds,
+        )
+    if extension == "json":
+        return writer.write(transcript, file=file)
+    return writer.write(transcript)
+
+
+def write_exports(clip: Clip, limits: SubtitleLimits) -> list[Path]:
+    """One file per format beside the sound of the clip, named after the recording."""
+    stem = safe_stem(clip.name)
+    paths = []
+    for extension in FORMATS:
+        path = clip.sound.folder / f"{stem}.{extension}"
+        path.write_text(written(clip.transcript, extension, limits, clip.name), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def safe_stem(name: str) -> str:
+    """A file name that is the same on every system: letters, digits, dot, dash and underscore."""
+    stem = re.sub(r"[^\w.-]+", "-", Path(name.replace("\\", "/")).name.rsplit(".", 1)[0]).strip("-._")
+    return stem[:80] or "recording"

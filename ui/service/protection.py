@@ -1,0 +1,89 @@
+"""What stands between the page and the network: response headers, refused routes, no fetching, a health endpoint.
+
+Gradio itself would fetch a URL that a visitor names as his file, and relay one that he asks for; we do neither.
+"""
+
+import gradio as gr
+from gradio_client.utils import is_http_url_like
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from ui.service.engine import Engine
+
+# Gradio's scripts build functions from text and stand in the page itself, hence the two "unsafe" words; what
+# protects against injected markup is that none is made (ui.widgets.markup). Spaces show the page in a frame of the Hub's.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob: ws: wss:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self' https://huggingface.co",
+    ]
+)
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+}
+RELAYS = ("/gradio_api/file=http", "/file=http", "/gradio_api/proxy=", "/proxy=")
+
+
+class Protection:
+    """ASGI middleware: refuses to relay other sites, and sets HEADERS on every answer."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if scope["path"].lower().startswith(RELAYS):
+            refusal = PlainTextResponse("This server does not fetch from other sites.", status_code=403)
+            return await refusal(scope, receive, send)
+
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def app_options(engine: Engine) -> dict:
+    """What `launch(app_kwargs=...)` takes: the middleware, and /health with the state of the default model."""
+
+    async def health(request: Request) -> JSONResponse:
+        state = engine.state()
+        return JSONResponse({"status": state}, status_code=503 if state in ("failed", "absent") else 200)
+
+    return {"middleware": [Middleware(Protection)], "routes": [Route("/health", health)]}
+
+
+def refuse_urls(page: gr.Blocks) -> None:
+    """Makes every component of the page refuse a URL where a file belongs."""
+    for block in page.blocks.values():
+        move = getattr(block, "async_move_resource_to_block_cache", None)
+        if move is not None:
+            block.async_move_resource_to_block_cache = _refusing(move)
+
+
+def _refusing(move):
+    async def move_unless_url(url_or_file_path):
+        if url_or_file_path and is_http_url_like(str(url_or_file_path)):
+            raise gr.Error("Addresses are not fetched: upload the file itself.", print_exception=False)
+        return await move(url_or_file_path)
+
+    return move_unless_url

@@ -1,0 +1,142 @@
+"""The Align tab: the visitor's own text laid along the recording, and what does not fit it marked."""
+
+import gradio as gr
+
+from ui.service.clip import Clip
+from ui.service.engine import Engine
+from ui.service.examples import reference_of
+from ui.service.exports import SubtitleLimits, safe_stem, written
+from ui.service.requests import Limits, explain, logged
+from ui.widgets.events import QUIET
+from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
+from ui.widgets.words import clip_line, no_clip
+
+FITS = 0.2  # confidence below which a word is marked; a word that was not said scores near nothing
+UNFIT, UNCHECKED = "does not fit the sound", "cannot be checked"
+CLASSES = {"": "", UNFIT: "unfit", UNCHECKED: "unchecked"}
+EXPORTED = ("srt", "vtt", "json")
+
+
+class Align:
+    """Builds the tab and wires it to the recording that is open in Transcribe."""
+
+    def __init__(self, engine: Engine, clip: gr.State, limits: Limits):
+        self.engine, self.clip = engine, clip
+        gr.HTML(
+            tag(
+                "p",
+                "You know the words and want their times: paste the text of the recording. Every word comes "
+                "back with its place; words that the sound does not support are marked.",
+                class_="lead",
+            )
+        )
+        self.which = gr.HTML(no_clip())
+        self.text = gr.Textbox(
+            label="Text of the recording",
+            lines=4,
+            max_lines=16,
+            max_length=limits.text_characters,
+            elem_id="align-text",
+        )
+        with gr.Row():
+            self.button = gr.Button("Align", variant="primary", scale=0, min_width=180, elem_id="align-button")
+        self.result = gr.HTML("", elem_id="alignment")
+        with gr.Row(visible=False) as self.row:
+            self.downloads = [gr.DownloadButton(f"Download {name}", size="sm", min_width=120) for name in EXPORTED]
+        outputs = [self.result, self.row, *self.downloads]
+        self.clip.change(self._opened, [self.clip, self.text], [self.which, self.text, *outputs], **QUIET)
+        self.button.click(self._align, [self.clip, self.text], outputs, concurrency_id="decoder", **QUIET)
+
+    def _opened(self, clip, text):
+        return [clip_line(clip), reference_of(clip, text), *self._nothing(Html(""))]
+
+    def _nothing(self, message: Html) -> list:
+        return [message, gr.update(visible=False), *(None for _ in EXPORTED)]
+
+    def _align(self, clip, text):
+        if clip is None:
+            return self._nothing(no_clip())
+        try:
+            with logged("align", audio_seconds=round(clip.seconds, 2)):
+                transcript = self.engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text or "")
+            return [alignment_card(clip, transcript), gr.update(visible=True), *_exports(clip, transcript)]
+        except Exception as error:
+            return self._nothing(notice("The text could not be aligned", explain(error), kind="error"))
+
+
+def _exports(clip: Clip, transcript) -> list[str]:
+    paths = []
+    for extension in EXPORTED:
+        path = clip.sound.folder / f"{safe_stem(clip.name)}-aligned.{extension}"
+        path.write_text(written(transcript, extension, SubtitleLimits(), clip.name), encoding="utf-8")
+        paths.append(str(path))
+    return paths
+
+
+def alignment_card(clip: Clip, transcript) -> Html:
+    """The words as buttons that play themselves, and the same as a table."""
+    words = transcript.words
+    rows = [
+        (
+            word.text,
+            clock(word.start, 2),
+            clock(word.end, 2),
+            percent(word.confidence) if word.checked else "",
+            _mark(word),
+        )
+        for word in words
+    ]
+    return tag(
+        "div",
+        [notice("Please check the text", note, kind="warning") for note in transcript.notes],
+        tag("p", _verdict(words), class_="small", role="status"),
+        tag("div", join([_word(word) for word in words], " "), class_="diff"),
+        tag(
+            "details",
+            tag("summary", "Times as a table"),
+            table(
+                ["Word", "Start", "End", "Sure", ""],
+                rows,
+                caption="Words with their times",
+                numeric=[1, 2, 3],
+            ),
+        ),
+        class_="card",
+        data_audio=clip.sound.path,
+        data_stamp=f"{id(transcript)}",
+    )
+
+
+def _verdict(words) -> str:
+    """How many of the words fit, and how many cannot be checked."""
+    unfit = sum(_mark(word) == UNFIT for word in words)
+    unchecked = sum(not word.checked for word in words)
+    checked = len(words) - unchecked
+    verdict = "" if not checked else f"All {checked} words fit the sound."
+    if unchecked and checked and not unfit:
+        verdict = f"{checked} of {len(words)} words fit the sound."
+    if unfit:
+        verdict = f"{unfit} of {len(words)} words are marked: they were not said, or the recogniser does not hear them."
+    if unchecked:
+        verdict += f" {unchecked} of {len(words)} words cannot be checked: the model has no letters for them."
+    return verdict.strip()
+
+
+def _mark(word) -> str:
+    """What stands beside a word that does not fit, or that cannot be checked; nothing beside any other."""
+    if not word.checked:
+        return UNCHECKED
+    return "" if word.confidence >= FITS else UNFIT
+
+
+def _word(word) -> Html:
+    mark = _mark(word)
+    return tag(
+        "button",
+        tag("span", word.text),
+        tag("span", clock(word.start, 2), class_="gap"),
+        type="button",
+        class_=f"pair {CLASSES[mark]}".strip(),
+        data_at=f"{word.start:.2f},{word.end:.2f}",
+        title=mark if not word.checked else f"{percent(word.confidence)} sure" + (mark and f": {mark}"),
+    )

@@ -1,0 +1,166 @@
+"""The Batch tab: many files, a table that fills as they finish, one zip of transcripts. A bad file stops nothing."""
+
+import json
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from asr_core.errors import AudioError, Cancelled
+from ui.service.engine import Engine
+from ui.service.exports import FORMATS, safe_stem, written
+from ui.service.requests import CurrentRequest, Limits, explain, logged, read_audio
+from ui.tabs.transcribe import REFUSED, SOUND_TYPES, waiting
+from ui.widgets.events import QUIET, at_once
+from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
+from ui.widgets.words import notes
+
+
+@dataclass
+class Row:
+    """One file of a batch; `state` is "waiting", "working", "done", "failed" or "skipped"."""
+
+    path: str
+    name: str
+    state: str = "waiting"
+    transcript: object = None
+    error: str = ""
+
+    def cells(self) -> tuple:
+        if self.transcript is not None:
+            words = self.transcript.words
+            sure = percent(self.transcript.confidence) if words else ""
+            text = join([self.transcript.text or "(no speech)", notes(self.transcript)])
+            return self.name, clock(self.transcript.seconds), sure, text
+        told = {"waiting": "waiting", "working": "listening…", "skipped": "not done"}.get(self.state)
+        return self.name, "", "", tag("span", self.error, class_="bad") if self.error else told
+
+
+class Batch:
+    """Builds the tab and wires it; all of a batch's state is in the running generator."""
+
+    def __init__(self, engine: Engine, limits: Limits, model: gr.State):
+        self.engine, self.limits = engine, limits
+        running = gr.State(CurrentRequest())
+        gr.HTML(
+            tag(
+                "p",
+                "Many recordings at once. The table fills as they finish; take all transcripts away in one zip.",
+                class_="lead",
+            )
+        )
+        files = gr.File(
+            label="Drop recordings or videos",
+            file_count="multiple",
+            file_types=SOUND_TYPES,
+            type="filepath",
+            height=180,
+            elem_id="batch-files",
+        )
+        gr.HTML(
+            tag(
+                "p",
+                f"At most {limits.batch_files} files, {limits.file_megabytes} MB each, "
+                f"{limits.batch_seconds / 3600:g} hours together.",
+                class_="small",
+            )
+        )
+        with gr.Row():
+            start = gr.Button("Transcribe all", variant="primary", scale=0, min_width=180, elem_id="batch-start")
+            stop = gr.Button("Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop")
+            archive = gr.DownloadButton("Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip")
+        result = gr.HTML(notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table")
+        waits = waiting("These recordings go to the recogniser as soon as nobody else's batch is there.")
+        said = "(shown) => document.querySelector('#batch-stop') ? shown : " + json.dumps(waits)
+        start.click(None, result, result, js=said, queue=False, **QUIET)
+        start.click(
+            self._run,
+            [files, model, running],
+            [result, archive, stop],
+            concurrency_limit=1,
+            concurrency_id="batch",
+            trigger_mode="once",
+            **QUIET,
+        ).failure(None, None, result, js=at_once(REFUSED), queue=False, **QUIET)
+        stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
+
+    def _run(self, paths, model, running):
+        nothing = gr.update(visible=False, value=None)
+        if not paths:
+            yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False)
+            return
+        if len(paths) > self.limits.batch_files:
+            said = f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
+            yield notice("Too many files", said, kind="error"), nothing, gr.update(visible=False)
+            return
+        cancel = running.begin()
+        rows = [Row(path, Path(path).name) for path in paths]
+        for _ in transcribe_all(rows, self.engine, self.limits, model, cancel):
+            yield batch_table(rows), nothing, gr.update(visible=True)
+        done = [row for row in rows if row.transcript is not None]
+        if not done:
+            yield batch_table(rows), nothing, gr.update(visible=False)
+            return
+        with tempfile.TemporaryDirectory(prefix="batch-") as folder:
+            zipped = gr.update(visible=True, value=str(write_zip(done, Path(folder))))  # copied by Gradio
+            yield batch_table(rows), zipped, gr.update(visible=False)
+
+
+def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, cancel=None):
+    """Fills the rows one after another, yielding after every change."""
+    seconds = 0.0
+    yield
+    for row in rows:
+        if cancel is not None and cancel.is_set():
+            row.state = "skipped"
+            continue
+        row.state = "working"
+        yield
+        try:
+            with logged("batch") as facts:
+                recognizer = engine.recognizer(model)
+                audio = read_audio(row.path, recognizer.sample_rate, limits)
+                seconds += audio.seconds
+                facts["audio_seconds"] = round(audio.seconds, 2)
+                if seconds > limits.batch_seconds:
+                    raise AudioError(
+                        f"With this file the batch exceeds {limits.batch_seconds / 3600:g} hours: start another one."
+                    )
+                row.transcript = recognizer.transcribe(audio, cancel=cancel)
+                row.state = "done"
+        except Cancelled:
+            row.state = "skipped"
+        except Exception as error:
+            row.state, row.error = "failed", explain(error)
+        yield
+
+
+def batch_table(rows: list[Row]) -> Html:
+    finished = sum(row.state in ("done", "failed") for row in rows)
+    failed = sum(row.state == "failed" for row in rows)
+    told = f"{finished} of {len(rows)} files finished" + (f", {failed} of them could not be read" if failed else "")
+    return tag(
+        "div",
+        tag("p", told, class_="small", role="status"),
+        table(["File", "Length", "Sure", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]),
+    )
+
+
+def write_zip(rows: list[Row], folder: Path) -> Path:
+    """All formats of all transcripts; files of the same name are numbered, not overwritten."""
+    path = folder / "transcripts.zip"
+    taken: set[str] = set()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for row in rows:
+            stem = base = safe_stem(row.name)
+            number = 1
+            while stem in taken:
+                number += 1
+                stem = f"{base}-{number}"
+            taken.add(stem)
+            for extension in FORMATS:
+                text = written(row.transcript, extension, file=row.name)
+                archive.writestr(f"{extension}/{stem}.{extension}", text)
+    return path

@@ -1,0 +1,270 @@
+"""The How it works tab: samples -> spectrogram -> emissions -> collapse -> words, with the numbers of this clip.
+
+All five parts look at one step of the network, which the visitor moves; every figure shown is computed from the
+recording that is open, none is an illustration.
+"""
+
+import gradio as gr
+import numpy as np
+
+from asr_core.ctc import best_path, collapse
+from ui.service.clip import FULL_SCALE, Clip
+from ui.widgets.events import QUIET
+from ui.widgets.markup import Html, join, percent, tag
+from ui.widgets.svg import bars, curve, picture
+from ui.widgets.tiles import LEVEL_RANGE_DB, band_hz, band_levels, fft_samples
+from ui.widgets.words import clip_line, no_clip
+
+SAMPLES_LISTED = 12
+TOKENS_SHOWN = 8
+PATH_STEPS_AROUND = 14  # of the path on either side of the step
+
+
+class HowItWorks:
+    """Builds the tab and wires it to the recording that is open in Transcribe."""
+
+    def __init__(self, clip: gr.State):
+        gr.HTML(
+            tag(
+                "p",
+                "What happens between the microphone and the word, on your recording, at a moment you choose. "
+                "Move the slider and watch all five stages follow.",
+                class_="lead",
+            )
+        )
+        which = gr.HTML(no_clip())
+        step = gr.Slider(0, 1, value=0, step=1, label="CompiledModel of the network", visible=False, elem_id="walk-step")
+        walk = gr.HTML("", elem_id="walk")
+        clip.change(self._opened, clip, [which, step, walk], **QUIET)
+        step.input(
+            lambda value, clip: guided_walk(clip, int(value)) if clip else "",
+            [step, clip],
+            walk,
+            trigger_mode="always_last",
+            queue=False,
+            **QUIET,
+        )
+
+    def _opened(self, clip):
+        if clip is None:
+            return no_clip(), gr.update(visible=False), ""
+        step = interesting_step(clip)
+        last = len(clip.emissions.log_probs) - 1
+        info = f"Each step covers {1000 * clip.emissions.step_seconds:.0f} ms; this recording has {last + 1}."
+        return (
+            clip_line(clip),
+            gr.update(visible=True, maximum=last, value=step, info=info),
+            guided_walk(clip, step),
+        )
+
+
+def interesting_step(clip: Clip) -> int:
+    """The strongest letter near the middle: a place where there is something to see."""
+    letters = np.exp(clip.emissions.log_probs[:, 1:]).max(axis=1)
+    steps = np.arange(len(letters))
+    return int(np.argmax(letters - np.abs(steps - len(steps) / 2) / max(len(steps), 1)))
+
+
+def guided_walk(clip: Clip, step: int) -> Html:
+    """The five parts at this step."""
+    step = int(np.clip(step, 0, len(clip.emissions.log_probs) - 1))
+    at = clip.emissions.start + (step + 0.5) * clip.emissions.step_seconds
+    parts = [
+        _samples(clip, at),
+        _spectrum(clip, at),
+        _emissions(clip, step),
+        _collapse(clip, step),
+        _words(clip, at),
+    ]
+    return tag("div", [tag("section", part, class_="card") for part in parts], class_="walk")
+
+
+def _title(number: int, text: str) -> Html:
+    return tag("h3", tag("span", number, class_="step-number"), text)
+
+
+def _window(clip: Clip, at: float, samples: int) -> np.ndarray:
+    """float [samples] in [-1, 1] around `at` seconds; beyond the ends there is silence."""
+    first = int(at * clip.sound.sample_rate) - samples // 2
+    out = np.zeros(samples, np.float32)
+    low, high = max(first, 0), min(first + samples, len(clip.sound.samples))
+    if high > low:
+        out[low - first : high - first] = clip.sound.samples[low:high] / np.float32(FULL_SCALE)
+    return out
+
+
+def _samples(clip: Clip, at: float) -> Html:
+    rate = clip.sound.sample_rate
+    window = _window(clip, at, round(clip.emissions.step_seconds * rate))
+    scale = max(float(np.abs(window).max()), 1e-3)
+    middle = len(window) // 2
+    listed = "  ".join(f"{v:+.4f}" for v in window[middle : middle + SAMPLES_LISTED])
+    return join(
+        [
+            _title(1, "ClipAudio is a row of numbers"),
+            tag(
+                "p",
+                "The microphone measures the air pressure ",
+                tag("b", f"{rate:,} times a second"),
+                ". Here are the ",
+                tag("b", f"{len(window)} samples"),
+                f" around {at:.2f} s, and {SAMPLES_LISTED} of them as numbers. "
+                "Nothing in one of them says which letter it belongs to.",
+            ),
+            picture(96, curve(window / scale, 92), label=f"Waveform around {at:.2f} seconds"),
+            tag("div", listed, class_="numbers", tabindex="0", role="region", aria_label="Sample values"),
+        ]
+    )
+
+
+def _spectrum(clip: Clip, at: float) -> Html:
+    rate = clip.sound.sample_rate
+    levels = band_levels(_window(clip, at, fft_samples(rate))[None], rate)[0]
+    low, high = LEVEL_RANGE_DB
+    shares = np.clip((levels - low) / (high - low), 0, 1)
+    hertz = band_hz(rate)
+    loudest = int(levels.argmax())
+    marks = [tag("span", f"{hertz[i]:.0f}" if i else f"{hertz[i]:.0f} Hz") for i in range(0, len(hertz), 16)]
+    return join(
+        [
+            _title(2, "A spectrogram shows which pitches are in it"),
+            tag(
+                "p",
+                "A Fourier transform of a short window tells how strong each frequency is; many such columns side by "
+                "side are the spectrogram. In this one the loudest band lies at ",
+                tag("b", f"{hertz[loudest]:.0f} Hz"),
+                " with ",
+                tag("b", f"{levels[loudest]:.0f} dB"),
+                ". Vowels are stacks of low peaks, an s is a cloud at the top. The bands are narrow below and wide "
+                "above, as in our hearing (the mel scale).",
+            ),
+            picture(118, bars(shares, 118), label=f"Spectrum: loudest at {hertz[loudest]:.0f} hertz"),
+            tag("div", marks, class_="marks", aria_hidden="true"),
+        ]
+    )
+
+
+def _shown(clip: Clip, token: int) -> str:
+    text = clip.tokens[token]
+    return "blank" if token == 0 else "space" if text == " " else text
+
+
+def _emissions(clip: Clip, step: int) -> Html:
+    probabilities = np.exp(clip.emissions.log_probs[step])
+    order = np.argsort(-probabilities)[:TOKENS_SHOWN]
+    rows = []
+    for token in order:
+        share = float(probabilities[token])
+        bar = tag("i", style=f"--share:{share:.4f}")
+        kind = "chance blank" if token == 0 else "chance"
+        rows += [tag("b", _shown(clip, int(token))), tag("span", bar, percent(share, 1), class_=kind)]
+    best = int(order[0])
+    said = "nothing new, which CTC calls the blank" if best == 0 else f"“{_shown(clip, best)}”"
+    return join(
+        [
+            _title(3, "The network answers with probabilities"),
+            tag(
+                "p",
+                f"For each step of {1000 * clip.emissions.step_seconds:.0f} ms, having seen the spectrogram around "
+                "it, the network gives every one of its ",
+                tag("b", f"{len(clip.tokens)} tokens"),
+                " a probability; together they make 100 %. At step ",
+                tag("b", step),
+                " it says ",
+                tag("b", said),
+                f" with {percent(float(probabilities[best]), 1)}.",
+            ),
+            tag("div", rows, class_="chances"),
+        ]
+    )
+
+
+def _collapse(clip: Clip, step: int) -> Html:
+    path = best_path(clip.emissions.log_probs)
+    first, last = max(0, step - PATH_STEPS_AROUND), min(len(path), step + PATH_STEPS_AROUND + 1)
+    cells, kept = [], []
+    for i in range(first, last):
+        token = int(path[i])
+        repeated = i > 0 and token == path[i - 1]
+        kind = "blank" if token == 0 else "merged" if repeated else "kept"
+        if kind == "kept":
+            kept.append(clip.tokens[token])
+        text = "–" if token == 0 else "␣" if clip.tokens[token] == " " else clip.tokens[token]
+        cells.append(tag("span", text, class_=f"{kind} here" if i == step else kind, title=f"step {i}: {kind}"))
+    text = "".join(kept)
+    return join(
+        [
+            _title(4, "Collapsing makes text of it"),
+            tag(
+                "p",
+                "Take the likeliest token of every step (greedy decoding). ",
+                tag("b", "Repeats are one letter"),
+                ", struck through here, and ",
+                tag("b", "blanks are dropped"),
+                ", shown as –. A double letter needs a "
+                "blank between. That rule is all that CTC asks for; it lets the network say each letter when it likes.",
+            ),
+            tag("div", cells, class_="path", role="img", aria_label=f"Path around step {step}: {text}"),
+            tag("p", "What is left of these steps: ", tag("b", f"“{text}”"), style="margin-top:12px"),
+        ]
+    )
+
+
+def _beside_greedy(clip: Clip, words) -> Html:
+    """What the beam made of the steps of these words, and what the likeliest tokens alone would have."""
+    emissions = clip.emissions
+    first, last = (int((time - emissions.start) / emissions.step_seconds) for time in (words[0].start, words[-1].end))
+    path = best_path(emissions.log_probs[max(first, 0) : last + 1])
+    letters = "".join(clip.tokens[token] for token in collapse(path))
+    return tag(
+        "p",
+        "The likeliest tokens of these steps read ",
+        tag("b", f"“{' '.join(letters.split())}”"),
+        ". A ",
+        tag("b", "beam search"),
+        " does not stop there: it weighs many texts, each by all paths that collapse to it, by how English its words "
+        "are to a language model and, where the model knows, by how they sound. It chose ",
+        tag("b", f"“{' '.join(word.text for word in words)}”"),
+        ". The best texts and their scores are under Decoding in Transcribe.",
+    )
+
+
+def _words(clip: Clip, at: float) -> Html:
+    words = clip.transcript.words
+    near = sorted(words, key=lambda word: abs((word.start + word.end) / 2 - at))[:7]
+    near.sort(key=lambda word: word.start)
+    buttons = []
+    for word in near:
+        here = word.start <= at < word.end
+        buttons.append(
+            tag(
+                "button",
+                tag("span", word.text),
+                tag("span", percent(word.confidence), class_="gap"),
+                type="button",
+                class_="pair substitute" if here else "pair",
+                data_at=f"{word.start:.2f},{word.end:.2f}",
+            )
+        )
+    inside = next((word for word in near if word.start <= at < word.end), None)
+    where = f"This moment lies in “{inside.text}”." if inside else "This moment lies between words."
+    return join(
+        [
+            _title(5, "Words, with their times and doubts"),
+            _beside_greedy(clip, near) if clip.hypotheses and near else None,
+            tag(
+                "p",
+                "A word's place follows from the steps of its letters and from the energy of the sound; how sure it "
+                "is follows from their probabilities. ",
+                tag("b", where),
+                " Click a word to hear it.",
+            ),
+            tag(
+                "div",
+                join(buttons, " ") if buttons else tag("p", "No word was recognised in this recording."),
+                class_="diff",
+                data_audio=clip.sound.path,
+                data_stamp=f"{clip.token}{at:.3f}",
+            ),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""What tabs share on the page: timeline, words, tables, controls, theme."""

@@ -1,0 +1,106 @@
+"""The decoding options: controls, what they mean as DecoderOptions, and the n-best list that they lead to."""
+
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+
+from asr_core.text.given import MAX_HOT_WORDS
+from ui.service.clip import MAX_TEXTS, Clip
+from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
+from ui.widgets.markup import Html, table
+
+
+class Decoding:
+    """A group of controls; `read` turns their values, in the order of `components`, into DecoderOptions."""
+
+    def __init__(self):
+        gr.HTML(
+            '<p class="small">The network has already run; a change here only reads its output again, at once. '
+            "<b>Greedy</b> takes the likeliest token of each step. <b>Beam</b> sums over paths, and weighs in a "
+            "language model and how the words sound, where the model knows; where the network cannot decide on any "
+            "letter, it hears noise and no words.</p>"
+        )
+        with gr.Row():
+            self.decoder = gr.Radio(
+                [("Greedy", "greedy"), ("Beam", "beam")], value=None, label="Decoder", elem_id="decoder"
+            )
+            self.beam_width = gr.Slider(
+                2,
+                MAX_BEAM_WIDTH,
+                value=16,
+                step=1,
+                label="Beam width",
+                info="texts kept at every step",
+                elem_id="beam-width",
+            )
+        with gr.Row():
+            self.language_model_weight = gr.Slider(
+                0, 2, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
+            )
+            self.n_best = gr.Slider(1, MAX_TEXTS, value=3, step=1, label="Texts shown", info="the best of the beam")
+        self.hot_words = gr.Textbox(
+            label="Hot-words",
+            info="Names and terms to listen for, one a line or with commas between, at most "
+            f"{MAX_HOT_WORDS}. They need the beam, and are taken when you leave the field.",
+            lines=2,
+            max_lines=6,
+        )
+
+    @property
+    def components(self) -> list:
+        return [self.decoder, self.beam_width, self.language_model_weight, self.n_best, self.hot_words]
+
+    def events(self) -> list[Callable]:
+        """The events after which to decode again."""
+        return [
+            self.decoder.input,
+            *moved(self.beam_width),
+            *moved(self.language_model_weight),
+            self.hot_words.blur,
+            self.hot_words.submit,
+        ]
+
+    def read(self, values: Sequence) -> DecodingOverrides:
+        """What was chosen: no weights while no decoder is marked, for then the model has not yet set the sliders."""
+        decoder, beam_width, weight, _, hot_words = values[: len(self.components)]
+        if decoder is None:
+            beam_width = weight = None
+        return DecodingOverrides.of(decoder, beam_width, weight, hot_words)
+
+    def texts(self, values: Sequence) -> int:
+        """How many texts to show."""
+        return int(values[self.components.index(self.n_best)])
+
+    def defaults(self, bundle) -> list:
+        """Updates that set the controls to what the model recommends."""
+        options = bundle.decoder_options()
+        return [options.decoder, options.beam_width, options.language_model_weight]
+
+
+def moved(slider: gr.Slider) -> list[Callable]:
+    """The events of a slider that is moved, also by keys, typed into, or reset."""
+    return [slider.input, slider.release]
+
+
+def hypotheses_table(clip: Clip, count: int) -> Html:
+    """So many of the best texts with the parts of each score, in nats; nearer to zero is likelier. No table for one."""
+    if not clip.hypotheses or count < 2:
+        return Html("")
+    rows = [
+        (
+            rank,
+            hypothesis.text or "(nothing)",
+            f"{hypothesis.score:.2f}",
+            f"{hypothesis.acoustic_score:.2f}",
+            f"{hypothesis.language_model_score:.2f}",
+            f"{hypothesis.hot_word_score:.2f}",
+            f"{hypothesis.phone_score:.2f}",
+        )
+        for rank, hypothesis in enumerate(clip.hypotheses[:count], start=1)
+    ]
+    return table(
+        ["", "Text", "Score", "Letters", "Language", "Hot-words", "Sounds"],
+        rows,
+        caption="The best texts and the parts of their scores in nats; the letters' are less the fines for blanks",
+        numeric=[0, 2, 3, 4, 5, 6],
+    )

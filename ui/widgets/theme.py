@@ -1,0 +1,143 @@
+"""How the page looks: theme, style sheet and the shared script, all from this repository, nothing fetched."""
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.themes.utils import colors, sizes
+
+from ui.widgets.markup import Html, tag
+
+# The scale of `ui/static/style.css` under Gradio's own names.
+TEXT = sizes.Size(
+    name="text_scale",
+    xxs="0.833rem",
+    xs="0.833rem",
+    sm="0.833rem",
+    md="1rem",
+    lg="1.2rem",
+    xl="1.44rem",
+    xxl="2.074rem",
+)
+STATIC = Path(__file__).parents[1] / "static"
+TITLE = "Speech recognition with CTC"
+
+TEAL = colors.Color(
+    name="teal",
+    c50="#eef7f6",
+    c100="#d8ecea",
+    c200="#b0d9d5",
+    c300="#83c4be",
+    c400="#46a699",
+    c500="#1f857f",
+    c600="#0a6b66",
+    c700="#085652",
+    c800="#07433f",
+    c900="#06302e",
+    c950="#041f1e",
+)
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's base theme in the colours of `ui/static/style.css`, which holds them for light and dark."""
+    text = ["system-ui", "sans-serif"]
+    return gr.themes.Base(
+        primary_hue=TEAL,
+        secondary_hue=TEAL,
+        neutral_hue=colors.stone,
+        radius_size=sizes.radius_md,
+        spacing_size=sizes.spacing_md,
+        text_size=TEXT,
+        font=[gr.themes.Font(name) for name in text],
+        font_mono=[gr.themes.Font("monospace")],
+    ).set(
+        button_large_text_size="*text_md",
+        button_large_text_weight="600",
+        button_small_text_weight="500",
+        button_large_radius="8px",
+        button_small_radius="8px",
+        body_background_fill="var(--page)",
+        body_background_fill_dark="var(--page)",
+        body_text_color="var(--ink)",
+        body_text_color_dark="var(--ink)",
+        body_text_color_subdued="var(--ink-soft)",
+        body_text_color_subdued_dark="var(--ink-soft)",
+        background_fill_primary="var(--paper)",
+        background_fill_primary_dark="var(--paper)",
+        background_fill_secondary="var(--page)",
+        background_fill_secondary_dark="var(--page)",
+        block_background_fill="var(--paper)",
+        block_background_fill_dark="var(--paper)",
+        block_border_color="var(--rule)",
+        block_border_color_dark="var(--rule)",
+        border_color_primary="var(--rule)",
+        border_color_primary_dark="var(--rule)",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_text_color="var(--ink-soft)",
+        block_label_text_color_dark="var(--ink-soft)",
+        block_title_text_color="var(--ink)",
+        block_title_text_color_dark="var(--ink)",
+        block_info_text_color="var(--ink-soft)",
+        block_info_text_color_dark="var(--ink-soft)",
+        block_label_border_width="0px",
+        block_radius="12px",
+        block_shadow="none",
+        input_background_fill="var(--paper)",
+        input_background_fill_dark="var(--paper)",
+        input_border_color="var(--rule-strong)",
+        input_border_color_dark="var(--rule-strong)",
+        button_primary_background_fill="var(--accent-fill)",
+        button_primary_background_fill_dark="var(--accent-fill)",
+        button_primary_background_fill_hover="var(--accent-fill)",
+        button_primary_background_fill_hover_dark="var(--accent-fill)",
+        button_primary_text_color="var(--on-accent)",
+        button_primary_text_color_dark="var(--on-accent)",
+        button_secondary_background_fill="var(--paper)",
+        button_secondary_background_fill_dark="var(--paper)",
+        button_secondary_background_fill_hover="var(--accent-wash)",
+        button_secondary_background_fill_hover_dark="var(--accent-wash)",
+        button_secondary_border_color="var(--rule-strong)",
+        button_secondary_border_color_dark="var(--rule-strong)",
+        button_secondary_text_color="var(--ink)",
+        button_secondary_text_color_dark="var(--ink)",
+        table_even_background_fill="var(--page)",
+        table_even_background_fill_dark="var(--page)",
+        table_odd_background_fill="var(--paper)",
+        table_odd_background_fill_dark="var(--paper)",
+        input_border_width="1px",
+        button_border_width="1px",
+        slider_color="var(--accent-fill)",
+        slider_color_dark="var(--accent-fill)",
+        link_text_color="var(--accent)",
+        link_text_color_dark="var(--accent)",
+    )
+
+
+def look() -> dict:
+    """Theme, style sheet and script as `launch` takes them."""
+    script = (STATIC / "page.js").read_text("utf-8")
+    return {
+        "theme": theme(),
+        "css": (STATIC / "style.css").read_text("utf-8"),
+        "head": f'<meta name="color-scheme" content="light dark"><script>{script}</script>',
+        "footer_links": ["api", "settings"],
+        "run_history": False,  # it would keep visitors' transcripts in the browser
+    }
+
+
+def masthead(chip: Html) -> Html:
+    """Head of the page, with the state of the model at its end."""
+    return tag(
+        "header",
+        tag(
+            "div",
+            tag("h1", "Speech to text, and why"),
+            tag(
+                "p",
+                "A small recogniser that shows its work: what it heard, how sure it is of every word, and what the "
+                "network said at every step.",
+            ),
+        ),
+        chip,
+        class_="masthead",
+    )

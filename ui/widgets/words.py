@@ -1,0 +1,180 @@
+"""The transcript as the page shows it: words coloured by confidence, each one a button that plays itself.
+
+Behaviour (playing, lighting the word that is heard, walking through the unsure ones) is in `ui/static/page.js`,
+which finds the words by `data-at`.
+"""
+
+from collections.abc import Iterator
+
+from ui.service.clip import Clip
+from ui.widgets.markup import Html, clock, join, notice, percent, tag
+
+SURE = 0.85  # at and above: plain; a calibrated model is wrong on one such word in ten or so
+DOUBTFUL = 0.6  # below: marked more strongly
+PARAGRAPH_PAUSE_SECONDS = 1.2
+PARAGRAPH_SECONDS = 45.0
+SHOWN_FIRST = 300  # words of a recording that is still being heard
+UNTRAINED = (
+    "This model is untrained",
+    "It has not learned to transcribe: the letters below show how the page works and are no transcript.",
+)
+NOTES = "About this recording"
+
+
+def transcript_card(clip: Clip) -> Html:
+    """The words of a clip with legend and buttons, or a notice when there are none."""
+    if not clip.transcript.words:
+        return notice(
+            "No speech was found in this recording",
+            "The network answered blank all along, or could not decide on any letter, as it does with noise. Check "
+            "below that the waveform is not flat, speak closer to the microphone, or try one of the examples.",
+            kind="warning",
+        )
+    words = clip.transcript.words
+    parts = list(paragraphs(words))
+    unsure = sum(word.confidence < SURE for word in words)
+    return tag(
+        "div",
+        tag(
+            "div",
+            [_paragraph(part, stamped=clip.seconds > PARAGRAPH_SECONDS or len(parts) > 1) for part in parts],
+            class_="transcript",
+            lang="en",
+        ),
+        tag("div", _legend(), _buttons(unsure), class_="transcript-bar"),
+        class_="card",
+        data_audio=clip.sound.path,
+        data_stamp=clip.token,
+        data_text=clip.transcript.text,
+    )
+
+
+def first_words_card(words) -> Html:
+    """The latest words of a recording that is still being heard, as plain text: they are sent again with every look."""
+    latest = words[-SHOWN_FIRST:]
+    count = tag("p", f"{len(words)} words so far, the latest of them here:", class_="small")
+    text = tag("p", tag("span", clock(latest[0].start, 0), class_="stamp"), " ".join(word.text for word in latest))
+    return tag("div", count, tag("div", text, class_="transcript", lang="en"), class_="card first-words")
+
+
+def paragraphs(words) -> Iterator[list]:
+    """Words in pieces that end at a long pause, or at any pause once a piece is long."""
+    piece: list = []
+    for word in words:
+        if piece:
+            pause, length = word.start - piece[-1].end, word.start - piece[0].start
+            if pause > PARAGRAPH_PAUSE_SECONDS or (length > PARAGRAPH_SECONDS and pause > 0.25):
+                yield piece
+                piece = []
+        piece.append(word)
+    if piece:
+        yield piece
+
+
+def _paragraph(words, stamped: bool) -> Html:
+    """A paragraph, with a button in front that plays all of it."""
+    stamp = tag(
+        "button",
+        clock(words[0].start, 0),
+        type="button",
+        class_="stamp",
+        data_at=f"{words[0].start:.2f},{words[-1].end:.2f}",
+        title="Hear this paragraph",
+    )
+    return tag("p", stamp if stamped else None, join([word_button(word) for word in words], " "))
+
+
+def word_button(word) -> Html:
+    """One word; how sure it is shows in colour and underline, and stands in its title."""
+    return tag(
+        "button",
+        word.text,
+        type="button",
+        class_=f"word {level(word.confidence)}".strip(),
+        data_at=f"{word.start:.2f},{word.end:.2f}",
+        data_unsure=word.confidence < SURE,
+        tabindex=None if word.confidence < SURE else -1,  # hundreds of stops before the next button otherwise
+        title=f"{percent(word.confidence)} sure, {clock(word.start, 2)}",
+    )
+
+
+def level(confidence: float) -> str:
+    return "" if confidence >= SURE else "mid" if confidence >= DOUBTFUL else "low"
+
+
+def _legend() -> Html:
+    return tag(
+        "span",
+        tag("span", tag("span", "sure", class_="word"), f" {percent(SURE)} and up"),
+        tag("span", tag("span", "unsure", class_="word mid"), f" below {percent(SURE)}"),
+        tag("span", tag("span", "doubtful", class_="word low"), f" below {percent(DOUBTFUL)}"),
+        class_="legend",
+    )
+
+
+def _buttons(unsure: int) -> Html:
+    next_one = tag(
+        "button",
+        f"Next unsure word ({unsure})" if unsure else "No unsure word",
+        type="button",
+        class_="plain-button",
+        data_do="next-unsure",
+        disabled=not unsure,
+    )
+    return tag(
+        "span",
+        next_one,
+        " ",
+        tag("button", "Copy text", type="button", class_="plain-button", data_do="copy"),
+        style="margin-left:auto",
+    )
+
+
+def facts(clip: Clip) -> Html:
+    """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model.
+
+    Above it what there is to know of the recording, and, where that is so, that the model is untrained.
+    """
+    items = [
+        ("Recording", clip.name),
+        ("Audio", f"{clip.seconds:.1f} s"),
+        ("Compute", f"{clip.compute_seconds:.2f} s"),
+        ("Real-time factor", f"{clip.real_time_factor:.3f}"),
+        ("Words", len(clip.transcript.words)),
+        ("Confidence", percent(clip.transcript.confidence) if clip.transcript.words else "none"),
+        ("Model", clip.transcript.model),
+    ]
+    if clip.edited:
+        items.append(("Text", "edited and aligned again"))
+    line = tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in items], class_="facts")
+    untrained = None if clip.trained else notice(*UNTRAINED, kind="warning")
+    return join([untrained, notes(clip.transcript), line])
+
+
+def notes(transcript) -> Html | None:
+    """A notice with the sentences about a recording, each on a line of its own; None where there are none."""
+    if not transcript.notes:
+        return None
+    return notice(NOTES, kind="warning", action=join(tag("p", note) for note in transcript.notes))
+
+
+def clip_line(clip: Clip | None) -> Html:
+    """Which recording a tab works on."""
+    if clip is None:
+        return no_clip()
+    return tag("p", "Recording: ", tag("b", clip.name), f", {clock(clip.seconds)}", class_="small")
+
+
+def no_clip() -> Html:
+    return notice(
+        "No recording is open",
+        "Open one in Transcribe, by file, microphone or example; it is then used here, too.",
+        action=tag(
+            "button",
+            "Go to Transcribe",
+            type="button",
+            class_="plain-button",
+            data_do="open-tab",
+            data_tab="Transcribe",
+        ),
+    )
