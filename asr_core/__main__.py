@@ -89,8 +89,8 @@ def _shard(recordings: list[InputFile], shard: tuple[int, int]) -> list[InputFil
 
 def _found(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
     """The paths of all recordings, each once, in an order that depends on the names alone; the folders that were named
-    or hold them (see `asr_core.cli.outputs.placed`); what is wrong with the names; and what folders hold beside recordings,
-    a line for each folder named."""
+    or hold them (see `asr_core.cli.outputs.placed`); what is wrong with the names; and what folders hold beside
+    recordings, a line for each folder named."""
     found: dict[str, str] = {}
     roots, problems, left_out = [], [], []
     for name in names:

@@ -1,6 +1,7 @@
 """A text laid along emissions that hold more than the text does, or less.
 
-As forced alignment (see `asr_core.forced_alignment.forced_align`), with two more ways. Before, between and after the words, speech
+As forced alignment (see `asr_core.forced_alignment.forced_align`), with two more ways. Before, between and after the
+words, speech
 that the text lacks may be passed over: where a blank stands there, a step can also have the score of its best token,
 less a price (the star token of Pratap et al., 2023, "Scaling Speech Technology to 1,000+ Languages"). And a word that
 was not spoken may be skipped, at a price for each of its letters. So a word neither reaches out for sounds that

@@ -1,6 +1,7 @@
 """The whole path from a recording to its words: decode, cut, batch, run the network, join, decode.
 
-A Recognizer holds one model and one thread that runs it (see `asr_core.inference.worker`). Whoever has sound to be heard, from
+A Recognizer holds one model and one thread that runs it (see `asr_core.inference.worker`). Whoever has sound to be
+heard, from
 any thread, puts windows into its queue; what waits there together is run together. Log-probabilities are kept, so that
 another decoder costs no second pass.
 """
@@ -230,7 +231,8 @@ class Recognizer:
         """
         audio = self.load(source, max_seconds, track)
         emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel)
-        transcript = self.decode(emissions, audio.seconds, options, hot_words, sub_progress(progress, NETWORK_SHARE, 1), cancel)
+        rest = sub_progress(progress, NETWORK_SHARE, 1)
+        transcript = self.decode(emissions, audio.seconds, options, hot_words, rest, cancel)
         return replace(transcript, notes=audio.notes)
 
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:

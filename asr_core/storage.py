@@ -10,7 +10,9 @@ from pathlib import Path
 from asr_core.errors import reason
 
 # The folder of the default model and the example clips: in a checkout beside the packages, installed inside this one.
-ASSETS = next(folder for folder in (Path(__file__).parent / "assets", Path(__file__).parents[1] / "assets") if folder.is_dir())
+ASSETS = next(
+    folder for folder in (Path(__file__).parent / "assets", Path(__file__).parents[1] / "assets") if folder.is_dir()
+)
 XZ = ".xz"  # follows the name of a file that is compressed
 MAX_BYTES = 1 << 30  # of an unpacked file: a few kB can be made that unpack to any number
 

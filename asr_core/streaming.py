@@ -6,9 +6,11 @@ final takes the place of what it said before.
 
 Which words are final
     Every FINALIZE_SECONDS of sound a window that ends there is heard, and what it says is decoded.
-    1. All words before a pause are final (see `asr_core.decoding.beam_search.pauses`), once RIGHT_CONTEXT_SECONDS have passed since the last
+    1. All words before a pause are final (see `asr_core.decoding.beam_search.pauses`), once RIGHT_CONTEXT_SECONDS have
+    passed since the last
        of them: it hears a sentence to its end before it decides.
-    2. So are all words before a change of level (see `asr_core.audio.speech_activity.level_changes`): somebody else speaks, and
+    2. So are all words before a change of level (see `asr_core.audio.speech_activity.level_changes`): somebody else
+    speaks, and
        further windows begin there.
     3. Where nobody pauses, words are final PARTIAL_SECONDS behind the latest sound: more would hardly change them.
     Sound that led to final words is not heard again, but as what comes before. The decoder goes on with the language

@@ -24,8 +24,8 @@ FOREIGN = {
 # Packages and modules at the top of each package, from the ground up: each imports earlier ones only.
 ORDER = {
     "asr_core": (
-        "errors process storage jit text emissions viterbi ctc forced_alignment partial_alignment audio models decoding "
-        "transcript cli bundle inference recognizer streaming __main__"
+        "errors process storage jit text emissions viterbi ctc forced_alignment partial_alignment audio models "
+        "decoding transcript cli bundle inference recognizer streaming __main__"
     ),
     "train": "options data corpora language_model fit evaluate publish convert export tools __main__",
     "ui": "service widgets tabs api page",
@@ -61,7 +61,9 @@ def test_imports_point_one_way(package):
 
 
 def place(package: str, parts: tuple[str, ...], order: list[str]) -> str | None:
-    """The entry of `order` that a module lies in: its second name, such as decoding of asr_core.decoding.beam_search."""
+    """The entry of `order` that a module lies in: its second name, such as decoding of
+    asr_core.decoding.beam_search.
+    """
     return parts[1] if parts[0] == package and len(parts) > 1 and parts[1] in order else None
 
 

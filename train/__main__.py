@@ -155,7 +155,7 @@ def main(argv=None, workers: Workers | None = None) -> int:
         if importlib.util.find_spec(package) is None:
             print(f"There will be no {product}: {package} is not installed.")
     if workers.count > 1 and workers.rank == 0:
-        workers.start_others(argv or sys.argv[1:], trainer.shared_values)
+        workers.start_others(main, argv or sys.argv[1:], trainer.shared_values)
     try:
         trainer.fit()
     except WorkerEnded as error:

@@ -89,7 +89,8 @@ class Bundle:
         return NGramModel.load(path)
 
     def pronunciations(self, language_model):
-        """How the words of that model sound (`asr_core.decoding.lexicon.Pronunciations`), or None: not all networks name phones.
+        """How the words of that model sound (`asr_core.decoding.lexicon.Pronunciations`), or None: not all
+        networks name phones.
 
         Raises:
             BundleError: the file is damaged, or goes with another language model.

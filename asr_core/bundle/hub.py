@@ -1,4 +1,6 @@
-"""Bundles from repositories of the Hugging Face Hub, by `hf_hub_download`: the files that are named, sizes checked first."""
+"""Bundles from repositories of the Hugging Face Hub, by `hf_hub_download`: the files that are named, sizes checked
+first.
+"""
 
 import os
 import re

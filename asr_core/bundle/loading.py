@@ -1,6 +1,7 @@
 """Bundles are loaded from a folder or the Hub, and saved to a folder.
 
-Loading never runs code from a bundle: JSON is checked field by field (`asr_core.bundle.bundle.description`), and weights are
+Loading never runs code from a bundle: JSON is checked field by field (`asr_core.bundle.bundle.description`), and
+weights are
 read by name into a network of ours whose shapes are known before a byte is allocated. A bundle is written, and
 replaced, all at once or not at all.
 

@@ -245,7 +245,8 @@ def update_beam(tree, progress, log_probs, rules):
         if prefix.parent != NONE:
             parent = tree[prefix.parent]
             if parent.status == KEPT:
-                score = new_token_score(parent, prefix.token, log_add(parent.blank, parent.label)) + log_probs[prefix.token]
+                reached = log_add(parent.blank, parent.label)
+                score = new_token_score(parent, prefix.token, reached) + log_probs[prefix.token]
                 prefix.next_label = log_add(prefix.next_label, score)
         prefix.rank = log_add(prefix.next_blank, prefix.next_label) + prefix.bonus
 

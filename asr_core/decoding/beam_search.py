@@ -179,7 +179,8 @@ def best_texts(
         different = _weighed_by_phones(different, said, options, pronunciations)
     words, ranked = [text.split() for text in different], list(different.values())
     if options.doubt_threshold and is_noise(ranked[0], len(words[0]), said, options.doubt_threshold):
-        return [BeamResult((), (), float((said.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float)), 0.0, 0.0)]
+        blanks = float((said.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
+        return [BeamResult((), (), blanks, 0.0, 0.0)]
     shares = softmax([text.score for text in ranked[:N_BEST_COMPARED]])
     return [
         replace(text, posterior=_word_posteriors(own, words[:N_BEST_COMPARED], shares))
@@ -219,8 +220,8 @@ def is_noise(text: BeamResult, words: int, said: Emissions, threshold: float) ->
     """Whether a text of so many words was read out of something that is no speech.
 
     The network was trained on speech alone and hears letters in barks and drums, too, but it cannot decide on them. The
-    doubt around the letters (see `asr_core.decoding.confidence.doubts`) is compared with a threshold, in nats, that rises with
-    the logarithm of words a second.
+    doubt around the letters (see `asr_core.decoding.confidence.doubts`) is compared with a threshold, in nats, that
+    rises with the logarithm of words a second.
     """
     if not words:
         return False

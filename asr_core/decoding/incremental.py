@@ -21,7 +21,8 @@ from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import space_token
 
-RIGHT_CONTEXT_SECONDS = 1.0  # of sound behind a word that becomes final, if only silence: at its edge a window hears badly
+# of sound behind a word that becomes final, if only silence: at its edge a window hears badly
+RIGHT_CONTEXT_SECONDS = 1.0
 PARTIAL_SECONDS = 7.0  # of sound whose words are not final; the rest of the window lies before it, to be heard along
 MAX_UNSEGMENTED_SECONDS = 2.0  # what takes longer and is still no word is cut
 CONTEXT_WORDS = 3  # what a language model of four words sees

@@ -32,8 +32,8 @@ class DecoderOptions:
             of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
             The blanks between sounds are fined as much.
         phone_weight: from 0 to 1, the share that sounds have in what the network heard, letters having the rest; where
-            it names sounds and it is known how words sound (see asr_core.decoding.lexicon). The twenty texts that the search
-            likes best are weighed so.
+            it names sounds and it is known how words sound (see asr_core.decoding.lexicon). The twenty texts that the
+            search likes best are weighed so.
         doubt_threshold: in nats; a text of which the network is more in doubt is noise and becomes empty (see
             `asr_core.decoding.beam_search.is_noise`). 0 is off.
         hot_word_boost: nats per letter of a hot-word; 0 is off. From 1 to 2 names that were missed are found,

@@ -62,8 +62,8 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
 
     Returns:
         tf.function: samples float32 [batch, samples], lengths int32 [batch] -> log-probabilities float32
-        [batch, steps, tokens], with `phones` those of `asr_core.emissions.Emissions.phones`, float16 [batch, steps, phones],
-        and the valid ones among the steps, int32 [batch].
+        [batch, steps, tokens], with `phones` those of `asr_core.emissions.Emissions.phones`, float16 [batch, steps,
+        phones], and the valid ones among the steps, int32 [batch].
     """
     import keras
     import tensorflow as tf

@@ -94,7 +94,9 @@ class InferenceProcess:
 
 
 def _serve(bundle: Bundle, connection, printed: PrintedAtStart) -> None:
-    """The process of a `InferenceProcess`: tells its geometry, then answers batches, until nobody is there to be told."""
+    """The process of a `InferenceProcess`: tells its geometry, then answers batches, until nobody is there to be
+    told.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks: it finishes its requests
     with suppress(EOFError, OSError):
         try:

@@ -1,4 +1,6 @@
-"""Published transcripts -> the spelling that models are trained and scored on: small letters, spoken forms of numbers."""
+"""Published transcripts -> the spelling that models are trained and scored on: small letters, spoken forms of
+numbers.
+"""
 
 import re
 import unicodedata

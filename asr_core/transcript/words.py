@@ -53,7 +53,8 @@ class Transcript:
         words: in order of their start, inside the recording.
         seconds: length of the recording.
         model: name of the model that heard them.
-        notes: sentences for people about the recording, such as that it is damaged (see `asr_core.audio.loading.Audio`), or
+        notes: sentences for people about the recording, such as that it is damaged (see
+        `asr_core.audio.loading.Audio`), or
             about a given text that does not fit it.
     """
 

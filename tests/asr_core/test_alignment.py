@@ -250,11 +250,13 @@ def test_doubt_is_the_entropy_where_the_network_says_letters():
     probabilities[first, [0, 1, 2]] = [0.5, 0.25, 0.25]  # ... undecided once between two letters
     probabilities[second, [0, 3]] = [1e-9, 1.0]  # and once sure of one
     emissions = Emissions(np.log(probabilities).astype(np.float32), STEP)
-    near, sure, nothing = frame_entropy(emissions, [(first, first + 1), (second - 3, second - 2), (round(5 / STEP),) * 2])
+    places = [(first, first + 1), (second - 3, second - 2), (round(5 / STEP),) * 2]
+    near, sure, nothing = frame_entropy(emissions, places)
     assert near == pytest.approx(1.5 * np.log(2), abs=1e-4)
     assert sure == pytest.approx(0, abs=1e-4)
     assert nothing < 0.1
-    assert frame_entropy(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1  # it lies too far off
+    # it lies too far off
+    assert frame_entropy(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1
     assert len(frame_entropy(emissions, [])) == 0
 
 

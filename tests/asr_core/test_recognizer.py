@@ -270,7 +270,7 @@ def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
 
 
 def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):
-    sure, unsure = (WordSpan("the", 0.1, 0.3, confidence, posterior=posterior) for confidence, posterior in ((1, 1), (0, 0)))
+    sure, unsure = (WordSpan("the", 0.1, 0.3, value, posterior=value) for value in (1, 0))
     assert [word.text for word in recognizer.transcript([sure], 1).words] == ["the"]
     transcript = recognizer.transcript([unsure], 1)
     assert transcript.words == () and transcript.text == ""

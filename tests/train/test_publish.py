@@ -203,7 +203,8 @@ def test_a_bundle_that_was_not_evaluated_is_refused(run, hub):
 def test_what_the_card_cannot_say_is_said_before(run, hub, capsys):
     edit(run, lambda c: [c.pop(field) for field in ("licence", "training_data")])
     push(run, "name/repo")
-    assert "The card will not say: licence, training_data. Note it with python -m train.publish.card" in capsys.readouterr().out
+    advice = "The card will not say: licence, training_data. Note it with python -m train.publish.card"
+    assert advice in capsys.readouterr().out
     page = ModelCard(published(hub).files()["README.md"].decode())
     assert page.data.license is None and "The training data is not said." in page.text
 
@@ -480,7 +481,11 @@ UNFIT = {
     "a dot file": ("assets/.env", b"", "assets/.env looks private"),
     "a hidden folder": ("assets/.notes/a.txt", b"", "assets/.notes/a.txt looks private"),
     "a certificate": ("assets/site.pem", b"", "assets/site.pem looks private"),
-    "training code": ("ui/learn.py", b"def f():\n    from train.fit.trainer import Trainer\n", "ui/learn.py imports train"),
+    "training code": (
+        "ui/learn.py",
+        b"def f():\n    from train.fit.trainer import Trainer\n",
+        "ui/learn.py imports train",
+    ),
 }
 
 

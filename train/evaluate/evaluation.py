@@ -1,4 +1,6 @@
-"""What `python -m train.evaluate` does: run a model over a manifest, tune on one half of the speakers, write the figures."""
+"""What `python -m train.evaluate` does: run a model over a manifest, tune on one half of the speakers, write the
+figures.
+"""
 
 import argparse
 import dataclasses

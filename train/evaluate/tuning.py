@@ -87,7 +87,9 @@ class Calibrated:
 
 def calibrate(scores: Sequence[Score]) -> Calibrated | None:
     """Fits the confidence of words to how often they are right; None where there is too little to go by."""
-    fitting, judging = ([pair for one in half for pair in one.judged] for half in split_by_speaker(scores, lambda one: one.clip))
+    fitting, judging = (
+        [pair for one in half for pair in one.judged] for half in split_by_speaker(scores, lambda one: one.clip)
+    )
     if min(len(fitting), len(judging)) < MIN_WORDS or len({right for _, right in fitting}) < 2:
         return None
     if fitting[0][0].posterior is None:

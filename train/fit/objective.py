@@ -19,7 +19,8 @@ class TrainingModel(keras.Model):
         phones_weight: of the loss of a network's inner head, which learns how the words sound.
         consistency_weight: of the difference between two masked views of every clip (`consistency`), with 0 there is
             one view; a step with two costs twice as much.
-        bits: of each number of the network's matrices, as `train.tools.embed --bits` will store them: the network learns
+        bits: of each number of the network's matrices, as `train.tools.embed --bits` will store them: the network
+        learns
             what it can say with such weights (`rounded`). 16: with its weights as they are.
 
     Raises:
@@ -150,7 +151,8 @@ class _StateBetweenSteps:
 
 
 def rounded(weight, bits: int):
-    """A matrix as `asr_core.bundle.bundle` stores it with so few bits; its gradient is that of the matrix itself (Bengio et
+    """A matrix as `asr_core.bundle.bundle` stores it with so few bits; its gradient is that of the matrix itself
+    (Bengio et
     al., 2013, arXiv 1308.3432: "straight-through").
 
     Args:

@@ -3,8 +3,8 @@
 `conformer-5bit` is the recipe of the embedded model: `KERAS_BACKEND=jax python -m train --preset conformer-5bit
 --data train.jsonl synthetic.jsonl --validation valid.jsonl --out runs/5bit --start runs/gpu/best --precision
 mixed_bfloat16 --loaders 14`. 83 passes over 21.8 hours took nine and a half minutes on an NVIDIA H100 and reach 38.3 %
-WER greedy on the 593 clips of `valid`. Its network has 14 blocks, three of them copies at first (see `train.fit.warm_start`),
-and learns with the five bits a weight that it is stored with.
+WER greedy on the 593 clips of `valid`. Its network has 14 blocks, three of them copies at first (see
+`train.fit.warm_start`), and learns with the five bits a weight that it is stored with.
 
 `conformer-cpu` goes on with such a network on two CPU cores: the same command with its name, `--start` and `--minutes`,
 without precision, loaders and JAX.
@@ -22,8 +22,8 @@ passes took 117 minutes beside other work: 63.1 % WER greedy on the same clips, 
 phones.
 
 `conformer-small` has no such head: the same command with its name, `--start runs/tiny/best --passes 6`. It began as
-the `conformer-tiny` below (see `train.fit.warm_start`) and made six passes over 20.8 hours in 108 minutes: 66.7 % WER greedy,
-34.7 % with beam and language model.
+the `conformer-tiny` below (see `train.fit.warm_start`) and made six passes over 20.8 hours in 108 minutes: 66.7 % WER
+greedy, 34.7 % with beam and language model.
 
 `conformer-tiny` has half as many parameters: the same command with its name and without `--start`. Seventeen passes
 (three, and twice seven more from there with `--start`; the first ten with less augmentation) took four hours on two

@@ -135,7 +135,8 @@ class Trainer:
 
         for x, y in self._prefetched():
             heard += float(np.sum(x["lengths"])) / self.data.sample_rate
-            losses.append(self.training.step(*self.devices.share((x, y)), self.schedule(self.step, self.elapsed_fraction)))
+            learning_rate = self.schedule(self.step, self.elapsed_fraction)
+            losses.append(self.training.step(*self.devices.share((x, y)), learning_rate))
             self.step += 1
             self.seconds = time.monotonic() - begun
             end_of_pass = self.step % self.steps_per_pass == 0

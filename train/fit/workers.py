@@ -11,6 +11,7 @@ import ctypes
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 
@@ -51,13 +52,19 @@ class Workers:
         workers.take_cores()
         return workers
 
-    def start_others(self, argv: list[str], values: int) -> None:
-        """Starts the others as `python -m train` with these arguments; `values` are the numbers in a state."""
+    def start_others(self, main: Callable, argv: list[str], values: int) -> None:
+        """Starts the other workers.
+
+        Args:
+            main: `train.__main__.main`, which each of them runs with these arguments and its own `Workers`.
+            argv: the arguments of the command line.
+            values: numbers in a state, all weights together.
+        """
         context = multiprocessing.get_context("spawn")
         self.places = context.RawArray(ctypes.c_int64, self.count)
         self.table = context.RawArray(ctypes.c_float, self.count * values)
         for rank in range(1, self.count):
-            process = context.Process(target=_work, args=(argv, replace(self, rank=rank, others=[])), daemon=True)
+            process = context.Process(target=_work, args=(main, argv, replace(self, rank=rank, others=[])), daemon=True)
             process.start()
             self.others.append(process)
 
@@ -94,9 +101,7 @@ class Workers:
             raise WorkerEnded("A worker of this run has ended, and the others cannot go on: start the run again.")
 
 
-def _work(argv: list[str], workers: Workers) -> None:
-    from train.__main__ import main
-
+def _work(main: Callable, argv: list[str], workers: Workers) -> None:
     workers.take_cores()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # number 0 says it all
         raise SystemExit(main(argv, workers))

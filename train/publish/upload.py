@@ -101,7 +101,10 @@ def model_upload(source: Path, repository: str) -> Upload:
     record = json.loads((run / "run.json").read_text(encoding="utf-8")) if "run.json" in files else None
     files[README] = card(bundle.config, repository, record, picture).encode()
     if unsaid := [field for field in ("licence", "training_data") if not bundle.config.get(field)]:
-        print(f"The card will not say: {', '.join(unsaid)}. Note it with python -m train.publish.card {folder} (see --help).")
+        print(
+            f"The card will not say: {', '.join(unsaid)}. "
+            f"Note it with python -m train.publish.card {folder} (see --help)."
+        )
     return Upload(repository, "model", files, f"Publish {source.resolve().name}")
 
 

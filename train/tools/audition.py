@@ -2,8 +2,8 @@
 
     python -m train.tools.audition clip.wav other.wav --out runs/audition
 
-Writes a wav for each change that `train.data.augmentation` knows, and one picture of all their spectrograms. The background
-voice of a clip is the clip after it; of the last one, the first.
+Writes a wav for each change that `train.data.augmentation` knows, and one picture of all their spectrograms. The
+background voice of a clip is the clip after it; of the last one, the first.
 """
 
 import argparse

@@ -1,12 +1,14 @@
 """A run's best model takes the place of the one in a bundle, with that bundle's language model and decoder.
 
-    python -m train.tools.embed runs/x/best --into assets/default --bits 5 --compressed --description "A small recogniser."
+    python -m train.tools.embed runs/x/best --into assets/default --bits 5 --compressed --description "A small
+    recogniser."
 
 Of several bundles whose networks are alike, such as those of a run and of one that went on from it, the weights are
 averaged: the mean is often surer than each of them (Wortsman et al., 2022, arXiv 2203.05482). What is said of the
 training is that of the last one. A network that names phones gets to know how the language model's most frequent words
 sound, from the same dictionary that it was trained with. What the bundle said of its old weights, measured rates and
-confidence, goes with them: `python -m train.evaluate --write` and `python -m train.publish.card` say it of the new ones.
+confidence, goes with them: `python -m train.evaluate --write` and `python -m train.publish.card` say it of the new
+ones.
 """
 
 import argparse
@@ -64,7 +66,10 @@ def embed(
 def main(arguments: Sequence[str] | None = None) -> int:
     summary, _, usage = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m train.tools.embed", description=summary, epilog=usage, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m train.tools.embed",
+        description=summary,
+        epilog=usage,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("bundle", type=Path, nargs="+", help="that a run has written: RUN/best")
     parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from ui.service.engine import Engine
 
 # Gradio's scripts build functions from text and stand in the page itself, hence the two "unsafe" words; what
-# protects against injected markup is that none is made (ui.widgets.markup). Spaces show the page in a frame of the Hub's.
+# protects against injected markup is that none is made (ui.widgets.markup). Spaces show the page in a frame of the
+# Hub's.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'self'",

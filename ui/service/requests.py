@@ -224,7 +224,8 @@ def transcribe_file(
         facts["audio_seconds"] = round(audio.seconds, 2)
         heard = first_words and partial(first_words.heard, recognizer, audio.seconds)
         emissions = recognizer.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, heard)
-        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice, sub_progress(progress, NETWORK_SHARE, 1), cancel)
+        rest = sub_progress(progress, NETWORK_SHARE, 1)
+        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice, rest, cancel)
         transcript = replace(transcript, notes=audio.notes)
         return Clip(
             name=name,

@@ -1,6 +1,7 @@
 """The Live tab: speak and see the words appear, those that may still change set apart.
 
-The panel's script (`ui/static/live.js`) has the buttons, the level and the words; sound comes through Gradio's streaming
+The panel's script (`ui/static/live.js`) has the buttons, the level and the words; sound comes through Gradio's
+streaming
 microphone, half a second at a time. Chunks go to the visitor's session, which hears them in a thread of its own: a
 streamed event that takes longer than its chunk would lose the next one.
 """
