@@ -17,6 +17,7 @@ from asr_core.decoding.beam_search import DecoderOptions, beam_search, pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
@@ -228,66 +229,35 @@ def test_reading_in_chunks_is_reading_the_whole(seed, cuts, model):
     assert list(pieces.texts()) == list(whole.texts())
 
 
-def worth_of_beginning(tokens, options, model, phrases):
-    """What a prefix is ranked by beside its paths, by definition: a function of its text alone."""
+def fusion_score_of(tokens, options, model, phrases):
+    """What language model and hot-words add to the rank of a prefix, by definition: a function of its text alone."""
     *finished, unfinished = SMALL.decode(tokens).split(" ")
     finished = [word for word in finished if word]
-    worth, _ = score_of_words(finished, options, model, phrases)
+    score, _ = score_of_words(finished, options, model, phrases)
     if unfinished:
         could_be = [word for word in model.words[3:] if word.startswith(unfinished)]
         log_probs = [model.score(ROOT, model.word_number(word))[0] for word in could_be]
         unknown = unknown_score(unfinished, finished, options, phrases, str.startswith)
-        worth += options.language_model_weight * max(unknown, *log_probs, -99)
-        worth += options.word_bonus
+        score += options.language_model_weight * max(unknown, *log_probs, -99)
+        score += options.word_bonus
     read = " " + " ".join([*finished, unfinished])
-    worth += hot_word_score(SMALL.encode(" ".join(finished)), options, phrases)
+    score += hot_word_score(SMALL.encode(" ".join(finished)), options, phrases)
     ends = [read[start:] for start in range(len(read))]
     started = [end for end in ends for phrase in phrases if f" {phrase} ".startswith(end) and end != f" {phrase} "]
-    return worth + options.hot_word_boost * max((len(end.replace(" ", "")) for end in started), default=0)
-
-
-def plain_beam(log_probs, options, worth):
-    """Prefix beam search as it stands in the book: everything is looked up, then the best are kept."""
-    beam, greedy_text, last = {(): (0.0, -np.inf)}, (), 0
-    for row in log_probs:
-        best = int(row.argmax())
-        if best == 0 and row[1:].max() < np.log(options.token_threshold):  # nothing but blank
-            row = np.where(np.arange(len(row)) == 0, row, -np.inf)
-        met = {text: [-np.inf, -np.inf] for text in beam}
-        for text, (blank, label) in beam.items():
-            met[text][0] = np.logaddexp(met[text][0], np.logaddexp(blank, label) + row[0])
-            if text and text[-1] != SPACE:
-                met[text][1] = np.logaddexp(met[text][1], label + row[text[-1]])
-            for token in range(1, len(row)):
-                score = blank if text and token == text[-1] else np.logaddexp(blank, label)
-                longer = without_idle_spaces((*text, token))
-                if longer == text:  # a space more
-                    score = np.logaddexp(blank, label)
-                worthwhile = token == best or row[token] >= np.log(options.token_threshold) or longer in beam
-                if worthwhile and score > -np.inf:
-                    met.setdefault(longer, [-np.inf, -np.inf])
-                    met[longer][1] = np.logaddexp(met[longer][1], score + row[token])
-        if best not in (0, last):
-            greedy_text = without_idle_spaces((*greedy_text, best))
-        last = best
-        ranks = {text: np.logaddexp(*scores) + worth(text) for text, scores in met.items()}
-        order = sorted(met, key=lambda text: -ranks[text])
-        kept = [t for t in order[: options.beam_width] if ranks[t] >= ranks[order[0]] - options.score_threshold]
-        beam = {text: met[text] for text in {*kept, greedy_text}}
-    return {text: np.logaddexp(*scores) for text, scores in beam.items()}
+    return score + options.hot_word_boost * max((len(end.replace(" ", "")) for end in started), default=0)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 8])
 @pytest.mark.parametrize("phrases", [(), ("ab b", "a"), ("bba ba", "baab")])
-def test_a_narrow_beam_keeps_what_the_book_keeps(width, phrases, model):
+def test_the_compiled_search_keeps_what_the_plain_one_keeps(width, phrases, model):
     for seed in range(8):
         options = DecoderOptions(
-            beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02,
+            beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02, blank_penalty=0.3 * (seed % 2),
             unknown_word_score=-3.0 * (seed % 3), unknown_letter_score=-0.5 * (seed % 4),
         )  # fmt: skip
         emissions = random_emissions(25, seed=100 * width + seed, sharpness=2.0)
-        worth = cache(lambda text, options=options: worth_of_beginning(text, options, model, phrases))
-        expected = plain_beam(emissions.log_probs.astype(float), options, worth)
+        fusion_score = cache(lambda prefix, options=options: fusion_score_of(prefix, options, model, phrases))
+        expected = plain_beam_search(emissions.log_probs, options, fusion_score, SPACE)
         search = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
         search.advance(emissions.log_probs)
         found = {text.tokens: text.acoustic_score for text in search.texts()}
