@@ -150,8 +150,8 @@ def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
 def _widest_gap(log_probs: np.ndarray, space: int | None) -> tuple[int, int]:
     """The step at which to cut, and the length of the gap around it in steps.
 
-    The gap is the longest run of steps without a letter; if there are runs in which the best path has a space, it is the
-    longest of these. The cut is made at the most probable space of the gap, or in its middle if the vocabulary has no
+    The gap is the longest run of steps without a letter; where some runs have a space in the best path, it is the
+    longest of those. The cut is made at the most probable space of the gap, or in its middle if the vocabulary has no
     space. Where every step has a letter, the cut is made at the step in which letters are least probable.
     """
     best, no_letters = best_path(log_probs), [BLANK] if space is None else [BLANK, space]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MAX_WIDTH = 1024  # prefixes in a beam, and hypotheses in an n-best list
-MAX_SCORE = 1000  # weights and nats; the largest value of all other options
+MAX_SCORE = 1000  # the largest weight, and the largest score in nats
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class DecoderOptions:
         beam_width: how many prefixes survive pruning at every step. Time grows in proportion. For a network whose
             posteriors are near 0 and 1, 16 are enough; others gain from up to 128.
         token_threshold: pruning of tokens: a token that is less probable than this at a step does not extend a prefix,
-            unless it is the most probable token. At most steps of a trained network, 0.001 leaves two or three tokens.
+            unless it is the most probable token. With 0.001 and a trained network, two or three tokens usually remain.
         score_threshold: pruning of prefixes: those this many nats below the best are dropped. Prefixes more than 12
             below hardly ever become the best again.
         language_model_weight: weight of the language model's log-probabilities beside those of the network. It is below
             1 because the posteriors of a CTC network are too close to 0 and 1.
-        word_bonus: nats added for every word, as a language model prefers texts of few words.
+        word_bonus: nats added for every word, because a language model prefers texts of few words.
         unknown_word_score: log-probability of a word that the language model does not have. It is low, since such words
             are rare, yet high enough for a network that is sure of the letters. A network that often misspells needs a
             lower one, down to -32.
