@@ -104,7 +104,7 @@ def feasible(tokens: Sequence[int], steps: int) -> bool:
 def log_probabilities(
     log_probs: np.ndarray, texts: Sequence[Sequence[int]], wildcard: int | None = None
 ) -> np.ndarray:
-    """The log-probability of each text, summed over all its paths (forward algorithm; exact): float64 [texts], in nats.
+    """The log-probability of each text, over all its paths (forward algorithm; exact): float64 [texts], in nats.
 
     A text that does not fit into the steps has log(0).
 
@@ -132,10 +132,11 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
     """Negative log-likelihood of each label, which is the text of a clip, given its logits.
 
     The value is that of `log_probabilities`, for a padded batch and in `keras.ops`. The gradient comes from the
-    forward-backward algorithm: at a step, alpha plus beta less the emission that both include is the log-probability
-    of all paths through a state. Divided by that of all paths, it is the posterior of the state. The gradient with
-    respect to the logits is `softmax(logits) - posteriors`, the posteriors summed by token (Graves et al., 2006,
-    eq. 16). Automatic differentiation is given this gradient as it is and does not differentiate the recursion.
+    forward-backward algorithm: at every step, `alpha + beta - emission`, since both include the emission, is the
+    log-probability of all paths through a state, and less that of all paths of the label, it is the log-posterior of
+    the state. The gradient with respect to the logits is `softmax(logits) - posteriors`, where the posteriors are
+    summed by token (Graves et al., 2006, eq. 16). Automatic differentiation is given this gradient and does not
+    differentiate the recursion.
 
     Args:
         labels: int32 [batch, label], tokens from 1; values behind the length of a label are ignored.

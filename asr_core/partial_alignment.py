@@ -17,9 +17,9 @@ from asr_core.forced_alignment import BLOCK_STEPS, check_fits, spans_of, with_wi
 from asr_core.text.vocabulary import BLANK, WILDCARD
 from asr_core.viterbi import NO_STATE, Trellis, best_states
 
-# Penalties in nats, tuned on concatenated clips: complete texts keep their times, and texts of which a third is missing
-# keep the places of their words.
-PASSAGE_PENALTY = 6.0  # for each passage that is passed over; a word that recurs in it so stays with its neighbours
+# Penalties in nats, tuned on concatenated clips so that words keep their times, whether the text is complete or a third
+# of it is missing.
+PASSAGE_PENALTY = 6.0  # for each passage, so that a word that also occurs in it stays with its neighbours
 PASSED_STEP_PENALTY = 1.0  # for each step of a passage that is not blank
 SKIPPED_TOKEN_PENALTY = 7.0  # for each token of a skipped word; high enough that a misrecognised word is not skipped
 
@@ -36,8 +36,8 @@ class PartialAlignment:
 
     Attributes:
         words: for each word, the spans of its tokens; those of a skipped word are empty and stand where it would be.
-        passed: for each passage of speech that was passed over, the number of the word before which it lies, and the
-            spans of its first and of its last step.
+        passed: for each passage of speech that was passed over, the number of the next word, and the spans of its first
+            and of its last step.
         log_probs: float32 [steps], log-probability of the path; 0 where speech was passed over.
     """
 
@@ -47,7 +47,7 @@ class PartialAlignment:
 
 
 def align_words(log_probs: np.ndarray, words: Sequence[Sequence[int]], separator: int | None) -> PartialAlignment:
-    """The most probable path through a text, where words may lack in the recording, and speech in the text.
+    """The most probable path through a text of which words may be missing in the recording, and the reverse.
 
     Args:
         log_probs: float32 [steps, tokens].
@@ -134,11 +134,11 @@ def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trelli
 
 
 def _passages(passed: np.ndarray, places: np.ndarray):
-    """The passages that a path passed over: yields (number of the word behind, spans of first and last step).
+    """The passages that a path passed over: yields (number of the next word, spans of first and last step).
 
     Args:
         passed: bool [steps], whether a step was passed over.
-        places: int [steps], the number of the word before which a step lies.
+        places: int [steps], the number of the word that follows a step.
     """
     steps = np.flatnonzero(passed)
     if not len(steps):

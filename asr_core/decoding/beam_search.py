@@ -2,8 +2,8 @@
 
 Greedy decoding takes the most probable token of every step, and so one path. The probability of a text is the sum over
 all its paths, and a language model can add its own: `beam_search` ranks texts by both. It searches a long recording
-segment by segment (see `segments`), because the hypotheses in a beam differ in their latest words alone, and because
-time and memory so grow linearly with the length of the recording, with pauses or without.
+segment by segment (see `segments`): all hypotheses in a beam soon share their earlier words, so that one beam for the
+whole recording would find no alternatives for them. Time and memory grow linearly with the length of the recording.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -35,10 +35,10 @@ MAX_SEGMENT_SECONDS = 12.0
 MIN_SEGMENT_SECONDS = 4.0  # at most a third of the longest, so that there is a choice of gaps to cut in
 CHECK_STEPS = 50  # between two calls of `progress`: one or two seconds of signal, far less than a second of work
 
-N_BEST_COMPARED = 20  # hypotheses of a segment that are rescored and compared; more do not lower the error rate
+N_BEST_COMPARED = 20  # hypotheses of a segment for rescoring and posteriors; more do not lower the error rate
 
-# Recognised noise has a word now and then, speech some words a second. So the entropy up to which a text counts as
-# speech falls with its rate: this many nats per unit of log(words a second).
+# In noise, a word is recognised now and then; in speech, some words a second. So the entropy up to which a text counts
+# as speech rises with the rate of its words: this many nats per unit of log(words a second).
 ENTROPY_PER_LOG_RATE = 0.3
 EDGE_SECONDS = 1.0  # time that a text is given before its first and behind its last token, in all, to compute its rate
 
@@ -69,8 +69,8 @@ def beam_search(
             search.
 
     Returns:
-        At most `options.n_best` hypotheses, best first, which differ in their words. Their acoustic score is the summed
-        probability of all paths that the search has followed.
+        At most `options.n_best` hypotheses, best first, which differ in their words. Their acoustic score is the log of
+        the summed probability of all paths that the search has followed.
     """
     options = options or DecoderOptions()
     if hot_words is not None and not isinstance(hot_words, HotWords):
@@ -81,13 +81,13 @@ def beam_search(
     state = None  # of the language model at the beginning of a segment
     for segment in segments(emissions, space):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
-        inside = emissions.slice(segment.start, segment.end)
-        for first in range(0, len(inside), CHECK_STEPS):
-            beam.advance(inside.log_probs[first : first + CHECK_STEPS])
+        segment_emissions = emissions.slice(segment.start, segment.end)
+        for first in range(0, len(segment_emissions), CHECK_STEPS):
+            beam.advance(segment_emissions.log_probs[first : first + CHECK_STEPS])
             if progress is not None:
                 progress((segment.start + first) / len(emissions))
         found = beam.texts(ended=not segment.goes_on)
-        texts = best_texts(found, inside, vocabulary, options, pronunciations)
+        texts = best_texts(found, segment_emissions, vocabulary, options, pronunciations)
         extended = [
             (score + text.score, _hash_of_words(previous, text, vocabulary), (chain, segment, text))
             for score, previous, chain in best
