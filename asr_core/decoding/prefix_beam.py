@@ -68,6 +68,7 @@ class PrefixBeam:
         options: widths and weights.
         language_model, hot_words: what to favour, if anything.
         state: of the language model, where a sentence goes on (see `NGramModel.state_after`); else one begins.
+        hot_state: of the hot-words' automaton there (see `HotWords.state_after`).
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class PrefixBeam:
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
         state: int | None = None,
+        hot_state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         self._words = language_model.tables if language_model else NO_WORDS
@@ -114,7 +116,8 @@ class PrefixBeam:
         if language_model:
             root["state"] = language_model.begin if state is None else state
         if hot_words:
-            root["hot_state"] = hot_words.start
+            root["hot_state"] = hot_words.start if hot_state is None else hot_state
+            root["bonus"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
 
     def _take(self) -> int:
         """A free place in the tree."""
