@@ -47,9 +47,7 @@ def read_arpa(path: Path) -> tuple[list[str], list[NGrams]]:
 def _lines(file, path: Path) -> Iterator[str]:
     while line := file.readline(MAX_LINE_CHARACTERS):
         if len(line) == MAX_LINE_CHARACTERS:
-            raise LanguageModelError(
-                f"{path.name} has a line of {MAX_LINE_CHARACTERS} characters: it is no ARPA file."
-            )
+            raise LanguageModelError(f"{path.name} has a line of {MAX_LINE_CHARACTERS} characters: it is no ARPA file.")
         if line.strip():
             yield line
     raise LanguageModelError(f"{path.name} ends before its \\end\\ mark: it is cut off, or no ARPA file.")
@@ -67,9 +65,7 @@ def _read(lines: Iterator[str], path: Path) -> tuple[list[str], list[NGrams]]:
             raise LanguageModelError(f"{path.name} announces its n-gram orders out of turn: {line.strip()}")
         counts.append(int(found[2]))
     if not counts or not counts[0] or sum(counts) > MAX_NGRAMS:
-        raise LanguageModelError(
-            f"{path.name} announces {sum(counts)} n-grams; 1 to {MAX_NGRAMS} can be read."
-        )
+        raise LanguageModelError(f"{path.name} announces {sum(counts)} n-grams; 1 to {MAX_NGRAMS} can be read.")
     index_of: dict[str, int] = {}
     orders = []
     for order, count in enumerate(counts, 1):
@@ -77,9 +73,7 @@ def _read(lines: Iterator[str], path: Path) -> tuple[list[str], list[NGrams]]:
             raise LanguageModelError(f"{path.name} has {line.strip()[:40]!r} where \\{order}-grams: belongs.")
         table, line = _read_order(lines, order, index_of, path)
         if len(table.words) != count:
-            raise LanguageModelError(
-                f"{path.name} announces {count} {order}-grams and has {len(table.words)}."
-            )
+            raise LanguageModelError(f"{path.name} announces {count} {order}-grams and has {len(table.words)}.")
         orders.append(table)
     if line.strip() != "\\end\\":
         raise LanguageModelError(f"{path.name} has {line.strip()[:40]!r} where \\end\\ belongs.")

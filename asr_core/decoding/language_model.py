@@ -99,8 +99,8 @@ class NGramModel:
 
     def word_number(self, word: str) -> int:
         """The number of a word, or UNKNOWN if it is not in the vocabulary."""
-        place = bisect_left(self.words, word, lo=len(SPECIAL_WORDS))
-        return place if place < len(self.words) and self.words[place] == word else UNKNOWN
+        number = bisect_left(self.words, word, lo=len(SPECIAL_WORDS))
+        return number if number < len(self.words) and self.words[number] == word else UNKNOWN
 
     def score(self, state: int, word: int) -> tuple[float, int]:
         """Log-probability of a word in a state, in nats, and the state after the word."""
@@ -267,7 +267,7 @@ class NGramModel:
             with unpacked(path) as plain:
                 arrays, metadata = _tensors(plain, mapped=plain == path)
             if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                raise ValueError("it says that it is something else")
+                raise ValueError("its metadata describes something else")
             words = bytes(arrays.pop("words")).decode().split("\n")
             counts = tuple(map(int, metadata["counts"].split()))
             model = cls(words, counts, **arrays)

@@ -1,7 +1,7 @@
 """The lexicon: pronunciations of words, and rescoring of hypotheses by the probability of their phones.
 
 A Conformer with an inner head for phones (see `asr_core.models.conformer`) predicts letters and phones. English
-spelling says little about pronunciation: "know" and "no" differ in their letters and agree in their phones. So a beam
+spelling is a poor guide to pronunciation: "know" and "no" differ in their letters and agree in their phones. So a beam
 search over letters finds the n-best list, which is then rescored with the CTC probability of each pronunciation: the
 sum over all paths through the phones that collapse to it.
 """
@@ -95,7 +95,7 @@ class Pronunciations:
             with unpacked(Path(path)) as plain, safe_open(plain, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise ValueError("it says that it is something else")
+                    raise ValueError("its metadata describes something else")
                 if metadata.get("words") != _fingerprint(words):
                     raise ValueError("it was made for another language model")
                 arrays = file.get_tensor("lengths"), file.get_tensor("phones")

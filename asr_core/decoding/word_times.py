@@ -1,6 +1,6 @@
 """Start and end times of words, from the peaks of their tokens and the energy of the signal.
 
-CTC predicts the order of tokens but not their extent: a token is a short peak somewhere inside its sound, and between
+CTC predicts the order of tokens but not their extent: a token is a short peak somewhere within its phone, and between
 peaks there is blank, be it speech or silence. So the peaks only bound the search for the boundary between two words;
 the energy of the signal locates it.
 """
@@ -53,7 +53,7 @@ def word_times(
 
     Without energy, a word extends PEAK_MARGIN_SECONDS beyond its peaks, but at most to the middle between two words.
     Where the energy dips between two words there is a pause, and the words end and begin at its edges. A peak may lie
-    inside the pause, because a network may emit a token after its sound has ended; so the search begins at the far
+    inside the pause, because a network may emit a token after its phone has ended; so the search begins at the far
     side of both peaks. Words without a pause between them keep the times of their peaks.
     `check` is called before every CHECK_WORDS-th word; an exception that it raises ends the work.
     """
