@@ -19,7 +19,6 @@ from asr_core.text.vocabulary import WILDCARD, Vocabulary
 SPOKEN_PUNCTUATION = "%&@#"  # is pronounced, though Unicode classes it as punctuation
 SILENT_SYMBOLS = "^~|<>`=+"  # ASCII symbols that are not pronounced unless the normaliser spells them out
 
-
 Part = tuple[str, str | None]  # of a word: as written, as spoken; None stands for a wildcard
 
 

@@ -69,7 +69,7 @@ def normalised(probabilities):
 
 
 def random_model(order, seed):
-    """A random model over a few words with gaps: contexts whose own ends are not contexts."""
+    """A random model over a few words with gaps: contexts whose suffixes are not contexts."""
     generator = np.random.default_rng(seed)
     vocabulary = ["<unk>", "<s>", "</s>", "b", "c", "d"]
     masses = generator.random(len(vocabulary))
@@ -102,7 +102,7 @@ def from_text(text, folder, name="model.arpa"):
 
 
 def log_prob(model, word, history):
-    """log p(word | history) by walking the states from the empty one."""
+    """log p(word | history), word by word from the state without context."""
     state = ROOT
     for earlier in history:
         _, state = model.score(state, number(model, earlier))
@@ -183,7 +183,7 @@ def test_a_loaded_model_is_the_mapped_file_not_a_copy(model, tmp_path):
     assert isinstance(base, np.memmap)
 
 
-def test_a_quantised_model_is_close_and_keeps_what_does_not_back_off(model, tmp_path):
+def test_a_quantised_model_is_close_and_keeps_weights_of_zero(model, tmp_path):
     model.quantised().save(tmp_path / "small.safetensors")
     small = NGramModel.load(tmp_path / "small.safetensors")
     assert small.log_prob.dtype == small.backoff.dtype == np.uint8
@@ -207,7 +207,7 @@ def test_a_model_in_capitals_is_taken_in_lower_case(model, reference, tmp_path):
     assert from_text(text, tmp_path).words == model.words
 
 
-def test_capitals_stay_where_they_tell_words_apart(tmp_path):
+def test_capitals_stay_where_they_distinguish_words(tmp_path):
     text = "\\data\\\nngram 1=3\n\\1-grams:\n-1 Polish\n-1 polish\n-1 </s>\n\\end\\\n"
     assert from_text(text, tmp_path).words[3:] == ["Polish", "polish"]
 
@@ -321,7 +321,7 @@ def test_another_kind_of_file_and_an_unknown_version_are_refused(model, tmp_path
         NGramModel.load(path)
 
 
-def test_an_unfinished_word_knows_the_best_it_can_become(model):
+def test_a_prefix_has_the_score_of_the_best_word_that_it_begins(model):
     tree = model.prefixes
     for word in WORDS:
         for end in range(len(word) + 1):
@@ -380,7 +380,7 @@ def test_a_byte_order_mark_makes_no_difference(model, reference, tmp_path, name)
     assert from_text("\ufeff" + reference.arpa(), tmp_path, name).words == model.words
 
 
-def test_what_is_wrong_with_a_file_is_not_said_in_the_words_of_python(model, tmp_path):
+def test_errors_of_a_file_are_not_in_the_words_of_python(model, tmp_path):
     (tmp_path / "m.arpa").write_bytes("\\data\\".encode("utf-16"))
     with pytest.raises(LanguageModelError, match=r"cannot be read as an ARPA file \(it is not text in UTF-8\)\.$"):
         NGramModel.from_arpa(tmp_path / "m.arpa")
