@@ -27,10 +27,10 @@ def load_recognizer(model: str):
     from asr_core.inference.process import InferenceProcess
 
     bundle = load_bundle(model)
-    step = InferenceProcess(bundle)  # first, for it takes longest
+    network = InferenceProcess(bundle)  # first, for it takes longest
     from asr_core.recognizer import Recognizer
 
-    return Recognizer(bundle, step)
+    return Recognizer(bundle, network)
 
 
 class Engine:
