@@ -67,12 +67,12 @@ class Calibration:
 
     scale: float = 1.0
     offset: float = 0.0
-    agreement: float = 0.0  # the n-best posterior's weight, under its name in published bundles
+    posterior: float = 0.0
     doubt: float = 0.0
 
     def __call__(self, word: WordSpan) -> float:
         confidence, posterior, doubt = evidence(word)
-        return float(expit(self.scale * confidence + self.agreement * posterior + self.doubt * doubt + self.offset))
+        return float(expit(self.scale * confidence + self.posterior * posterior + self.doubt * doubt + self.offset))
 
 
 def evidence(word: WordSpan) -> tuple[float, float, float]:

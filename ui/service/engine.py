@@ -27,10 +27,10 @@ def load_recognizer(model: str):
     from asr_core.inference.process import InferenceProcess
 
     bundle = load_bundle(model)
-    network = InferenceProcess(bundle)  # first, for it takes longest
+    step = InferenceProcess(bundle)  # first, for it takes longest
     from asr_core.recognizer import Recognizer
 
-    return Recognizer(bundle, network)
+    return Recognizer(bundle, step)
 
 
 class Engine:
