@@ -75,6 +75,7 @@ class PrefixBeam:
         hot_words: phrases to favour, or None.
         state: state of the language model in the middle of a sentence (see `NGramModel.state_after`), or None where a
             sentence begins.
+        hot_state: state of the hot-words' automaton there (see `HotWords.state_after`), or None likewise.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class PrefixBeam:
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
         state: int | None = None,
+        hot_state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         self._words = language_model.tables if language_model else NO_WORDS
@@ -121,7 +123,8 @@ class PrefixBeam:
         if language_model:
             root["lm_state"] = language_model.begin if state is None else state
         if hot_words:
-            root["hot_state"] = hot_words.start
+            root["hot_state"] = hot_words.start if hot_state is None else hot_state
+            root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
 
     def _take(self) -> int:
         """Takes a free place of the tree into use and returns it."""
