@@ -125,7 +125,7 @@ class Recognizer:
             Cancelled: `cancel` was set.
         """
         if audio.sample_rate != self.sample_rate:
-            raise ValueError(f"{self.name} hears {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
+            raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
         stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)

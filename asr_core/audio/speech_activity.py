@@ -26,7 +26,7 @@ MIN_SILENCE_SECONDS = 1.0  # of silence between two segments; a shorter one is a
 # Pauses: only background noise is audible.
 PAUSE_LEVEL_SHARE = 0.3  # of the way, in dB, from the noise floor to the speech level; pauses stay below it
 MIN_CONTRAST_DB = 10.0  # from noise floor to speech level; with less no block is surely a pause
-LEVEL_FLOOR_DB = -66.0  # of full scale; a quieter block counts as this loud, since its level says nothing of speech
+LEVEL_FLOOR_DB = -66.0  # of full scale; a quieter block counts as this loud, since its level is no measure of speech
 SPEECH_CONTEXT_SECONDS = 6.0  # over which the two levels are measured within speech
 NOISE_CONTEXT_SECONDS = 12.0  # the same in search of noise, where nobody may speak for a while
 MIN_NOISE_SECONDS = 1.0  # of background noise between two utterances of a recording beyond WINDOW_SECONDS
