@@ -92,7 +92,7 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
         if not phones:
             return log_probs, steps
         sounds = tf.cast(tf.nn.log_softmax(tf.cast(sounds, tf.float32)), tf.float16)
-        return log_probs, tf.repeat(sounds, model.parts, axis=1)[:, : tf.shape(log_probs)[1]], steps
+        return log_probs, tf.repeat(sounds, model.upsample, axis=1)[:, : tf.shape(log_probs)[1]], steps
 
     return step
 
@@ -116,4 +116,4 @@ def _with_one_block(model):
         values = ([v.value for v in part] for part in (block.trainable_variables, block.non_trainable_variables))
         return block_of(*values, *inputs)
 
-    return lambda features, lengths: model.logits(features, lengths, run=run)[::2]
+    return lambda features, lengths: model.logits(features, lengths, run=run)
