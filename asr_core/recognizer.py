@@ -118,8 +118,8 @@ class Recognizer:
             audio: at this model's sample rate (see `load`).
             progress: called with the fraction done, from 0 to 1, after every window.
             cancel: anything with `is_set()`, checked several times a second.
-            on_emissions: called after every window with the emissions that became final with it; those of all calls
-                are, one after the other, the emissions of the recording.
+            on_emissions: called after every window with the emissions that it made final, those since the last call;
+                concatenated, they are the emissions of the recording.
 
         Raises:
             Cancelled: `cancel` was set.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.audio.speech_activity import sounding_part
+from asr_core.audio.speech_activity import audible_part
 from asr_core.ctc import feasible
 from train.data.augmentation import Augmentation, change_speed
 from train.data.examples import Example, SpeechData
@@ -245,7 +245,7 @@ def trim_silence(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Features are normalised over a clip. With the silence they would differ from those of the same clip at inference.
     """
-    part = samples[sounding_part(samples.astype(np.float32) / 32768, sample_rate)]
+    part = samples[audible_part(samples.astype(np.float32) / 32768, sample_rate)]
     return part if len(part) else samples
 
 
