@@ -118,14 +118,14 @@ class Recognizer:
             audio: at this model's sample rate (see `load`).
             progress: called with the fraction done, from 0 to 1, after every window.
             cancel: anything with `is_set()`, checked several times a second.
-            on_emissions: called after every window with the emissions that became final with it; those of all calls
-                are, one after the other, the emissions of the recording.
+            on_emissions: called after every window with the emissions that it made final, those since the last call;
+                concatenated, they are the emissions of the recording.
 
         Raises:
             Cancelled: `cancel` was set.
         """
         if audio.sample_rate != self.sample_rate:
-            raise ValueError(f"{self.name} hears {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
+            raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
         stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)

@@ -231,14 +231,14 @@ def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], Non
     done = 0
     file.seek(0)
     try:
-        with soundfile.SoundFile(_SeekAnywhere(file)) as sound:
-            if sound.channels > 2 and sound.format != "FLAC":
+        with soundfile.SoundFile(_SeekAnywhere(file)) as recording:
+            if recording.channels > 2 and recording.format != "FLAC":
                 return 0, False
-            step = max(1, DECODED_VALUES // sound.channels)
-            while len(block := sound.read(step, dtype="float32", always_2d=True)):
+            count = max(1, DECODED_VALUES // recording.channels)
+            while len(block := recording.read(count, dtype="float32", always_2d=True)):
                 done += len(block)
-                yield sound.samplerate, block
-            return done, done == sound.frames > 0
+                yield recording.samplerate, block
+            return done, done == recording.frames > 0
     except soundfile.SoundFileError:
         return done, False
 
@@ -252,12 +252,12 @@ def stated_seconds(path: str | os.PathLike) -> float | None:
     import soundfile
 
     try:
-        with open(path, "rb") as file, soundfile.SoundFile(_SeekAnywhere(file)) as sound:
-            if 0 < sound.frames < UNKNOWN_FRAMES:
-                sound.seek(sound.frames - 1)
-                last = sound.read(1)
-                if len(last) == 1 and (sound.format != "OGG" or ogg_layout(file).is_simple):
-                    return sound.frames / sound.samplerate
+        with open(path, "rb") as file, soundfile.SoundFile(_SeekAnywhere(file)) as recording:
+            if 0 < recording.frames < UNKNOWN_FRAMES:
+                recording.seek(recording.frames - 1)
+                last = recording.read(1)
+                if len(last) == 1 and (recording.format != "OGG" or ogg_layout(file).is_simple):
+                    return recording.frames / recording.samplerate
     except (soundfile.SoundFileError, OSError):
         return None
     return None

@@ -14,42 +14,42 @@ from scipy.ndimage import maximum_filter1d, percentile_filter, uniform_filter1d
 from asr_core.audio.levels import loudest
 from asr_core.ctc import TokenSpan, runs
 
-WINDOW_SECONDS = 12.0  # of one pass through the network: the length of the longest clips of training
-BLOCK_SECONDS = 0.02  # over which a level is measured
+WINDOW_SECONDS = 12.0  # longest input of one pass through the network, as long as the longest clips of training
+BLOCK_SECONDS = 0.02  # each level is measured over a block of this length
 
 # Silence: nothing in it is audible.
-MIN_AUDIBLE_PEAK = 4e-5  # of full scale, just above one step of 16-bit samples; a block below it is silent
-MIN_AUDIBLE_SHARE = 5e-4  # of the loudest peak; a block more than 66 dB below that is silent beside it
-MAX_CREST_FACTOR = 10.0  # peak to level of the loudest part; a click beyond it does not raise the limit of silence
-MIN_SILENCE_SECONDS = 1.0  # of silence between two segments; a shorter one is a pause of the speaker
+MIN_AUDIBLE_PEAK = 4e-5  # of full scale, just above one step of 16-bit samples; blocks of a lower peak are silent
+MIN_AUDIBLE_SHARE_OF_PEAK = 5e-4  # of the recording's peak, 66 dB below it; lower blocks are silent beside it
+MAX_CREST_FACTOR = 10.0  # of that peak to the level of the loudest part; a click beyond it counts as this loud
+MIN_SILENCE_SECONDS = 1.0  # shorter silences are pauses of the speaker and separate nothing
 
 # Pauses: only background noise is audible.
 PAUSE_LEVEL_SHARE = 0.3  # of the way, in dB, from the noise floor to the speech level; pauses stay below it
-MIN_CONTRAST_DB = 10.0  # from noise floor to speech level; with less no block is surely a pause
-LEVEL_FLOOR_DB = -66.0  # of full scale; a quieter block counts as this loud, since its level says nothing of speech
-SPEECH_CONTEXT_SECONDS = 6.0  # over which the two levels are measured within speech
-NOISE_CONTEXT_SECONDS = 12.0  # the same in search of noise, where nobody may speak for a while
-MIN_NOISE_SECONDS = 1.0  # of background noise between two utterances of a recording beyond WINDOW_SECONDS
-MIN_NOISE_WITHIN_WINDOW_SECONDS = 1.5  # the same where one window holds all; hesitant readers pause for less
-NOISE_MARGIN_SECONDS = 0.4  # of background noise that an utterance keeps on either side
+MIN_CONTRAST_DB = 10.0  # from noise floor to speech level; where it is smaller, no block is surely a pause
+LEVEL_FLOOR_DB = -66.0  # of full scale; quieter blocks count as this loud, since their level is no measure of speech
+SPEECH_CONTEXT_SECONDS = 6.0  # noise floor and speech level within speech are measured over this length
+NOISE_CONTEXT_SECONDS = 12.0  # they are measured over this length in search of noise, where speech may be rare
+MIN_NOISE_GAP_SECONDS = 1.0  # shorter background noise does not separate utterances
+MIN_NOISE_GAP_WITHIN_WINDOW_SECONDS = 1.5  # the same where one window holds all; hesitant readers pause for less
+NOISE_MARGIN_SECONDS = 0.4  # an utterance keeps this much background noise on either side
 
 # Changes of level: another speaker, or another place.
-MIN_PAUSE_SECONDS = 0.5  # of a pause at which the level may change
-LEVEL_CHANGE_DB = 4.0  # from the speech before a pause to the speech after it
+MIN_PAUSE_SECONDS = 0.5  # the level of speech changes only at pauses this long
+MIN_LEVEL_CHANGE_DB = 4.0  # from the speech before a pause to the speech after it; smaller changes are one speaker's
 
-# Bursts: clicks, beeps and doors, so far above the speech around them that its features would be normalised by them.
-BURST_CONTEXT_SECONDS = 30.0  # over which the levels around a burst are measured
-USUAL_LEVEL_PERCENTILE = 65  # of the peaks of blocks around; most of the recording stays below it
-MIN_BURST_DB = 25.0  # of a burst above that usual level
-BURST_EDGE_DB = 15.0  # above the speech level; blocks beside a burst that exceed it belong to the burst
-MAX_BURST_SECONDS = 2.0  # anything longer is a voice
-MAX_BURST_SHARE = 0.4  # of the blocks around; anything more frequent is no burst
-MIN_SPEECH_RANGE_DB = 15.0  # from noise floor to speech level; with less, a word in noise would count as a burst
-MIN_KEPT_BURST_SECONDS = 0.6  # a shorter burst is left out: it is hardly a word, yet the network would read letters
+# Bursts: clicks, beeps and doors, so loud that they would dominate the normalisation of the features around them.
+BURST_CONTEXT_SECONDS = 30.0  # the levels around a burst are measured over this length
+USUAL_LEVEL_PERCENTILE = 65  # of the block peaks around; most of the recording stays below this usual level
+BURST_ABOVE_USUAL_DB = 25.0  # a burst exceeds the usual level by this
+BURST_ABOVE_SPEECH_DB = 15.0  # every block of a burst exceeds the speech level by this
+MAX_BURST_SECONDS = 2.0  # longer ones are voices
+MAX_LOUD_SHARE = 0.4  # of the blocks around that are as loud as a burst; where more are, they are the recording
+MIN_SPEECH_RANGE_DB = 15.0  # from noise floor to speech level; where it is smaller, a burst may be a word in noise
+MIN_KEPT_BURST_SECONDS = 0.6  # shorter bursts are left out: they hold hardly a word, but the network outputs letters
 MIN_MEASURED_PEAK = 1e-5  # of full scale; keeps the logarithm of digital silence finite
 
 
-def sounding_part(samples: np.ndarray, sample_rate: int) -> slice:
+def audible_part(samples: np.ndarray, sample_rate: int) -> slice:
     """From the first to the last audible sample of float32 [n]; empty if the recording is silent."""
     segments = list(_audible_segments(samples, sample_rate))
     return slice(segments[0][0], segments[-1][1]) if segments else slice(0)
@@ -60,7 +60,7 @@ def _audible_segments(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[i
     block = round(BLOCK_SECONDS * sample_rate)
     peaks = _peaks(samples, block)
     loudest_peak = min(float(peaks.max()), MAX_CREST_FACTOR * loudest(peaks, BLOCK_SECONDS))
-    audible = max(MIN_AUDIBLE_PEAK, MIN_AUDIBLE_SHARE * loudest_peak)
+    audible = max(MIN_AUDIBLE_PEAK, MIN_AUDIBLE_SHARE_OF_PEAK * loudest_peak)
     loud = np.flatnonzero(peaks > audible)
     if not len(loud):
         return
@@ -80,7 +80,7 @@ def utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int
     block, margin = round(BLOCK_SECONDS * sample_rate), round(NOISE_MARGIN_SECONDS / BLOCK_SECONDS)
     for begin, end in _segments_without_bursts(samples, sample_rate):
         fits_window = end - begin <= WINDOW_SECONDS * sample_rate
-        min_seconds = MIN_NOISE_WITHIN_WINDOW_SECONDS if fits_window else MIN_NOISE_SECONDS
+        min_seconds = MIN_NOISE_GAP_WITHIN_WINDOW_SECONDS if fits_window else MIN_NOISE_GAP_SECONDS
         power = _power(samples[begin:end], block)
         pauses = _pauses(_pause_mask(power, NOISE_CONTEXT_SECONDS), min_seconds)
         edges = [0]
@@ -115,7 +115,7 @@ def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
     def percentile(values: np.ndarray, percent: float) -> np.ndarray:
         return percentile_filter(values, percent, context, mode="reflect")
 
-    loud = level > percentile(level, USUAL_LEVEL_PERCENTILE) + MIN_BURST_DB
+    loud = level > percentile(level, USUAL_LEVEL_PERCENTILE) + BURST_ABOVE_USUAL_DB
     if not loud.any() or loud.all():
         return []
     near = maximum_filter1d(loud, 11)
@@ -123,12 +123,12 @@ def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
     speech_level, noise_floor = percentile(rest, 95), percentile(rest, 10)
     speech = (rest > speech_level - MIN_SPEECH_RANGE_DB) & (rest > noise_floor + MIN_CONTRAST_DB) & ~near
     loud_share, speech_share = (uniform_filter1d(blocks.astype(np.float32), context) for blocks in (loud, speech))
-    beside_speech = (loud_share < MAX_BURST_SHARE) & (speech_share > 2 * loud_share)
+    beside_speech = (loud_share < MAX_LOUD_SHARE) & (speech_share > 2 * loud_share)
     beside_speech &= speech_level - noise_floor > MIN_SPEECH_RANGE_DB
     max_blocks = MAX_BURST_SECONDS / BLOCK_SECONDS
     return [
         burst
-        for burst in runs(maximum_filter1d(level > speech_level + BURST_EDGE_DB, 3))
+        for burst in runs(maximum_filter1d(level > speech_level + BURST_ABOVE_SPEECH_DB, 3))
         if burst.end - burst.start <= max_blocks
         and beside_speech[burst.start : burst.end].all()
         and level[max(0, burst.start - 3) : burst.start].min(initial=-np.inf if burst.start == 0 else np.inf)
@@ -187,7 +187,7 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     changes, energy, count = [], 0.0, 0  # energy and number of the speech blocks since the latest change
     for first, end in pairwise([0, *edges, len(power)]):
         speech = power[first:end][~is_pause[first:end]]
-        if count and len(speech) and abs(10 * np.log10(np.mean(speech) * count / energy)) > LEVEL_CHANGE_DB:
+        if count and len(speech) and abs(10 * np.log10(np.mean(speech) * count / energy)) > MIN_LEVEL_CHANGE_DB:
             changes.append(first * block)
             energy, count = 0.0, 0
         energy, count = energy + float(np.sum(speech)), count + len(speech)

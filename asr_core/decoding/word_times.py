@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asr_core.audio.energy import NO_SOUND_DB
+from asr_core.audio.energy import DIGITAL_SILENCE_DB
 from asr_core.ctc import TokenSpan
 from asr_core.decoding.confidence import confidence, frame_entropy
 from asr_core.decoding.word_spans import WordSpan, checked
@@ -106,7 +106,7 @@ def _pause(gap: np.ndarray, level: float) -> tuple[int, int] | None:
     """
     padded = np.pad(gap, SMOOTHING_FRAMES // 2, mode="edge")
     smooth = np.convolve(padded, np.full(SMOOTHING_FRAMES, 1 / SMOOTHING_FRAMES), "valid")
-    audible = smooth[smooth > NO_SOUND_DB] if smooth.max() > NO_SOUND_DB else smooth
+    audible = smooth[smooth > DIGITAL_SILENCE_DB] if smooth.max() > DIGITAL_SILENCE_DB else smooth
     noise_floor = max(float(np.percentile(audible, QUIET_PERCENTILE)), level - MAX_DEPTH_DB)
     depth = level - noise_floor
     if depth < MIN_CONTRAST_DB:

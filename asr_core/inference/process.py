@@ -81,20 +81,20 @@ class InferenceProcess:
 
     def _exchange(self, batch: tuple | None = None):
         """Sends a batch and returns the outputs; without a batch, returns the geometry that the child sends first."""
-        self._ended = True  # reset below: after an exchange broken off, the next one would receive this one's answer
+        self._ended = True  # reset below: the exchange after an aborted one would receive the outputs of that
         try:
             if batch is not None:
                 self._connection.send(batch)
-            answer = self._connection.recv()
+            reply = self._connection.recv()
         except (EOFError, OSError) as error:
             if last_words := self._printed.taken():
                 log.error("The network's process ended while it started; it printed:\n%s", last_words)
             raise ProcessEnded(ENDED) from error
         self._printed.taken()
         self._ended = False
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def _serve(bundle: Bundle, connection, printed: PrintedAtStart) -> None:
@@ -113,10 +113,10 @@ def _serve(bundle: Bundle, connection, printed: PrintedAtStart) -> None:
         while True:
             batch = connection.recv()
             try:
-                answer = model(*batch)
+                reply = model(*batch)
             except Exception as error:
-                answer = _portable(error)
-            connection.send(answer)
+                reply = _portable(error)
+            connection.send(reply)
 
 
 def _portable(error: Exception) -> Exception:
