@@ -43,6 +43,10 @@ ENTROPY_PER_LOG_RATE = 0.3
 EDGE_SECONDS = 1.0  # time that a text is given before its first and behind its last token, in all, to compute its rate
 
 
+# A hypothesis for the segments so far: score, hash of the words, and links (earlier links or None, segment, its text).
+Chain = tuple[float, int, tuple | None]
+
+
 def beam_search(
     emissions: Emissions,
     vocabulary: Vocabulary,
@@ -76,8 +80,7 @@ def beam_search(
     if hot_words is not None and not isinstance(hot_words, HotWords):
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
-    # For each of the n best hypotheses so far: score, hash of its words, and its chain (earlier chain, segment, text).
-    best: list[tuple[float, int, tuple | None]] = [(0.0, 0, None)]
+    best: list[Chain] = [(0.0, 0, None)]
     state = None  # of the language model at the beginning of a segment
     for segment in segments(emissions, space):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
@@ -88,22 +91,14 @@ def beam_search(
                 progress((segment.start + first) / len(emissions))
         found = beam.texts(ended=not segment.goes_on)
         texts = best_texts(found, segment_emissions, vocabulary, options, pronunciations)
-        extended = [
-            (score + text.score, _hash_of_words(previous, text, vocabulary), (chain, segment, text))
-            for score, previous, chain in best
-            for text in texts
-        ]
-        different: dict[int, tuple] = {}
-        for hypothesis in sorted(extended, key=lambda hypothesis: -hypothesis[0]):
-            different.setdefault(hypothesis[1], hypothesis)
-        best = list(different.values())[: options.n_best]
+        best = _extend_chains(best, segment, texts, vocabulary)[: options.n_best]
         if language_model is not None:
             _, _, (_, _, text) = best[0]
             words = vocabulary.decode(text.tokens).split()
             state = language_model.state_after(words, state) if segment.goes_on else None
         if progress is not None:
             progress(segment.end / max(len(emissions), 1))
-    return [_hypothesis(chain, emissions, vocabulary) for _, _, chain in best]
+    return [_hypothesis(links, emissions, vocabulary) for _, _, links in best]
 
 
 def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
@@ -254,6 +249,21 @@ def is_noise(text: BeamResult, words: int, emissions: Emissions, threshold: floa
     return entropy > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)
 
 
+def _extend_chains(
+    chains: list[Chain], segment: Segment, texts: list[BeamResult], vocabulary: Vocabulary
+) -> list[Chain]:
+    """Every chain with every text of the next segment, best first; of those with the same words, the best alone."""
+    extended = [
+        (score + text.score, _hash_of_words(previous, text, vocabulary), (links, segment, text))
+        for score, previous, links in chains
+        for text in texts
+    ]
+    different: dict[int, Chain] = {}
+    for chain in sorted(extended, key=lambda chain: -chain[0]):
+        different.setdefault(chain[1], chain)
+    return list(different.values())
+
+
 def _hash_of_words(previous: int, text: BeamResult, vocabulary: Vocabulary) -> int:
     """A hash of all words so far, wherever segments end between them; `previous` is that of the words before `text`."""
     for word in vocabulary.decode(text.tokens).split():
@@ -261,11 +271,11 @@ def _hash_of_words(previous: int, text: BeamResult, vocabulary: Vocabulary) -> i
     return previous
 
 
-def _hypothesis(chain: tuple | None, emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
-    """The hypothesis for the whole recording from a chain of texts: (earlier chain or None, segment, its text)."""
+def _hypothesis(links: tuple | None, emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
+    """The hypothesis for the whole recording from the links of its chain."""
     parts: list[tuple[Segment, BeamResult]] = []
-    while chain is not None:
-        chain, segment, text = chain
+    while links is not None:
+        links, segment, text = links
         parts.append((segment, text))
     parts.reverse()
     space = space_token(vocabulary)
