@@ -15,7 +15,7 @@ from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
 from asr_core.text.vocabulary import BLANK, WILDCARD
 
-CONTEXT_SECONDS = 0.5  # before and after a word that its entropy is averaged over
+CONTEXT_SECONDS = 0.5  # before and after a word, over which the entropy is averaged as well
 
 UNCHECKED = 0.0  # confidence of a word that the alphabet cannot write: the emissions have no token for it
 NOT_SPOKEN = 1e-4  # lowest confidence of any other word

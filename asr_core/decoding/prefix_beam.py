@@ -75,7 +75,7 @@ class PrefixBeam:
         hot_words: phrases to favour, or None.
         state: state of the language model in the middle of a sentence (see `NGramModel.state_after`), or None where a
             sentence begins.
-        hot_state: state of the hot-words\' automaton there (see `HotWords.state_after`), or None likewise.
+        hot_state: state of the hot-words' automaton there (see `HotWords.state_after`), or None likewise.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class PrefixBeam:
             root["lm_state"] = language_model.begin if state is None else state
         if hot_words:
             root["hot_state"] = hot_words.start if hot_state is None else hot_state
-            root["bonus"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
+            root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
 
     def _take(self) -> int:
         """Takes a free place of the tree into use and returns it."""

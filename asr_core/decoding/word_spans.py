@@ -43,7 +43,7 @@ def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list
     return [word for word in words if word]
 
 
-def _checked(items: Iterable, check: Callable[[], None] | None) -> Iterator:
+def checked(items: Iterable, check: Callable[[], None] | None) -> Iterator:
     """Yields the items, and calls `check` before every CHECK_WORDS-th."""
     for i, item in enumerate(items):
         if check is not None and i % CHECK_WORDS == 0:

@@ -12,7 +12,7 @@ import numpy as np
 from asr_core.audio.energy import DIGITAL_SILENCE_DB
 from asr_core.ctc import TokenSpan
 from asr_core.decoding.confidence import confidence, frame_entropy
-from asr_core.decoding.word_spans import WordSpan, _checked
+from asr_core.decoding.word_spans import WordSpan, checked
 from asr_core.emissions import Emissions
 
 PAUSE_LEVEL = 0.2  # threshold of a pause, as a fraction of the way in dB from the noise floor to the words' level
@@ -37,7 +37,7 @@ def words_of(
         WordSpan(text, start, end, confidence(emissions.log_probs, group), doubt, posterior)
         for text, group, (start, end), doubt, posterior in zip(
             texts,
-            _checked(groups, check),
+            checked(groups, check),
             word_times(emissions, groups, check),
             frame_entropy(emissions, peaks).tolist(),
             posterior or [None] * len(groups),
@@ -86,9 +86,9 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
     gap_starts = [max(0, peaks[0][0] - reach), *(last_start for _, _, last_start, _ in peaks)]
     gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
     levels = [
-        float(np.median(energy[first * per_step : last * per_step])) for first, _, _, last in _checked(peaks, check)
+        float(np.median(energy[first * per_step : last * per_step])) for first, _, _, last in checked(peaks, check)
     ]
-    for i, (gap_start, gap_end) in enumerate(_checked(zip(gap_starts, gap_ends, strict=True), check)):
+    for i, (gap_start, gap_end) in enumerate(checked(zip(gap_starts, gap_ends, strict=True), check)):
         neighbours = levels[max(i - 1, 0) : i + 1]
         pause = _pause(energy[gap_start * per_step : gap_end * per_step], min(neighbours))
         if pause is None:

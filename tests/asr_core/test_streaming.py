@@ -29,7 +29,7 @@ VOCABULARY = Vocabulary()
 GREEDY, BEAM = DecoderOptions(decoder="greedy"), DecoderOptions(decoder="beam", beam_width=8)
 TEXT = "the cat sat on a mat and looked at the rain that fell on all the roofs of this old town "
 TEXT += "while nobody spoke and the clock went on"
-SURE = np.log(np.eye(len(VOCABULARY)) * 0.9999 + 1e-6).astype("float32")  # one row a token
+ONE_HOT_LOG_PROBS = np.log(np.eye(len(VOCABULARY)) * 0.9999 + 1e-6).astype("float32")  # one row a token
 EDGE_STEPS = 20  # at either side of a window, whose tokens are wrong for lack of context
 
 
@@ -59,7 +59,7 @@ class FakeRecognizer:
     def _log_probs(self, tokens, levels):
         """Probability 1 - `doubt` for each token; the fine part of the level determines how others share the rest."""
         if not self.doubt:
-            return SURE[tokens]
+            return ONE_HOT_LOG_PROBS[tokens]
         fine = np.abs(levels * 64 - np.rint(levels * 64)) * 2e3
         weights = np.maximum(np.sin(fine[:, None] + np.arange(len(VOCABULARY)) ** 2) - 0.9, 1e-6)
         weights *= self.doubt / weights.sum(axis=1, keepdims=True)
@@ -141,7 +141,7 @@ def test_final_words_are_the_same_in_thousands_of_random_chunkings(part):
         assert words + list(stream.finish().final) == expected
 
 
-def test_final_words_of_a_doubting_beam_never_change_either(language_model):
+def test_final_words_of_an_uncertain_beam_never_change_either(language_model):
     samples = samples_of(TEXT[:40], seed=3)
     recognizer = FakeRecognizer(BEAM, language_model, doubt=0.45, edges=0)
     expected, _ = transcribed(Stream(recognizer), [samples])
@@ -158,7 +158,10 @@ def test_a_hot_word_may_begin_among_the_final_words(language_model):
     state = hot_words.state_after(tokens)
     assert state == hot_words.state_after(tokens[4:], hot_words.state_after(tokens[:4]))
     assert hot_words.tables.credit[state] == len("town")
-    rest, options = SURE[VOCABULARY.encode("while nobody")], DecoderOptions(beam_width=8, hot_word_boost=1.5)
+    rest, options = (
+        ONE_HOT_LOG_PROBS[VOCABULARY.encode("while nobody")],
+        DecoderOptions(beam_width=8, hot_word_boost=1.5),
+    )
     scores = []
     for hot_state in (state, None):
         beam = PrefixBeam(VOCABULARY, options, language_model, hot_words, None, hot_state)
