@@ -34,7 +34,7 @@ class HowItWorks:
         )
         which = gr.HTML(no_clip())
         step = gr.Slider(
-            0, 1, value=0, step=1, label="CompiledModel of the network", visible=False, elem_id="walk-step"
+            0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step"
         )
         walk = gr.HTML("", elem_id="walk")
         clip.change(self._opened, clip, [which, step, walk], **QUIET)
@@ -103,7 +103,7 @@ def _samples(clip: Clip, at: float) -> Html:
     listed = "  ".join(f"{v:+.4f}" for v in window[middle : middle + SAMPLES_LISTED])
     return join(
         [
-            _title(1, "ClipAudio is a row of numbers"),
+            _title(1, "Sound is a row of numbers"),
             tag(
                 "p",
                 "The microphone measures the air pressure ",

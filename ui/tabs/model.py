@@ -222,7 +222,7 @@ def _training(data) -> Html:
             speech.append((named, f"{one['hours']:.1f} h", licence))
         else:
             texts.append((named, licence))
-    heard = table(["Trained on", "Speech", "Licence"], speech, caption="TrainingModel data", numeric=[1])
+    heard = table(["Trained on", "Speech", "Licence"], speech, caption="Training data", numeric=[1])
     read = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
     return join([heard if speech else None, tag("div", read, style="margin-top:16px") if texts else None])
 
