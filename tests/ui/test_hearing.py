@@ -14,7 +14,7 @@ import pytest
 
 from asr_core.audio.files import AUDIO_SUFFIXES
 from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
-from asr_core.transcript.words import Transcript, Word, read_json
+from asr_core.transcript.words import Transcript, Word
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.service.clip import MAX_TEXTS
 from ui.service.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
@@ -171,7 +171,7 @@ def test_downloads_are_what_their_formats_say(clip):
     assert [path.suffix[1:] for path in paths] == list(FORMATS)
     by_suffix = {path.suffix: path.read_text("utf-8") for path in paths}
     assert by_suffix[".txt"].strip() == FAKE_TEXT
-    assert read_json(by_suffix[".json"]).text == FAKE_TEXT
+    assert json.loads(by_suffix[".json"])["text"] == FAKE_TEXT
     assert by_suffix[".vtt"].startswith("WEBVTT")
 
 
