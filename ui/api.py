@@ -1,10 +1,11 @@
-"""The programming interface: what `gradio_client`, curl and MCP clients call. Results are the JSON of the CLI.
+"""The programming interface for `gradio_client`, curl and MCP clients. Results are the JSON of the command line.
 
-Each endpoint is a function with a docstring that becomes its documentation; the components are only there to give
-its arguments their types and never appear on the page.
+Each endpoint is a function whose docstring is its documentation. The components are not shown on the page; they only
+give the arguments their types.
 """
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,8 @@ from ui.service.engine import Engine
 from ui.service.examples import examples
 from ui.service.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
 from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
-from ui.service.requests import Limits, explain, logged, read_audio
-from ui.tabs.compare import compare as compare_texts
-from ui.tabs.transcribe import LISTENING_AT_ONCE
+from ui.service.requests import MAX_TRANSCRIPTIONS, Limits, explain, logged, read_audio
+from ui.service.scoring import compare as compare_texts
 
 WORD = {
     "type": "object",
@@ -56,7 +56,7 @@ COMPARISON = {
 
 
 def typed_json(schema: dict) -> gr.JSON:
-    """A JSON output whose schema is part of the API documentation."""
+    """A JSON output that has a schema in the documentation of the API."""
     output = gr.JSON(visible=False)
     output.api_info = lambda: schema
     return output
@@ -65,22 +65,22 @@ def typed_json(schema: dict) -> gr.JSON:
 DECODERS = ("recommended", "greedy", "beam")
 
 
-class Spoken:
-    """A word of a text that has no times."""
+class UntimedWord:
+    """A word without times, as `compare` takes it."""
 
     def __init__(self, text: str):
         self.text, self.start, self.end = text, None, None
 
 
 def endpoints(engine: Engine, limits: Limits) -> None:
-    """Declares /transcribe, /align, /subtitles, /compare and /model inside a running `gr.Blocks`."""
+    """Adds /transcribe, /align, /subtitles, /compare and /model to the `gr.Blocks` that is being built."""
 
-    def transcript_of(recording, choice, facts):
+    def transcript_of(recording, overrides, facts):
         recognizer = engine.recognizer()
         audio = read_audio(recording, recognizer.sample_rate, limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
-        options = choice.options(recognizer.bundle)
-        transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, choice.hot_words)
+        options = overrides.options(recognizer.bundle)
+        transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, overrides.hot_words)
         return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
     def transcribe(
@@ -98,8 +98,8 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Text, seconds, confidence and words with start, end and confidence.
         """
         with answering("api/transcribe") as facts:
-            choice = choice_of(decoder, beam_width, hot_words, limits)
-            return as_json(transcript_of(recording, choice, facts), recording)
+            overrides = overrides_of(decoder, beam_width, hot_words, limits)
+            return as_json(transcript_of(recording, overrides, facts), recording)
 
     def align(recording: str, text: str) -> dict:
         """Find the times of a known text in its recording.
@@ -150,8 +150,8 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         """
         with answering("api/compare"):
             reference = arguments.text(reference, "reference", limits.text_characters)
-            heard = words_alone(arguments.text(heard, "heard", limits.text_characters))
-            words = [Spoken(word) for word in heard.split()]
+            hypothesis = words_alone(arguments.text(heard, "heard", limits.text_characters))
+            words = [UntimedWord(word) for word in hypothesis.split()]
             result = compare_texts(reference, words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 
@@ -163,20 +163,20 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     def recording() -> gr.File:
         return arguments.file_input("recording", str(examples()[0].path))
 
-    choice, kind = arguments.choice_input("decoder", DECODERS), arguments.choice_input("kind", SUBTITLE_FORMATS)
+    decoders, kinds = arguments.choice_input("decoder", DECODERS), arguments.choice_input("kind", SUBTITLE_FORMATS)
     number, line = arguments.number_input, arguments.text_input
     width, characters = number("beam_width", None), number("characters", 42)
     lines, seconds = number("lines", 2), number("seconds", 7)
-    heavy = {"concurrency_limit": LISTENING_AT_ONCE, "concurrency_id": "recogniser"}
-    _endpoint(transcribe, [recording(), choice, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
+    heavy = {"concurrency_limit": MAX_TRANSCRIPTIONS, "concurrency_id": "recogniser"}
+    _endpoint(transcribe, [recording(), decoders, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
     _endpoint(align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
-    _endpoint(subtitles, [recording(), kind, characters, lines, seconds], line("subtitles"), **heavy)
+    _endpoint(subtitles, [recording(), kinds, characters, lines, seconds], line("subtitles"), **heavy)
     _endpoint(compare, [line("reference"), line("heard")], typed_json(COMPARISON))
     _endpoint(model, [], typed_json({"type": "object"}))
 
 
-def choice_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrides:
-    """The decoding of a request. Raises GivenTextError."""
+def overrides_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrides:
+    """The decoder options of a request. Raises GivenTextError."""
     decoder = arguments.one_of(decoder, "decoder", DECODERS)
     beam_width = arguments.number(beam_width, "beam_width", 1, MAX_BEAM_WIDTH, whole=True)
     hot_words = arguments.text("" if hot_words is None else hot_words, "hot_words", limits.text_characters)
@@ -187,11 +187,11 @@ def choice_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrid
 
 def limits_of(characters, lines, seconds) -> SubtitleLimits:
     """The subtitle limits of a request. Raises GivenTextError."""
-    usual = SubtitleLimits()
+    default = SubtitleLimits()
     return SubtitleLimits(
-        arguments.number(characters, "characters", *RANGES[0], usual.characters, whole=True),
-        arguments.number(lines, "lines", *RANGES[1], usual.lines, whole=True),
-        arguments.number(seconds, "seconds", *RANGES[2], usual.seconds),
+        arguments.number(characters, "characters", *RANGES[0], default.characters, whole=True),
+        arguments.number(lines, "lines", *RANGES[1], default.lines, whole=True),
+        arguments.number(seconds, "seconds", *RANGES[2], default.seconds),
     )
 
 
@@ -199,23 +199,14 @@ def _endpoint(function, inputs: list, output, **options) -> None:
     gr.Button(visible=False).click(function, inputs, output, api_name=function.__name__, **options)
 
 
-class answering:
-    """Logs the request, and turns its errors into ones that the client may see."""
-
-    def __init__(self, request: str):
-        self.log = logged(request)
-
-    def __enter__(self) -> dict:
-        return self.log.__enter__()
-
-    def __exit__(self, kind, error, traceback) -> bool:
-        try:
-            self.log.__exit__(kind, error, traceback)
-        except BaseException as raised:
-            error = raised
-        if isinstance(error, Exception):
-            raise gr.Error(explain(error), print_exception=False) from error
-        return False
+@contextmanager
+def answering(request: str):
+    """Logs the request, and turns errors into `gr.Error`s with a message that the client may read."""
+    try:
+        with logged(request) as facts:
+            yield facts
+    except Exception as error:
+        raise gr.Error(explain(error), print_exception=False) from error
 
 
 def as_json(transcript, recording: str) -> dict:

@@ -33,6 +33,8 @@ class FakeRecognizer:
         self.bundle = SimpleNamespace(
             name=name,
             path="fake",
+            readme="",
+            trained=trained,
             sample_rate=16000,
             decoder_options=lambda: DecoderOptions(decoder="greedy"),
             config={
