@@ -14,7 +14,7 @@ from asr_core.emissions import Emissions
 from asr_core.errors import BundleError
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.service.engine import Engine
-from ui.service.live_session import SILENT_SECONDS, LATE_CHUNK_SECONDS, LiveSession
+from ui.service.live_session import LATE_CHUNK_SECONDS, SILENT_SECONDS, LiveSession
 from ui.service.requests import FirstWords, Limits
 from ui.tabs.live import Live, shown
 from ui.tabs.transcribe import Transcribe

@@ -1,4 +1,4 @@
-"""From a file to a clip and on: what a visitor gets, and what he is told when it fails."""
+"""Requests from file to clip: what a visitor gets, and the message when a request fails."""
 
 import dataclasses
 import json
