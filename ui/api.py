@@ -53,6 +53,7 @@ COMPARISON = {
         **{name: {"type": "integer"} for name in ("hits", "substitutions", "insertions", "deletions")},
     },
 }
+DECODERS = ("recommended", "greedy", "beam")
 
 
 def typed_json(schema: dict) -> gr.JSON:
@@ -62,9 +63,6 @@ def typed_json(schema: dict) -> gr.JSON:
     return output
 
 
-DECODERS = ("recommended", "greedy", "beam")
-
-
 class UntimedWord:
     """A word without times, as `compare` takes it."""
 
@@ -72,19 +70,22 @@ class UntimedWord:
         self.text, self.start, self.end = text, None, None
 
 
-def endpoints(engine: Engine, limits: Limits) -> None:
-    """Adds /transcribe, /align, /subtitles, /compare and /model to the `gr.Blocks` that is being built."""
+class Api:
+    """The functions behind the endpoints; each docstring is the documentation of one."""
 
-    def transcript_of(recording, overrides, facts):
-        recognizer = engine.recognizer()
-        audio = read_audio(recording, recognizer.sample_rate, limits)
+    def __init__(self, engine: Engine, limits: Limits):
+        self._engine, self._limits = engine, limits
+
+    def _transcript(self, recording, overrides, facts):
+        recognizer = self._engine.recognizer()
+        audio = read_audio(recording, recognizer.sample_rate, self._limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
         options = overrides.options(recognizer.bundle)
         transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, overrides.hot_words)
         return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
     def transcribe(
-        recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
+        self, recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
     ) -> dict:
         """Transcribe a recording of English speech.
 
@@ -98,10 +99,10 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Text, seconds, confidence and words with start, end and confidence.
         """
         with answering("api/transcribe") as facts:
-            overrides = overrides_of(decoder, beam_width, hot_words, limits)
-            return as_json(transcript_of(recording, overrides, facts), recording)
+            overrides = overrides_of(decoder, beam_width, hot_words, self._limits)
+            return as_json(self._transcript(recording, overrides, facts), recording)
 
-    def align(recording: str, text: str) -> dict:
+    def align(self, recording: str, text: str) -> dict:
         """Find the times of a known text in its recording.
 
         Args:
@@ -113,14 +114,16 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             cannot be checked. The notes say if the text as a whole is probably not that of the recording.
         """
         with answering("api/align") as facts:
-            known = arguments.text(text, "text", limits.text_characters)
-            recognizer = engine.recognizer()
-            audio = read_audio(recording, recognizer.sample_rate, limits)
+            known = arguments.text(text, "text", self._limits.text_characters)
+            recognizer = self._engine.recognizer()
+            audio = read_audio(recording, recognizer.sample_rate, self._limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
             transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, known)
             return as_json(replace(transcript, notes=(*audio.notes, *transcript.notes)), recording)
 
-    def subtitles(recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7) -> str:
+    def subtitles(
+        self, recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7
+    ) -> str:
         """Make subtitles for a recording of English speech.
 
         Args:
@@ -136,9 +139,9 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         with answering("api/subtitles") as facts:
             kind = arguments.one_of(kind, "kind", SUBTITLE_FORMATS)
             shape = limits_of(characters, lines, seconds)
-            return written(transcript_of(recording, DecodingOverrides(), facts), kind, shape)
+            return written(self._transcript(recording, DecodingOverrides(), facts), kind, shape)
 
-    def compare(reference: str, heard: str) -> dict:
+    def compare(self, reference: str, heard: str) -> dict:
         """Word and character error rate of a text against what was really said.
 
         Args:
@@ -149,16 +152,21 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Error rates as shares and the counts of words behind them; case and punctuation are dropped first.
         """
         with answering("api/compare"):
-            reference = arguments.text(reference, "reference", limits.text_characters)
-            hypothesis = words_alone(arguments.text(heard, "heard", limits.text_characters))
+            reference = arguments.text(reference, "reference", self._limits.text_characters)
+            hypothesis = words_alone(arguments.text(heard, "heard", self._limits.text_characters))
             words = [UntimedWord(word) for word in hypothesis.split()]
             result = compare_texts(reference, words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 
-    def model() -> dict:
+    def model(self) -> dict:
         """Which model answers: its description, training data and measured error rates."""
         with answering("api/model"):
-            return engine.recognizer().bundle.config
+            return self._engine.recognizer().bundle.config
+
+
+def endpoints(engine: Engine, limits: Limits) -> None:
+    """Adds /transcribe, /align, /subtitles, /compare and /model to the `gr.Blocks` that is being built."""
+    api = Api(engine, limits)
 
     def recording() -> gr.File:
         return arguments.file_input("recording", str(examples()[0].path))
@@ -168,11 +176,11 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     width, characters = number("beam_width", None), number("characters", 42)
     lines, seconds = number("lines", 2), number("seconds", 7)
     heavy = {"concurrency_limit": MAX_TRANSCRIPTIONS, "concurrency_id": "recogniser"}
-    _endpoint(transcribe, [recording(), decoders, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
-    _endpoint(align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
-    _endpoint(subtitles, [recording(), kinds, characters, lines, seconds], line("subtitles"), **heavy)
-    _endpoint(compare, [line("reference"), line("heard")], typed_json(COMPARISON))
-    _endpoint(model, [], typed_json({"type": "object"}))
+    _endpoint(api.transcribe, [recording(), decoders, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(api.align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(api.subtitles, [recording(), kinds, characters, lines, seconds], line("subtitles"), **heavy)
+    _endpoint(api.compare, [line("reference"), line("heard")], typed_json(COMPARISON))
+    _endpoint(api.model, [], typed_json({"type": "object"}))
 
 
 def overrides_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrides:

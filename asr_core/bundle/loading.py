@@ -89,19 +89,7 @@ def save_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = write_weights(fresh, model, bits)
-        if language_model is not None:
-            if isinstance(language_model, Path):
-                with unpacked(language_model) as plain:
-                    shutil.copyfile(plain, fresh / LANGUAGE_MODEL)
-            else:
-                language_model.save(fresh / LANGUAGE_MODEL)
-            files.append(LANGUAGE_MODEL)
-        if pronunciations is not None:
-            pronunciations.save(fresh / PRONUNCIATIONS)
-            files.append(PRONUNCIATIONS)
-        if compressed:
-            files = [compress(fresh / file).name for file in files]
+        files = _write_files(fresh, model, language_model, pronunciations, bits, compressed)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -121,6 +109,22 @@ def save_bundle(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def _write_files(folder: Path, model, language_model, pronunciations, bits: int, compressed: bool) -> list[str]:
+    """Writes all files that `config.json` lists; returns their names. Arguments as for `save_bundle`."""
+    files = write_weights(folder, model, bits)
+    if language_model is not None:
+        if isinstance(language_model, Path):
+            with unpacked(language_model) as plain:
+                shutil.copyfile(plain, folder / LANGUAGE_MODEL)
+        else:
+            language_model.save(folder / LANGUAGE_MODEL)
+        files.append(LANGUAGE_MODEL)
+    if pronunciations is not None:
+        pronunciations.save(folder / PRONUNCIATIONS)
+        files.append(PRONUNCIATIONS)
+    return [compress(folder / file).name for file in files] if compressed else files
 
 
 def _replace(folder: Path, fresh: Path) -> None:
