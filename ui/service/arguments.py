@@ -49,7 +49,7 @@ def _kind(value) -> str:
 
 
 class _Upload(FileData):
-    """A file argument that refuses other values with a sentence and not a validation error."""
+    """An uploaded file; other values are refused in one sentence."""
 
     @classmethod
     def model_validate(cls, value, **options):
