@@ -12,7 +12,7 @@ import soundfile
 
 from asr_core.audio import files as sound_files
 from asr_core.audio import loading as audio
-from asr_core.audio.loading import Audio, audio_blocks, audio_from_array, load_audio
+from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.errors import AudioError
 
 RATE = 16_000
@@ -20,9 +20,7 @@ TONE = 440.0  # Hz
 
 
 def tone(seconds, rate=RATE, frequency=TONE, level=0.5):
-    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(
-        np.float32
-    )
+    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def wav(samples, rate=RATE, **options):
@@ -45,18 +43,11 @@ def encoded(container, codec, samples, rate, channels=1, video=None, offset_seco
             stream.open()
             size = stream.codec_context.frame_size or 1024
             resampler = av.AudioResampler(stream.format, layout, rate, frame_size=size)
-            frame = av.AudioFrame.from_ndarray(
-                np.repeat(samples, channels)[None], format="flt", layout=layout
-            )
+            frame = av.AudioFrame.from_ndarray(np.repeat(samples, channels)[None], format="flt", layout=layout)
             frame.sample_rate, frame.pts = rate, round(offset_seconds * rate)
             frame.time_base = Fraction(1, rate)
             streams.append((stream, [*resampler.resample(frame), *resampler.resample(None)]))
-        packets = [
-            packet
-            for stream, frames in streams
-            for frame in [*frames, None]
-            for packet in stream.encode(frame)
-        ]
+        packets = [packet for stream, frames in streams for frame in [*frames, None] for packet in stream.encode(frame)]
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
             output.mux(packet)
     return file.getvalue()
@@ -158,12 +149,8 @@ class TestFormats:
 
     def test_samples_are_the_ones_written(self):
         samples = tone(0.5)
-        np.testing.assert_allclose(
-            load_audio(wav(samples, subtype="FLOAT"), RATE).samples, samples, atol=1e-7
-        )
-        np.testing.assert_allclose(
-            load_audio(wav(samples, subtype="PCM_16"), RATE).samples, samples, atol=4e-5
-        )
+        np.testing.assert_allclose(load_audio(wav(samples, subtype="FLOAT"), RATE).samples, samples, atol=1e-7)
+        np.testing.assert_allclose(load_audio(wav(samples, subtype="PCM_16"), RATE).samples, samples, atol=4e-5)
 
 
 class Pipe(io.RawIOBase):
@@ -303,9 +290,7 @@ class TestBounds:
         with pytest.MonkeyPatch.context() as patch:
             original = audio.decoded
             patch.setattr(audio, "decoded", lambda *args: counted(original(*args)))
-            with pytest.raises(
-                AudioError, match=r"longer than the limit of 30 s: cut it into shorter parts\.$"
-            ):
+            with pytest.raises(AudioError, match=r"longer than the limit of 30 s: cut it into shorter parts\.$"):
                 load_audio(content, RATE, max_seconds=30)
         assert 30 < decoded < 60
 
@@ -324,7 +309,7 @@ class TestBounds:
 
     def test_time_stamps_cannot_ask_for_endless_silence(self):
         silence = np.zeros((1600, 1), np.float32)
-        parts = [sound_files._Part(RATE, 500.0 * index, silence) for index in range(50)]
+        parts = [sound_files._Frame(RATE, 500.0 * index, silence) for index in range(50)]
         filled = list(sound_files._gathered(iter(parts), 0.0))
         assert 500 < sum(len(samples) for _, samples in filled) / RATE < sound_files.MAX_SILENCE_SECONDS + 10
 
@@ -332,21 +317,6 @@ class TestBounds:
         monkeypatch.setattr(sound_files, "MAX_PIPE_BYTES", 10_000)
         with pytest.raises(AudioError, match="through a pipe"):
             load_audio(Pipe(wav(tone(1))), RATE)
-
-
-class TestBlocks:
-    def test_joined_are_the_whole(self):
-        content = wav(tone(3.3, 22_050), 22_050)
-        blocks = list(audio_blocks(content, RATE, block_seconds=0.5))
-        assert [len(block) for block in blocks] == [8000] * 6 + [round(0.3 * RATE)]
-        np.testing.assert_array_equal(np.concatenate(blocks), load_audio(content, RATE).samples)
-
-    def test_come_before_the_end_is_reached(self):
-        sound = np.r_[tone(60), np.full(61 * RATE, np.float32("nan"))]
-        blocks = audio_blocks(wav(sound, subtype="FLOAT"), RATE, block_seconds=1)
-        assert len(next(blocks)) == RATE
-        with pytest.raises(AudioError, match="NaN"):
-            list(blocks)
 
 
 class TestArrays:

@@ -146,12 +146,12 @@ def test_what_a_process_printed_before_it_was_aborted_is_in_the_log(bundle, capf
         os.write(2, b"compiled to use AVX instructions\n")
     newest().kill()
     with pytest.raises(ProcessEnded):
-        process._told()
+        process._exchange()
     assert capfd.readouterr().err == ""
     assert "ended while it started; it printed:\ncompiled to use AVX instructions" in caplog.text
     caplog.clear()
     with pytest.raises(ProcessEnded):
-        process._told()
+        process._exchange()
     assert not caplog.records and not os.path.exists(there._path)
 
 
@@ -171,12 +171,12 @@ def test_what_is_wrong_with_a_bundle_is_told_as_from_here(tmp_path):
 def test_the_program_needs_no_tensorflow_and_takes_its_process_with_it_however_it_ends(bundle):
     code = f"""
 import multiprocessing, sys, time
-from asr_core.bundle.bundle import load_bundle
-from asr_core.inference.worker import StepProcess
+from asr_core.bundle.loading import load_bundle
+from asr_core.inference.process import InferenceProcess
 from asr_core.recognizer import Recognizer
 if __name__ == "__main__":
     bundle = load_bundle({str(bundle.path)!r})
-    recognizer = Recognizer(bundle, StepProcess(bundle))
+    recognizer = Recognizer(bundle, InferenceProcess(bundle))
     recognizer.warm_up()
     assert not {{"tensorflow", "keras"}} & sys.modules.keys(), "imported here, too"
     print(multiprocessing.active_children()[0].pid, flush=True)
@@ -212,7 +212,7 @@ def clip(value, length=10):
 
 def test_requests_that_wait_together_run_together():
     step = Repeating()
-    network = InferenceWorker(step, most_samples=40)
+    network = InferenceWorker(step, max_samples=40)
     futures = [network.submit(clip(i)) for i in range(7)]
     step.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == list(range(7))
@@ -221,7 +221,7 @@ def test_requests_that_wait_together_run_together():
 
 def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
     step = Repeating()
-    network = InferenceWorker(step, most_samples=1000)
+    network = InferenceWorker(step, max_samples=1000)
     futures = [network.submit(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
     step.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == list(range(5))
@@ -230,7 +230,7 @@ def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
 
 def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
     step = Repeating()
-    network = InferenceWorker(step, most_samples=20)
+    network = InferenceWorker(step, max_samples=20)
     futures = [network.submit(clip(13)), network.submit(clip(13))]
     step.may_run.set()
     for future in futures:
@@ -248,7 +248,7 @@ def test_what_would_end_the_thread_fails_one_batch_and_no_more(end):
             return super().__call__(samples, lengths)
 
     step = Deadly()
-    network = InferenceWorker(step, most_samples=10)  # of one clip each
+    network = InferenceWorker(step, max_samples=10)  # of one clip each
     futures = [network.submit(clip(value)) for value in (1, 14, 2)]
     step.may_run.set()
     with pytest.raises((RuntimeError, MemoryError)):  # nothing that would end the asker's thread in its turn
@@ -269,12 +269,12 @@ def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
     monkeypatch.setattr(InferenceWorker, "_next_batch", short_of_memory)
     step = Repeating()
     step.may_run.set()
-    assert InferenceWorker(step, most_samples=10).submit(clip(1)).result(5)[0][0, 0] == 1
+    assert InferenceWorker(step, max_samples=10).submit(clip(1)).result(5)[0][0, 0] == 1
 
 
 def test_a_cancelled_window_is_not_run():
     step = Repeating()
-    network = InferenceWorker(step, most_samples=10)
+    network = InferenceWorker(step, max_samples=10)
     futures = [network.submit(clip(i)) for i in range(3)]
     futures[1].cancel()
     step.may_run.set()
@@ -284,7 +284,7 @@ def test_a_cancelled_window_is_not_run():
 
 def test_closing_answers_what_waits_and_refuses_what_comes():
     step = Repeating()
-    network = InferenceWorker(step, most_samples=10)
+    network = InferenceWorker(step, max_samples=10)
     futures = [network.submit(clip(i)) for i in range(3)]
     network.close()
     step.may_run.set()

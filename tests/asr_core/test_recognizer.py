@@ -144,7 +144,7 @@ def test_every_kind_of_source_is_heard_alike(recognizer, tmp_path):
     samples = (sound(2).samples * 32767).astype("int16")
     path = tmp_path / "clip.wav"
     soundfile.write(path, samples, RATE)
-    sources = [path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), (RATE, samples)]
+    sources = [path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())]
     texts = {recognizer.transcribe(source).text for source in sources}
     texts.add(recognizer.transcribe(Audio(samples.astype("float32") / 32768, RATE)).text)
     assert len(texts) == 1 and texts != {""}
@@ -178,13 +178,13 @@ def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
     assert transcript.words[0].confidence == pytest.approx(odds / (1 + odds))
     beam = DecoderOptions(decoder="beam")
     searched = recognizer.hypotheses(emissions, beam)[0].words[0]
-    expected = Calibration(posterior=0.5)(searched)
+    expected = Calibration(agreement=0.5)(searched)
     assert recognizer.decode(emissions, audio.seconds, beam).words[0].confidence == expected
 
 
 def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
     emissions = recognizer.emissions(sound(2))
-    monkeypatch.setattr(recognizer._network, "hear", None)
+    monkeypatch.setattr(recognizer._worker, "submit", None)
     beam = DecoderOptions(decoder="beam", n_best=3)
     assert recognizer.decode(emissions, 2).words
     assert recognizer.decode(emissions, 2, beam, hot_words=["word"]).words
@@ -204,7 +204,7 @@ def test_a_click_at_the_end_of_a_recording_is_heard_on_the_way(recognizer, more)
     """What follows digital silence is a window of its own; it may begin behind the last whole step."""
     samples = np.concatenate([sound(2).samples, np.zeros(2 * RATE + more, np.float32), [np.float32(0.1)]])
     parts = []
-    whole = recognizer.emissions(Audio(samples, RATE), heard=parts.append)
+    whole = recognizer.emissions(Audio(samples, RATE), on_emissions=parts.append)
     assert sum(len(part) for part in parts) == len(whole)
 
 
@@ -287,7 +287,7 @@ def test_an_uncalibrated_confidence_leaves_nothing_out(recognizer, monkeypatch):
 
 def test_what_will_not_change_any_more_is_told_on_the_way(recognizer):
     parts = []
-    whole = recognizer.emissions(sound(80), heard=parts.append)
+    whole = recognizer.emissions(sound(80), on_emissions=parts.append)
     assert len(parts) > 3
     np.testing.assert_array_equal(np.concatenate([part.log_probs for part in parts]), whole.log_probs)
     steps = np.cumsum([0, *(len(part) for part in parts[:-1])])
@@ -313,7 +313,7 @@ def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
     """Counts windows, not seconds: those in the network when the flag is set are the last."""
     recognizer = Recognizer(bundle)
     run, cancel, gone = [], threading.Event(), threading.Event()
-    step = recognizer._network._step
+    step = recognizer._worker._model
     windows = 3600 / (WINDOW_SECONDS - OVERLAP_SECONDS)
 
     def watched(samples, lengths):
@@ -323,7 +323,7 @@ def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
             gone.wait(60)  # the network is busy until the request has given up
         return step(samples, lengths)
 
-    recognizer._network._step = watched
+    recognizer._worker._model = watched
     with pytest.raises(Cancelled):
         recognizer.transcribe(Audio(np.resize(sound(60).samples, 3600 * RATE), RATE), cancel=cancel)
     begun = sum(run)
@@ -335,11 +335,11 @@ def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
 
 def test_warming_up_compiles_what_requests_will_run(bundle):
     recognizer = Recognizer(bundle)
-    assert recognizer._network._step.compiled.experimental_get_tracing_count() == 0
+    assert recognizer._worker._model.compiled.experimental_get_tracing_count() == 0
     recognizer.warm_up()
     recognizer.transcribe(sound(1.5))
     recognizer.transcribe(sound(45))
-    assert recognizer._network._step.compiled.experimental_get_tracing_count() == 1
+    assert recognizer._worker._model.compiled.experimental_get_tracing_count() == 1
 
 
 def test_a_dropped_recogniser_takes_its_thread_with_it(bundle):
@@ -435,7 +435,7 @@ def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer
             tokens += [0] * rng.integers(10, 100)  # a pause; minutes pass without one
     tokens += [0] * (steps - len(tokens))
     oracle = Oracle(round(recognizer.step_seconds * RATE), len(TOKENS))
-    monkeypatch.setattr(recognizer, "_network", InferenceWorker(oracle, round(BATCH_SECONDS * RATE)))
+    monkeypatch.setattr(recognizer, "_worker", InferenceWorker(oracle, round(BATCH_SECONDS * RATE)))
     words = recognizer.transcribe(Audio(oracle.say(tokens), RATE), DecoderOptions(decoder="greedy")).words
     assert oracle.heard > 3600 / WINDOW_SECONDS
     assert [word.text for word in words] == spoken
@@ -445,7 +445,7 @@ def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer
 
 def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeypatch):
     """As the interpreter kills one: an exception out of nowhere, here in the middle of the compiled step."""
-    step, killed = recognizer._network._step, []
+    step, killed = recognizer._worker._model, []
 
     def deadly(samples, lengths):
         if not killed:
@@ -454,7 +454,7 @@ def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeyp
         return step(samples, lengths)
 
     expected = recognizer.transcribe(sound(2)).text
-    monkeypatch.setattr(recognizer._network, "_step", deadly)
+    monkeypatch.setattr(recognizer._worker, "_model", deadly)
     with pytest.raises(RuntimeError, match="ended by SystemExit"):
         recognizer.transcribe(sound(2))
     with ThreadPoolExecutor(4) as visitors:

@@ -132,7 +132,7 @@ def test_a_silence_between_sounds_ends_a_word():
     windows = windows_of(samples, RATE, STEP)
     assert silent_steps(windows, STEP) == [125]  # 5 s, and none where windows overlap
     joined = EmissionStitcher(len(samples) // STEP, 5, 0)
-    joined.part([125], space=4)
+    joined.insert_word_boundaries([125], space=4)
     assert list(np.flatnonzero(joined.log_probs.argmax(axis=1) == 4)) == [125]
     np.testing.assert_allclose(np.exp(joined.log_probs).sum(axis=1), 1, atol=1e-5)
 
