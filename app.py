@@ -1,9 +1,9 @@
-"""The way in: flags and environment -> ui.build() -> launch.
+"""The program that serves the page: flags and environment -> ui.build() -> launch.
 
     python app.py [--model PATH_OR_REPO] [--host HOST] [--port PORT] [--share] [--mcp] [--model-paths]
 
-Environment, as Spaces sets it: ASR_MODEL, GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE, GRADIO_MCP_SERVER,
-GRADIO_ROOT_PATH. A flag wins over the environment. Without either the page is for this machine only.
+Environment variables, which Spaces set: ASR_MODEL, GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE,
+GRADIO_MCP_SERVER, GRADIO_ROOT_PATH. A flag overrides the environment. By default only this machine can open the page.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import os
 from asr_core import process
 
 LOOPBACK = "127.0.0.1"
-FIRST_PORT = 7860  # Gradio takes the next free one when it is not named
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from ui.service.engine import Engine
 
-    engine = Engine(options.model).start()  # before Gradio is imported, which takes as long as TensorFlow
+    engine = Engine(options.model).start()  # before Gradio is imported, which takes as long as TensorFlow does
     from ui import build, launch_options
     from ui.service.shutdown import serve_until_stopped
 
@@ -68,5 +67,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    process.catch_interrupts()  # until the page is served and ends itself
+    process.catch_interrupts()  # until `serve_until_stopped` handles signals
     main()

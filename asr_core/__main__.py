@@ -1,8 +1,9 @@
 """The command line: `python -m asr_core FILE... [--format FORMAT,...] [--out DIR]`; see `asr_core.cli.arguments`.
 
-Arguments are understood before anything heavy is imported, so that a slip is answered at once. One recogniser
-serves all files; a file that fails costs one line on standard error, and the others go on. So do notes on a recording
-that is damaged, and the number of files that a folder holds beside recordings.
+Arguments are parsed before anything heavy is imported, so that a wrong one is reported at once. One recogniser
+transcribes all files. A file that fails is reported in one line on standard error, and the others are still
+transcribed. Standard error also gets the notes on damaged recordings, and the number of files in a folder that are no
+recordings.
 """
 
 from asr_core import process
@@ -28,11 +29,11 @@ DONE, SOME_FAILED, USAGE = 0, 1, 2
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done with one recording.
+    """The work on one recording.
 
     Attributes:
-        formats: the files to write, by their extensions.
-        text: to align; None to transcribe.
+        formats: extensions of the files to write.
+        text: the text to align with the recording; None to transcribe it.
     """
 
     recording: InputFile
@@ -41,18 +42,18 @@ class Job:
 
 
 def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Runs the command line and returns its exit code.
 
     Args:
         arguments: without the program's name; by default those of the process.
-        recognizer_factory: model name -> Recognizer.
+        recognizer_factory: makes a Recognizer from the name of a model.
     """
     process.open_closed_streams()
     parser = make_parser()
     options = parse(parser, arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a file's name may hold what the terminal cannot show
-    paths, roots, problems, left_out = _found(options.files)
+        sys.stdout.reconfigure(errors="replace")  # names of files may contain characters that cannot be encoded
+    paths, roots, problems, left_out = _find_recordings(options.files)
     recordings = placed(paths, roots, options.formats)
     if len(recordings) > 1 and not options.out and (subtitles := [f for f in options.formats if f in SUBTITLES]):
         parser.error(f"--format {subtitles[0]} writes one file for each recording: add --out DIR")
@@ -66,14 +67,14 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
         except (OSError, ValueError) as error:
             parser.error(f"--out {options.out} cannot be made: {reason(error)}")
     for line in problems + left_out:
-        _complain(line)
+        _print_error(line)
     try:
         with process.cleaning_up():
             jobs, failed = _jobs(recordings, options)
             failed += _run(jobs, options, len(recordings) == 1, recognizer_factory or _recognizer)
-    except AsrError as error:  # the model, since the recordings' own are caught
+    except AsrError as error:  # from the model: those of recordings have been caught
         parser.exit(USAGE, f"{parser.prog}: error: {error}\n")
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # a reader such as `head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except KeyboardInterrupt:
@@ -82,15 +83,19 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
 
 
 def _shard(recordings: list[InputFile], shard: tuple[int, int]) -> list[InputFile]:
-    """Every N-th recording: the parts are disjoint, nearly equal, and together the whole."""
+    """Every N-th recording. The N shards are disjoint, nearly equal in size, and together hold all recordings."""
     index, count = shard
     return recordings[index - 1 :: count]
 
 
-def _found(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
-    """The paths of all recordings, each once, in an order that depends on the names alone; the folders that were named
-    or hold them (see `asr_core.cli.outputs.placed`); what is wrong with the names; and what folders hold beside
-    recordings, a line for each folder named."""
+def _find_recordings(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Finds the recordings that the arguments name.
+
+    Returns:
+        The paths of all recordings, each once, in an order that depends only on the names; the folders that
+        `asr_core.cli.outputs.placed` takes as `roots`; one message for each name that is wrong; and one message for
+        each folder that holds other files too.
+    """
     found: dict[str, str] = {}
     roots, problems, left_out = [], [], []
     for name in names:
@@ -100,7 +105,7 @@ def _found(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[
             found.setdefault(STDIN, STDIN)
         elif os.path.isdir(name):
             others: Counter[str] = Counter()
-            inside = list(_inside(name, problems, others))
+            inside = list(_recordings_in(name, problems, others))
             if others:
                 left_out.append(f"{printable(name)}: left out: {_counts(others)}")
             if not inside:
@@ -117,24 +122,24 @@ def _found(names: Sequence[str]) -> tuple[list[str], list[str], list[str], list[
 
 
 def _counts(kinds: Counter) -> str:
-    """Such as "3 .txt, 1 .jpg": the most frequent first."""
+    """The counts as text, the most frequent first, such as "3 .txt, 1 .jpg"."""
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     return printable(", ".join(f"{count} {kind}" for kind, count in ordered))
 
 
-def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
-    """The recordings in a folder and the folders in it, by their suffixes; hidden ones and pipes are left out.
+def _recordings_in(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
+    """Yields the recordings in a folder and its subfolders, recognised by suffix, without hidden files and pipes.
 
     Args:
-        problems: gets what cannot be opened.
-        others: counts the files left out by suffix; hidden ones are not counted.
+        problems: a message is appended for each folder that cannot be opened.
+        others: counts by suffix the files left out, except hidden ones.
     """
     from asr_core.audio.files import AUDIO_SUFFIXES
 
-    def told(error: OSError) -> None:
+    def note_problem(error: OSError) -> None:
         problems.append(f"{printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")
 
-    for parent, folders, files in os.walk(folder, onerror=told):
+    for parent, folders, files in os.walk(folder, onerror=note_problem):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.startswith("."):
@@ -142,14 +147,14 @@ def _inside(folder: str, problems: list[str], others: Counter) -> Iterator[str]:
             path, suffix = os.path.join(parent, name), os.path.splitext(name)[1].lower()
             if suffix not in AUDIO_SUFFIXES:
                 others[suffix or "(no suffix)"] += 1
-            elif os.path.isfile(path) or not os.path.exists(path):  # what leads nowhere is told
+            elif os.path.isfile(path) or not os.path.exists(path):  # opening a broken link reports it
                 yield path
             else:
                 others["(no regular file)"] += 1
 
 
 def _jobs(recordings: list[InputFile], options) -> tuple[list[Job], int]:
-    """This shard's work, and how many recordings fail before it begins, each with a line."""
+    """The jobs of this shard, and the number of recordings that cannot become one; each of these is reported."""
     inputs = {os.path.realpath(recording.path) for recording in recordings}
     jobs, failed = [], 0
     for recording in _shard(recordings, options.shard):
@@ -160,14 +165,14 @@ def _jobs(recordings: list[InputFile], options) -> tuple[list[Job], int]:
                 jobs.append(Job(recording, formats, text))
         except AsrError as error:
             failed += 1
-            _complain(f"{recording}: {error}")
+            _print_error(f"{recording}: {error}")
     if kept := len(_shard(recordings, options.shard)) - len(jobs) - failed:
-        _complain(f"{kept} of the recordings left out: their files exist already")
+        _print_error(f"{kept} of the recordings left out: their files exist already")
     return jobs, failed
 
 
 def _unwritten(recording: InputFile, inputs: set[str], options) -> tuple[str, ...]:
-    """The formats to write, without those whose files are to be kept. Raises AsrError where one cannot be written."""
+    """The formats to write, without existing files that are to be kept. Raises AsrError if one cannot be written."""
     formats = []
     for extension in options.formats:
         path = _target(recording, extension, options)
@@ -184,7 +189,7 @@ def _target(recording: InputFile, extension: str, options) -> str:
 
 
 def _text_of(recording: InputFile, source: str) -> str:
-    """The text to align: a file, or that file of a folder which is named as the recording. Raises AsrError."""
+    """The text to align, from a file or from the file in a folder that has the recording's name. Raises AsrError."""
     if not os.path.isdir(source):
         return read_text(source)
     names = (f"{recording.name}.txt", f"{os.path.splitext(recording.name)[0]}.txt")
@@ -208,7 +213,7 @@ def _recognizer(model: str):
 
 
 def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) -> int:
-    """Do the jobs one after the other; returns how many failed."""
+    """Runs the jobs one after the other; returns the number of those that failed."""
     if not jobs:
         return 0
     from tqdm import tqdm
@@ -234,27 +239,28 @@ def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) ->
             except Exception as error:
                 failed += 1
                 with bar.external_write_mode():
-                    _complain(_failure(job.recording, error))
+                    _print_error(_failure(job.recording, error))
             show(1.0)
     return failed
 
 
 def _decoding(recognizer, options) -> dict:
-    """The arguments of `Recognizer.transcribe` that were chosen; says so where they change nothing."""
+    """The arguments for `Recognizer.transcribe`; reports options that have no effect with this model."""
     model = printable(options.model)
     if not recognizer.bundle.trained:
-        _complain(f"The model {model} is untrained: what it writes means nothing.")
+        _print_error(f"The model {model} is untrained: what it writes means nothing.")
     if options.language_model_weight and recognizer.language_model is None:
-        _complain(f"The model {model} has no language model: --language-model-weight changes nothing.")
+        _print_error(f"The model {model} has no language model: --language-model-weight changes nothing.")
     arguments = {}
     if options.decoding:
         arguments["options"] = replace(recognizer.bundle.decoder_options(), **options.decoding)
     if options.hot_words:
         from asr_core.decoding.hotwords import HotWords
 
-        arguments["hot_words"] = hot_words = HotWords.build(options.hot_words, recognizer.vocabulary)
-        if lost := [word for word in options.hot_words if not HotWords.build([word], recognizer.vocabulary).phrases]:
-            _complain(f"The model {model} cannot write these hot-words: {printable(', '.join(lost))[:200]}")
+        vocabulary = recognizer.vocabulary
+        arguments["hot_words"] = hot_words = HotWords.build(options.hot_words, vocabulary)
+        if unwritable := [word for word in options.hot_words if not HotWords.build([word], vocabulary).phrases]:
+            _print_error(f"The model {model} cannot write these hot-words: {printable(', '.join(unwritable))[:200]}")
         if not hot_words.phrases:
             raise AsrError("no hot-word is left: write them with the letters of the model")
     return arguments
@@ -263,7 +269,7 @@ def _decoding(recognizer, options) -> dict:
 def _transcript(
     recognizer, job: Job, decoding: dict, track: int | None, progress: Callable[[float], None]
 ) -> Transcript:
-    """The words of a recording, or the given ones with their times."""
+    """Transcribes a recording, or aligns the job's text with it."""
     source = sys.stdin.buffer if job.recording.path == STDIN else job.recording.path
     try:
         if job.text is None:
@@ -276,11 +282,11 @@ def _transcript(
 
 
 def _report(recording: InputFile, transcript: Transcript) -> None:
-    """One line for each thing that a reader of the transcript should know about the recording."""
+    """Prints the notes on a recording, a line each."""
     for note in transcript.notes:
-        _complain(_located(recording, printable(note)))
+        _print_error(_located(recording, printable(note)))
     if not transcript.words:
-        _complain(f"{recording}: no speech was found")
+        _print_error(f"{recording}: no speech was found")
 
 
 def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
@@ -299,7 +305,7 @@ def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
 
 
 def _failure(recording: InputFile, error: Exception) -> str:
-    """One line that begins with the path."""
+    """The message for a recording that failed: one line that begins with its path."""
     if isinstance(error, OSError):
         return f"{recording}: its transcript cannot be written ({reason(error)})"
     if not isinstance(error, AsrError):
@@ -308,12 +314,12 @@ def _failure(recording: InputFile, error: Exception) -> str:
 
 
 def _located(recording: InputFile, message: str) -> str:
-    """A sentence about a recording, which it may name, as a line that begins with the path."""
+    """A line that begins with the path of the recording, made from a sentence that may begin with its name."""
     name = printable(os.path.basename(recording.path))
     return f"{recording}{message.removeprefix(name)}" if message.startswith(name) else f"{recording}: {message}"
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,8 @@
-"""The page: one file a tab, put together in `page.py`. Imports `asr_core` and Gradio, never `train`.
+"""The web page: `build` puts it together from an engine, `launch_options` are the options to launch it with.
 
-Gradio takes seconds to import. It comes with `build` and `launch_options`; whoever wants the engine alone, to start it
-before, does not wait for that.
+`page.py` and `api.py` put the parts together: one file a tab in `tabs`, shared parts in `widgets`, and the work in
+`service`. Imports `asr_core` and Gradio, never `train`. Gradio takes seconds to import; it is imported lazily, so that
+the engine can be started before.
 """
 
 

@@ -1,10 +1,11 @@
-"""The programming interface: what `gradio_client`, curl and MCP clients call. Results are the JSON of the CLI.
+"""The programming interface for `gradio_client`, curl and MCP clients. Results are the JSON of the command line.
 
-Each endpoint is a function with a docstring that becomes its documentation; the components are only there to give
-its arguments their types and never appear on the page.
+Each endpoint is a function whose docstring is its documentation. The components are not shown on the page; they only
+give the arguments their types.
 """
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,8 @@ from ui.service.engine import Engine
 from ui.service.examples import examples
 from ui.service.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
 from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
-from ui.service.requests import Limits, explain, logged, read_audio
-from ui.tabs.compare import compare as compare_texts
-from ui.tabs.transcribe import LISTENING_AT_ONCE
+from ui.service.requests import MAX_TRANSCRIPTIONS, Limits, explain, logged, read_audio
+from ui.service.scoring import compare as compare_texts
 
 WORD = {
     "type": "object",
@@ -53,38 +53,39 @@ COMPARISON = {
         **{name: {"type": "integer"} for name in ("hits", "substitutions", "insertions", "deletions")},
     },
 }
+DECODERS = ("recommended", "greedy", "beam")
 
 
 def typed_json(schema: dict) -> gr.JSON:
-    """A JSON output whose schema is part of the API documentation."""
+    """A JSON output that has a schema in the documentation of the API."""
     output = gr.JSON(visible=False)
     output.api_info = lambda: schema
     return output
 
 
-DECODERS = ("recommended", "greedy", "beam")
-
-
-class Spoken:
-    """A word of a text that has no times."""
+class UntimedWord:
+    """A word without times, as `compare` takes it."""
 
     def __init__(self, text: str):
         self.text, self.start, self.end = text, None, None
 
 
-def endpoints(engine: Engine, limits: Limits) -> None:
-    """Declares /transcribe, /align, /subtitles, /compare and /model inside a running `gr.Blocks`."""
+class Api:
+    """The functions behind the endpoints; each docstring is the documentation of one."""
 
-    def transcript_of(recording, choice, facts):
-        recognizer = engine.recognizer()
-        audio = read_audio(recording, recognizer.sample_rate, limits)
+    def __init__(self, engine: Engine, limits: Limits):
+        self._engine, self._limits = engine, limits
+
+    def _transcript(self, recording, overrides, facts):
+        recognizer = self._engine.recognizer()
+        audio = read_audio(recording, recognizer.sample_rate, self._limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
-        options = choice.options(recognizer.bundle)
-        transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, choice.hot_words)
+        options = overrides.options(recognizer.bundle)
+        transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, overrides.hot_words)
         return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
     def transcribe(
-        recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
+        self, recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
     ) -> dict:
         """Transcribe a recording of English speech.
 
@@ -98,10 +99,10 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Text, seconds, confidence and words with start, end and confidence.
         """
         with answering("api/transcribe") as facts:
-            choice = choice_of(decoder, beam_width, hot_words, limits)
-            return as_json(transcript_of(recording, choice, facts), recording)
+            overrides = overrides_of(decoder, beam_width, hot_words, self._limits)
+            return as_json(self._transcript(recording, overrides, facts), recording)
 
-    def align(recording: str, text: str) -> dict:
+    def align(self, recording: str, text: str) -> dict:
         """Find the times of a known text in its recording.
 
         Args:
@@ -113,14 +114,16 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             cannot be checked. The notes say if the text as a whole is probably not that of the recording.
         """
         with answering("api/align") as facts:
-            known = arguments.text(text, "text", limits.text_characters)
-            recognizer = engine.recognizer()
-            audio = read_audio(recording, recognizer.sample_rate, limits)
+            known = arguments.text(text, "text", self._limits.text_characters)
+            recognizer = self._engine.recognizer()
+            audio = read_audio(recording, recognizer.sample_rate, self._limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
             transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, known)
             return as_json(replace(transcript, notes=(*audio.notes, *transcript.notes)), recording)
 
-    def subtitles(recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7) -> str:
+    def subtitles(
+        self, recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7
+    ) -> str:
         """Make subtitles for a recording of English speech.
 
         Args:
@@ -136,9 +139,9 @@ def endpoints(engine: Engine, limits: Limits) -> None:
         with answering("api/subtitles") as facts:
             kind = arguments.one_of(kind, "kind", SUBTITLE_FORMATS)
             shape = limits_of(characters, lines, seconds)
-            return written(transcript_of(recording, DecodingOverrides(), facts), kind, shape)
+            return written(self._transcript(recording, DecodingOverrides(), facts), kind, shape)
 
-    def compare(reference: str, heard: str) -> dict:
+    def compare(self, reference: str, heard: str) -> dict:
         """Word and character error rate of a text against what was really said.
 
         Args:
@@ -149,34 +152,39 @@ def endpoints(engine: Engine, limits: Limits) -> None:
             Error rates as shares and the counts of words behind them; case and punctuation are dropped first.
         """
         with answering("api/compare"):
-            reference = arguments.text(reference, "reference", limits.text_characters)
-            heard = words_alone(arguments.text(heard, "heard", limits.text_characters))
-            words = [Spoken(word) for word in heard.split()]
+            reference = arguments.text(reference, "reference", self._limits.text_characters)
+            hypothesis = words_alone(arguments.text(heard, "heard", self._limits.text_characters))
+            words = [UntimedWord(word) for word in hypothesis.split()]
             result = compare_texts(reference, words)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 
-    def model() -> dict:
+    def model(self) -> dict:
         """Which model answers: its description, training data and measured error rates."""
         with answering("api/model"):
-            return engine.recognizer().bundle.config
+            return self._engine.recognizer().bundle.config
+
+
+def endpoints(engine: Engine, limits: Limits) -> None:
+    """Adds /transcribe, /align, /subtitles, /compare and /model to the `gr.Blocks` that is being built."""
+    api = Api(engine, limits)
 
     def recording() -> gr.File:
         return arguments.file_input("recording", str(examples()[0].path))
 
-    choice, kind = arguments.choice_input("decoder", DECODERS), arguments.choice_input("kind", SUBTITLE_FORMATS)
+    decoders, kinds = arguments.choice_input("decoder", DECODERS), arguments.choice_input("kind", SUBTITLE_FORMATS)
     number, line = arguments.number_input, arguments.text_input
     width, characters = number("beam_width", None), number("characters", 42)
     lines, seconds = number("lines", 2), number("seconds", 7)
-    heavy = {"concurrency_limit": LISTENING_AT_ONCE, "concurrency_id": "recogniser"}
-    _endpoint(transcribe, [recording(), choice, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
-    _endpoint(align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
-    _endpoint(subtitles, [recording(), kind, characters, lines, seconds], line("subtitles"), **heavy)
-    _endpoint(compare, [line("reference"), line("heard")], typed_json(COMPARISON))
-    _endpoint(model, [], typed_json({"type": "object"}))
+    heavy = {"concurrency_limit": MAX_TRANSCRIPTIONS, "concurrency_id": "recogniser"}
+    _endpoint(api.transcribe, [recording(), decoders, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(api.align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(api.subtitles, [recording(), kinds, characters, lines, seconds], line("subtitles"), **heavy)
+    _endpoint(api.compare, [line("reference"), line("heard")], typed_json(COMPARISON))
+    _endpoint(api.model, [], typed_json({"type": "object"}))
 
 
-def choice_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrides:
-    """The decoding of a request. Raises GivenTextError."""
+def overrides_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrides:
+    """The decoder options of a request. Raises GivenTextError."""
     decoder = arguments.one_of(decoder, "decoder", DECODERS)
     beam_width = arguments.number(beam_width, "beam_width", 1, MAX_BEAM_WIDTH, whole=True)
     hot_words = arguments.text("" if hot_words is None else hot_words, "hot_words", limits.text_characters)
@@ -187,11 +195,11 @@ def choice_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOverrid
 
 def limits_of(characters, lines, seconds) -> SubtitleLimits:
     """The subtitle limits of a request. Raises GivenTextError."""
-    usual = SubtitleLimits()
+    default = SubtitleLimits()
     return SubtitleLimits(
-        arguments.number(characters, "characters", *RANGES[0], usual.characters, whole=True),
-        arguments.number(lines, "lines", *RANGES[1], usual.lines, whole=True),
-        arguments.number(seconds, "seconds", *RANGES[2], usual.seconds),
+        arguments.number(characters, "characters", *RANGES[0], default.characters, whole=True),
+        arguments.number(lines, "lines", *RANGES[1], default.lines, whole=True),
+        arguments.number(seconds, "seconds", *RANGES[2], default.seconds),
     )
 
 
@@ -199,23 +207,14 @@ def _endpoint(function, inputs: list, output, **options) -> None:
     gr.Button(visible=False).click(function, inputs, output, api_name=function.__name__, **options)
 
 
-class answering:
-    """Logs the request, and turns its errors into ones that the client may see."""
-
-    def __init__(self, request: str):
-        self.log = logged(request)
-
-    def __enter__(self) -> dict:
-        return self.log.__enter__()
-
-    def __exit__(self, kind, error, traceback) -> bool:
-        try:
-            self.log.__exit__(kind, error, traceback)
-        except BaseException as raised:
-            error = raised
-        if isinstance(error, Exception):
-            raise gr.Error(explain(error), print_exception=False) from error
-        return False
+@contextmanager
+def answering(request: str):
+    """Logs the request, and turns errors into `gr.Error`s with a message that the client may read."""
+    try:
+        with logged(request) as facts:
+            yield facts
+    except Exception as error:
+        raise gr.Error(explain(error), print_exception=False) from error
 
 
 def as_json(transcript, recording: str) -> dict:

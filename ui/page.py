@@ -1,4 +1,4 @@
-"""The page: one file a tab, put together here. Imports `asr_core` and Gradio, never `train`."""
+"""Builds the page from its tabs, and the options with which Gradio launches it."""
 
 import gradio as gr
 
@@ -17,17 +17,17 @@ from ui.tabs.transcribe import Transcribe
 from ui.widgets.events import QUIET
 from ui.widgets.theme import TITLE, look, masthead
 
-DELETE_CACHE = (600, 4 * 3600)  # seconds: every ten minutes, uploads and downloads go that are as old as a clip gets
-QUEUE_LENGTH = 64  # waiting requests; the next visitor is told that the queue is full
+DELETE_CACHE = (600, 4 * 3600)  # seconds between two clean-ups, and age of the files that each deletes
+MAX_QUEUED = 64  # requests in the queue; further ones get an error
 
 
 def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = False) -> gr.Blocks:
-    """The whole page around a started engine.
+    """The whole page.
 
     Args:
-        engine: where the recognisers are.
-        limits: what one visitor may ask for.
-        model_paths: whether a visitor may name a model by a path on this machine.
+        engine: has the recognisers; it has been started.
+        limits: for one visitor.
+        model_paths: whether visitors may load a model by a path on this machine.
     """
     limits = limits or Limits()
     registry = ClipRegistry()
@@ -60,11 +60,11 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
         page.load(describe, model, described, concurrency_limit=None, **QUIET)
         model.change(describe, model, described, concurrency_limit=None, **QUIET)
     refuse_urls(page)
-    return page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=4)
+    return page.queue(max_size=MAX_QUEUED, default_concurrency_limit=4)
 
 
 def launch_options(engine: Engine, limits: Limits | None = None) -> dict:
-    """What `launch` takes besides where to listen: looks, limits, protection."""
+    """The arguments of `launch` besides the address: theme, limits, protection."""
     return {
         **look(),
         "app_kwargs": app_options(engine),

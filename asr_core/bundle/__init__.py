@@ -1,7 +1,7 @@
 """A model at rest: a folder, or a repository on the Hub, with `config.json` and safetensors.
 
-`load_bundle` gives a checked `Bundle`; `save_bundle` writes one. The network, its decoder and its language model are
-built from it when they are asked for.
+`load_bundle` returns a checked `Bundle`; `save_bundle` writes one. A `Bundle` builds the network, the decoder options
+and the language model on demand.
 """
 
 from asr_core.bundle.bundle import Bundle

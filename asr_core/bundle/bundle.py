@@ -1,8 +1,4 @@
-"""A model whose description has been checked, and the objects that are built from it.
-
-Nothing heavy happens before one of them is asked for.
-
-"""
+"""`Bundle`: a model on disk whose description has been checked, and the objects that are built from it on demand."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +12,10 @@ from asr_core.bundle.description import (
     LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
-    _fingerprint,
+    fingerprint,
     read_description,
 )
-from asr_core.bundle.weights import _key, _read_weights, _sketch
+from asr_core.bundle.weights import read_weights, weight_name, weight_shapes
 from asr_core.errors import BundleError, reason
 from asr_core.storage import XZ
 from asr_core.text.vocabulary import Vocabulary
@@ -27,12 +23,12 @@ from asr_core.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A model at rest whose description has been checked; nothing heavy is loaded yet.
+    """A model on disk whose description has been checked. Nothing heavy is loaded before it is asked for.
 
     Attributes:
         path: its folder.
         config: the contents of `config.json`.
-        name: how to speak of it: "default", a folder's name, or "name/repo@commit".
+        name: what messages call it: "default", a folder's name, or "name/repo@commit".
     """
 
     path: Path
@@ -41,17 +37,17 @@ class Bundle:
 
     @property
     def sample_rate(self) -> int:
-        """Hz that the model hears."""
+        """Sample rate in Hz of the audio that the network takes."""
         return self.config["sample_rate"]
 
     @property
     def trained(self) -> bool:
-        """Whether the network has learned to transcribe, by its own description."""
+        """Whether the network has been trained, according to `config.json`."""
         return self.config.get("trained", True)
 
     @property
     def readme(self) -> str:
-        """The card on the Hub, Markdown; empty where the bundle came without."""
+        """The model card in Markdown; empty if the bundle has none."""
         path = self.path / README
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -60,18 +56,18 @@ class Bundle:
         return Vocabulary("".join(self.config["tokens"][1:]))
 
     def file(self, name: str) -> Path | None:
-        """Where one of its files is, as it is or compressed; None where it has none of that name."""
+        """The path of a file of the bundle, plain or compressed; None if `config.json` lists no such file."""
         listed = self.config["files"]
-        return next((self.path / there for there in (name, name + XZ) if there in listed), None)
+        return next((self.path / candidate for candidate in (name, name + XZ) if candidate in listed), None)
 
     @property
     def phones(self) -> int:
-        """How many phones the network names, if the bundle knows how words sound; else 0."""
-        known = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS)
-        return self.config["architecture"]["sizes"].get("phones", 0) if known else 0
+        """Number of phones that the network predicts; 0 if the bundle has no pronunciations to use them with."""
+        usable = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS)
+        return self.config["architecture"]["sizes"].get("phones", 0) if usable else 0
 
     def featurizer(self):
-        """The front end that the network was trained with (see `asr_core.models.features`)."""
+        """The feature extractor that the network was trained with (see `asr_core.models.features`)."""
         from asr_core.models.features import make_featurizer
 
         try:
@@ -80,7 +76,7 @@ class Bundle:
             raise BundleError(f"{self.name}: {error}.") from error
 
     def language_model(self):
-        """The n-gram model beside the network, or None."""
+        """The n-gram language model (`asr_core.decoding.language_model.NGramModel`), or None."""
         path = self.file(LANGUAGE_MODEL)
         if path is None:
             return None
@@ -89,11 +85,12 @@ class Bundle:
         return NGramModel.load(path)
 
     def pronunciations(self, language_model):
-        """How the words of that model sound (`asr_core.decoding.lexicon.Pronunciations`), or None: not all
-        networks name phones.
+        """The pronunciations of the words of the language model (`asr_core.decoding.lexicon.Pronunciations`).
+
+        Returns None for a network that predicts no phones.
 
         Raises:
-            BundleError: the file is damaged, or goes with another language model.
+            BundleError: the file is damaged, or belongs to another language model.
         """
         if not self.phones:
             return None
@@ -102,8 +99,8 @@ class Bundle:
         return Pronunciations.load(self.file(PRONUNCIATIONS), language_model.words, self.phones)
 
     def decoder_options(self):
-        """How the bundle is decoded unless told otherwise (`asr_core.decoding.beam_search.DecoderOptions`)."""
-        from asr_core.decoding.beam_search import DecoderOptions
+        """The decoder options that the bundle recommends (`asr_core.decoding.options.DecoderOptions`)."""
+        from asr_core.decoding.options import DecoderOptions
 
         try:
             return DecoderOptions(**self.config.get("decoder", {}))
@@ -111,40 +108,40 @@ class Bundle:
             raise BundleError(f"{self.name}: its decoder defaults are not understood ({reason(error)}).") from error
 
     def build(self):
-        """The network with its weights (keras.Model).
+        """Builds the network and loads its weights; returns a keras.Model.
 
         Raises:
-            BundleError: sizes that the architecture does not take, or weights that are not its own.
+            BundleError: the architecture does not accept the sizes, or the weights do not belong to it.
         """
         architecture = self.config["architecture"]
         arguments = {"bins": self.featurizer().bins, "tokens": len(self.vocabulary), **architecture["sizes"]}
         if arguments.get("intermediate") == []:  # bundles of earlier versions have this key, always empty
             del arguments["intermediate"]
-        # Keras remembers variables that were only sketched, to fill them later. It does so in thread-local
-        # state: in a thread of its own that memory ends with the thread.
-        with ThreadPoolExecutor(max_workers=1) as aside:
-            shapes = aside.submit(_sketch, self.name, architecture["name"], arguments).result()
-        weights = _read_weights(self, shapes)
+        # Keras keeps a thread-local list of variables that have not been initialised. In a thread of its own, the list
+        # of the model that is built only for its shapes is dropped when the thread ends.
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            shapes = executor.submit(weight_shapes, self.name, architecture["name"], arguments).result()
+        weights = read_weights(self, shapes)
         model = models.build(architecture["name"], **arguments)
         for variable in model.weights:
-            variable.assign(weights[_key(model, variable)])
+            variable.assign(weights[weight_name(model, variable)])
         return model
 
 
-def _open(folder: Path, name: str) -> Bundle:
-    """A folder, once all its files are known to be there and whole."""
+def open_folder(folder: Path, name: str) -> Bundle:
+    """The bundle in a folder. Raises BundleError if a file is missing, or differs from its checksum."""
     config = read_description(folder / CONFIG, name)
     for file, facts in config["files"].items():
         path = folder / file
         if not path.is_file():
             raise BundleError(f"{name} is incomplete: {file} is missing; {CONTENTS}.")
-        if path.stat().st_size != facts["bytes"] or _fingerprint(path) != facts:
+        if path.stat().st_size != facts["bytes"] or fingerprint(path) != facts:
             raise BundleError(f"{name} is damaged: {file} is not what its config.json says; fetch it again.")
     return Bundle(folder, config, name)
 
 
-def _refuse_links(folder: Path, name: str) -> None:
-    """A file that is a link out of the folder would read what the bundle's author has no business to read."""
+def refuse_outside_links(folder: Path, name: str) -> None:
+    """Raises BundleError if a file is a symbolic link out of the folder, through which a bundle could read any file."""
     inside = folder.resolve()
     for path in folder.iterdir():
         if path.is_symlink() and not path.resolve().is_relative_to(inside):

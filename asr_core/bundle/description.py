@@ -1,7 +1,7 @@
-"""`config.json` of a bundle: its fields, their limits, and one sentence for whatever does not fit.
+"""The description of a bundle, `config.json`: its fields, and the checks of their types and limits.
 
-A description comes from strangers. Everything about it that can be known without building a network is
-settled here, before anything is allocated or downloaded on its word.
+Bundles come from strangers. All that can be checked without building the network is checked here, before memory is
+allocated for a bundle or its other files are downloaded.
 """
 
 import hashlib
@@ -19,18 +19,20 @@ from asr_core.text.vocabulary import BLANK
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
+CONFIG = "config.json"
+README = "README.md"
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.xz)?")
-CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"
+CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"  # for error messages
 
 MAX_CONFIG_BYTES = 1 << 20
-MAX_WEIGHT_BYTES = 512 << 20  # all weights of the network together, and likewise the language model
+MAX_WEIGHT_BYTES = 512 << 20  # of all weights of the network together, and of all other files together
 MAX_TOKENS = 4096
-MAX_SIZE = 8192  # of a number among the sizes of an architecture, unless it has a limit of its own:
-MAX_SIZES = {"blocks": 64, "outer_blocks": 64, "rnn_layers": 64, "kernel": 255}
+MAX_SIZE = 8192  # of an architecture's size that MAX_SIZES does not list
+MAX_SIZES = {"blocks": 64, "outer_blocks": 64, "rnn_layers": 64, "kernel": 255}  # by name
 SAMPLE_RATES = (4_000, 96_000)  # Hz, lowest and highest that make sense for speech
 
 DECODERS = ("beam", "greedy")
-ORIGINS = (*DECODERS, "aligned")  # of words whose confidence is calibrated
+ORIGINS = (*DECODERS, "aligned")  # where a word comes from: each origin has its own confidence calibration
 CALIBRATION = {field.name for field in fields(Calibration)}
 
 REQUIRED = {
@@ -39,18 +41,17 @@ REQUIRED = {
     "featurizer": dict,  # as make_featurizer takes it
     "sample_rate": int,  # Hz
     "tokens": list,  # what each token writes, the blank "" first
-    "files": dict,  # {name: {"bytes", "sha256"}} of the weights, the language model and its pronunciations, each as it
-    # is or compressed (`asr_core.storage`)
+    "files": dict,  # {name: {"bytes", "sha256"}} of all files but config.json and README.md
 }
 OPTIONAL = {
     "name": str,
     "description": str,
     "language": str,
     "licence": str,
-    "trained": bool,  # false for a network that has not learned to transcribe
+    "trained": bool,  # false for a network with random weights
     "training_data": list,  # [{"name", "hours", "licence", ...}]
     "evaluation": list,  # [{"dataset", "split", "decoder", "wer", "cer", ...}]
-    "confidence": dict,  # {one of ORIGINS: numbers of a Calibration} (see asr_core.decoding.text_alignment)
+    "confidence": dict,  # {one of ORIGINS: fields of asr_core.decoding.confidence.Calibration}
     "decoder": dict,  # defaults of DecoderOptions
     "recipe": dict,  # how it was trained
     "parameters": int,
@@ -62,10 +63,10 @@ def read_description(path: Path, name: str) -> dict:
 
     Args:
         path: the file.
-        name: how to speak of the bundle in an error.
+        name: of the bundle, for messages.
 
     Raises:
-        BundleError: it is missing, unreadable, or says what no bundle of ours says.
+        BundleError: the file is missing, unreadable, or does not describe a bundle of this program.
     """
     if not path.is_file():
         raise BundleError(f"{name} is no bundle: it has no config.json; {CONTENTS}.")
@@ -80,7 +81,7 @@ def read_description(path: Path, name: str) -> dict:
 
 
 def check_description(config, name: str) -> None:
-    """Raises BundleError for the first thing in a description that does not fit."""
+    """Raises BundleError for the first field of a description that is missing, unknown, or out of its limits."""
     if not isinstance(config, dict) or "format_version" not in config:
         raise BundleError(f"{name} is no bundle: its config.json has no format_version; {CONTENTS}.")
     if config["format_version"] != FORMAT_VERSION:
@@ -97,7 +98,7 @@ def check_description(config, name: str) -> None:
         if type(value) is not fields[field]:
             raise BundleError(f"{name}: {field} in its config.json is not of type {fields[field].__name__}.")
     _check_architecture(config["architecture"], name)
-    _check_sound(config["sample_rate"], config["featurizer"], name)
+    _check_featurizer(config["sample_rate"], config["featurizer"], name)
     _check_tokens(config["tokens"], name)
     _check_files(config["files"], name)
     _check_confidence(config.get("confidence", {}), name)
@@ -119,7 +120,7 @@ def _check_architecture(architecture: dict, name: str) -> None:
             )
 
 
-def _check_sound(sample_rate: int, featurizer: dict, name: str) -> None:
+def _check_featurizer(sample_rate: int, featurizer: dict, name: str) -> None:
     low, high = SAMPLE_RATES
     if not low <= sample_rate <= high:
         raise BundleError(f"{name}: its sample rate of {_short(sample_rate)} Hz is not from {low} to {high}.")
@@ -144,7 +145,7 @@ def _check_tokens(tokens: list, name: str) -> None:
 
 
 def _check_files(files: dict, name: str) -> None:
-    totals = {True: 0, False: 0}  # bytes of the weights, of the rest
+    totals = {True: 0, False: 0}  # bytes, by whether a file holds weights of the network
     for file, facts in files.items():
         if not WEIGHTS.fullmatch(file) and file.removesuffix(XZ) not in (LANGUAGE_MODEL, PRONUNCIATIONS):
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
@@ -184,7 +185,7 @@ def _lies_within(value, low, high) -> bool:
 
 
 def _short(value) -> str:
-    """A stranger's value as it may stand in a message."""
+    """A value from a description, shortened for a message."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 1e12 else "a huge number"
     return text if len(text) <= 60 else text[:60] + "..."
 
@@ -192,10 +193,8 @@ def _short(value) -> str:
 def _refuse_constant(constant):
     raise ValueError(f"{constant} is no JSON")
 
-CONFIG = "config.json"
-README = "README.md"
 
-
-def _fingerprint(path: Path) -> dict:
+def fingerprint(path: Path) -> dict:
+    """The entry of a file under "files" in `config.json`: its bytes and SHA-256."""
     with open(path, "rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

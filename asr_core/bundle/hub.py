@@ -1,30 +1,26 @@
-"""Bundles from repositories of the Hugging Face Hub, by `hf_hub_download`: the files that are named, sizes checked
-first.
-"""
+"""Downloads bundles from the Hugging Face Hub: only the files that `config.json` lists, with their sizes checked."""
 
 import os
 import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from asr_core.bundle.bundle import Bundle, _open
-from asr_core.bundle.description import (
-    CONFIG,
-    CONTENTS,
-    MAX_CONFIG_BYTES,
-    README,
-    read_description,
-)
+from asr_core.bundle.bundle import Bundle, open_folder
+from asr_core.bundle.description import CONFIG, CONTENTS, MAX_CONFIG_BYTES, README, read_description
 from asr_core.errors import BundleError, reason
 
-ANSWER_SECONDS = 5  # the Hub is taken for out of reach where it takes longer; HF_HUB_ETAG_TIMEOUT says otherwise
-TRY_LATER = (408, 429, 500, 502, 503, 504)  # statuses of a Hub in trouble
+ANSWER_SECONDS = 5  # timeout of the Hub's first answer, unless HF_HUB_ETAG_TIMEOUT sets another
+TRY_LATER = (408, 429, 500, 502, 503, 504)  # HTTP statuses that mean that the Hub cannot serve at present
 REPOSITORY = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 
 
-def _pull(repository: str, revision: str | None) -> Bundle:
-    """Downloads a bundle's own files at one commit, none before its size is known to be right."""
-    import httpx2  # the transport of huggingface_hub, whose errors it passes on
+def download_bundle(repository: str, revision: str | None) -> Bundle:
+    """Downloads the files of a bundle, all at one commit and none before its size has been checked.
+
+    Raises:
+        BundleError: there is no such bundle, or it cannot be downloaded; the message says why.
+    """
+    import httpx2  # the HTTP client of huggingface_hub, whose errors reach us
     from huggingface_hub import errors
 
     name = f"{repository}@{revision}" if revision else repository
@@ -57,19 +53,19 @@ def _pull(repository: str, revision: str | None) -> Bundle:
 def _download(repository: str, revision: str | None, name: str) -> Bundle:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    silence = _silence(repository, revision)
-    if silence is None:
+    unreachable = _unreachable(repository, revision)
+    if unreachable is None:
         return _fetch(repository, revision, name)
     try:
         return _fetch(repository, revision, name, local_files_only=True)
     except LocalEntryNotFoundError as error:
-        raise error from silence
+        raise error from unreachable
 
 
-def _silence(repository: str, revision: str | None) -> Exception | None:
-    """Why the Hub does not answer; None if it does, be it with a refusal.
+def _unreachable(repository: str, revision: str | None) -> Exception | None:
+    """The error if the Hub cannot be reached; None if it answers, even with a refusal.
 
-    Without this question the client tries each file again and again, for half a minute to seven.
+    Without this one request, the client would retry every file for minutes before it takes files from the cache.
     """
     import httpx2
     from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
@@ -86,7 +82,7 @@ def _silence(repository: str, revision: str | None) -> Exception | None:
 
 @contextmanager
 def _quiet_hub_client():
-    """The client's own warnings are left out: what they are about ends up in one sentence."""
+    """Silences the client's own warnings: the caller reports failures in one sentence."""
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()
@@ -98,7 +94,7 @@ def _quiet_hub_client():
 
 
 def _fetch(repository: str, revision: str | None, name: str, **options) -> Bundle:
-    """The files of a bundle, from the cache where they are there; `options` are those of `hf_hub_download`."""
+    """Takes the files of a bundle from the cache, or else downloads them; `options` are those of `hf_hub_download`."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -111,11 +107,11 @@ def _fetch(repository: str, revision: str | None, name: str, **options) -> Bundl
         facts = hf_hub_download(repository, file, revision=commit, dry_run=True, **options)
         _check_size(name, file, facts.file_size, exactly=expected["bytes"])
         hf_hub_download(repository, file, revision=commit, **options)
-    with suppress(EntryNotFoundError):  # a bundle does without its card
+    with suppress(EntryNotFoundError):  # the model card is optional
         facts = hf_hub_download(repository, README, revision=commit, dry_run=True, **options)
         _check_size(name, README, facts.file_size, most=MAX_CONFIG_BYTES)
         hf_hub_download(repository, README, revision=commit, **options)
-    return _open(path.parent, f"{repository}@{commit[:12]}")
+    return open_folder(path.parent, f"{repository}@{commit[:12]}")
 
 
 def _check_size(name: str, file: str, size: int, most=None, exactly=None) -> None:

@@ -1,10 +1,8 @@
-"""Bundles are loaded from a folder or the Hub, and saved to a folder.
+"""Loads bundles from a folder or the Hub, and saves them to a folder.
 
-Loading never runs code from a bundle: JSON is checked field by field (`asr_core.bundle.bundle.description`), and
-weights are
-read by name into a network of ours whose shapes are known before a byte is allocated. A bundle is written, and
-replaced, all at once or not at all.
-
+Loading never runs code from a bundle. The JSON is checked field by field (`asr_core.bundle.description`), and weights
+are read by name into one of our networks, whose shapes are known before memory is allocated. Saving writes, or
+replaces, the whole bundle or nothing.
 """
 
 import json
@@ -13,18 +11,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from asr_core.bundle.bundle import Bundle, _open, _refuse_links
+from asr_core.bundle.bundle import Bundle, open_folder, refuse_outside_links
 from asr_core.bundle.description import (
     CONFIG,
     FORMAT_VERSION,
     LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
-    _fingerprint,
     check_description,
+    fingerprint,
 )
-from asr_core.bundle.hub import REPOSITORY, _pull
-from asr_core.bundle.weights import _write_weights
+from asr_core.bundle.hub import REPOSITORY, download_bundle
+from asr_core.bundle.weights import write_weights
 from asr_core.errors import BundleError, reason
 from asr_core.storage import ASSETS, compress, unpacked
 
@@ -33,23 +31,23 @@ DEFAULT_FOLDER = ASSETS / "default"
 
 
 def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
-    """Finds a model, downloads it if need be, and checks its description and the integrity of its files.
+    """Finds a model, downloads it if necessary, and checks its description and the checksums of its files.
 
     Args:
         source: "default" for the embedded model, a folder, or a Hub repository as "name/repo" or
-            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; what the
-            cache holds needs no network.
+            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; a bundle in
+            the cache needs no network.
 
     Raises:
-        BundleError: there is no such model, or it is not one of ours, or it is damaged.
+        BundleError: there is no such model, it is not a bundle, or it is damaged.
     """
     asked = os.fspath(source)
     folder = DEFAULT_FOLDER if asked == DEFAULT else Path(asked)
     try:
         if folder.is_dir():
             name = DEFAULT if asked == DEFAULT else folder.resolve().name
-            _refuse_links(folder, name)
-            return _open(folder, name)
+            refuse_outside_links(folder, name)
+            return open_folder(folder, name)
     except OSError as error:
         raise BundleError(f"The model {asked[:100]} cannot be read ({reason(error)}).") from error
     if asked == DEFAULT:
@@ -57,32 +55,32 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
     repository = REPOSITORY.fullmatch(asked)
     if not repository:
         raise BundleError(f"There is no model {asked}: name a folder, or name/repo[@revision] on the Hub.")
-    return _pull(repository["id"], repository["revision"])
+    return download_bundle(repository["id"], repository["revision"])
 
 
 def save_bundle(
     folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16, compressed=False
 ) -> Path:
-    """Writes a model down, all of it or nothing.
+    """Saves a model as a bundle: all of it or nothing.
 
     Args:
-        folder: where to; a bundle that stands there is replaced when the new one is complete.
-        model: a network of `asr_core.models`; architecture and sizes are taken from itself.
-        config: the further fields of `config.json`: featurizer, sample_rate and tokens, and what is known of
-            the optional ones (`asr_core.bundle.description.OPTIONAL`).
-        language_model: an `NGramModel` to go with it, or the path of one's file.
-        pronunciations: of its words (`asr_core.decoding.lexicon.Pronunciations`), for a network that names phones.
-        readme: text of README.md, the card on the Hub.
-        bits: of each number of a matrix (vectors stay float32): 32, 16 (floats), or 8 and fewer (whole numbers of one
-            byte each, with a scale for every output; the fewer bits, the smaller once compressed).
-        compressed: whether its files are compressed, which is worth it for 8 bits and fewer, and a language model.
+        folder: the folder to write. A bundle that is already there is replaced once the new one is complete.
+        model: a network of `asr_core.models`, from which architecture and sizes are taken.
+        config: the other fields of `config.json`: featurizer, sample_rate and tokens, and any of
+            `asr_core.bundle.description.OPTIONAL`.
+        language_model: an `NGramModel`, or the path of a file that holds one.
+        pronunciations: the pronunciations of the words of the language model
+            (`asr_core.decoding.lexicon.Pronunciations`), for a network that predicts phones.
+        readme: text of README.md, the model card.
+        bits: of each number in a matrix (vectors stay float32): 32 or 16 for floats, 8 or fewer for integers of one
+            byte each with a scale for every output. Fewer bits make smaller files only when they are compressed.
+        compressed: whether to compress the files, which helps with 8 bits or fewer and with a language model.
 
     Returns:
         The folder.
 
     Raises:
-        BundleError: a field that a bundle does not have, weights that are not finite, or another folder than a
-            bundle's in its place.
+        BundleError: `config` has an unknown field, a weight is not finite, or `folder` exists and is no bundle.
     """
     folder = Path(folder)
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
@@ -91,32 +89,20 @@ def save_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_weights(fresh, model, bits)
-        if language_model is not None:
-            if isinstance(language_model, Path):
-                with unpacked(language_model) as plain:
-                    shutil.copyfile(plain, fresh / LANGUAGE_MODEL)
-            else:
-                language_model.save(fresh / LANGUAGE_MODEL)
-            files.append(LANGUAGE_MODEL)
-        if pronunciations is not None:
-            pronunciations.save(fresh / PRONUNCIATIONS)
-            files.append(PRONUNCIATIONS)
-        if compressed:
-            files = [compress(fresh / file).name for file in files]
+        files = _write_files(fresh, model, language_model, pronunciations, bits, compressed)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
             "format_version": FORMAT_VERSION,
             "architecture": {"name": model.name, "sizes": sizes},
             "parameters": model.count_params(),
-            "files": {name: _fingerprint(fresh / name) for name in files},
+            "files": {name: fingerprint(fresh / name) for name in files},
         }
         check_description(description, folder.name)
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (fresh / CONFIG).write_text(text + "\n", encoding="utf-8")
         (fresh / README).write_text(readme or f"# {config.get('name', folder.name)}\n", encoding="utf-8")
-        fresh.chmod(0o755)  # mkdtemp, and safetensors its files, make them for their owner alone
+        fresh.chmod(0o755)  # mkdtemp and safetensors give access to the owner only
         for path in fresh.iterdir():
             path.chmod(0o644)
         _replace(folder, fresh)
@@ -125,8 +111,24 @@ def save_bundle(
     return folder
 
 
+def _write_files(folder: Path, model, language_model, pronunciations, bits: int, compressed: bool) -> list[str]:
+    """Writes all files that `config.json` lists; returns their names. Arguments as for `save_bundle`."""
+    files = write_weights(folder, model, bits)
+    if language_model is not None:
+        if isinstance(language_model, Path):
+            with unpacked(language_model) as plain:
+                shutil.copyfile(plain, folder / LANGUAGE_MODEL)
+        else:
+            language_model.save(folder / LANGUAGE_MODEL)
+        files.append(LANGUAGE_MODEL)
+    if pronunciations is not None:
+        pronunciations.save(folder / PRONUNCIATIONS)
+        files.append(PRONUNCIATIONS)
+    return [compress(folder / file).name for file in files] if compressed else files
+
+
 def _replace(folder: Path, fresh: Path) -> None:
-    """Puts `fresh` in the place of `folder`; what stood there goes only when the new one stands."""
+    """Moves `fresh` to `folder`; the old folder is deleted only after that has succeeded."""
     if not folder.exists():
         fresh.rename(folder)
         return

@@ -1,42 +1,56 @@
-"""Weights of a network <-> safetensors files below the limit of the Hub, as float16 or 8-bit integers."""
+"""Writes the weights of a network to safetensors files, as floats or quantised to 8 bits, and reads them back."""
 
 from pathlib import Path
 
 import numpy as np
 
 from asr_core import models
-from asr_core.bundle.description import (
-    WEIGHTS,
-)
+from asr_core.bundle.description import WEIGHTS
 from asr_core.errors import BundleError, reason
 from asr_core.storage import unpacked
 
-FILE_BYTES = 9_000_000  # weights are split into files below this, since the Hub wants LFS beyond 10 MB
-SCALE = ".scale"  # follows the name of a matrix of 8-bit numbers: what they are multiplied by, one for each column
-FLOATS, WHOLE = ("F16", "F32"), ("I8",)  # how a tensor may be stored: by itself, and with a scale
+FILE_BYTES = 9_000_000  # size of a file of weights at most: the Hub requires Git LFS beyond 10 MB
+SCALE = ".scale"  # suffix of the name of the scale of a quantised matrix: one factor for each output column
+FLOAT_TYPES = ("F16", "F32")  # safetensors types of a weight that has no scale
+QUANTISED_TYPES = ("I8",)  # safetensors types of a weight that has a scale
 
 
-def _key(model, variable) -> str:
-    """A variable's path inside its network: the same on every backend and for every instance."""
+def weight_name(model, variable) -> str:
+    """The path of a variable inside its network: the same on every backend and for every instance."""
     return variable.path.removeprefix(model.name + "/")
 
 
-def _sketch(name: str, architecture: str, arguments: dict) -> dict:
-    """Shape of every weight by name, computed without allocating any."""
+def weight_shapes(name: str, architecture: str, arguments: dict) -> dict:
+    """The shape of every weight of an architecture by name, without allocating memory for the weights.
+
+    Args:
+        name: of the bundle, for messages.
+        arguments: of the architecture.
+
+    Raises:
+        BundleError: the architecture does not accept these arguments.
+    """
     import keras
 
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = models.build(architecture, **arguments)
-    except Exception as error:  # whatever Keras makes of a stranger's numbers, there is no such network
+    except Exception as error:  # Keras raises errors of many kinds for sizes that make no network
         raise BundleError(f"{name}: no {architecture} has these sizes ({reason(error)}).") from error
     if unknown := sorted((arguments.keys() - model.get_config().keys()) | (arguments.keys() & {"name"})):
         raise BundleError(f"{name}: a {architecture} has no size {', '.join(unknown)[:200]}.")
-    return {_key(model, variable): tuple(variable.shape) for variable in model.weights}
+    return {weight_name(model, variable): tuple(variable.shape) for variable in model.weights}
 
 
-def _read_weights(bundle, shapes: dict) -> dict:
-    """Every weight as float32, once names, shapes and values are known to be right."""
+def read_weights(bundle, shapes: dict) -> dict:
+    """Reads all weights of a bundle as float32.
+
+    Args:
+        shapes: the shape that each weight must have, by name.
+
+    Raises:
+        BundleError: a weight is missing, unknown, not finite, or has another shape or type.
+    """
     from safetensors import SafetensorError, safe_open
 
     weights = {}
@@ -47,7 +61,7 @@ def _read_weights(bundle, shapes: dict) -> dict:
                 scaled = [key for key in names if key in shapes and key + SCALE in names]
                 expected = shapes | {key + SCALE: shapes[key][-1:] for key in scaled}
                 for key in names:
-                    readable = WHOLE if key in scaled else FLOATS
+                    readable = QUANTISED_TYPES if key in scaled else FLOAT_TYPES
                     _check_tensor(bundle.name, key, tensors.get_slice(key), expected, readable)
                     weights[key] = tensors.get_tensor(key).astype("float32")
                 for key in scaled:
@@ -72,18 +86,22 @@ def _check_tensor(name: str, key: str, tensor, shapes: dict, readable: tuple[str
         raise BundleError(f"{name}: its weight {key} is stored as {dtype}; {' and '.join(readable)} would be read.")
 
 
-def _write_weights(folder: Path, model, bits: int) -> list[str]:
-    """Writes the weights in files below FILE_BYTES; returns their names."""
+def write_weights(folder: Path, model, bits: int) -> list[str]:
+    """Writes the weights to files of at most FILE_BYTES; returns the names of the files.
+
+    Args:
+        bits: as `save_bundle` takes it.
+    """
     from safetensors.numpy import save_file
 
-    parts, room = [], 0
+    parts, free_bytes = [], 0
     for variable in model.weights:
-        stored = _stored(_key(model, variable), variable, bits)
+        stored = _stored(weight_name(model, variable), variable, bits)
         size = sum(array.nbytes for array in stored.values())
-        if size > room:
-            parts, room = [*parts, {}], FILE_BYTES
+        if size > free_bytes:
+            parts, free_bytes = [*parts, {}], FILE_BYTES
         parts[-1] |= stored
-        room -= size
+        free_bytes -= size
     names = [f"model-{i:05}-of-{len(parts):05}.safetensors" for i in range(1, len(parts) + 1)]
     for part, name in zip(parts, names, strict=True):
         save_file(part, folder / name)
@@ -91,9 +109,9 @@ def _write_weights(folder: Path, model, bits: int) -> list[str]:
 
 
 def _stored(key: str, variable, bits: int) -> dict[str, np.ndarray]:
-    """A weight as it is written: itself, or 8-bit numbers and their scale."""
+    """The tensors that a weight is written as: the weight itself, or its 8-bit numbers and their scale."""
     dtype = "float16" if bits == 16 and variable.ndim > 1 else "float32"
-    with np.errstate(over="ignore"):  # told below, with the weight's name
+    with np.errstate(over="ignore"):  # the check below names the weight
         weight = np.ascontiguousarray(variable.numpy(), dtype)
     if not np.isfinite(weight).all():
         raise BundleError(f"The weight {variable.path} is not finite as {dtype}: nothing was saved.")

@@ -1,1 +1,1 @@
-"""The arguments of `python -m asr_core`, and where it writes transcripts."""
+"""The parts of `python -m asr_core`: its arguments in, the paths of its output files out."""

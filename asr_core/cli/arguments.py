@@ -1,4 +1,7 @@
-"""The arguments of the command line, and one line for every slip in them. Nothing heavy is imported for it."""
+"""Parses the arguments of the command line, and reports a wrong one in one line.
+
+Imports nothing heavy, so that the report comes at once.
+"""
 
 import argparse
 import math
@@ -9,10 +12,10 @@ from asr_core.text.given import read_hot_words
 from asr_core.transcript.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS
 from asr_core.transcript.writers import WRITERS
 
-SUBTITLES = ("srt", "vtt")  # two of them in one stream are no subtitles any more
-MAX_BEAM_WIDTH = 1024  # as `asr_core.decoding.options.MAX_WIDTH`, which is not imported here: it needs NumPy
-MAX_WEIGHT = 1000.0  # as `asr_core.decoding.options.MAX_SCORE`
-MAX_LIMIT = 1000  # of characters, lines and seconds of a subtitle
+SUBTITLES = ("srt", "vtt")  # formats that cannot be concatenated in one stream
+MAX_BEAM_WIDTH = 1024  # equals `asr_core.decoding.options.MAX_WIDTH`, whose import would take NumPy
+MAX_WEIGHT = 1000.0  # equals `asr_core.decoding.options.MAX_SCORE`
+MAX_LIMIT = 1000  # largest value of --track and of the limits of subtitles
 BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight")
 SUBTITLE_FLAGS = ("max_line_length", "max_lines", "max_cue_seconds")
 
@@ -26,7 +29,7 @@ Exit code: 0 all done; 1 some recordings failed (one line each on standard error
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a slip in one line, whatever the arguments hold."""
+    """Reports a wrong argument in one line, even if it contains control characters."""
 
     def error(self, message: str):
         super().error(printable(message))
@@ -35,8 +38,8 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     parser = Parser(
         prog="python -m asr_core",
-        usage="%(prog)s [OPTION...] FILE...",  # all options would stand above the one line about a slip
-        description="Write down what is said in recordings.",
+        usage="%(prog)s [OPTION...] FILE...",  # the default lists all options above every error message
+        description="Transcribe recordings.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -137,19 +140,23 @@ def _add_subtitles(group) -> None:
 
 
 def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments once they go together; exits with code 2 where they do not.
+    """Parses the arguments and checks that they fit each other; exits with code 2 if they do not.
 
     Returns:
-        The options, and `formats`, a tuple; `decoding`, the fields of DecoderOptions that were chosen; `hot_words`, a
-        tuple; `subtitles`, the limits that were chosen, as `asr_core.transcript.writers.SubtitleWriter` takes them.
+        The options of the parser, and these:
+            formats: tuple of the formats to write.
+            decoding: dict of the fields of DecoderOptions that were set.
+            hot_words: tuple of the hot-words.
+            subtitles: dict of the limits that were set, as `asr_core.transcript.writers.SubtitleWriter.write` takes
+                them.
     """
     options = parser.parse_args(arguments)
     options.formats = tuple(dict.fromkeys(name for names in options.format or [("txt",)] for name in names))
-    options.subtitles = _chosen(
+    options.subtitles = _without_none(
         max_characters=options.max_line_length, max_lines=options.max_lines, max_seconds=options.max_cue_seconds
     )
     if options.subtitles and not set(options.formats) & set(SUBTITLES):
-        parser.error(f"{_first(options, SUBTITLE_FLAGS)} shapes subtitles: add --format srt or --format vtt")
+        parser.error(f"{_first_set(options, SUBTITLE_FLAGS)} shapes subtitles: add --format srt or --format vtt")
     if len(options.formats) > 1 and not options.out:
         parser.error(f"--format {','.join(options.formats)} writes several files: add --out DIR")
     for flag in ("overwrite", "skip_existing"):
@@ -160,12 +167,12 @@ def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace
 
 
 def _check_decoding(parser: Parser, options: argparse.Namespace) -> None:
-    beam = _first(options, BEAM_FLAGS)
+    beam = _first_set(options, BEAM_FLAGS)
     if options.align is not None and (beam or options.decoder):
         parser.error(f"--align takes the words from a text: leave out {beam or '--decoder'}")
     if beam and options.decoder == "greedy":
         parser.error(f"{beam} needs the beam search: leave out --decoder greedy")
-    options.decoding = _chosen(
+    options.decoding = _without_none(
         decoder="beam" if beam else options.decoder,
         beam_width=options.beam_width,
         language_model_weight=options.language_model_weight,
@@ -178,12 +185,12 @@ def _check_decoding(parser: Parser, options: argparse.Namespace) -> None:
             parser.error(f"--hotwords: {error}")
 
 
-def _chosen(**values) -> dict:
+def _without_none(**values) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _first(options: argparse.Namespace, names: Sequence[str]) -> str | None:
-    """The first flag of these that was set."""
+def _first_set(options: argparse.Namespace, names: Sequence[str]) -> str | None:
+    """The first of these options that was set, as a flag; None if none was."""
     return next((_flag(name) for name in names if getattr(options, name) is not None), None)
 
 
@@ -202,9 +209,9 @@ def _formats_of(text: str) -> tuple[str, ...]:
 
 
 def _number(kind: type, least: float, most: float) -> Callable[[str], float]:
-    """A reader of numbers, whole ones if `kind` is int, from `least` to `most`."""
+    """An argparse type: a number from `least` to `most`, an integer if `kind` is int."""
 
-    def read(text: str):
+    def parse_number(text: str):
         try:
             value = kind(text)
         except ValueError:
@@ -214,7 +221,7 @@ def _number(kind: type, least: float, most: float) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(f"'{text}' is not {what} from {least:g} to {most:g}")
         return value
 
-    return read
+    return parse_number
 
 
 def _shard_of(text: str) -> tuple[int, int]:

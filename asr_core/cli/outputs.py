@@ -1,6 +1,6 @@
-"""Where the command line writes transcripts: places that mirror the folders of the recordings.
+"""Decides where the command line writes transcripts: the paths mirror the folders of the recordings.
 
-Whatever would keep a file from being written is found before anything is transcribed.
+Obstacles to writing a file are found before anything is transcribed.
 """
 
 import contextlib
@@ -16,18 +16,18 @@ from asr_core.errors import printable, reason
 from asr_core.transcript.writers import WRITERS
 
 STDIN = "-"
-MAX_NAME_BYTES = 255  # of a file name, on every common file system
-MAX_SUFFIX_BYTES = max(len(extension) + 1 for extension in WRITERS)
+MAX_NAME_BYTES = 255  # of a file name on every common file system
+MAX_SUFFIX_BYTES = max(len(extension) + 1 for extension in WRITERS)  # with the dot
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input.
+    """One recording.
 
     Attributes:
-        path: as the user named it, or found in a folder that the user named; "-" is standard input.
+        path: as the user named it, or as found in a folder that the user named; "-" is standard input.
         name: its path below the common parent of all inputs.
-        place: where its transcript belongs under --out, without the suffix of the format.
+        place: path of its transcript below --out, without the suffix of the format.
     """
 
     path: str
@@ -39,15 +39,15 @@ class InputFile:
 
 
 def placed(paths: Sequence[str], roots: Sequence[str], formats: Sequence[str]) -> list[InputFile]:
-    """Recordings with a place of their own each, which depends on all names, not on the shard.
+    """Gives each recording a place of its own. The places depend on the names of all inputs, but not on the shard.
 
     The folders below the common parent of all inputs are mirrored: `1/talk.wav` and `2/talk.wav` get `1/talk` and
-    `2/talk`. Beside an `a.mp3` an `a.wav` gets `a.wav`, and never a place whose file would be the recording. Names
-    that differ in nothing but case get a number.
+    `2/talk`. The suffix is kept where two recordings differ in nothing else, such as `a.mp3` and `a.wav`, and where the
+    transcript would replace the recording. Names that differ only in case get a number.
 
     Args:
         paths: of the recordings.
-        roots: the folders that were named, and those of the files that were named.
+        roots: the folders that the user named, and the parents of the files that the user named.
         formats: extensions of the files to write.
     """
     depth = len(os.path.commonprefix([_parts(root) for root in roots]))
@@ -59,23 +59,23 @@ def placed(paths: Sequence[str], roots: Sequence[str], formats: Sequence[str]) -
         stem, suffix = os.path.splitext(name)
         if stems[stem.casefold()] > 1 or suffix[1:] in formats:
             stem = name
-        place, number = _fitting(stem), 1
+        place, number = _shortened(stem), 1
         while place.casefold() in taken:
             number += 1
-            place = _fitting(f"{stem}-{number}")
+            place = _shortened(f"{stem}-{number}")
         taken.add(place.casefold())
         recordings.append(InputFile(path, name, place))
     return recordings
 
 
 def _parts(path: str) -> list[str]:
-    """The folders of an absolute path and its name; a drive is one of them."""
+    """The components of the absolute path, beginning with the drive if there is one."""
     drive, rest = os.path.splitdrive(os.path.abspath(path))
     return [part for part in (drive.strip(":\\/"), *rest.split(os.sep)) if part]
 
 
-def _fitting(place: str) -> str:
-    """A place whose name is cut where it is too long for a file system; a digest keeps it unlike all others."""
+def _shortened(place: str) -> str:
+    """The place, its name cut if it is too long for a file system; a digest then keeps it unique."""
     folder, name = os.path.split(place)
     encoded = os.fsencode(name)
     if len(encoded) + MAX_SUFFIX_BYTES <= MAX_NAME_BYTES:
@@ -86,19 +86,19 @@ def _fitting(place: str) -> str:
 
 
 def obstacle(path: str, inputs: Collection[str], overwrite: bool) -> str | None:
-    """The reason why no file can be written there, as a sentence with its end left open; None if there is none.
+    """The reason why a file cannot be written, as a sentence without a full stop; None if it can be written.
 
     Args:
         path: of the file.
-        inputs: real paths of all recordings, which are never written over.
-        overwrite: whether other files may be.
+        inputs: real paths of all recordings, which are never overwritten.
+        overwrite: whether other files may be overwritten.
     """
     shown = printable(path)
     try:
         kind = os.lstat(path).st_mode
     except FileNotFoundError:
         return _blocked(path)
-    except OSError as error:  # a name too long, or a file where a folder belongs
+    except OSError as error:  # the name is too long, or a parent is not a folder
         return f"its transcript cannot be written to {shown} ({reason(error)})"
     if stat.S_ISDIR(kind):
         return f"its transcript cannot be written to {shown}, which is a folder"
@@ -110,7 +110,7 @@ def obstacle(path: str, inputs: Collection[str], overwrite: bool) -> str | None:
 
 
 def _blocked(path: str) -> str | None:
-    """The reason why a file, and the folders above it that are missing, cannot be made."""
+    """The reason why a file and its missing parent folders cannot be created; None if they can."""
     folder, name = os.path.split(path)
     names = [name]
     while folder and not os.path.lexists(folder):
@@ -119,7 +119,7 @@ def _blocked(path: str) -> str | None:
     folder = folder or os.curdir
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"its transcript cannot be written into {printable(folder)} (Permission denied)"
-    for name in names:  # where there is a folder: below one that is missing no name counts as too long
+    for name in names:  # in the folder that exists: below a missing one, lstat does not report a name that is too long
         try:
             os.lstat(os.path.join(folder, name))
         except FileNotFoundError:
@@ -130,7 +130,7 @@ def _blocked(path: str) -> str | None:
 
 
 def write_whole(path: str, content: str) -> None:
-    """Write a file whole or not at all, and the folders above it. Raises OSError."""
+    """Writes a file, all of it or nothing, and creates missing parent folders. Raises OSError."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     part = os.path.join(folder, f".{uuid.uuid4().hex}.part")

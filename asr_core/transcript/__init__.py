@@ -1,1 +1,1 @@
-"""Words with times and confidence -> txt, srt, vtt and json."""
+"""Words with times and confidences in; txt, srt, vtt and json files out."""

@@ -1,16 +1,12 @@
-"""The words of a recording with their times and confidence.
+"""`Word` and `Transcript`: the result of recognition, with times and confidences.
 
-A transcript is checked where it is made, so that every later step may trust its times and confidences.
-
+Both are validated when they are made, so that all later code can rely on their times and confidences.
 """
 
-import json
 import math
 from dataclasses import dataclass
 
-from asr_core.errors import TranscriptError, reason
-
-SLACK_SECONDS = 0.001  # times are written in milliseconds; rounding may carry a word this far past the end
+SLACK_SECONDS = 0.001  # how far a word may end after the recording: times are rounded to milliseconds
 
 
 @dataclass(frozen=True)
@@ -20,8 +16,8 @@ class Word:
     Attributes:
         text: without white space.
         start, end: seconds from the start of the recording; 0 <= start <= end.
-        confidence: in [0, 1]. 0 is that of a word of a given text that cannot be checked, because the model has no
-            letters for it; it says nothing against the word.
+        confidence: in [0, 1]; 0 marks a word of a given text that cannot be checked, because the model has no letters
+            for it.
     """
 
     text: str
@@ -41,7 +37,7 @@ class Word:
 
     @property
     def checked(self) -> bool:
-        """Whether the confidence says anything."""
+        """Whether the confidence is meaningful: the model has letters for the word."""
         return self.confidence > 0
 
 
@@ -52,10 +48,9 @@ class Transcript:
     Attributes:
         words: in order of their start, inside the recording.
         seconds: length of the recording.
-        model: name of the model that heard them.
+        model: name of the model that recognised them.
         notes: sentences for people about the recording, such as that it is damaged (see
-        `asr_core.audio.loading.Audio`), or
-            about a given text that does not fit it.
+            `asr_core.audio.loading.Audio`), or about a given text that does not fit it.
     """
 
     words: tuple[Word, ...]
@@ -85,41 +80,10 @@ class Transcript:
 
     @property
     def confidence(self) -> float:
-        """Mean confidence of the words that are checked, weighted by their characters; 0 without such words.
+        """Mean confidence of the checked words, weighted by their characters; 0 if there are none.
 
-        Long words weigh more, for they say more and are the ones that are missed when they are wrong.
+        Long words weigh more: they carry more of the meaning, and an error in one of them matters more.
         """
         checked = [word for word in self.words if word.checked]
         characters = sum(len(word.text) for word in checked)
         return sum(len(word.text) * word.confidence for word in checked) / max(characters, 1)
-
-
-def read_json(content: str) -> Transcript:
-    """The transcript that JsonWriter wrote.
-
-    Raises:
-        TranscriptError: not JSON, or not of that form.
-    """
-    try:
-        fields = json.loads(content)
-        words = [_word(entry) for entry in _typed(fields, "words", list)]
-        return Transcript(words, _typed(fields, "seconds", float), _typed(fields, "model", str))
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise TranscriptError(
-            f"This is no transcript in JSON ({reason(error)}): write it again with --format json."
-        ) from None
-
-
-def _word(entry) -> Word:
-    times = (_typed(entry, name, float) for name in ("start", "end", "confidence"))
-    return Word(_typed(entry, "word", str), *times)
-
-
-def _typed(fields, name: str, kind: type):
-    """A field of a JSON object; whole numbers pass as floats."""
-    if not isinstance(fields, dict) or name not in fields:
-        raise TypeError(f"{name!r} is missing")
-    value = fields[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
-        raise TypeError(f"{name!r} is {value!r:.40}")
-    return value

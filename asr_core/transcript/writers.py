@@ -1,4 +1,4 @@
-"""Transcripts as files: txt, srt, vtt and json."""
+"""Writers of transcripts, one class for each file format: txt, srt, vtt and json."""
 
 import json
 import re
@@ -15,11 +15,11 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, transcript: Transcript, **options) -> str:
-        """The content of a file, with a line feed at its end unless it is empty."""
+        """The content of the file, which ends with a line feed unless it is empty."""
 
 
 class TextWriter(Writer):
-    """The words alone, in one line."""
+    """Plain text: the words in one line."""
 
     extension = "txt"
 
@@ -28,7 +28,7 @@ class TextWriter(Writer):
 
 
 class SubtitleWriter(Writer):
-    """What SubRip and WebVTT share. The limits are explained in asr_core.transcript.subtitles."""
+    """The common part of SubRip and WebVTT; `asr_core.transcript.subtitles.cues` explains the limits."""
 
     header = ""
     decimal_mark: str
@@ -63,11 +63,11 @@ class SubtitleWriter(Writer):
 
     @abstractmethod
     def escaped(self, line: str) -> str:
-        """A line of text that cannot be taken for anything else."""
+        """The line with all characters escaped that have a meaning in the format."""
 
 
 class SrtWriter(SubtitleWriter):
-    """SubRip, which every player reads. It has no escapes: an arrow as between times is made shorter."""
+    """SubRip, which every player reads. It has no escapes, so an arrow like the one between times is shortened."""
 
     extension = "srt"
     decimal_mark = ","
@@ -88,12 +88,12 @@ class VttWriter(SubtitleWriter):
 
 
 class JsonWriter(Writer):
-    """Everything, as one JSON object in one line of ASCII; times to the millisecond."""
+    """One JSON object in one line of ASCII, with words, times in seconds, confidences and notes."""
 
     extension = "json"
 
     def write(self, transcript: Transcript, *, file: str | None = None) -> str:
-        """`file` is what the recording was called."""
+        """`file` is the name of the recording."""
         content = {
             "file": file,
             "text": transcript.text,

@@ -60,7 +60,7 @@ def change_weights(folder, change):
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path)
-    change_config(folder, lambda c: c["files"].update({path.name: description._fingerprint(path)}))
+    change_config(folder, lambda c: c["files"].update({path.name: description.fingerprint(path)}))
 
 
 def logits_of(network):
@@ -132,7 +132,7 @@ def test_compressed_weights_that_are_none(network, tmp_path, monkeypatch, change
     folder = save_bundle(tmp_path / "small", network, CONFIGURATION, compressed=True)
     (path,) = folder.glob("model*")
     path.write_bytes(change(path.read_bytes()))
-    change_config(folder, lambda c: c["files"].update({path.name: description._fingerprint(path)}))
+    change_config(folder, lambda c: c["files"].update({path.name: description.fingerprint(path)}))
     with pytest.raises(BundleError, match=reason):
         load_bundle(folder).build()
 
@@ -182,9 +182,9 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def test_loading_takes_no_keras(saved):
-    code = f"import sys; from asr_core.bundle.bundle import load_bundle; load_bundle({str(saved)!r}); "
+    code = f"import sys; from asr_core.bundle import load_bundle; load_bundle({str(saved)!r}); "
     code += "sys.exit('keras' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(bundle_module.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(bundle_module.__file__).parents[2])
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_weights_are_refused_for(case, saved):
 def test_weights_that_are_no_safetensors_are_refused(saved):
     (path,) = saved.glob("model*.safetensors")
     path.write_bytes(b"\x80\x04cos\nsystem\n" * 50)  # as a pickle begins
-    change_config(saved, lambda c: c["files"].update({path.name: description._fingerprint(path)}))
+    change_config(saved, lambda c: c["files"].update({path.name: description.fingerprint(path)}))
     with pytest.raises(BundleError, match="is no safetensors file"):
         load_bundle(saved).build()
 

@@ -91,7 +91,7 @@ def test_a_cached_model_needs_no_hub(hub):
 def test_the_environment_is_honoured(hub, tmp_path):
     """One program pulls with HF_ENDPOINT and HF_TOKEN, the next has neither but HF_HUB_OFFLINE."""
     repository(hub).private = True
-    code = "from asr_core.bundle.bundle import load_bundle; print(load_bundle('name/repo').name)"
+    code = "from asr_core.bundle import load_bundle; print(load_bundle('name/repo').name)"
     environment = {
         "PATH": os.environ["PATH"],
         "HF_HOME": str(tmp_path / "home"),

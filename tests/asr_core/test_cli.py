@@ -22,7 +22,7 @@ from asr_core.decoding.options import MAX_SCORE, MAX_WIDTH, DecoderOptions
 from asr_core.errors import AlignmentError, BundleError
 from asr_core.inference.backend import quiet_libraries
 from asr_core.text.vocabulary import Vocabulary
-from asr_core.transcript.words import Transcript, Word, read_json
+from asr_core.transcript.words import Transcript, Word
 
 
 class FakeRecognizer:
@@ -109,7 +109,7 @@ class TestStandardOutput:
             "model": "fake",
             "notes": [],
         }
-        assert read_json(out.splitlines()[1]).text == "tenths 5"
+        assert objects[1]["text"] == "tenths 5"
 
     def test_where_no_speech_was_found_a_line_says_so(self, run, tmp_path):
         class Silent(FakeRecognizer):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from asr_core.bundle.description import CONFIG, _fingerprint
+from asr_core.bundle.description import CONFIG, fingerprint
 from asr_core.bundle.loading import load_bundle
-from asr_core.bundle.weights import _read_weights
+from asr_core.bundle.weights import read_weights
 from asr_core.errors import BundleError
 from tests.asr_core.fuzzing import thoroughly
 
@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
 def described(folder, description=None, text=None) -> None:
     """Writes config.json: a description that names the weights as they are now, or any bytes."""
     if text is None:
-        description = {"files": {WEIGHTS: _fingerprint(folder / WEIGHTS)}} | (description or DESCRIPTION)
+        description = {"files": {WEIGHTS: fingerprint(folder / WEIGHTS)}} | (description or DESCRIPTION)
         text = json.dumps(description).encode()
     (folder / CONFIG).write_bytes(text)
 
@@ -98,7 +98,7 @@ def test_the_whole_bundle_is_loaded(folder):
     """Else the tests below would only ever see refusals."""
     described(folder)
     bundle = load_bundle(folder)
-    np.testing.assert_array_equal(_read_weights(bundle, SHAPES)["head/kernel"], TENSORS["head/kernel"])
+    np.testing.assert_array_equal(read_weights(bundle, SHAPES)["head/kernel"], TENSORS["head/kernel"])
     assert bundle.decoder_options().beam_width == 8
 
 
@@ -136,7 +136,7 @@ def test_any_bytes_of_weights_are_whole_finite_tensors_or_refused(folder, place,
     bundle = SimpleNamespace(path=folder, name="invented", config={"files": {"model.safetensors": {}}})
     (folder / "changed.safetensors").replace(folder / "model.safetensors")
     try:
-        weights = _read_weights(bundle, SHAPES)
+        weights = read_weights(bundle, SHAPES)
     except BundleError as error:
         assert str(error).startswith("invented: ") and len(str(error)) < 500
     else:

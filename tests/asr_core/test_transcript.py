@@ -9,9 +9,8 @@ import pytest
 import srt
 import webvtt
 
-from asr_core.errors import TranscriptError
 from asr_core.transcript.subtitles import cues
-from asr_core.transcript.words import Transcript, Word, read_json
+from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.writers import WRITERS, JsonWriter, SrtWriter, TextWriter, VttWriter
 
 
@@ -180,24 +179,18 @@ because of the rain
         ]
 
     def test_json_comes_back(self):
-        assert read_json(JsonWriter().write(LONG)) == Transcript(LONG.words, round(LONG.seconds, 3), "small")
-        assert read_json(JsonWriter().write(TWO)) == TWO
+        for transcript in (LONG, TWO):
+            content = json.loads(JsonWriter().write(transcript))
+            fields = ("word", "start", "end", "confidence")
+            words = [Word(*(entry[name] for name in fields)) for entry in content["words"]]
+            assert Transcript(words, content["seconds"], content["model"]) == Transcript(
+                transcript.words, round(transcript.seconds, 3), transcript.model
+            )
 
     def test_json_is_one_line_whatever_the_names_hold(self):
         content = JsonWriter().write(TWO, file="odd\u2028\x85\n\udcff.wav")
         assert content.isascii() and len(content.splitlines()) == 1
         assert json.loads(content)["file"] == "odd\u2028\x85\n\udcff.wav"
-
-    @pytest.mark.parametrize("content", [
-        "", "null", "[]", "{}", '{"words": [], "seconds": 1}', '{"words": [{}], "seconds": 1, "model": ""}',
-        '{"words": [], "seconds": true, "model": ""}', '{"words": [], "seconds": NaN, "model": ""}',
-        '{"words": [{"word": "a", "start": 0, "end": 9, "confidence": 1}], "seconds": 1, "model": ""}',
-        '{"words": [{"word": 1, "start": 0, "end": 1, "confidence": 1}], "seconds": 1, "model": ""}',
-        "[" * 100_000, '{"words": [], "seconds": 1' + "0" * 400 + ', "model": ""}',
-    ])  # fmt: skip
-    def test_json_of_another_form_is_refused_in_words(self, content):
-        with pytest.raises(TranscriptError, match=r"^This is no transcript in JSON \(.*\): write it again"):
-            read_json(content)
 
 
 class TestCues:

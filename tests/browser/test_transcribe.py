@@ -68,7 +68,7 @@ def test_a_clicked_word_is_heard_where_it_is_and_lit(opened):
     start, end = (float(part) for part in word.get_attribute("data-at").split(","))
     word.click()
     opened.wait_for_function(f"{NOW} >= {start} && !window.asr.player.audio.paused")
-    opened.wait_for_selector("#words .word.heard:has-text('jumps')")
+    opened.wait_for_selector("#words .word.playing:has-text('jumps')")
     opened.wait_for_function("window.asr.player.audio.paused")
     assert start <= opened.evaluate(NOW) <= end + 1  # it stops after the word
 

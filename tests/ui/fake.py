@@ -1,6 +1,6 @@
-"""A recogniser for tests: quick, the same every time, and no network.
+"""A recogniser for tests: quick, deterministic, and without a network.
 
-It hears FAKE_TEXT in every recording that is not silent, spread evenly over it, with one doubtful word.
+It recognises FAKE_TEXT in every recording that is not silent, spread evenly over it, with one doubtful word.
 """
 
 import re
@@ -33,6 +33,8 @@ class FakeRecognizer:
         self.bundle = SimpleNamespace(
             name=name,
             path="fake",
+            readme="",
+            trained=trained,
             sample_rate=16000,
             decoder_options=lambda: DecoderOptions(decoder="greedy"),
             config={

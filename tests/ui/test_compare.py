@@ -4,7 +4,7 @@ import pytest
 
 from asr_core.errors import AlignmentError
 from asr_core.transcript.words import Word
-from ui.tabs.compare import compare
+from ui.service.scoring import compare
 
 
 def words(text: str):
@@ -15,7 +15,7 @@ def test_each_kind_of_error_is_counted_and_placed():
     result = compare("the cat sat on the mat", words("the bat sat the mat today"))
     assert (result.hits, result.substitutions, result.deletions, result.insertions) == (4, 1, 1, 1)
     assert result.word_error_rate == pytest.approx(3 / 6)
-    kinds = [(pair.kind, pair.reference, pair.heard) for pair in result.pairs]
+    kinds = [(pair.kind, pair.reference, pair.hypothesis) for pair in result.pairs]
     assert kinds == [
         ("equal", "the", "the"), ("substitute", "cat", "bat"), ("equal", "sat", "sat"), ("delete", "on", ""),
         ("equal", "the", "the"), ("equal", "mat", "mat"), ("insert", "", "today"),

@@ -7,7 +7,7 @@ import pytest
 
 from asr_core.errors import BundleError, ProcessEnded
 from tests.ui.fake import FakeRecognizer
-from ui.service.engine import KEPT_MODELS, Engine
+from ui.service.engine import MAX_MODELS, Engine
 from ui.tabs.model import bundle_card, checked_name, model_chip
 
 
@@ -70,7 +70,7 @@ def test_the_default_is_tried_again_where_that_may_help(error, loads):
 def test_the_default_stays_while_others_are_dropped():
     engine = Engine(load=FakeRecognizer).start()
     first = engine.recognizer()
-    for i in range(KEPT_MODELS + 2):
+    for i in range(MAX_MODELS + 2):
         engine.recognizer(f"a/m{i}")
     assert engine.recognizer() is first
     assert engine.state("a/m0") == "absent"

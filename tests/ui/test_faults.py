@@ -16,7 +16,7 @@ import ui
 from asr_core.errors import Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.engine import Engine
-from ui.tabs.transcribe import LISTENING_AT_ONCE
+from ui.service.requests import MAX_TRANSCRIPTIONS
 
 PATIENCE_SECONDS = 60  # everything takes milliseconds on an idle machine; a busy one is not a fault
 LAST_INPUTS = [None, None, "greedy", 16, 0.5, 1, "", 42, 2, 7]  # of a click on an example: model, cancel, options
@@ -45,7 +45,7 @@ class Gated(FakeRecognizer):
 @pytest.fixture(scope="module")
 def server(own_upload_folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ui.page.QUEUE_LENGTH", 2)
+        patch.setattr("ui.page.MAX_QUEUED", 2)
         engine = Engine(load=Gated).start()
         page = ui.build(engine)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **ui.launch_options(engine))
@@ -76,7 +76,7 @@ def client_of(server) -> Client:
 def take_all_places(client: Client, sound, recognizer) -> list:
     """Jobs that are all being heard; one after the other, as more than two at once find the queue full."""
     jobs = []
-    for count in range(1, LISTENING_AT_ONCE + 1):
+    for count in range(1, MAX_TRANSCRIPTIONS + 1):
         jobs.append(client.submit(sound, api_name="/transcribe"))
         assert eventually(lambda count=count: recognizer.waiting == count)
     return jobs

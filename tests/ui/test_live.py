@@ -14,7 +14,7 @@ from asr_core.emissions import Emissions
 from asr_core.errors import BundleError
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.service.engine import Engine
-from ui.service.live_session import SILENT_SECONDS, STRAGGLER_SECONDS, LiveSession
+from ui.service.live_session import LATE_CHUNK_SECONDS, SILENT_SECONDS, LiveSession
 from ui.service.requests import FirstWords, Limits
 from ui.tabs.live import Live, shown
 from ui.tabs.transcribe import Transcribe
@@ -57,7 +57,7 @@ def text_of(words) -> str:
 
 
 def wait_out_stragglers():
-    time.sleep(STRAGGLER_SECONDS + 0.05)
+    time.sleep(LATE_CHUNK_SECONDS + 0.05)
 
 
 def test_words_appear_while_he_speaks_and_all_are_final_after_a_stop(session):
@@ -234,7 +234,7 @@ def chunks(text):
 
 def say(live, text, session=None, visitor=VISITOR):
     for chunk in chunks(text):
-        value, session = live._hear(chunk, session, None, visitor)
+        value, session = live._receive(chunk, session, None, visitor)
         settle(session)
     return value, session
 
@@ -291,7 +291,7 @@ def test_the_words_of_a_long_file_come_before_the_file_is_done(engine):
     whole = recognizer.emissions(sound)
     first = FirstWords()
     for part in np.array_split(np.arange(len(whole)), 3):
-        first.heard(recognizer, sound.seconds, Emissions(whole.log_probs[part], 0.04, part[0] * 0.04))
+        first.add(recognizer, sound.seconds, Emissions(whole.log_probs[part], 0.04, part[0] * 0.04))
         told.append(text_of(first.words))
     assert told[0] and told[0] != told[1] and all(SAID.startswith(text) for text in told)
     assert told[2] == SAID

@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 from asr_core.transcript.words import Transcript, Word
+from ui.service.scoring import compare
 from ui.tabs.align import alignment_card
 from ui.tabs.batch import Row, batch_table
-from ui.tabs.compare import compare, comparison_card
+from ui.tabs.compare import comparison_card
 from ui.widgets.decoding import hypotheses_table
 from ui.widgets.markup import Html, clock, notice, table, tag
 from ui.widgets.words import clip_line, facts, transcript_card
@@ -28,7 +29,7 @@ def test_everything_shown_of_a_hostile_clip_is_escaped():
     clip = SimpleNamespace(
         name=EVIL, transcript=transcript, seconds=1.0, compute_seconds=0.1, real_time_factor=0.1, edited=True,
         trained=False,
-        token="t", sound=SimpleNamespace(path=EVIL), hypotheses=(hypothesis,),
+        token="t", audio=SimpleNamespace(path=EVIL), hypotheses=(hypothesis,),
     )  # fmt: skip
     both = {reading: compare(EVIL + " a", words, reading == "normalised") for reading in ("normalised", "raw")}
     shown = [

@@ -123,7 +123,7 @@ def test_a_token_opens_its_clip_and_nothing_else():
 def test_a_clip_and_its_sound_file_go_when_their_visitor_does():
     registry, clip = ClipRegistry(), clip_of(np.zeros(RATE, np.float32))
     registry.put(clip)
-    token, folder = clip.token, clip.sound.folder
+    token, folder = clip.token, clip.audio.folder
     assert folder.is_dir()
     del clip
     assert registry.get(token) is None

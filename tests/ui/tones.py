@@ -1,7 +1,7 @@
-"""A recogniser for tests of running sound: it hears tones, and every tone is a word.
+"""A recogniser for tests of streaming: it recognises tones, and every tone is a word.
 
-A run of steps with one of the tones says its word, letter by letter, then a space. So the words stand in the sound and
-not in the test, wherever the sound is cut and however often it is heard.
+A run of steps with one of the tones gives the letters of its word and then a space. The words therefore depend only on
+the samples, wherever these are cut and however often they are recognised.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ QUIET = 0.004
 
 
 def tones(words: str, level: float = 0.3) -> np.ndarray:
-    """Sound that says words of TONES: float32 [n] at RATE."""
+    """The samples of words of TONES: float32 [n] at RATE."""
     hz = {word: hz for hz, word in TONES.items()}
     times = np.arange(round(TONE_SECONDS * RATE)) / RATE
     fade = np.minimum(1, np.minimum(times, times[::-1]) / 0.02)
@@ -28,7 +28,7 @@ def tones(words: str, level: float = 0.3) -> np.ndarray:
 
 
 class ToneRecognizer(FakeRecognizer):
-    """Hears the words of `tones`."""
+    """Recognises the words of `tones`."""
 
     step_seconds = STEP_SECONDS
 
@@ -41,8 +41,8 @@ class ToneRecognizer(FakeRecognizer):
             while end < len(hz) and hz[end] == hz[start]:
                 end += 1
             if hz[start] and end - start > 2:  # shorter ones lie at the edge of a tone, or are noise
-                said = self.vocabulary.encode(TONES[hz[start]] + " ")[: (end - start) // 2]
-                tokens[start : start + 2 * len(said) : 2] = said
+                spelled = self.vocabulary.encode(TONES[hz[start]] + " ")[: (end - start) // 2]
+                tokens[start : start + 2 * len(spelled) : 2] = spelled
             start = end
         rows = np.full((len(tokens), len(self.vocabulary)), 1e-4)
         rows[np.arange(len(tokens)), tokens] = 0.99

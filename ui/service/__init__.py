@@ -1,1 +1,1 @@
-"""What lies behind the page and knows no components: models, requests, clips, live sessions, shutdown."""
+"""The work behind the page, without components: models, requests, clips, live sessions, exports, shutdown."""

@@ -1,4 +1,4 @@
-"""The arguments of the programming interface: each checked, and what is wrong with it said in one sentence."""
+"""Checks the arguments of the programming interface; an error says in one sentence what is wrong with one."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ KINDS |= {list: "a list", dict: "an object"}
 
 
 def text(value, name: str, most: int) -> str:
-    """A text of at most so many characters, and not a shorter one made of it. Raises GivenTextError."""
+    """A text of at most `most` characters; longer ones are refused and not cut. Raises GivenTextError."""
     if not isinstance(value, str):
         raise GivenTextError(f"{name} must be a string, not {_kind(value)}.")
     if len(value) > most:
@@ -23,7 +23,7 @@ def text(value, name: str, most: int) -> str:
 
 
 def one_of(value, name: str, choices: Sequence[str]) -> str:
-    """One of the choices, the first where none was made. Raises GivenTextError."""
+    """One of the choices; the first for None. Raises GivenTextError."""
     if value is None:
         return choices[0]
     if not isinstance(value, str) or value not in choices:
@@ -33,7 +33,7 @@ def one_of(value, name: str, choices: Sequence[str]) -> str:
 
 
 def number(value, name: str, least: float, most: float, default=None, whole: bool = False):
-    """A number in a range, or the default where there is none. Raises GivenTextError."""
+    """A number in a range, an integer if `whole`; the default for None. Raises GivenTextError."""
     if value is None:
         return default
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -49,7 +49,7 @@ def _kind(value) -> str:
 
 
 class _Upload(FileData):
-    """Refuses what is no file in a sentence."""
+    """An uploaded file; other values are refused in one sentence."""
 
     @classmethod
     def model_validate(cls, value, **options):
@@ -81,6 +81,6 @@ def text_input(label: str) -> gr.Textbox:
 
 
 def _unchecked(component):
-    """A component that hands on what it was given: Gradio would make texts of lists, and null of its own errors."""
+    """The component without its own conversions: Gradio would turn lists into texts, and hide errors of its own."""
     component.preprocess = lambda payload: payload
     return component

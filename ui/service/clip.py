@@ -1,13 +1,13 @@
-"""A recording that a visitor opened, with all that was computed from it.
+"""`Clip`: a recording that a visitor opened, with all that was computed from it.
 
-A clip lives in the visitor's `gr.State` and nowhere else; the shelf only points at it, weakly, so that the timeline
-can ask for detail by an unguessable token. When the visitor leaves, the clip and its sound file go.
+A clip is held only by the visitor's `gr.State`. The `ClipRegistry` has weak references, through which the timeline
+requests tiles by an unguessable token. When the visitor leaves, the clip and its audio file are deleted.
 """
 
 import secrets
 import shutil
-import wave
 import weakref
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,24 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 from asr_core.text.pasted import ALIGNMENT_NOTES
+from ui.service.wav import WavWriter
 
-PEAK_BLOCK_SAMPLES = 256  # one (min, max) pair each: 57.6 M samples of an hour become 225 thousand pairs
-WRITTEN_SAMPLES = 4096 * PEAK_BLOCK_SAMPLES  # at a time: small enough for the processor's cache
-MAX_TEXTS = 10  # of a beam search that a clip keeps
-FULL_SCALE = 32767  # of a 16-bit sample
+PEAK_BLOCK_SAMPLES = 256  # samples for each (min, max) pair of the waveform
+WRITTEN_SAMPLES = 4096 * PEAK_BLOCK_SAMPLES  # converted at a time: small enough for the processor's cache
+MAX_HYPOTHESES = 10  # length of the n-best list that a clip keeps
 
 
 class ClipAudio:
-    """Samples on disk as a 16-bit WAV file, which the page plays and the timeline reads piecewise.
+    """The samples of a clip in a 16-bit WAV file, which the page plays and of which the timeline reads pieces.
 
-    An hour at 16 kHz is 115 MB: mapped, not held. The folder has a random name inside Gradio's own, the only one
-    that its file route serves, and is deleted with this object.
+    The file is mapped and not held in memory: an hour at 16 kHz has 115 MB. Its folder has a random name inside
+    Gradio's upload folder, the only one that Gradio's file route serves, and is deleted with this object.
+
+    Attributes:
+        samples: int16 [n], mapped from the file.
+        block_peaks: int16 [blocks, 2], lowest and highest sample of each PEAK_BLOCK_SAMPLES.
+        folder: for all files about the clip.
+        path: of the WAV file.
     """
 
     def __init__(self, samples: np.ndarray, sample_rate: int):
@@ -39,10 +45,10 @@ class ClipAudio:
         self.path = self.folder / "sound.wav"
         try:
             self.block_peaks = _write_wav(self.path, samples, sample_rate)
-        except OSError:  # a full disk needs the room at once, not when the error has been forgotten
+        except OSError:  # the disk is full: free the space at once
             self.delete()
             raise
-        offset = self.path.stat().st_size - 2 * len(samples)  # behind the header
+        offset = self.path.stat().st_size - 2 * len(samples)  # size of the header
         self.samples = np.memmap(self.path, "<i2", mode="r", offset=offset, shape=samples.shape)
 
     def delete(self) -> None:
@@ -50,18 +56,11 @@ class ClipAudio:
 
 
 def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Writes 16-bit PCM piece by piece; returns int16 [blocks, 2], lowest and highest sample of each whole block."""
+    """Writes the file piece by piece; returns the peaks of all blocks that are complete, int16 [blocks, 2]."""
     peaks = []
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.setnframes(len(samples))
+    with closing(WavWriter(path, sample_rate)) as file:
         for first in range(0, len(samples), WRITTEN_SAMPLES):
-            scaled = np.clip(samples[first : first + WRITTEN_SAMPLES], -1, 1)
-            scaled *= FULL_SCALE
-            pcm = np.rint(scaled, out=scaled).astype("<i2")
-            file.writeframesraw(pcm.tobytes())
+            pcm = file.write(samples[first : first + WRITTEN_SAMPLES])
             blocks = pcm[: len(pcm) // PEAK_BLOCK_SAMPLES * PEAK_BLOCK_SAMPLES].reshape(-1, PEAK_BLOCK_SAMPLES)
             peaks.append(np.stack([blocks.min(axis=1), blocks.max(axis=1)], axis=1))
     return np.concatenate(peaks)
@@ -72,28 +71,28 @@ class Clip:
     """One recording of one visitor.
 
     Attributes:
-        name: what the visitor called the file, for display and download names; not a path.
-        sound: the samples, at the model's rate.
-        emissions: log-probabilities of the network, kept so that decoding again costs no network.
-        transcript: the words as they stand now, after any edit.
-        choice: how it was decoded (ui.service.overrides.Choice).
-        model: name under which the engine knows the model.
+        name: of the visitor's file, for display and download names; not a path.
+        audio: the samples, at the model's rate.
+        emissions: of the network (`asr_core.emissions.Emissions`), kept so that the clip can be decoded again.
+        transcript: the current words, with the visitor's corrections.
+        overrides: the decoding that the visitor set (`ui.service.overrides.DecodingOverrides`).
+        model: name of the model in the engine.
         tokens: the model's vocabulary, blank first.
         compute_seconds: from opening the file to the words.
-        trained: whether the model has learned to transcribe; what an untrained one writes means nothing.
+        trained: whether the model has been trained; the words of an untrained one mean nothing.
         edited: whether a person changed the words.
-        hypotheses: the MAX_TEXTS best of the last beam search, best first; empty for greedy decoding.
-        reference: what was really said, where that is known (the examples).
+        hypotheses: n-best list of the last beam search, at most MAX_HYPOTHESES; empty for greedy decoding.
+        reference: the correct text, if it is known (of the examples).
         source: path of the visitor's file.
-        track, tracks: which of its audio tracks this is, from 1, and how many it has.
-        token: unguessable name under which the page asks for detail of this clip.
+        track, tracks: which of the audio tracks of the file this is, from 1, and how many the file has.
+        token: unguessable name by which the page requests tiles of this clip.
     """
 
     name: str
-    sound: ClipAudio
+    audio: ClipAudio
     emissions: Any
     transcript: Any
-    choice: Any
+    overrides: Any
     model: str
     tokens: tuple[str, ...]
     compute_seconds: float
@@ -108,21 +107,21 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        return self.sound.seconds
+        return self.audio.seconds
 
     @property
     def real_time_factor(self) -> float:
         return self.compute_seconds / max(self.seconds, 1e-9)
 
     def with_transcript(self, transcript, **changes) -> "Clip":
-        """The same recording read differently, under a new token; notes on the recording stay."""
+        """The same recording with another transcript and a new token; notes on the recording stay."""
         of_recording = [note for note in self.transcript.notes if note not in ALIGNMENT_NOTES]
         transcript = replace(transcript, notes=(*of_recording, *transcript.notes))
         return replace(self, transcript=transcript, token=secrets.token_urlsafe(16), **changes)
 
 
 class ClipRegistry:
-    """Finds a clip by its token for as long as its visitor holds it."""
+    """Finds a clip by its token as long as the visitor's state holds the clip."""
 
     def __init__(self):
         self._clips: weakref.WeakValueDictionary[str, Clip] = weakref.WeakValueDictionary()

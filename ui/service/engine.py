@@ -1,7 +1,7 @@
 """The models of this process, loaded once and shared by all visitors.
 
-The default one loads in the background while the page comes up, its network in a process of its own; others that a
-visitor asks for come through the same door. A `Recognizer` is thread-safe, so every visitor uses the same object.
+The default model loads in the background while the page starts, its network in a process of its own. Visitors may load
+others. A `Recognizer` is thread-safe, so all visitors use the same object.
 """
 
 import logging
@@ -17,28 +17,30 @@ from asr_core.errors import AsrError, BundleError, ProcessEnded
 
 log = logging.getLogger("asr.engine")
 
-KEPT_MODELS = 3  # the default and two more; each has a process with TensorFlow, 700 MB
-LOAD_TIMEOUT_SECONDS = 300  # compiling the step for all buckets on two busy cores takes a minute
+MAX_MODELS = 3  # in memory, with the default one: each has a process with TensorFlow, which takes 700 MB
+LOAD_TIMEOUT_SECONDS = 300  # compiling the network for all lengths takes a minute on two busy cores
 
 
 def load_recognizer(model: str):
-    """Read a bundle, by path or Hub repo id, and begin its network. Raises BundleError."""
+    """Loads a bundle, by path or Hub repository, and starts the process of its network. Raises BundleError."""
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.process import InferenceProcess
 
     bundle = load_bundle(model)
-    step = InferenceProcess(bundle)  # first, for it takes longest
+    inference = InferenceProcess(bundle)  # first, because it takes longest; meanwhile this process imports
     from asr_core.recognizer import Recognizer
 
-    return Recognizer(bundle, step)
+    return Recognizer(bundle, inference)
 
 
 class Engine:
-    """Recognisers by name. The default one is never dropped; of the others the least recently used goes first.
+    """Recognisers by the name of their model.
+
+    At most MAX_MODELS are kept: the least recently used is dropped, but never the default.
 
     Args:
-        default: path, Hub repo id, or "default" for the bundle that ships with the app.
-        load: function from a name to a recogniser; replaced in tests.
+        default: path, Hub repository, or "default" for the model that ships with the app.
+        load: makes a recogniser from the name of a model; tests replace it.
     """
 
     def __init__(self, default: str = "default", load: Callable = load_recognizer):
@@ -48,12 +50,12 @@ class Engine:
         self._recognizers: OrderedDict[str, Future] = OrderedDict()
 
     def start(self) -> "Engine":
-        """Begin to load the default model; returns at once."""
+        """Starts to load the default model; returns at once."""
         self._future(self.default)
         return self
 
     def state(self, model: str | None = None) -> str:
-        """One of "absent", "loading", "ready", "failed"."""
+        """The state of a model: "absent", "loading", "ready" or "failed"."""
         with self._lock:
             future = self._recognizers.get(model or self.default)
         if future is None:
@@ -63,7 +65,7 @@ class Engine:
         return "failed" if future.exception() else "ready"
 
     def recognizer(self, model: str | None = None, timeout: float = LOAD_TIMEOUT_SECONDS):
-        """The recogniser of that name, waiting for it to load.
+        """The recogniser of a model; waits until it is loaded.
 
         Raises:
             BundleError: it cannot be loaded, or took longer than `timeout` seconds.
@@ -88,7 +90,7 @@ class Engine:
 
     def _drop_surplus(self) -> None:
         others = [name for name, future in self._recognizers.items() if name != self.default and future.done()]
-        for name in others[: max(0, len(self._recognizers) - KEPT_MODELS)]:
+        for name in others[: max(0, len(self._recognizers) - MAX_MODELS)]:
             del self._recognizers[name]
 
     def _run(self, model: str, future: Future) -> None:
@@ -96,11 +98,11 @@ class Engine:
         try:
             recognizer = self._load(model)
         except BaseException as error:
-            surprising = not isinstance(error, AsrError)  # which says what is wrong; others, where to look
-            log.error("The model %r could not be loaded: %s", model, error, exc_info=surprising)
-            traceback.clear_frames(error.__traceback__)  # or they would keep the network's process
+            unexpected = not isinstance(error, AsrError)  # only then is a traceback of use
+            log.error("The model %r could not be loaded: %s", model, error, exc_info=unexpected)
+            traceback.clear_frames(error.__traceback__)  # else the frames would keep the process of the network alive
             future.set_exception(error)
         else:
             log.info("The model %r is ready after %.1f s", model, time.monotonic() - started)
             future.set_result(recognizer)
-            recognizer.warm_up()  # only now: the first visitor sees first words while the beam is compiled
+            recognizer.warm_up()  # after the result is set: visitors need not wait until the beam search is compiled

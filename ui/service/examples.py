@@ -11,7 +11,7 @@ from ui.service.clip import Clip
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """A clip that ships with the app; the model has not trained on it."""
+    """A clip that ships with the app and is no training data of the model."""
 
     title: str
     path: Path
@@ -26,7 +26,11 @@ def examples() -> list[ExampleClip]:
 
 
 def reference_of(clip: Clip | None, typed: str) -> str:
-    """The reference in another tab once a recording is opened: its own, or what was typed; no other example's."""
+    """The reference text that another tab shows after a recording has been opened.
+
+    It is the reference of the recording if there is one, or else what the visitor typed, unless that is the text of an
+    example.
+    """
     if clip is not None and clip.reference:
         return clip.reference
     return "" if typed in [example.reference for example in examples()] else typed

@@ -1,4 +1,4 @@
-"""The files that visitors take away, and the limits of their subtitles."""
+"""The files that visitors download, and the limits of their subtitles."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from ui.service.clip import Clip
 
 FORMATS = ("txt", "srt", "vtt", "json")
 SUBTITLE_FORMATS = ("srt", "vtt")
-RANGES = ((20, 80), (1, 3), (1.0, 15.0))  # of SubtitleLimits
+RANGES = ((20, 80), (1, 3), (1.0, 15.0))  # of the fields of SubtitleLimits
 
 
 @dataclass(frozen=True)
 class SubtitleLimits:
-    """How much one subtitle may hold; the defaults are the broadcasters' usual ones (BBC, Netflix)."""
+    """The limits of one subtitle: characters in a line, lines, and seconds that it is shown."""
 
     characters: int = 42
     lines: int = 2
@@ -21,14 +21,14 @@ class SubtitleLimits:
 
     @classmethod
     def of(cls, characters: float, lines: float, seconds: float) -> "SubtitleLimits":
-        """Of a request; what is out of range is moved into it."""
-        asked = zip((characters, lines, seconds), RANGES, strict=True)
-        characters, lines, seconds = (min(max(value, least), most) for value, (least, most) in asked)
+        """From values of a request; those out of range are clipped to it."""
+        requested = zip((characters, lines, seconds), RANGES, strict=True)
+        characters, lines, seconds = (min(max(value, least), most) for value, (least, most) in requested)
         return cls(int(characters), int(lines), float(seconds))
 
 
 def written(transcript, extension: str, limits: SubtitleLimits | None = None, file: str | None = None) -> str:
-    """The transcript in one of FORMATS."""
+    """The content of a file in one of FORMATS."""
     from asr_core.transcript.writers import WRITERS
 
     limits = limits or SubtitleLimits()
@@ -46,17 +46,17 @@ def written(transcript, extension: str, limits: SubtitleLimits | None = None, fi
 
 
 def write_exports(clip: Clip, limits: SubtitleLimits) -> list[Path]:
-    """One file per format beside the sound of the clip, named after the recording."""
+    """Writes one file per format beside the audio of the clip, named after the recording."""
     stem = safe_stem(clip.name)
     paths = []
     for extension in FORMATS:
-        path = clip.sound.folder / f"{stem}.{extension}"
+        path = clip.audio.folder / f"{stem}.{extension}"
         path.write_text(written(clip.transcript, extension, limits, clip.name), encoding="utf-8")
         paths.append(path)
     return paths
 
 
 def safe_stem(name: str) -> str:
-    """A file name that is the same on every system: letters, digits, dot, dash and underscore."""
+    """A file name without suffix that every system accepts: letters, digits, dot, dash and underscore."""
     stem = re.sub(r"[^\w.-]+", "-", Path(name.replace("\\", "/")).name.rsplit(".", 1)[0]).strip("-._")
     return stem[:80] or "recording"

@@ -1,14 +1,13 @@
-"""One visitor speaking: chunks go in, words come out, the sound is kept on disk. No Gradio events here.
+"""`LiveSession`: one visitor who speaks. It takes chunks of audio, returns words, and keeps the audio on disk.
 
-A session hears its chunks in a thread that lives only while there are any, so that the page never waits and a
-visitor who has left costs nothing. Takes (from Start to Pause) follow each other in one recording.
+A session transcribes its chunks in a thread that runs only while there are any, so that the page never waits, and a
+visitor who has left costs nothing. A recording consists of takes, each from Start to Pause. No Gradio events here.
 """
 
 import secrets
 import shutil
 import threading
 import time
-import wave
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,12 @@ from asr_core.transcript.words import Transcript, Word
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, SubtitleLimits, written
 from ui.service.requests import Limits, explain, headline, logged
+from ui.service.wav import WavWriter
 
-SILENT_SECONDS = 4.0  # without any sound, before the visitor is told
-SILENT_PEAK = 2e-3  # of full scale: -54 dB; a microphone in a quiet room is louder than that now and then
-STRAGGLER_SECONDS = 0.8  # after a pause: a chunk that was on its way is no new take
-FINISH_SECONDS = 60.0  # how long a pause waits for what has not been heard yet
+SILENT_SECONDS = 4.0  # of silence before the visitor is notified
+SILENT_PEAK = 2e-3  # of full scale, -54 dB: a microphone that works exceeds it now and then, even in a quiet room
+LATE_CHUNK_SECONDS = 0.8  # after a pause, in which chunks that were on their way are dropped
+FINISH_SECONDS = 60.0  # how long a pause waits for the chunks in the inbox
 SILENT = (
     "Nothing is heard",
     "The microphone is silent: is it muted, or is another one chosen in the browser's settings?",
@@ -37,7 +37,16 @@ SILENT = (
 
 @dataclass(frozen=True)
 class View:
-    """How a session stands: the words, seconds of sound heard, and how late the latest words were, in seconds."""
+    """The state of a session, as the page shows it.
+
+    Attributes:
+        phase: as that of the session.
+        seconds: of audio that was transcribed.
+        delay_seconds: latency of the latest words.
+        final, partial: the words that will not change any more, and those that may.
+        notice: (title, text, kind) of a message, or None.
+    """
+
 
     phase: str
     seconds: float
@@ -48,10 +57,10 @@ class View:
 
 
 class LiveSession:
-    """What is heard of one visitor; lives in his `gr.State`.
+    """The live transcription of one visitor; it is part of the visitor's `gr.State`.
 
     Attributes:
-        id: tells the page one recording from the next.
+        id: unique, so that the page can distinguish recordings.
         phase: "loading" (the model), "listening", "paused", "stopped" or "closed".
     """
 
@@ -61,33 +70,33 @@ class LiveSession:
         self._engine, self._model, self._limits = engine, model, limits
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
-        self._inbox: list[tuple[int, np.ndarray, float]] = []
+        self._inbox: list[tuple[int, np.ndarray, float]] = []  # sample rate, samples, time of arrival
         self._working = False
         self._stream: Stream | None = None
         self._recording: SessionAudio | None = None
-        self._incoming: ChunkResampler | None = None
+        self._resampler: ChunkResampler | None = None
         self._offset = 0.0  # seconds of earlier takes
         self._final: list[Word] = []
         self._partial: tuple[Word, ...] = ()
         self._delay: float | None = None
-        self._quiet = 0.0  # seconds since anything was louder than SILENT_PEAK
+        self._silent_seconds = 0.0  # since a sample exceeded SILENT_PEAK
         self._notice: tuple[str, str, str] | None = None
-        self._deaf_until = 0.0
+        self._drop_until = 0.0
 
     @property
     def seconds(self) -> float:
-        """Of sound that was heard."""
+        """Duration of the audio that was transcribed."""
         return self._recording.seconds if self._recording else 0.0
 
     @property
     def recording_path(self) -> str | None:
-        """A WAV file with all of it, once stopped."""
+        """The path of a WAV file with the whole recording; None before the recording is stopped."""
         return str(self._recording.path) if self._recording and self.phase == "stopped" else None
 
     def push(self, samples: np.ndarray, rate: int, wait_seconds: float = 0.0) -> None:
-        """Takes some sound; waits a moment for its words, but for no model that is loading."""
+        """Adds a chunk of audio; waits at most `wait_seconds` for its words, and not at all while the model loads."""
         with self._lock:
-            if self.phase in ("stopped", "closed") or time.monotonic() < self._deaf_until:
+            if self.phase in ("stopped", "closed") or time.monotonic() < self._drop_until:
                 return
             if self.phase == "paused":
                 self.phase = "listening"
@@ -100,27 +109,27 @@ class LiveSession:
 
     def view(self) -> View:
         with self._lock:
-            notice = self._notice or (SILENT if self._quiet >= SILENT_SECONDS else None)
+            notice = self._notice or (SILENT if self._silent_seconds >= SILENT_SECONDS else None)
             return View(self.phase, self.seconds, self._delay, tuple(self._final), self._partial, notice)
 
     def pause(self) -> None:
-        """Ends the take: hears what is left, and all words are final.
+        """Ends the take: transcribes the remaining chunks, after which all words are final.
 
         Raises:
-            AsrError: too much is waiting to be heard.
+            AsrError: this took longer than FINISH_SECONDS.
         """
         with self._lock:
-            self._deaf_until = time.monotonic() + STRAGGLER_SECONDS
+            self._drop_until = time.monotonic() + LATE_CHUNK_SECONDS
             if not self._idle.wait_for(lambda: not self._working, FINISH_SECONDS):
                 raise AsrError("This machine is busy and has not heard everything yet: try again in a minute.")
             if self.phase in ("listening", "loading"):
                 if self._stream is not None:
                     self._end_take()
                 self.phase = "paused"
-                self._quiet = 0.0
+                self._silent_seconds = 0.0
 
     def stop(self) -> list[Path]:
-        """Ends the recording. Returns its transcript as files, one of each of FORMATS; none if nothing was said."""
+        """Ends the recording. Returns its transcript as files, one of each of FORMATS; none if it has no words."""
         self.pause()
         with self._lock:
             if self.phase == "closed":
@@ -138,7 +147,7 @@ class LiveSession:
         return paths
 
     def close(self) -> None:
-        """Lets everything go: what waits is not heard, the recording is deleted."""
+        """Drops the remaining chunks and deletes the recording."""
         with self._lock:
             self.phase = "closed"
             self._inbox.clear()
@@ -146,27 +155,27 @@ class LiveSession:
             if self._recording is not None:
                 self._recording.delete()
 
-    # ---- in its own thread
+    # ---- runs in the session's thread
 
     def _work(self) -> None:
-        """Hears what waits in the inbox, all of it at once, until nothing does."""
+        """Transcribes the chunks in the inbox, all of them together, until it is empty."""
         while True:
             try:
                 if self._stream is None:
                     self._begin(self._engine.recognizer(self._model))
                 with self._lock:
-                    waiting, self._inbox = self._inbox, []
-                    if not waiting or self.phase == "closed":
+                    chunks, self._inbox = self._inbox, []
+                    if not chunks or self.phase == "closed":
                         self._working = False
                         self._idle.notify_all()
                         return
-                self._hear(waiting)
+                self._transcribe(chunks)
             except Exception as error:
                 with self._lock:
                     self._working = False
                     self._idle.notify_all()
                     self._inbox.clear()
-                    if self.phase != "closed":  # else the recording has gone under our hands
+                    if self.phase != "closed":  # else the error is that the recording has been deleted
                         title = headline(error)
                         self._notice = (title, explain(error), "error")
                     return
@@ -177,59 +186,56 @@ class LiveSession:
                 return
             self._model_name = recognizer.name
             self._stream = Stream(recognizer)
-            self._incoming = ChunkResampler(recognizer.sample_rate)
+            self._resampler = ChunkResampler(recognizer.sample_rate)
             self._recording = SessionAudio(recognizer.sample_rate)
             self.phase = "listening"
 
-    def _hear(self, waiting: list[tuple[int, np.ndarray, float]]) -> None:
+    def _transcribe(self, chunks: list[tuple[int, np.ndarray, float]]) -> None:
         stream = self._stream
-        for group in _same_rate(waiting):
+        for group in _by_rate(chunks):
             rate, first, arrived = group[0]
-            for piece in self._incoming(np.concatenate([samples for _, samples, _ in group]), rate):
-                self._keep(piece)
-                self._take(stream.feed(piece, stream.sample_rate))
+            for piece in self._resampler(np.concatenate([samples for _, samples, _ in group]), rate):
+                self._record(piece)
+                self._show(stream.feed(piece, stream.sample_rate))
             with self._lock:
                 self._delay = time.monotonic() - arrived + len(first) / rate
 
-    def _take(self, update: Update) -> None:
+    def _show(self, update: Update) -> None:
         with self._lock:
             self._final += [_moved(word, self._offset) for word in update.final]
             self._partial = tuple(_moved(word, self._offset) for word in update.partial)
 
-    def _keep(self, piece: np.ndarray) -> None:
-        """Writes the sound to disk, and minds its level and the limit."""
+    def _record(self, piece: np.ndarray) -> None:
+        """Writes audio to disk, and checks its level and the limit of the recording."""
         if self.seconds > self._limits.audio_seconds:
             hours = self._limits.audio_seconds / 3600
             raise AsrError(f"The recording has reached the limit of {hours:g} hours: press Stop and begin another.")
         self._recording.write(piece)
         loud = np.abs(piece).max(initial=0) > SILENT_PEAK
         with self._lock:
-            self._quiet = 0.0 if loud else self._quiet + len(piece) / self._recording.sample_rate
+            self._silent_seconds = 0.0 if loud else self._silent_seconds + len(piece) / self._recording.sample_rate
             self._notice = None
 
     def _end_take(self) -> None:
         stream = self._stream
         with logged("live", audio_seconds=round(stream.seconds, 2)):
-            for piece in self._incoming.last():
+            for piece in self._resampler.last():
                 self._recording.write(piece)
-                self._take(stream.feed(piece, stream.sample_rate))
-            self._take(stream.finish())
+                self._show(stream.feed(piece, stream.sample_rate))
+            self._show(stream.finish())
         self._offset = self.seconds
         stream.reset()
 
 
 class SessionAudio:
-    """A WAV file that grows, in a folder of its own that goes with this object."""
+    """The recording of a session: a growing WAV file in a folder of its own, which is deleted with this object."""
 
     def __init__(self, sample_rate: int):
         folder = Path(get_upload_folder()) / f"live-{secrets.token_hex(16)}"
         folder.mkdir(parents=True)
         self.path = folder / "live.wav"
         self.sample_rate, self.samples = sample_rate, 0
-        self._file = wave.open(str(self.path), "wb")
-        self._file.setnchannels(1)
-        self._file.setsampwidth(2)
-        self._file.setframerate(sample_rate)
+        self._file = WavWriter(self.path, sample_rate)
         self._delete = weakref.finalize(self, _delete, self._file, folder)
 
     @property
@@ -238,26 +244,26 @@ class SessionAudio:
 
     def write(self, samples: np.ndarray) -> None:
         """Appends float32 [n]."""
-        self._file.writeframesraw((samples * 32767).astype("<i2").tobytes())
+        self._file.write(samples)
         self.samples += len(samples)
 
     def close(self) -> None:
-        """Finishes the file, so that it can be read."""
+        """Completes the file, so that it can be read."""
         self._file.close()
 
     def delete(self) -> None:
         self._delete()
 
 
-def _delete(file: wave.Wave_write, folder: Path) -> None:
+def _delete(file: WavWriter, folder: Path) -> None:
     file.close()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _same_rate(waiting: list[tuple[int, np.ndarray, float]]) -> list[list[tuple[int, np.ndarray, float]]]:
-    """Neighbours of one rate and shape together, to be heard as one chunk."""
+def _by_rate(chunks: list[tuple[int, np.ndarray, float]]) -> list[list[tuple[int, np.ndarray, float]]]:
+    """Groups neighbouring chunks of the same rate and shape, to be transcribed as one."""
     groups: list[list[tuple[int, np.ndarray, float]]] = []
-    for chunk in waiting:
+    for chunk in chunks:
         rate, samples, _ = chunk
         last = groups[-1][-1] if groups else None
         alike = last and last[0] == rate and (last[1].dtype, last[1].shape[1:]) == (samples.dtype, samples.shape[1:])

@@ -1,15 +1,15 @@
-"""What a visitor or a request sets of the decoder, over what the model recommends."""
+"""The decoder options that a visitor or a request sets, instead of those that the model recommends."""
 
 from dataclasses import dataclass, replace
 
 from asr_core.text.given import split_hot_words
 
-MAX_BEAM_WIDTH = 384  # that of the embedded model
+MAX_BEAM_WIDTH = 384  # the beam width of the embedded model
 
 
 @dataclass(frozen=True)
 class DecodingOverrides:
-    """What a visitor set; what he did not, the model decides (None)."""
+    """The options that were set; None leaves one to the model."""
 
     decoder: str | None = None
     beam_width: int | None = None
@@ -18,7 +18,7 @@ class DecodingOverrides:
 
     @classmethod
     def of(cls, decoder=None, beam_width=None, language_model_weight=None, hot_words="") -> "DecodingOverrides":
-        """From the values of controls or of a request; numbers out of range are moved into it.
+        """From the values of controls or of a request; numbers out of range are clipped to it.
 
         Raises:
             GivenTextError: too many hot-words, or too long ones.
@@ -31,13 +31,11 @@ class DecodingOverrides:
         )
 
     def options(self, bundle):
-        """DecoderOptions: those of the model with the choice laid over them."""
-        chosen = {}
-        for name in ("decoder", "beam_width", "language_model_weight"):
-            if getattr(self, name) is not None:
-                chosen[name] = getattr(self, name)
-        return replace(bundle.decoder_options(), **chosen)
+        """The DecoderOptions of the model, with those replaced that were set."""
+        names = ("decoder", "beam_width", "language_model_weight")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(bundle.decoder_options(), **given)
 
     def same(self, other: "DecodingOverrides", bundle) -> bool:
-        """Whether two choices mean the same for a model, be it that one leaves to it what the other says."""
+        """Whether two overrides give the same options for a model, even if one of them leaves some to the model."""
         return self.hot_words == other.hot_words and self.options(bundle) == other.options(bundle)

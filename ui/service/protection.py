@@ -1,6 +1,6 @@
-"""What stands between the page and the network: response headers, refused routes, no fetching, a health endpoint.
+"""Protects the server and its visitors: response headers, refused routes and URLs; and the health endpoint.
 
-Gradio itself would fetch a URL that a visitor names as his file, and relay one that he asks for; we do neither.
+Gradio itself would download a URL that a visitor gives as a file, and relay requests to other sites; we do neither.
 """
 
 import gradio as gr
@@ -12,9 +12,8 @@ from starlette.routing import Route
 
 from ui.service.engine import Engine
 
-# Gradio's scripts build functions from text and stand in the page itself, hence the two "unsafe" words; what
-# protects against injected markup is that none is made (ui.widgets.markup). Spaces show the page in a frame of the
-# Hub's.
+# Gradio's scripts are inline and evaluate text, which needs the two "unsafe" words. The protection against injected
+# markup is that ui.widgets.markup escapes all text. Spaces show the page in a frame of huggingface.co.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'self'",
@@ -41,7 +40,7 @@ RELAYS = ("/gradio_api/file=http", "/file=http", "/gradio_api/proxy=", "/proxy="
 
 
 class Protection:
-    """ASGI middleware: refuses to relay other sites, and sets HEADERS on every answer."""
+    """ASGI middleware that refuses to relay other sites, and adds HEADERS to every response."""
 
     def __init__(self, app):
         self.app = app
@@ -64,7 +63,7 @@ class Protection:
 
 
 def app_options(engine: Engine) -> dict:
-    """What `launch(app_kwargs=...)` takes: the middleware, and /health with the state of the default model."""
+    """The value for `launch(app_kwargs=...)`: the middleware, and /health with the state of the default model."""
 
     async def health(request: Request) -> JSONResponse:
         state = engine.state()
@@ -74,7 +73,7 @@ def app_options(engine: Engine) -> dict:
 
 
 def refuse_urls(page: gr.Blocks) -> None:
-    """Makes every component of the page refuse a URL where a file belongs."""
+    """Makes every component of the page refuse a URL in place of a file."""
     for block in page.blocks.values():
         move = getattr(block, "async_move_resource_to_block_cache", None)
         if move is not None:

@@ -1,6 +1,7 @@
-"""From a visitor's file to a clip, and from a clip to another reading of it. No Gradio here.
+"""Requests of visitors: transcribe a file into a clip, decode a clip again, align a corrected text. No Gradio here.
 
-Every request leaves one structured log line: seconds of audio, seconds of work, outcome; never words or sound.
+Every request writes one structured log line with seconds of audio, seconds of computation and outcome, but never words
+or samples.
 """
 
 import errno
@@ -17,26 +18,27 @@ from functools import partial
 from pathlib import Path
 
 from asr_core.errors import AsrError, AudioError
-from ui.service.clip import MAX_TEXTS, Clip, ClipAudio
+from ui.service.clip import MAX_HYPOTHESES, Clip, ClipAudio
 from ui.service.engine import Engine
 
 log = logging.getLogger("asr.requests")
 
-WATCH_SECONDS = 0.3  # between two looks at work that goes on
-LAST_SECONDS = 0.1  # at the end of a recording, which make no step of their own
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+PROGRESS_SECONDS = 0.3  # between two reports of progress
+LAST_STEP_SECONDS = 0.1  # emissions that end this close to the end of the recording are the last ones
+MAX_TRANSCRIPTIONS = 4  # at once, of all visitors: the recogniser batches them, and more would only queue inside it
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors after which nothing can be written
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor may ask for; said on the page before it is hit.
+    """The limits for one visitor, which the page states.
 
     Attributes:
-        file_megabytes: largest upload.
-        audio_seconds: longest recording; README says what three hours take.
-        batch_files: most files in one batch.
-        batch_seconds: all recordings of a batch together.
-        text_characters: longest text pasted.
+        file_megabytes: of an upload.
+        audio_seconds: of a recording.
+        batch_files: files in a batch.
+        batch_seconds: of all recordings of a batch together.
+        text_characters: of a text that the visitor pastes.
     """
 
     file_megabytes: int = 200
@@ -47,7 +49,7 @@ class Limits:
 
 
 class CancelFlag:
-    """Set by the stop button, read by the recogniser between windows. Lies in a visitor's state: it can be copied."""
+    """Cancels a request: the stop button sets it, the recogniser reads it between windows. It can be copied."""
 
     def __init__(self):
         self._set = False
@@ -60,11 +62,11 @@ class CancelFlag:
 
 
 class CurrentRequest:
-    """The latest of a visitor's requests, the only one that may show anything. Lies in his state.
+    """The latest request of a visitor, the only one whose result is shown. It is part of the visitor's `gr.State`.
 
     Attributes:
-        flag: cancels it.
-        name: of its recording; "" where none is open.
+        flag: cancels the request.
+        name: of the recording; "" if none is open.
     """
 
     def __init__(self):
@@ -72,30 +74,30 @@ class CurrentRequest:
         self._outcome: tuple[CancelFlag, list] | None = None
 
     def begin(self, name: str = "") -> CancelFlag:
-        """Cancels the request before; returns the flag of the new one."""
+        """Begins a new request: cancels the previous one and returns the flag of the new one."""
         self.flag.set()
         self.flag, self.name = CancelFlag(), name
         return self.flag
 
-    def leave(self, flag: CancelFlag, updates: list) -> None:
-        """Keeps what the request of this flag has to show, for the event after it."""
+    def put(self, flag: CancelFlag, updates: list) -> None:
+        """Keeps the result of the request with this flag, for the event that shows it."""
         self._outcome = flag, updates
 
     def take(self) -> list | None:
-        """What the latest request left, once; None where it left nothing, or another one has begun since."""
+        """Removes and returns the result of the latest request; None if it has none, or a newer request has begun."""
         outcome, self._outcome = self._outcome, None
         return outcome[1] if outcome is not None and outcome[0] is self.flag else None
 
 
 class BackgroundJob:
-    """Work in a thread of its own, watched from a generator of Gradio's.
+    """Work in a thread of its own, whose progress a generator of Gradio's reports.
 
-    Iterating gives the share done now and then until the work ends; then `result` has its result or raises its
-    error. When nobody iterates any longer, because the visitor has left, the work is cancelled.
+    Iterating yields the fraction done, until the work ends; `result` then returns its result or raises its error. If
+    the iteration is closed before, because the visitor has left, the work is cancelled.
 
     Args:
-        work: called with a progress callback.
-        cancel: the flag that `work` heeds.
+        work: is called with a progress callback.
+        cancel: the flag that cancels `work`.
     """
 
     def __init__(self, work: Callable, cancel: CancelFlag):
@@ -103,14 +105,14 @@ class BackgroundJob:
         self._future: Future = Future()
 
     def __iter__(self):
-        share = [0.0]
-        threading.Thread(target=self._run, args=(lambda done: share.__setitem__(0, done),), daemon=True).start()
-        told = 0.0
+        progress = [0.0]
+        threading.Thread(target=self._run, args=(lambda done: progress.__setitem__(0, done),), daemon=True).start()
+        reported = 0.0
         try:
-            while not wait([self._future], timeout=WATCH_SECONDS).done:
-                if share[0] - told >= 0.01:
-                    told = share[0]
-                    yield told
+            while not wait([self._future], timeout=PROGRESS_SECONDS).done:
+                if progress[0] - reported >= 0.01:
+                    reported = progress[0]
+                    yield reported
         except GeneratorExit:
             self._cancel.set()
             raise
@@ -120,7 +122,7 @@ class BackgroundJob:
             self._future.set_result(self._work(progress))
         except Exception as error:
             self._future.set_exception(error)
-        except BaseException as error:  # would end the thread that asks, and the server with it
+        except BaseException as error:  # such as SystemExit, which `result` must not raise in the server
             self._future.set_exception(RuntimeError(f"the work was ended by {type(error).__name__}"))
 
     @property
@@ -130,7 +132,7 @@ class BackgroundJob:
 
 @contextmanager
 def logged(request: str, **facts):
-    """One log line for the request; `facts` may be added to inside the block."""
+    """Writes one log line for the request; the block may add to `facts`."""
     started = time.perf_counter()
     outcome = "ok"
     try:
@@ -147,12 +149,12 @@ def logged(request: str, **facts):
 
 
 def headline(error: BaseException) -> str:
-    """What stands above `explain`."""
+    """The title for the message of `explain`."""
     return "That did not work" if isinstance(error, AsrError) else "Something broke"
 
 
 def explain(error: BaseException) -> str:
-    """The sentence to show: the error's own if it was made for people, else a reference to the log."""
+    """The message to show: that of an AsrError, which is made for visitors, or a reference to the log."""
     if isinstance(error, AsrError):
         return str(error)
     reference = secrets.token_hex(3)
@@ -163,7 +165,7 @@ def explain(error: BaseException) -> str:
 
 
 def read_audio(path: str, sample_rate: int, limits: Limits, track: int | None = None):
-    """The audio of an uploaded file, or of a track of it, at the model's rate.
+    """The audio of an uploaded file, or of one of its tracks, at the model's rate.
 
     Raises:
         AudioError: as for `asr_core.audio.loading.load_audio`.
@@ -179,33 +181,34 @@ def read_audio(path: str, sample_rate: int, limits: Limits, track: int | None = 
 
 
 class FirstWords:
-    """The words of a recording as they are heard, before it is decoded as a whole.
+    """The words of a recording while the network still runs, before the whole is decoded.
 
     Attributes:
-        words: so far, in order; read greedily, so that they cost next to nothing.
+        words: so far, in order; decoded greedily, which costs next to nothing.
     """
 
     def __init__(self):
         self.words: list = []
-        self._text = None
+        self._decoder = None
         self._rest = None
 
-    def heard(self, recognizer, seconds: float, emissions) -> None:
-        """Takes what `Recognizer.emissions` has just heard of so many seconds."""
+    def add(self, recognizer, seconds: float, emissions) -> None:
+        """Decodes the next emissions of a recording of so many seconds."""
         from asr_core.decoding.incremental import IncrementalDecoder
         from asr_core.decoding.options import DecoderOptions
 
-        if self._text is None:
-            self._text = IncrementalDecoder(recognizer, DecoderOptions(decoder="greedy"), None)
-        said = emissions if self._rest is None else self._rest.concat(emissions)
-        words, self._rest = self._text.finalize(said, ended=seconds - said.time(len(said)) < LAST_SECONDS)
+        if self._decoder is None:
+            self._decoder = IncrementalDecoder(recognizer, DecoderOptions(decoder="greedy"), None)
+        emissions = emissions if self._rest is None else self._rest.concat(emissions)
+        ended = seconds - emissions.time(len(emissions)) < LAST_STEP_SECONDS
+        words, self._rest = self._decoder.finalize(emissions, ended=ended)
         self.words += recognizer.calibrated(words, seconds)
 
 
 def transcribe_file(
     path: str,
     name: str,
-    choice,
+    overrides,
     engine: Engine,
     limits: Limits,
     model=None,
@@ -214,7 +217,7 @@ def transcribe_file(
     first_words: FirstWords | None = None,
     track: int | None = None,
 ) -> Clip:
-    """Decode a file, run the network, decode the emissions; `first_words` are filled on the way. Raises AsrError."""
+    """Loads a file, runs the network and decodes its emissions; `first_words` is filled meanwhile. Raises AsrError."""
     from asr_core.recognizer import NETWORK_SHARE, sub_progress
 
     with logged("transcribe") as facts:
@@ -222,21 +225,21 @@ def transcribe_file(
         started = time.perf_counter()
         audio = read_audio(path, recognizer.sample_rate, limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
-        heard = first_words and partial(first_words.heard, recognizer, audio.seconds)
-        emissions = recognizer.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, heard)
+        on_emissions = first_words and partial(first_words.add, recognizer, audio.seconds)
+        emissions = recognizer.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, on_emissions)
         rest = sub_progress(progress, NETWORK_SHARE, 1)
-        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, choice, rest, cancel)
+        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, overrides, rest, cancel)
         transcript = replace(transcript, notes=audio.notes)
         return Clip(
             name=name,
-            sound=ClipAudio(audio.samples, audio.sample_rate),
+            audio=ClipAudio(audio.samples, audio.sample_rate),
             emissions=emissions,
             transcript=transcript,
-            choice=choice,
+            overrides=overrides,
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
             compute_seconds=time.perf_counter() - started,
-            trained=recognizer.bundle.config.get("trained") is not False,
+            trained=recognizer.bundle.trained,
             hypotheses=hypotheses,
             source=path,
             track=audio.track,
@@ -244,24 +247,24 @@ def transcribe_file(
         )
 
 
-def decode(recognizer, emissions, seconds: float, choice, progress=None, cancel=None) -> tuple:
-    """(transcript, the MAX_TEXTS best hypotheses, or () if greedy) of emissions, decoded as the visitor chose."""
-    options = replace(choice.options(recognizer.bundle), n_best=MAX_TEXTS)
-    hypotheses = recognizer.hypotheses(emissions, options, choice.hot_words, progress, cancel)
+def decode(recognizer, emissions, seconds: float, overrides, progress=None, cancel=None) -> tuple:
+    """Decodes emissions: (transcript, n-best list of at most MAX_HYPOTHESES, which is () for greedy decoding)."""
+    options = replace(overrides.options(recognizer.bundle), n_best=MAX_HYPOTHESES)
+    hypotheses = recognizer.hypotheses(emissions, options, overrides.hot_words, progress, cancel)
     transcript = recognizer.transcript(hypotheses[0].words, seconds)
     return transcript, tuple(hypotheses) if options.decoder == "beam" else ()
 
 
-def decode_again(clip: Clip, choice, engine: Engine) -> Clip:
-    """The same sound decoded otherwise; the network does not run."""
+def decode_again(clip: Clip, overrides, engine: Engine) -> Clip:
+    """Decodes the emissions of a clip with other options; the network does not run."""
     with logged("decode", audio_seconds=round(clip.seconds, 2)):
         recognizer = engine.recognizer(clip.model)
-        transcript, hypotheses = decode(recognizer, clip.emissions, clip.seconds, choice)
-        return clip.with_transcript(transcript, choice=choice, hypotheses=hypotheses, edited=False)
+        transcript, hypotheses = decode(recognizer, clip.emissions, clip.seconds, overrides)
+        return clip.with_transcript(transcript, overrides=overrides, hypotheses=hypotheses, edited=False)
 
 
-def follow_edit(clip: Clip, text: str, engine: Engine) -> Clip:
-    """The text that a person put, laid along the sound. Raises AlignmentError."""
+def align_edit(clip: Clip, text: str, engine: Engine) -> Clip:
+    """Aligns the visitor's corrected text with the recording. Raises AlignmentError."""
     with logged("align", audio_seconds=round(clip.seconds, 2)):
         transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text)
         return clip.with_transcript(transcript, edited=True)

@@ -1,21 +1,21 @@
-// The panel of the Live tab: buttons, level, and words as they come. Runs once, with Gradio's `element`, `props`,
-// `trigger` and `watch`. Sound goes through Gradio's own streaming microphone, which is hidden and pressed from here;
-// the value that comes back holds the latest final words, the partial ones, and what there is to say.
+// The panel of the Live tab: buttons, level and words. Runs once, with Gradio's `element`, `props`, `trigger` and
+// `watch`. Gradio's own streaming microphone, which is hidden, records; this script clicks its buttons. The panel's value
+// holds the latest final words, the partial words, and a notice if there is one.
 const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const box = $("all"), line = $("line"), words = $("words"), notice = $("notice");
-const LAST_CHUNK = 700; // ms: what was said just before a stop is still on its way to the server
-const LATE = 300; // ms: until that chunk has been taken
-const WAITING = 2500; // ms without a free place before it is said
-const FLOOR_DB = -60; // the meter's left end
-const LOST = 10000; // ms without an update: the connection is gone, or the time is up
-const ATTEMPTS = 60; // about twenty seconds, on a slow line
-const START_MS = 1500; // from pressing to the first update, or to a failure
+const LAST_CHUNK_MS = 700; // recording goes on so long after a stop, so that the last chunk reaches the server
+const SETTLE_MS = 300; // after Gradio's microphone has been stopped
+const QUEUED_MS = 2500; // in the queue before the visitor is notified
+const FLOOR_DB = -60; // level at the left end of the meter
+const LOST_MS = 10000; // without an update: the connection is lost, or the time limit is reached
+const MAX_ATTEMPTS = 60; // to start the recorder: about twenty seconds, for a slow connection
+const START_MS = 1500; // at most from a click to the first update
 const MIC = "#live-microphone";
 
 let mic = "off"; // off, starting, on, stopping
-let phase = "idle"; // of the recording, as the server has it: idle, loading, listening, paused, stopped
-let id = null, count = 0, tail = []; // of the words shown
-let updates = 0, updated = 0; // from the server; the latest one, ms
+let phase = "idle"; // of the session on the server: idle, loading, listening, paused, stopped
+let id = null, count = 0, tail = []; // of the recording shown: its id, number of final words, nodes of partial words
+let updates = 0, updated = 0; // number of updates from the server, and time of the latest one in ms
 let capture = null, context = null, watcher = 0;
 
 const REFUSED = {
@@ -30,34 +30,34 @@ const button = (...names) => document.querySelector(names.map((name) => `${MIC} 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function start() {
-  say(null);
+  showNotice(null);
   set("starting");
   try {
     if (!navigator.mediaDevices?.getUserMedia) throw { name: "Unsupported" };
     capture = await navigator.mediaDevices.getUserMedia({ audio: true });
   } catch (error) {
     const [title, text] = REFUSED[error.name] || ["The microphone did not start", `The browser says: ${error.message || error.name}.`];
-    say(title, text, "error");
+    showNotice(title, text, "error");
     return set("off");
   }
-  if (phase === "stopped") { // its words and downloads go
+  if (phase === "stopped") { // removes the words and downloads of the previous recording
     trigger("click", { do: "clear" });
-    for (let waited = 0; phase === "stopped" && waited < LOST; waited += 50) await pause(50);
+    for (let waited = 0; phase === "stopped" && waited < LOST_MS; waited += 50) await pause(50);
   }
   showLevel();
   for (let attempt = 1; !(await record()); attempt++) {
     button("stop-button", "spinner-button", "stop-button-paused")?.click();
-    if (attempt === ATTEMPTS) {
+    if (attempt === MAX_ATTEMPTS) {
       release();
-      return say("The recorder did not start", "Reload the page and press Start again.", "error");
+      return showNotice("The recorder did not start", "Reload the page and press Start again.", "error");
     }
-    await pause(LATE);
+    await pause(SETTLE_MS);
   }
   set("on");
   watchOver();
 }
 
-// Gradio's recorder fetches its encoder after the page has loaded, and breaks when it is started before that has come.
+// Gradio's recorder downloads its encoder after the page has loaded, and fails if it is started before.
 async function record() {
   let broken = false;
   const before = updates;
@@ -72,17 +72,17 @@ async function record() {
   return !broken;
 }
 
-// Notices when Gradio's microphone ends by itself (time limit, lost connection) or waits for a free place.
+// Detects that Gradio's microphone has stopped by itself (time limit, lost connection) or waits in the queue.
 function watchOver() {
   clearInterval(watcher);
   const begun = performance.now();
   watcher = setInterval(() => {
     const waited = performance.now() - begun;
-    if (button("spinner-button") && waited > WAITING && phase === "idle") {
-      say("All places are taken", "Others are speaking just now. Words appear here as soon as one of them has finished; what is said before that is lost.", "warning");
+    if (button("spinner-button") && waited > QUEUED_MS && phase === "idle") {
+      showNotice("All places are taken", "Others are speaking just now. Words appear here as soon as one of them has finished; what is said before that is lost.", "warning");
     }
-    const lost = phase !== "idle" && performance.now() - Math.max(updated, begun) > LOST;
-    if (mic === "on" && waited > WAITING && (button("record-button") || lost)) {
+    const lost = phase !== "idle" && performance.now() - Math.max(updated, begun) > LOST_MS;
+    if (mic === "on" && waited > QUEUED_MS && (button("record-button") || lost)) {
       button("stop-button", "spinner-button", "stop-button-paused")?.click();
       release();
       trigger("click", { do: "pause", by: "limit" });
@@ -92,9 +92,9 @@ function watchOver() {
 
 async function halt() {
   set("stopping");
-  await pause(LAST_CHUNK);
+  await pause(LAST_CHUNK_MS);
   button("stop-button", "spinner-button", "stop-button-paused")?.click();
-  await pause(LATE);
+  await pause(SETTLE_MS);
   release();
 }
 
@@ -147,7 +147,7 @@ function set(state) {
   $("hint").hidden = some;
 }
 
-function say(title, text = "", kind = "info") {
+function showNotice(title, text = "", kind = "info") {
   const shown = notice.dataset.shown || "", wanted = title ? title + text : "";
   if (shown === wanted) return;
   notice.dataset.shown = wanted;
@@ -196,8 +196,8 @@ function take(value) {
   $("seconds").textContent = window.asr.clock(Math.floor(value.seconds), 0);
   $("delay").textContent = value.delay === null ? "–" : `${value.delay.toFixed(1)} s`;
   box.dataset.text = [...line.querySelectorAll(".word")].map((one) => one.textContent).join(" ");
-  if (value.notice) say(...value.notice);
-  else if (mic !== "off" || phase === "idle") say(null);
+  if (value.notice) showNotice(...value.notice);
+  else if (mic !== "off" || phase === "idle") showNotice(null);
   set(mic);
 }
 

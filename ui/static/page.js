@@ -1,11 +1,11 @@
-// What all parts of the page share: one player, and the words that light up while it plays.
+// The script that all parts of the page share: one audio player, and the highlighting of the word that it plays.
 // Any element with data-at="START,END" inside one with data-audio="PATH" plays that piece when clicked.
 (() => {
   const audio = new Audio();
   audio.preload = "auto";
   const listeners = new Set();
-  let current = ""; // server path of the sound that is loaded
-  let stopAt = Infinity; // seconds; where a clicked piece ends
+  let current = ""; // server path of the loaded audio
+  let stopAt = Infinity; // end of the clicked piece in seconds
 
   function fileUrl(path) {
     const config = window.gradio_config || {};
@@ -31,7 +31,7 @@
     load(path);
     if (start !== undefined) audio.currentTime = Math.max(0, start);
     stopAt = end;
-    audio.play().catch(() => {}); // refused before the first gesture; the play button is one
+    audio.play().catch(() => {}); // browsers refuse to play before the first click or key
     notify();
   }
 
@@ -79,11 +79,11 @@
 
   function lightWords({ path, seconds, playing }) {
     for (const box of document.querySelectorAll("[data-audio]")) {
-      const heard = box.dataset.audio === path ? wordAt(spansOf(box), seconds) : null;
-      const lit = box.querySelector(".heard");
-      if (lit === heard) continue;
-      if (lit) lit.classList.remove("heard");
-      if (heard && (playing || seconds > 0)) heard.classList.add("heard");
+      const active = box.dataset.audio === path ? wordAt(spansOf(box), seconds) : null;
+      const lit = box.querySelector(".playing");
+      if (lit === active) continue;
+      if (lit) lit.classList.remove("playing");
+      if (active && (playing || seconds > 0)) active.classList.add("playing");
     }
   }
 
@@ -141,7 +141,7 @@
     setTimeout(() => (button.textContent = "Copy text"), 1600);
   }
 
-  // Gradio's recorder says nothing where it gets no microphone.
+  // Gradio's recorder shows no message if it gets no microphone.
   window.addEventListener("unhandledrejection", (event) => {
     if (!/accessing the microphone/.test(event.reason?.message)) return;
     event.preventDefault();

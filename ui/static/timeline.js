@@ -1,6 +1,6 @@
 // The timeline: waveform, spectrogram, emissions and words on one time axis, drawn on one canvas.
-// Runs once per component, with Gradio's `element`, `props`, `server` and `watch`. The server reduces whatever part
-// is in view to a tile of as many columns as there are pixels (ui/tiles.py says what is in one).
+// Runs once per component, with Gradio's `element`, `props`, `server` and `watch`. The server reduces the part
+// in view to a tile with as many columns as there are pixels (see ui/widgets/tiles.py).
 const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const frame = $("frame"), canvas = $("canvas"), readout = $("readout"), playButton = $("play"), timeLabel = $("time");
 const context = canvas.getContext("2d");
@@ -18,12 +18,12 @@ for (const [name, size, label] of LANES) {
   LANE[name] = { top: height, size, label };
   height += size + GAP;
 }
-const MIN_SPAN = 0.08; // seconds; two or three steps of the network
-const LETTER_WIDTH = 9; // pixels between letters that are written
-const LETTER_BAR = 2; // pixels of a step, below which letters would stand by chance
-const WORD_WIDTH = 12; // pixels of a word, on average, below which its edge is only drawn beside its name
-const LEAST_PEAK = 6; // of 127: silence stays flat
-const LETTER_PROBABILITY = 0.15; // below, a token is drawn but not named
+const MIN_SPAN = 0.08; // seconds that are shown at the highest zoom: two or three steps of the network
+const LETTER_WIDTH = 9; // pixels between two letters at least
+const MIN_STEP_WIDTH = 2; // pixels of a step, for letters to be written: in narrower ones few of them would have room
+const WORD_WIDTH = 12; // mean pixels of a word, for all word edges to be drawn
+const MIN_PEAK = 6; // of 127, that fills the waveform lane: silence stays flat
+const LETTER_PROBABILITY = 0.15; // of a token, for its letter to be written
 
 let clip = null; // the component's value
 let view = { start: 0, end: 1 };
@@ -31,7 +31,7 @@ let overview = null, detail = null; // decoded tiles
 let hover = null; // {x, y} in CSS pixels
 let waiting = 0, asked = 0;
 let colours = {};
-let loudest = 127; // of the clip, of 127: fills the lane, so that a quiet recording is seen, too
+let loudest = 127; // peak of the clip, of 127: it fills the lane, so that quiet recordings are visible too
 
 // ---- data ------------------------------------------------------------------------------------------------------
 function decode(tile) {
@@ -56,7 +56,7 @@ function take(value) {
   detail = null;
   hover = null;
   overview = clip ? decode(clip.tile) : null;
-  if (clip) loudest = Math.max(LEAST_PEAK, ...overview.peaks.map(Math.abs));
+  if (clip) loudest = Math.max(MIN_PEAK, ...overview.peaks.map(Math.abs));
   if (clip && !same) view = { start: 0, end: clip.seconds };
   if (clip) {
     frame.setAttribute("aria-valuemax", clip.seconds.toFixed(2));
@@ -65,7 +65,7 @@ function take(value) {
   draw();
 }
 
-// Detail comes once the view has been still for a moment; until then the overview is stretched.
+// The detailed tile is requested once the view has not changed for a moment; until then the overview is scaled.
 function askDetail() {
   clearTimeout(waiting);
   waiting = setTimeout(async () => {
@@ -244,7 +244,7 @@ function drawEmissions(tile, w) {
       context.fillRect(x, lane.top + lane.size - size, Math.max(1, bar - (bar > 4 ? 1 : 0)), size);
       context.globalAlpha = 1;
       const middle = x + bar / 2;
-      if (k === 0 && bar >= LETTER_BAR && p > LETTER_PROBABILITY && middle - written >= LETTER_WIDTH) {
+      if (k === 0 && bar >= MIN_STEP_WIDTH && p > LETTER_PROBABILITY && middle - written >= LETTER_WIDTH) {
         written = middle;
         context.fillStyle = colours.ink;
         context.font = `12px ${font(true)}`;
@@ -272,10 +272,10 @@ function drawWords(tile, w) {
   for (const [start, end, text] of tile.words) {
     const x = toX(start), right = toX(end);
     if (right < 0 || x > w) continue;
-    const heard = now >= start && now < end;
-    context.fillStyle = heard ? colours.accent : colours.line;
-    context.globalAlpha = heard ? 0.28 : 1;
-    context.fillRect(x, heard ? LANE.wave.top : lane.top, Math.max(1, right - x - 1), heard ? height - LANE.wave.top - GAP : lane.size);
+    const playing = now >= start && now < end;
+    context.fillStyle = playing ? colours.accent : colours.line;
+    context.globalAlpha = playing ? 0.28 : 1;
+    context.fillRect(x, playing ? LANE.wave.top : lane.top, Math.max(1, right - x - 1), playing ? height - LANE.wave.top - GAP : lane.size);
     context.globalAlpha = 0.55;
     context.fillStyle = colours.muted;
     if (edges) context.fillRect(x, LANE.wave.top, 1, lane.top - LANE.wave.top);

@@ -1,1 +1,1 @@
-"""One file a tab: its components, and what happens on its events."""
+"""One class and file a tab: its components and the handlers of their events. No tab imports another one."""

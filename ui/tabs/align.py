@@ -1,4 +1,4 @@
-"""The Align tab: the visitor's own text laid along the recording, and what does not fit it marked."""
+"""The Align tab: finds the times of a text that the visitor pastes, and marks words that do not fit the recording."""
 
 import gradio as gr
 
@@ -11,14 +11,18 @@ from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
 from ui.widgets.words import clip_line, no_clip
 
-FITS = 0.2  # confidence below which a word is marked; a word that was not said scores near nothing
+MIN_FITTING = 0.2  # words below this confidence are marked; that of a word that was not spoken is near 0
 UNFIT, UNCHECKED = "does not fit the sound", "cannot be checked"
-CLASSES = {"": "", UNFIT: "unfit", UNCHECKED: "unchecked"}
+CLASSES = {"": "", UNFIT: "unfit", UNCHECKED: "unchecked"}  # in the style sheet
 EXPORTED = ("srt", "vtt", "json")
 
 
 class Align:
-    """Builds the tab and wires it to the recording that is open in Transcribe."""
+    """The tab.
+
+    Args:
+        clip: the `gr.State` with the open recording.
+    """
 
     def __init__(self, engine: Engine, clip: gr.State, limits: Limits):
         self.engine, self.clip = engine, clip
@@ -67,14 +71,14 @@ class Align:
 def _exports(clip: Clip, transcript) -> list[str]:
     paths = []
     for extension in EXPORTED:
-        path = clip.sound.folder / f"{safe_stem(clip.name)}-aligned.{extension}"
+        path = clip.audio.folder / f"{safe_stem(clip.name)}-aligned.{extension}"
         path.write_text(written(transcript, extension, SubtitleLimits(), clip.name), encoding="utf-8")
         paths.append(str(path))
     return paths
 
 
 def alignment_card(clip: Clip, transcript) -> Html:
-    """The words as buttons that play themselves, and the same as a table."""
+    """The words as buttons that play them, and as a table."""
     words = transcript.words
     rows = [
         (
@@ -102,13 +106,13 @@ def alignment_card(clip: Clip, transcript) -> Html:
             ),
         ),
         class_="card",
-        data_audio=clip.sound.path,
+        data_audio=clip.audio.path,
         data_stamp=f"{id(transcript)}",
     )
 
 
 def _verdict(words) -> str:
-    """How many of the words fit, and how many cannot be checked."""
+    """A sentence with the number of words that fit, and of those that cannot be checked."""
     unfit = sum(_mark(word) == UNFIT for word in words)
     unchecked = sum(not word.checked for word in words)
     checked = len(words) - unchecked
@@ -123,10 +127,10 @@ def _verdict(words) -> str:
 
 
 def _mark(word) -> str:
-    """What stands beside a word that does not fit, or that cannot be checked; nothing beside any other."""
+    """The mark of a word that does not fit, or cannot be checked; "" for any other."""
     if not word.checked:
         return UNCHECKED
-    return "" if word.confidence >= FITS else UNFIT
+    return "" if word.confidence >= MIN_FITTING else UNFIT
 
 
 def _word(word) -> Html:

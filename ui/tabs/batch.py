@@ -1,4 +1,7 @@
-"""The Batch tab: many files, a table that fills as they finish, one zip of transcripts. A bad file stops nothing."""
+"""The Batch tab: many files, a table that fills as they finish, one zip of transcripts.
+
+A file that fails does not stop the others.
+"""
 
 import json
 import tempfile
@@ -12,15 +15,15 @@ from asr_core.errors import AudioError, Cancelled
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, safe_stem, written
 from ui.service.requests import CurrentRequest, Limits, explain, logged, read_audio
-from ui.tabs.transcribe import REFUSED, SOUND_TYPES, waiting
 from ui.widgets.events import QUIET, at_once
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
+from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
 from ui.widgets.words import notes
 
 
 @dataclass
 class Row:
-    """One file of a batch; `state` is "waiting", "working", "done", "failed" or "skipped"."""
+    """One file of a batch. `state` is "waiting", "working", "done", "failed" or "skipped"."""
 
     path: str
     name: str
@@ -34,12 +37,12 @@ class Row:
             sure = percent(self.transcript.confidence) if words else ""
             text = join([self.transcript.text or "(no speech)", notes(self.transcript)])
             return self.name, clock(self.transcript.seconds), sure, text
-        told = {"waiting": "waiting", "working": "listening…", "skipped": "not done"}.get(self.state)
-        return self.name, "", "", tag("span", self.error, class_="bad") if self.error else told
+        state = {"waiting": "waiting", "working": "listening…", "skipped": "not done"}.get(self.state)
+        return self.name, "", "", tag("span", self.error, class_="bad") if self.error else state
 
 
 class Batch:
-    """Builds the tab and wires it; all of a batch's state is in the running generator."""
+    """The tab. The state of a batch lies in the generator that runs it."""
 
     def __init__(self, engine: Engine, limits: Limits, model: gr.State):
         self.engine, self.limits = engine, limits
@@ -54,7 +57,7 @@ class Batch:
         files = gr.File(
             label="Drop recordings or videos",
             file_count="multiple",
-            file_types=SOUND_TYPES,
+            file_types=FILE_TYPES,
             type="filepath",
             height=180,
             elem_id="batch-files",
@@ -73,8 +76,8 @@ class Batch:
             archive = gr.DownloadButton("Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip")
         result = gr.HTML(notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table")
         waits = waiting("These recordings go to the recogniser as soon as nobody else's batch is there.")
-        said = "(shown) => document.querySelector('#batch-stop') ? shown : " + json.dumps(waits)
-        start.click(None, result, result, js=said, queue=False, **QUIET)
+        show_waiting = "(shown) => document.querySelector('#batch-stop') ? shown : " + json.dumps(waits)
+        start.click(None, result, result, js=show_waiting, queue=False, **QUIET)
         start.click(
             self._run,
             [files, model, running],
@@ -83,7 +86,7 @@ class Batch:
             concurrency_id="batch",
             trigger_mode="once",
             **QUIET,
-        ).failure(None, None, result, js=at_once(REFUSED), queue=False, **QUIET)
+        ).failure(None, None, result, js=at_once(QUEUE_FULL), queue=False, **QUIET)
         stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 
     def _run(self, paths, model, running):
@@ -92,8 +95,8 @@ class Batch:
             yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False)
             return
         if len(paths) > self.limits.batch_files:
-            said = f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
-            yield notice("Too many files", said, kind="error"), nothing, gr.update(visible=False)
+            message = f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
+            yield notice("Too many files", message, kind="error"), nothing, gr.update(visible=False)
             return
         cancel = running.begin()
         rows = [Row(path, Path(path).name) for path in paths]
@@ -109,7 +112,7 @@ class Batch:
 
 
 def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, cancel=None):
-    """Fills the rows one after another, yielding after every change."""
+    """Transcribes the files one after another into their rows; yields after every change."""
     seconds = 0.0
     yield
     for row in rows:
@@ -140,16 +143,16 @@ def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, 
 def batch_table(rows: list[Row]) -> Html:
     finished = sum(row.state in ("done", "failed") for row in rows)
     failed = sum(row.state == "failed" for row in rows)
-    told = f"{finished} of {len(rows)} files finished" + (f", {failed} of them could not be read" if failed else "")
+    summary = f"{finished} of {len(rows)} files finished" + (f", {failed} of them could not be read" if failed else "")
     return tag(
         "div",
-        tag("p", told, class_="small", role="status"),
+        tag("p", summary, class_="small", role="status"),
         table(["File", "Length", "Sure", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]),
     )
 
 
 def write_zip(rows: list[Row], folder: Path) -> Path:
-    """All formats of all transcripts; files of the same name are numbered, not overwritten."""
+    """Writes the transcripts in all formats to a zip; files of the same name get a number."""
     path = folder / "transcripts.zip"
     taken: set[str] = set()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

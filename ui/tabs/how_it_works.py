@@ -1,27 +1,32 @@
 """The How it works tab: samples -> spectrogram -> emissions -> collapse -> words, with the numbers of this clip.
 
-All five parts look at one step of the network, which the visitor moves; every figure shown is computed from the
-recording that is open, none is an illustration.
+All five parts show one step of the network, which the visitor chooses. Every number is computed from the open
+recording.
 """
 
 import gradio as gr
 import numpy as np
 
 from asr_core.ctc import best_path, collapse
-from ui.service.clip import FULL_SCALE, Clip
+from ui.service.clip import Clip
+from ui.service.wav import to_float
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, join, percent, tag
 from ui.widgets.svg import bars, curve, picture
 from ui.widgets.tiles import LEVEL_RANGE_DB, band_hz, band_levels, fft_samples
 from ui.widgets.words import clip_line, no_clip
 
-SAMPLES_LISTED = 12
-TOKENS_SHOWN = 8
-PATH_STEPS_AROUND = 14  # of the path on either side of the step
+SAMPLES_LISTED = 12  # samples shown as numbers
+TOKENS_SHOWN = 8  # likeliest tokens of the step
+PATH_STEPS_AROUND = 14  # steps of the path shown on either side of the chosen one
 
 
 class HowItWorks:
-    """Builds the tab and wires it to the recording that is open in Transcribe."""
+    """The tab.
+
+    Args:
+        clip: the `gr.State` with the open recording.
+    """
 
     def __init__(self, clip: gr.State):
         gr.HTML(
@@ -34,7 +39,7 @@ class HowItWorks:
         )
         which = gr.HTML(no_clip())
         step = gr.Slider(
-            0, 1, value=0, step=1, label="CompiledModel of the network", visible=False, elem_id="walk-step"
+            0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step"
         )
         walk = gr.HTML("", elem_id="walk")
         clip.change(self._opened, clip, [which, step, walk], **QUIET)
@@ -61,14 +66,14 @@ class HowItWorks:
 
 
 def interesting_step(clip: Clip) -> int:
-    """The strongest letter near the middle: a place where there is something to see."""
+    """The step of the likeliest letter near the middle, as the first one to show."""
     letters = np.exp(clip.emissions.log_probs[:, 1:]).max(axis=1)
     steps = np.arange(len(letters))
     return int(np.argmax(letters - np.abs(steps - len(steps) / 2) / max(len(steps), 1)))
 
 
 def guided_walk(clip: Clip, step: int) -> Html:
-    """The five parts at this step."""
+    """The five parts for this step."""
     step = int(np.clip(step, 0, len(clip.emissions.log_probs) - 1))
     at = clip.emissions.start + (step + 0.5) * clip.emissions.step_seconds
     parts = [
@@ -86,24 +91,24 @@ def _title(number: int, text: str) -> Html:
 
 
 def _window(clip: Clip, at: float, samples: int) -> np.ndarray:
-    """float [samples] in [-1, 1] around `at` seconds; beyond the ends there is silence."""
-    first = int(at * clip.sound.sample_rate) - samples // 2
+    """float [samples] in [-1, 1] around `at` seconds, zero beyond the ends of the recording."""
+    first = int(at * clip.audio.sample_rate) - samples // 2
     out = np.zeros(samples, np.float32)
-    low, high = max(first, 0), min(first + samples, len(clip.sound.samples))
+    low, high = max(first, 0), min(first + samples, len(clip.audio.samples))
     if high > low:
-        out[low - first : high - first] = clip.sound.samples[low:high] / np.float32(FULL_SCALE)
+        out[low - first : high - first] = to_float(clip.audio.samples[low:high])
     return out
 
 
 def _samples(clip: Clip, at: float) -> Html:
-    rate = clip.sound.sample_rate
+    rate = clip.audio.sample_rate
     window = _window(clip, at, round(clip.emissions.step_seconds * rate))
     scale = max(float(np.abs(window).max()), 1e-3)
     middle = len(window) // 2
     listed = "  ".join(f"{v:+.4f}" for v in window[middle : middle + SAMPLES_LISTED])
     return join(
         [
-            _title(1, "ClipAudio is a row of numbers"),
+            _title(1, "Sound is a row of numbers"),
             tag(
                 "p",
                 "The microphone measures the air pressure ",
@@ -120,7 +125,7 @@ def _samples(clip: Clip, at: float) -> Html:
 
 
 def _spectrum(clip: Clip, at: float) -> Html:
-    rate = clip.sound.sample_rate
+    rate = clip.audio.sample_rate
     levels = band_levels(_window(clip, at, fft_samples(rate))[None], rate)[0]
     low, high = LEVEL_RANGE_DB
     shares = np.clip((levels - low) / (high - low), 0, 1)
@@ -161,7 +166,7 @@ def _emissions(clip: Clip, step: int) -> Html:
         kind = "chance blank" if token == 0 else "chance"
         rows += [tag("b", _shown(clip, int(token))), tag("span", bar, percent(share, 1), class_=kind)]
     best = int(order[0])
-    said = "nothing new, which CTC calls the blank" if best == 0 else f"“{_shown(clip, best)}”"
+    answer = "nothing new, which CTC calls the blank" if best == 0 else f"“{_shown(clip, best)}”"
     return join(
         [
             _title(3, "The network answers with probabilities"),
@@ -173,7 +178,7 @@ def _emissions(clip: Clip, step: int) -> Html:
                 " a probability; together they make 100 %. At step ",
                 tag("b", step),
                 " it says ",
-                tag("b", said),
+                tag("b", answer),
                 f" with {percent(float(probabilities[best]), 1)}.",
             ),
             tag("div", rows, class_="chances"),
@@ -213,7 +218,7 @@ def _collapse(clip: Clip, step: int) -> Html:
 
 
 def _beside_greedy(clip: Clip, words) -> Html:
-    """What the beam made of the steps of these words, and what the likeliest tokens alone would have."""
+    """The words of the beam search beside the greedy decoding of the same steps."""
     emissions = clip.emissions
     first, last = (int((time - emissions.start) / emissions.step_seconds) for time in (words[0].start, words[-1].end))
     path = best_path(emissions.log_probs[max(first, 0) : last + 1])
@@ -265,7 +270,7 @@ def _words(clip: Clip, at: float) -> Html:
                 "div",
                 join(buttons, " ") if buttons else tag("p", "No word was recognised in this recording."),
                 class_="diff",
-                data_audio=clip.sound.path,
+                data_audio=clip.audio.path,
                 data_stamp=f"{clip.token}{at:.3f}",
             ),
         ]

@@ -1,11 +1,12 @@
-"""The Live tab: speak and see the words appear, those that may still change set apart.
+"""The Live tab: the visitor speaks, and the words appear; partial words are set apart from final ones.
 
-The panel's script (`ui/static/live.js`) has the buttons, the level and the words; sound comes through Gradio's
-streaming
-microphone, half a second at a time. Chunks go to the visitor's session, which hears them in a thread of its own: a
-streamed event that takes longer than its chunk would lose the next one.
+The script of the panel (`ui/static/live.js`) draws the buttons, the level and the words. Audio comes from Gradio's
+streaming microphone in chunks of half a second. The visitor's `LiveSession` transcribes them in a thread of its own,
+because Gradio drops the next chunk while a streaming event is still running.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import gradio as gr
@@ -14,17 +15,16 @@ from ui.service.engine import Engine
 from ui.service.exports import FORMATS
 from ui.service.live_session import LiveSession
 from ui.service.requests import Limits, explain, headline
-from ui.tabs.transcribe import Transcribe
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, tag
 from ui.widgets.theme import STATIC
 from ui.widgets.words import level
 
-CHUNK_SECONDS = 0.5  # what the browser sends at a time
-STREAM_SECONDS = 1800  # one press of Start; a page left open in a drawer ends here
-VISITORS = 4  # who may speak at once: each costs about a tenth of a core
-SENT_WORDS = 60  # with every chunk, the latest final ones; enough to bridge updates that the browser leaves out
-WAIT_SECONDS = 0.3  # for words of the chunk that has just come; later ones go with the next
+CHUNK_SECONDS = 0.5  # of audio that the browser sends at a time
+STREAM_SECONDS = 1800  # from Start to the end of a take, so that a page that was left open stops recording
+MAX_SPEAKERS = 4  # visitors who may record at the same time
+SENT_WORDS = 60  # latest final words sent with every update, so that the browser may skip some updates
+WAIT_SECONDS = 0.3  # for the words of the latest chunk; words that come later are sent with the next chunk
 
 TEMPLATE = """
 <div class="live" data-part="all" data-mic="off" data-text="">
@@ -53,18 +53,30 @@ TEMPLATE = """
 """
 
 
+class Opener(Protocol):
+    """The tab in which a finished recording can be opened: Transcribe."""
+
+    inputs: list
+
+    def open(self, path: str | None, name: str, *values) -> Iterator[list]: ...
+
+    def on(self, event: Callable, opens: Callable, inputs: list) -> None: ...
+
+    def unchanged(self) -> list: ...
+
+
 class Live:
-    """Builds the tab and wires it.
+    """The tab.
 
     Args:
         transcribe: the tab in which a finished recording can be opened.
-        tabs: to go there.
+        tabs: of the page, to switch to that tab.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, model: gr.State, transcribe: Transcribe, tabs: gr.Tabs):
+    def __init__(self, engine: Engine, limits: Limits, model: gr.State, transcribe: Opener, tabs: gr.Tabs):
         self.engine, self.limits, self.model, self.transcribe, self.tabs = engine, limits, model, transcribe, tabs
         self.session = gr.State(None, time_to_live=3600, delete_callback=_close)
-        self._sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()  # by Gradio's session
+        self._sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()  # by the hash of Gradio's session
         self._layout()
         self._wire()
 
@@ -97,12 +109,12 @@ class Live:
 
     def _wire(self) -> None:
         self.microphone.stream(
-            self._hear,
+            self._receive,
             [self.microphone, self.session, self.model],
             [self.panel, self.session],
             stream_every=CHUNK_SECONDS,
             time_limit=STREAM_SECONDS,
-            concurrency_limit=VISITORS,
+            concurrency_limit=MAX_SPEAKERS,
             concurrency_id="live",
             api_visibility="private",
             show_progress="hidden",
@@ -112,8 +124,8 @@ class Live:
         self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **QUIET)
         self.transcribe.on(self.open.click, self._open, [self.session, *self.transcribe.inputs])
 
-    def _hear(self, chunk, session: LiveSession | None, model, request: gr.Request):
-        """Half a second of sound; the words so far."""
+    def _receive(self, chunk, session: LiveSession | None, model, request: gr.Request):
+        """Takes a chunk of audio; returns the words so far."""
         if session is None or session.phase in ("stopped", "closed"):
             session = LiveSession(self.engine, model, self.limits)
             self._sessions[request.session_hash] = session
@@ -122,7 +134,7 @@ class Live:
         return shown(session), session
 
     def _act(self, session: LiveSession | None, event: gr.EventData):
-        """Pause, stop or clear, as the panel's script says."""
+        """Pauses, stops or clears the recording, as the panel's script asks."""
         wanted = getattr(event, "do", None)
         hide = [gr.update(visible=False), *(None for _ in self.downloads)]
         if session is None or wanted == "clear" or session.phase == "closed":
@@ -140,13 +152,13 @@ class Live:
             return [shown(session, (headline(error), explain(error), "error")), session, *hide]
 
     def _open(self, session: LiveSession | None, *values):
-        if session is None or not session.recording_path:  # another one has begun
+        if session is None or not session.recording_path:  # another recording has begun
             yield self.transcribe.unchanged()
             return
         yield from self.transcribe.open(session.recording_path, "Live recording", *values)
 
     def leave(self, request: gr.Request) -> None:
-        """The visitor has left: nothing of his is heard any more, and his recording goes."""
+        """Closes the session of a visitor who has left, and deletes the recording."""
         _close(self._sessions.pop(request.session_hash, None))
 
 
@@ -155,7 +167,7 @@ EMPTY = {"phase": "idle", "id": "", "seconds": 0, "delay": None, "first": 0, "fi
 
 
 def shown(session: LiveSession, message: tuple[str, str, str] | None = None) -> dict:
-    """What the panel needs: the latest words and how things stand."""
+    """The value of the panel: the latest words and the state of the session."""
     view = session.view()
     first = 0 if view.phase in ("paused", "stopped") else max(0, len(view.final) - SENT_WORDS)
     return {

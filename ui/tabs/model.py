@@ -1,7 +1,7 @@
-"""The Model tab: which model answers, what it was trained on, how well it does, and what it cannot do.
+"""The Model tab: the model in use, its training data, its error rates and its limits.
 
-A visitor may load another one, for himself alone: by Hub repo id, or by a path when the app was started with
-permission. Two models can then hear the same recording.
+A visitor may load another model, which other visitors do not get: from a Hub repository, or from a path if the app was
+started with `--model-paths`. Both models can then transcribe the same recording.
 """
 
 import re
@@ -12,12 +12,12 @@ import gradio as gr
 from asr_core.errors import AsrError, BundleError
 from ui.service.engine import Engine
 from ui.service.requests import explain, logged
-from ui.tabs.compare import compare
+from ui.service.scoring import compare
 from ui.widgets.markup import Html, join, notice, percent, table, tag
 
 REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?")
 MAX_NAME_CHARACTERS = 300
-CARD_CHARACTERS = 40_000  # of a foreign README that are shown
+MAX_README_CHARACTERS = 40_000  # of a model card that are shown
 LIMITS_OF_MODEL = (
     "English only, lower case, no punctuation or figures in what it writes. It is a small network trained on "
     "little data: names, rare words, strong accents, several people at once, music and noise are often misheard. "
@@ -26,14 +26,14 @@ LIMITS_OF_MODEL = (
 
 
 def model_chip(engine: Engine, model: str | None = None, wait: bool = False) -> Html:
-    """One line for the head of the page: loading, ready, untrained or failed."""
+    """The state of a model in one line, for the head of the page: loading, ready, untrained or failed."""
     if not wait and engine.state(model) != "ready":
         return _chip("The model is loading", "loading")
     try:
         bundle = engine.recognizer(model).bundle
     except Exception as error:
         return _chip(explain(error) if isinstance(error, AsrError) else "The model could not be loaded", "failed")
-    if bundle.config.get("trained") is False:
+    if not bundle.trained:
         return _chip("This model is untrained: what it writes means nothing yet", "failed")
     return _chip(f"Model: {bundle.name}", "ready")
 
@@ -43,11 +43,12 @@ def _chip(text: str, state: str) -> Html:
 
 
 class ModelTab:
-    """Builds the tab.
+    """The tab.
 
     Args:
-        model: the visitor's `gr.State` with the name of the model in use, None for the default.
-        clip: the open recording, which both models can be made to hear.
+        model: the `gr.State` with the name of the visitor's model, None for the default.
+        clip: the `gr.State` with the open recording, which two models can transcribe.
+        model_paths: whether visitors may load a model by a path on this machine.
     """
 
     def __init__(self, engine: Engine, model: gr.State, clip: gr.State, model_paths: bool):
@@ -87,7 +88,7 @@ class ModelTab:
         self.both.click(self._duel, [self.model, clip], self.duel, concurrency_limit=1, **quiet)
 
     def show(self, model: str | None) -> tuple[Html, str]:
-        """(card, README) of the model, waiting for it to load."""
+        """(card, README) of a model; waits until it is loaded."""
         return self._card(model, wait=True), self._readme(model)
 
     def _load(self, name, current):
@@ -109,9 +110,10 @@ class ModelTab:
 
     def _readme(self, model: str | None) -> str:
         try:
-            path = Path(self.engine.recognizer(model).bundle.path) / "README.md"
-            text = path.read_text("utf-8", errors="replace")[:CARD_CHARACTERS]
+            text = self.engine.recognizer(model).bundle.readme[:MAX_README_CHARACTERS]
         except (AsrError, OSError):
+            text = ""
+        if not text:
             return "It brings none."
         return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # the Hub's front matter
 
@@ -126,8 +128,8 @@ class ModelTab:
 
 
 def _load_first() -> Html:
-    said = "Load a second model above to see both side by side: the network of the Keras example, say, then and now."
-    return tag("p", said, class_="small")
+    hint = "Load a second model above to see both side by side: the network of the Keras example, say, then and now."
+    return tag("p", hint, class_="small")
 
 
 def checked_name(name: str | None, model_paths: bool) -> str:
@@ -143,12 +145,12 @@ def checked_name(name: str | None, model_paths: bool) -> str:
 
 
 def duel_table(engine: Engine, names: list[str | None], clip) -> Html:
-    """One row a model: what it heard in the clip, how long it took, how right it was where that is known."""
+    """One row a model: its transcript of the clip, the time it took, and its error rate if the reference is known."""
     rows = []
     for name in names:
         recognizer = engine.recognizer(name)
         with logged("duel", audio_seconds=round(clip.seconds, 2)) as facts:
-            transcript = recognizer.transcribe(str(clip.sound.path))
+            transcript = recognizer.transcribe(str(clip.audio.path))
         wer = percent(compare(clip.reference, transcript.words).word_error_rate, 1) if clip.reference else ""
         rows.append(
             (
@@ -168,7 +170,7 @@ def _parameters(config: dict) -> str:
 
 
 def bundle_card(bundle) -> Html:
-    """What the description of a bundle says, each part left out that it does not say."""
+    """The description of a bundle, without the parts that it lacks."""
     config = bundle.config
     facts = [
         ("Architecture", config["architecture"]["name"]),
@@ -182,9 +184,9 @@ def bundle_card(bundle) -> Html:
         tag("p", config["description"], class_="lead") if config.get("description") else None,
         tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts], class_="facts"),
     ]
-    if config.get("trained") is False:
-        said = "This network has not learned to transcribe. What it writes shows how the page works and nothing else."
-        parts.append(notice("Untrained", said, kind="warning"))
+    if not bundle.trained:
+        text = "This network has not learned to transcribe. What it writes shows how the page works and nothing else."
+        parts.append(notice("Untrained", text, kind="warning"))
     parts.append(_evaluation(config.get("evaluation")))
     parts.append(_training(config.get("training_data")))
     parts.append(notice("What it cannot do", LIMITS_OF_MODEL, kind="warning"))
@@ -195,7 +197,7 @@ def _evaluation(measured) -> Html:
     if not measured:
         return tag("p", "Nothing has been measured, or the model does not say.", class_="small")
     decoders = list(dict.fromkeys(str(one.get("decoder", "")) for one in measured))
-    rates: dict[str, dict[str, Html]] = {}  # by what was measured, then by decoder
+    rates: dict[str, dict[str, Html]] = {}  # by data set, then by decoder
     for one in measured:
         name = " ".join(str(one[key]) for key in ("dataset", "split") if one.get(key))
         rates.setdefault(name, {})[str(one.get("decoder", ""))] = _rate(one)
@@ -205,7 +207,7 @@ def _evaluation(measured) -> Html:
 
 
 def _rate(one: dict) -> Html:
-    """The word error rate, and below it its interval where there is one."""
+    """The word error rate, and below it its confidence interval if there is one."""
     low, high = (one.get(end) for end in ("wer_low", "wer_high"))
     known = isinstance(low, (int, float)) and isinstance(high, (int, float))
     interval = tag("small", f"{100 * low:.0f}–{100 * high:.0f}") if known else Html()
@@ -222,9 +224,9 @@ def _training(data) -> Html:
             speech.append((named, f"{one['hours']:.1f} h", licence))
         else:
             texts.append((named, licence))
-    heard = table(["Trained on", "Speech", "Licence"], speech, caption="TrainingModel data", numeric=[1])
-    read = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
-    return join([heard if speech else None, tag("div", read, style="margin-top:16px") if texts else None])
+    speech_table = table(["Trained on", "Speech", "Licence"], speech, caption="Training data", numeric=[1])
+    text_table = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
+    return join([speech_table if speech else None, tag("div", text_table, style="margin-top:16px") if texts else None])
 
 
 def _share(value) -> str:

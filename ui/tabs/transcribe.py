@@ -1,9 +1,10 @@
-"""The Transcribe tab: open or record, read the words, see why, correct them, take them away.
+"""The Transcribe tab: open a file or record, read the words, see why, correct them, download them.
 
-A recording is opened by two events. The first is a generator that shows the progress; what it has to show in the end is
-shown by the event after it, which returns once. The end of a generator cannot show it: Gradio repeats the last values
-there, over what the visitor has typed since, and a further yield takes them back on a slow device, where the browser
-applies its difference to values that it has not shown yet. For the same reason every yield says all that is to be seen.
+Two events open a recording. The first is a generator that shows the progress and keeps its result; the second shows the
+result and returns once. The generator cannot show it. At its end Gradio sends its last values again, which would
+overwrite what the visitor has typed meanwhile. A further yield would undo them on a slow device, because the browser
+applies the differences between yields to values that it has not shown yet. For the same reason every yield gives the
+values of all components.
 """
 
 from collections.abc import Callable
@@ -13,20 +14,20 @@ from pathlib import Path
 
 import gradio as gr
 
-from asr_core.audio.files import AUDIO_SUFFIXES
 from asr_core.errors import Cancelled
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.examples import examples
 from ui.service.exports import FORMATS, write_exports
 from ui.service.requests import (
+    MAX_TRANSCRIPTIONS,
     BackgroundJob,
     CurrentRequest,
     FirstWords,
     Limits,
+    align_edit,
     decode_again,
     explain,
-    follow_edit,
     headline,
     transcribe_file,
 )
@@ -35,12 +36,11 @@ from ui.widgets.events import QUIET, at_once
 from ui.widgets.markup import Html, join, notice, tag
 from ui.widgets.subtitles import Subtitles
 from ui.widgets.timeline import timeline, timeline_value
+from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
 from ui.widgets.words import facts, first_words_card, transcript_card
 
-LISTENING_AT_ONCE = 4  # visitors; what waits in the recogniser is run together, more would only queue there
-RECORDING = "Microphone"  # what a clip from the microphone is called
+RECORDING = "Microphone"  # name of a clip from the microphone
 SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-SOUND_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]
 
 TRACK = {
     "label": "Audio track",
@@ -51,10 +51,14 @@ TRACK = {
 
 
 class Transcribe:
-    """Builds the tab and wires it.
+    """The tab.
+
+    Args:
+        model: the `gr.State` with the name of the visitor's model, None for the default.
 
     Attributes:
-        clip: the `gr.State` with the visitor's Clip, which other tabs read too.
+        clip: the `gr.State` with the visitor's open Clip, which other tabs read too.
+        running: the `gr.State` with the visitor's CurrentRequest.
     """
 
     def __init__(self, engine: Engine, registry: ClipRegistry, limits: Limits, model: gr.State):
@@ -70,7 +74,7 @@ class Transcribe:
         with gr.Row(equal_height=True):
             self.file = gr.File(
                 label="Drop a recording or a video",
-                file_types=SOUND_TYPES,
+                file_types=FILE_TYPES,
                 type="filepath",
                 height=150,
                 scale=1,
@@ -132,11 +136,11 @@ class Transcribe:
             class_="small",
         )
 
-    # ---- what happens
+    # ---- events
 
     @cached_property
     def clip_outputs(self) -> list:
-        """What shows a clip: components alone, no groups (see `ui.widgets.events`)."""
+        """The components that show a clip."""
         return [self.clip, self.message, self.words, self.timeline, self.text, self.hypotheses, *self.downloads]
 
     @cached_property
@@ -145,26 +149,26 @@ class Transcribe:
 
     @property
     def inputs(self) -> list:
-        """What `open` wants to know."""
+        """The components whose values `open` takes."""
         return [self.model, self.running, *self.decoding.components, *self.subtitles.components]
 
     def open(self, path: str | None, name: str, *values):
-        """Opens a recording from another tab: updates of `outputs`, given the values of `inputs`."""
+        """Opens a recording from another tab: yields updates of `outputs`, given the values of `inputs`."""
         yield from self._open(path, name, "", *values)
 
     def on(self, event: Callable, opens: Callable, inputs: list) -> None:
-        """Opens a recording at an event, by a generator like `open`, and then shows what came of it."""
+        """Makes an event open a recording by `opens`, a generator like `open`, and then show the result."""
         opening = event(
             opens,
             inputs,
             self.outputs,
-            concurrency_limit=LISTENING_AT_ONCE,
+            concurrency_limit=MAX_TRANSCRIPTIONS,
             concurrency_id="recogniser",
-            trigger_mode="multiple",  # the latest is heard, whatever came before
+            trigger_mode="multiple",  # a new recording may be opened while another one is being transcribed
             **QUIET,
         )
-        opening.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
-        # not in the queue, which may be full by now
+        opening.failure(None, None, self.message, js=at_once(QUEUE_FULL), queue=False, **QUIET)
+        # without the queue, which may be full by now
         shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
 
@@ -172,7 +176,7 @@ class Transcribe:
         ways_in = [self.file.upload, self.microphone.stop_recording]
         ways_in += [button.click for button, _ in self.example_buttons]
         waits = at_once(waiting("The recording goes to the recogniser as soon as there is a free place."))
-        # first, for the page runs what hangs on an event in this order
+        # before the other listeners, because the page runs them in this order
         gr.on(ways_in, None, None, self.message, js=waits, queue=False, **QUIET)
 
         inputs = self.inputs
@@ -194,7 +198,7 @@ class Transcribe:
         closed = [self.running, self.clip]
         self.microphone.clear(self._close_recording, closed, self.outputs, queue=False, **QUIET)
 
-        again = {
+        decoder_event = {
             "outputs": self.clip_outputs,
             "concurrency_limit": 2,
             "concurrency_id": "decoder",
@@ -202,9 +206,9 @@ class Transcribe:
             **QUIET,
         }
         decoding = [self.clip, self.text, *self.decoding.components, *self.subtitles.components]
-        gr.on(self.decoding.events(), self._decode_again, decoding, **again)
-        for button, act in (self.apply, self._follow_edit), (self.undo, self._undo):
-            button.click(act, decoding, **again).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
+        gr.on(self.decoding.events(), self._decode_again, decoding, **decoder_event)
+        for button, act in (self.apply, self._align_edit), (self.undo, self._undo):
+            button.click(act, decoding, **decoder_event).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
         texts = [self.clip, self.decoding.n_best]
         gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
         gr.on(
@@ -227,7 +231,7 @@ class Transcribe:
             yield from self._open(clip.source, clip.name, clip.reference, *values, track=track)
 
     def _tracks(self, clip: Clip | None):
-        """The choice of a track, where the recording that is open has several."""
+        """The choice of a track, visible if the open recording has several."""
         tracks, track = (clip.tracks, clip.track) if clip is not None else (1, 1)
         return gr.Dropdown(list(range(1, tracks + 1)), value=track, visible=tracks > 1, **TRACK)
 
@@ -238,19 +242,21 @@ class Transcribe:
             return
         message, words, clip = self._working(name, model), Html(""), None
         yield self._nothing(message, stop=True)
-        first = FirstWords()
+        first_words = FirstWords()
 
         def work(progress):
-            return transcribe_file(path, name, choice, self.engine, self.limits, model, progress, cancel, first, track)
+            return transcribe_file(
+                path, name, overrides, self.engine, self.limits, model, progress, cancel, first_words, track
+            )
 
         try:
-            choice = self.decoding.read(values)
+            overrides = self.decoding.read(values)
             job = BackgroundJob(work, cancel)
             for share in job:
                 if cancel.is_set():
                     continue
                 message = listening(name, share)
-                words = first_words_card(first.words) if first.words else words
+                words = first_words_card(first_words.words) if first_words.words else words
                 yield self._nothing(message, words, stop=True)
             clip = replace(job.result, reference=reference)
             outcome = self._show(clip, values)
@@ -259,15 +265,15 @@ class Transcribe:
         except Exception as error:
             clip, outcome = None, self._nothing(notice(headline(error), explain(error), kind="error"))
         if running.flag is not cancel:
-            yield self.unchanged()  # the last values, which Gradio repeats, must not hide what came later
+            yield self.unchanged()  # Gradio repeats the last values, which must not hide those of the newer request
             return
-        running.leave(cancel, outcome[1:])
-        if clip is not None:  # other tabs follow it, which they only do for events of the queue
+        running.put(cancel, outcome[1:])
+        if clip is not None:  # not in the second event: other tabs react only to changes by events of the queue
             yield self._nothing(message, words, stop=True, clip=clip)
 
     def outcome(self, running: CurrentRequest) -> list:
-        """Shows what came of the latest request: updates of `outputs`."""
-        if not running.name:  # the page was cleared just when the recording was done
+        """The updates of `outputs` that show the result of the latest request."""
+        if not running.name:  # the visitor has cleared the page meanwhile
             return self._nothing(empty_state())
         row = running.take()
         return [gr.skip(), *row] if row else self.unchanged()
@@ -281,8 +287,8 @@ class Transcribe:
         if clip is None:
             return self._clip_row()
         try:
-            if self.decoding.read(values).same(clip.choice, self.engine.recognizer(clip.model).bundle):
-                return self._clip_row()  # a field was only visited
+            if self.decoding.read(values).same(clip.overrides, self.engine.recognizer(clip.model).bundle):
+                return self._clip_row()  # the visitor has only entered and left a field
         except Exception as error:
             return self._failed(error)
         if clip.edited or text != clip.transcript.text:
@@ -291,7 +297,7 @@ class Transcribe:
         return self._undo(clip, text, *values)
 
     def _undo(self, clip, text, *values):
-        """What the recogniser says, whatever was corrected."""
+        """Drops the corrections: decodes the clip again."""
         if clip is None:
             return self._clip_row()
         try:
@@ -299,11 +305,11 @@ class Transcribe:
         except Exception as error:
             return self._failed(error)
 
-    def _follow_edit(self, clip, text, *values):
+    def _align_edit(self, clip, text, *values):
         if clip is None:
             return self._clip_row()
         try:
-            return self._shown(follow_edit(clip, text, self.engine), values)
+            return self._shown(align_edit(clip, text, self.engine), values)
         except Exception as error:
             return self._failed(error)
 
@@ -315,14 +321,15 @@ class Transcribe:
         except Exception as error:
             raise gr.Error(explain(error), print_exception=False) from error
 
-    # ---- what is shown
+    # ---- outputs
 
     @property
     def defaulted(self) -> list:
+        """The components whose default values depend on the model."""
         return [self.decoding.decoder, self.decoding.beam_width, self.decoding.language_model_weight]
 
     def decoding_defaults(self, model: str | None) -> list:
-        """Updates of `defaulted` to what the model recommends; none while there is no model."""
+        """Updates of `defaulted` to the options that the model recommends; no change while there is no model."""
         try:
             return self.decoding.defaults(self.engine.recognizer(model).bundle)
         except Exception:
@@ -332,7 +339,7 @@ class Transcribe:
         return [*self._shown(clip, values), gr.update(visible=True), gr.update(visible=False)]
 
     def _shown(self, clip: Clip, values) -> list:
-        """Values of `clip_outputs`, given those of the decoding and subtitle controls."""
+        """Values of `clip_outputs` for a clip, given those of the decoding and subtitle controls."""
         self.registry.put(clip)
         subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         return self._clip_row(
@@ -346,12 +353,12 @@ class Transcribe:
         )
 
     def _texts(self, clip: Clip | None, count: int) -> dict:
-        """The update that shows so many of a clip's texts: nothing is decoded for it."""
+        """The update that shows the `count` best hypotheses of a clip, without decoding again."""
         table = hypotheses_table(clip, count) if clip is not None else Html("")
         return gr.update(value=table, visible=bool(table))
 
     def _nothing(self, message: Html, words: Html | None = None, stop: bool = False, clip: Clip | None = None) -> list:
-        """Values of `outputs` while there is no transcript to be seen, but perhaps its first words."""
+        """Values of `outputs` without a transcript, but perhaps with its first words."""
         row = self._clip_row(
             clip=clip,
             message=message,
@@ -368,11 +375,11 @@ class Transcribe:
         return self._nothing(empty_state())
 
     def _close_recording(self, running: CurrentRequest, clip) -> list:
-        """Clears the page only where it shows what the microphone recorded, or hears it."""
+        """Clears the page only if the open or the current recording is from the microphone."""
         return self._close(running) if RECORDING in (running.name, clip and clip.name) else self.unchanged()
 
     def _failed(self, error: Exception) -> list:
-        """The clip stays as it was; the message says why nothing changed."""
+        """Keeps the clip and shows why nothing was changed."""
         return self._clip_row(message=notice("Nothing was changed", explain(error), kind="error"))
 
     def unchanged(self) -> list:
@@ -380,20 +387,15 @@ class Transcribe:
         return [*self._clip_row(), gr.skip(), gr.skip()]
 
     def _clip_row(self, *, downloads=None, **changes) -> list:
-        """Values of `clip_outputs` in order; what is not given stays as it is."""
+        """Values of `clip_outputs` in order; components that are not given do not change."""
         names = ["clip", "message", "words", "timeline", "text", "hypotheses"]
         return [*(changes.get(name, gr.skip()) for name in names), *(downloads or [gr.skip() for _ in self.downloads])]
 
 
 def listening(name: str, share: float | None = None) -> Html:
-    """What stands there while the recogniser works; with a bar once there is something to tell."""
+    """The message while the recogniser works, with a progress bar once there is progress."""
     bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
     return notice("Listening…", f"{name} is being transcribed.", action=bar)
-
-
-def waiting(text: str) -> Html:
-    """What stands there from a press until the server answers, which it does once others have been served."""
-    return notice("One moment", text)
 
 
 def empty_state() -> Html:
@@ -404,5 +406,4 @@ def empty_state() -> Html:
     )
 
 
-REFUSED = notice("Too many are waiting", "Nothing was opened: please try again in a minute.", kind="warning")
 NOT_SHOWN = notice("The result did not arrive", "The connection broke: please open the recording again.", kind="error")

@@ -1,1 +1,1 @@
-"""What tabs share on the page: timeline, words, tables, controls, theme."""
+"""The parts that tabs share: timeline, words, tables, controls, notices, theme."""

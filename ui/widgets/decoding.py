@@ -1,17 +1,17 @@
-"""The decoding options: controls, what they mean as DecoderOptions, and the n-best list that they lead to."""
+"""The controls of the decoding options, and the n-best list that results from them."""
 
 from collections.abc import Callable, Sequence
 
 import gradio as gr
 
 from asr_core.text.given import MAX_HOT_WORDS
-from ui.service.clip import MAX_TEXTS, Clip
+from ui.service.clip import MAX_HYPOTHESES, Clip
 from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
 from ui.widgets.markup import Html, table
 
 
 class Decoding:
-    """A group of controls; `read` turns their values, in the order of `components`, into DecoderOptions."""
+    """The controls; `read` turns their values, in the order of `components`, into DecodingOverrides."""
 
     def __init__(self):
         gr.HTML(
@@ -37,7 +37,9 @@ class Decoding:
             self.language_model_weight = gr.Slider(
                 0, 2, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
             )
-            self.n_best = gr.Slider(1, MAX_TEXTS, value=3, step=1, label="Texts shown", info="the best of the beam")
+            self.n_best = gr.Slider(
+                1, MAX_HYPOTHESES, value=3, step=1, label="Texts shown", info="the best of the beam"
+            )
         self.hot_words = gr.Textbox(
             label="Hot-words",
             info="Names and terms to listen for, one a line or with commas between, at most "
@@ -51,7 +53,7 @@ class Decoding:
         return [self.decoder, self.beam_width, self.language_model_weight, self.n_best, self.hot_words]
 
     def events(self) -> list[Callable]:
-        """The events after which to decode again."""
+        """The events after which the clip is decoded again."""
         return [
             self.decoder.input,
             *moved(self.beam_width),
@@ -61,29 +63,29 @@ class Decoding:
         ]
 
     def read(self, values: Sequence) -> DecodingOverrides:
-        """What was chosen: no weights while no decoder is marked, for then the model has not yet set the sliders."""
+        """What the visitor chose. Without a decoder the model has not set the sliders yet, and they are ignored."""
         decoder, beam_width, weight, _, hot_words = values[: len(self.components)]
         if decoder is None:
             beam_width = weight = None
         return DecodingOverrides.of(decoder, beam_width, weight, hot_words)
 
     def texts(self, values: Sequence) -> int:
-        """How many texts to show."""
+        """The number of hypotheses to show."""
         return int(values[self.components.index(self.n_best)])
 
     def defaults(self, bundle) -> list:
-        """Updates that set the controls to what the model recommends."""
+        """Updates that set the controls to the options that the model recommends."""
         options = bundle.decoder_options()
         return [options.decoder, options.beam_width, options.language_model_weight]
 
 
 def moved(slider: gr.Slider) -> list[Callable]:
-    """The events of a slider that is moved, also by keys, typed into, or reset."""
+    """The events of a slider that is moved, by pointer or keys, typed into, or reset."""
     return [slider.input, slider.release]
 
 
 def hypotheses_table(clip: Clip, count: int) -> Html:
-    """So many of the best texts with the parts of each score, in nats; nearer to zero is likelier. No table for one."""
+    """The `count` best hypotheses with the parts of their scores in nats; empty if `count` is 1."""
     if not clip.hypotheses or count < 2:
         return Html("")
     rows = [

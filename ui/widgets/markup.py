@@ -1,6 +1,6 @@
-"""HTML that the page shows, made so that no text of a visitor or a recogniser can become markup.
+"""Makes the HTML of the page, so that no text from a visitor or a recogniser can become markup.
 
-`tag` is the only place that writes angle brackets; what is not already `Html` is escaped.
+Only `tag` writes angle brackets; every text that is not `Html` is escaped.
 """
 
 import html
@@ -8,22 +8,22 @@ from collections.abc import Iterable
 
 
 class Html(str):
-    """Text that already is markup."""
+    """Text that is markup and is not escaped again."""
 
 
 def tag(name: str, *children, **attributes) -> Html:
-    """<name attributes>children</name>; `class_` is class, `data_at` is data-at, False and None leave one out."""
-    written = []
+    """<name attributes>children</name>. `class_` writes class, `data_at` data-at; None and False omit an attribute."""
+    pairs = []
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         key = key.rstrip("_").replace("_", "-")
-        written.append(f" {key}" if value is True else f' {key}="{html.escape(str(value))}"')
-    inside = "".join(_written(child) for child in children)
-    return Html(f"<{name}{''.join(written)}>{inside}</{name}>")
+        pairs.append(f" {key}" if value is True else f' {key}="{html.escape(str(value))}"')
+    inside = "".join(_escaped(child) for child in children)
+    return Html(f"<{name}{''.join(pairs)}>{inside}</{name}>")
 
 
-def _written(child) -> str:
+def _escaped(child) -> str:
     if child is None:
         return ""
     if isinstance(child, Html):
@@ -31,16 +31,16 @@ def _written(child) -> str:
     if isinstance(child, str):
         return html.escape(child, quote=False)
     if isinstance(child, Iterable):
-        return "".join(_written(part) for part in child)
+        return "".join(_escaped(part) for part in child)
     return html.escape(str(child), quote=False)
 
 
 def join(parts: Iterable, separator: str = "") -> Html:
-    return Html(html.escape(separator).join(_written(part) for part in parts))
+    return Html(html.escape(separator).join(_escaped(part) for part in parts))
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable], *, caption: str, numeric: Iterable[int] = ()) -> Html:
-    """A table with a caption for those who cannot see it; `numeric` columns are set right."""
+    """A table with a caption for screen readers; `numeric` columns are right-aligned."""
     numeric = set(numeric)
 
     def row(cells, kind):
@@ -65,7 +65,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable], *, caption: str, numeri
 
 
 def notice(title: str, *text, kind: str = "info", action: Html | None = None) -> Html:
-    """A message in place of a result; an error is announced to screen readers at once."""
+    """A message in place of a result; screen readers announce an error at once."""
     return tag(
         "div",
         tag("p", title, class_="notice-title"),
@@ -77,7 +77,7 @@ def notice(title: str, *text, kind: str = "info", action: Html | None = None) ->
 
 
 def clock(seconds: float, digits: int = 1) -> str:
-    """1:02.5, or 1:00:02.5 beyond an hour."""
+    """Seconds as 1:02.5, or 1:00:02.5 from an hour on."""
     minutes, rest = divmod(max(0.0, round(seconds, digits)), 60)
     hours, minutes = divmod(int(minutes), 60)
     width = digits + 3 if digits else 2

@@ -1,4 +1,4 @@
-"""The controls of subtitles: line length, lines, seconds."""
+"""The controls of the subtitle limits: line length, lines, seconds."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ class Subtitles:
         return [self.characters, self.lines, self.seconds]
 
     def events(self) -> list[Callable]:
-        """Moved, by keys, or typed; and reset."""
+        """The events after which the subtitles are written again."""
         return [event for slider in self.components for event in moved(slider)]
 
     def read(self, values: Sequence) -> SubtitleLimits:

@@ -1,4 +1,4 @@
-"""Small pictures for the guided walk, as SVG text: a curve, bars, a strip. Coordinates are in a 720-wide box."""
+"""Small SVG pictures for the How it works tab: a curve and bars, in a box that is WIDTH wide."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ COLOUR = "var(--accent)"
 
 
 def picture(height: float, *parts, label: str) -> Html:
-    """An SVG with a label for those who cannot see it; it scales with the page."""
+    """An SVG with a label for screen readers; it scales with the page."""
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height:g}", role="img", aria_label=label)
 
 

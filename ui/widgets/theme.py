@@ -1,4 +1,4 @@
-"""How the page looks: theme, style sheet and the shared script, all from this repository, nothing fetched."""
+"""The look of the page: theme, style sheet and shared script, all from this repository."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from gradio.themes.utils import colors, sizes
 
 from ui.widgets.markup import Html, tag
 
-# The scale of `ui/static/style.css` under Gradio's own names.
+# The type scale of `ui/static/style.css` under Gradio's names.
 TEXT = sizes.Size(
     name="text_scale",
     xxs="0.833rem",
@@ -36,11 +36,50 @@ TEAL = colors.Color(
     c950="#041f1e",
 )
 
+# Each variable has a light and a dark value in `ui/static/style.css`, so that both modes of Gradio use the same ones.
+COLOURS = {
+    "body_background_fill": "var(--page)",
+    "body_text_color": "var(--ink)",
+    "body_text_color_subdued": "var(--ink-soft)",
+    "background_fill_primary": "var(--paper)",
+    "background_fill_secondary": "var(--page)",
+    "block_background_fill": "var(--paper)",
+    "block_border_color": "var(--rule)",
+    "border_color_primary": "var(--rule)",
+    "block_label_background_fill": "transparent",
+    "block_label_text_color": "var(--ink-soft)",
+    "block_title_text_color": "var(--ink)",
+    "block_info_text_color": "var(--ink-soft)",
+    "input_background_fill": "var(--paper)",
+    "input_border_color": "var(--rule-strong)",
+    "button_primary_background_fill": "var(--accent-fill)",
+    "button_primary_background_fill_hover": "var(--accent-fill)",
+    "button_primary_text_color": "var(--on-accent)",
+    "button_secondary_background_fill": "var(--paper)",
+    "button_secondary_background_fill_hover": "var(--accent-wash)",
+    "button_secondary_border_color": "var(--rule-strong)",
+    "button_secondary_text_color": "var(--ink)",
+    "table_even_background_fill": "var(--page)",
+    "table_odd_background_fill": "var(--paper)",
+    "slider_color": "var(--accent-fill)",
+    "link_text_color": "var(--accent)",
+}
+SHAPES = {
+    "button_large_text_size": "*text_md",
+    "button_small_text_weight": "500",
+    "button_large_radius": "8px",
+    "button_small_radius": "8px",
+    "block_label_border_width": "0px",
+    "block_radius": "12px",
+    "input_border_width": "1px",
+    "button_border_width": "1px",
+}
+
 
 def theme() -> gr.themes.Base:
-    """Gradio's base theme in the colours of `ui/static/style.css`, which holds them for light and dark."""
+    """Gradio's base theme in the colours of `ui/static/style.css`, for light and dark mode."""
     text = ["system-ui", "sans-serif"]
-    return gr.themes.Base(
+    base = gr.themes.Base(
         primary_hue=TEAL,
         secondary_hue=TEAL,
         neutral_hue=colors.stone,
@@ -49,72 +88,12 @@ def theme() -> gr.themes.Base:
         text_size=TEXT,
         font=[gr.themes.Font(name) for name in text],
         font_mono=[gr.themes.Font("monospace")],
-    ).set(
-        button_large_text_size="*text_md",
-        button_large_text_weight="600",
-        button_small_text_weight="500",
-        button_large_radius="8px",
-        button_small_radius="8px",
-        body_background_fill="var(--page)",
-        body_background_fill_dark="var(--page)",
-        body_text_color="var(--ink)",
-        body_text_color_dark="var(--ink)",
-        body_text_color_subdued="var(--ink-soft)",
-        body_text_color_subdued_dark="var(--ink-soft)",
-        background_fill_primary="var(--paper)",
-        background_fill_primary_dark="var(--paper)",
-        background_fill_secondary="var(--page)",
-        background_fill_secondary_dark="var(--page)",
-        block_background_fill="var(--paper)",
-        block_background_fill_dark="var(--paper)",
-        block_border_color="var(--rule)",
-        block_border_color_dark="var(--rule)",
-        border_color_primary="var(--rule)",
-        border_color_primary_dark="var(--rule)",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        block_label_text_color="var(--ink-soft)",
-        block_label_text_color_dark="var(--ink-soft)",
-        block_title_text_color="var(--ink)",
-        block_title_text_color_dark="var(--ink)",
-        block_info_text_color="var(--ink-soft)",
-        block_info_text_color_dark="var(--ink-soft)",
-        block_label_border_width="0px",
-        block_radius="12px",
-        block_shadow="none",
-        input_background_fill="var(--paper)",
-        input_background_fill_dark="var(--paper)",
-        input_border_color="var(--rule-strong)",
-        input_border_color_dark="var(--rule-strong)",
-        button_primary_background_fill="var(--accent-fill)",
-        button_primary_background_fill_dark="var(--accent-fill)",
-        button_primary_background_fill_hover="var(--accent-fill)",
-        button_primary_background_fill_hover_dark="var(--accent-fill)",
-        button_primary_text_color="var(--on-accent)",
-        button_primary_text_color_dark="var(--on-accent)",
-        button_secondary_background_fill="var(--paper)",
-        button_secondary_background_fill_dark="var(--paper)",
-        button_secondary_background_fill_hover="var(--accent-wash)",
-        button_secondary_background_fill_hover_dark="var(--accent-wash)",
-        button_secondary_border_color="var(--rule-strong)",
-        button_secondary_border_color_dark="var(--rule-strong)",
-        button_secondary_text_color="var(--ink)",
-        button_secondary_text_color_dark="var(--ink)",
-        table_even_background_fill="var(--page)",
-        table_even_background_fill_dark="var(--page)",
-        table_odd_background_fill="var(--paper)",
-        table_odd_background_fill_dark="var(--paper)",
-        input_border_width="1px",
-        button_border_width="1px",
-        slider_color="var(--accent-fill)",
-        slider_color_dark="var(--accent-fill)",
-        link_text_color="var(--accent)",
-        link_text_color_dark="var(--accent)",
     )
+    return base.set(**COLOURS, **{f"{name}_dark": colour for name, colour in COLOURS.items()}, **SHAPES)
 
 
 def look() -> dict:
-    """Theme, style sheet and script as `launch` takes them."""
+    """Theme, style sheet and script as arguments of `launch`."""
     script = (STATIC / "page.js").read_text("utf-8")
     return {
         "theme": theme(),
@@ -126,7 +105,7 @@ def look() -> dict:
 
 
 def masthead(chip: Html) -> Html:
-    """Head of the page, with the state of the model at its end."""
+    """The head of the page, which ends with the state of the model."""
     return tag(
         "header",
         tag(

@@ -1,8 +1,8 @@
-"""What the timeline draws: a window of a recording reduced to as many columns as the screen has.
+"""Tiles of the timeline: a time window of a clip, reduced to as many columns as the screen has.
 
-The cost of a tile depends on its columns, not on how much sound lies under them, so that an hour is drawn as fast
-as ten seconds: peaks come from precomputed blocks, the spectrogram from a few frames per column, emissions from
-the strongest tokens of each group of steps.
+The cost of a tile depends on the number of its columns and not on its duration, so that an hour is drawn as fast as ten
+seconds: peaks come from precomputed blocks, the spectrogram from a few frames per column, and the emissions from the
+likeliest tokens of each group of steps.
 """
 
 import base64
@@ -10,36 +10,37 @@ import functools
 
 import numpy as np
 
-from ui.service.clip import FULL_SCALE, PEAK_BLOCK_SAMPLES, Clip, ClipAudio
+from ui.service.clip import PEAK_BLOCK_SAMPLES, Clip, ClipAudio
+from ui.service.wav import FULL_SCALE, to_float
 
-MAX_COLUMNS = 2400  # a wide screen; also bounds what one request may cost
-MAX_STEPS = 1200  # columns of emissions; beyond that, neighbouring steps are drawn as one
-MAX_WORDS = 400  # labels beyond this could not be read anyway
-TOP_TOKENS = 5  # of each step, blank apart
+MAX_COLUMNS = 2400  # a wide screen; bounds the cost of a request
+MAX_STEPS = 1200  # columns of emissions; if there are more steps, neighbouring ones are merged
+MAX_WORDS = 400  # more labels could not be read
+TOP_TOKENS = 5  # tokens of each step that are sent, besides the blank
 FRAMES_PER_COLUMN = 4  # spectra averaged where a column spans more than one
 
-FFT_SAMPLES_AT_16K = 512  # 32 ms: harmonics of a voice and its syllables are both visible
-SPECTROGRAM_BANDS = 96
-MIN_HZ = 40.0
-LEVEL_RANGE_DB = (-100.0, -10.0)  # mapped to 0..255; 0 dB is a full-scale sine
+FFT_SAMPLES_AT_16K = 512  # 32 ms: shows the harmonics of a voice as well as its syllables
+SPECTROGRAM_BANDS = 96  # on the mel scale
+MIN_HZ = 40.0  # centre of the lowest band
+LEVEL_RANGE_DB = (-100.0, -10.0)  # levels that are sent as 0..255; 0 dB is a full-scale sine
 
 
 def tile(clip: Clip, start: float, end: float, columns: int) -> dict:
-    """Everything to draw of [start, end] seconds in about `columns` columns, as JSON with base64 arrays.
+    """All data to draw [start, end] seconds of a clip in about `columns` columns, as JSON with base64 arrays.
 
     peaks: int8 [columns, 2]; spectrogram: uint8 [columns, bands], time-major; emissions: see `_emissions`;
-    words: [start, end, text, confidence] of each, or none where there are more than MAX_WORDS.
+    words: [start, end, text, confidence] of each, or none if there are more than MAX_WORDS.
     """
     start = float(np.clip(start, 0, clip.seconds))
     end = float(np.clip(end, start + 1e-3, max(clip.seconds, start + 1e-3)))
     columns = int(np.clip(columns, 16, MAX_COLUMNS))
-    spectrogram = _spectrogram(clip.sound, start, end, columns)
+    spectrogram = _spectrogram(clip.audio, start, end, columns)
     words = [word for word in clip.transcript.words if word.end > start and word.start < end]
     return {
         "start": start,
         "end": end,
         "columns": columns,
-        "peaks": _base64(_peaks(clip.sound, start, end, columns)),
+        "peaks": _base64(_peaks(clip.audio, start, end, columns)),
         "spectrogram": _base64(spectrogram),
         "spectrogram_columns": len(spectrogram),
         "bands": SPECTROGRAM_BANDS,
@@ -79,14 +80,14 @@ def fft_samples(sample_rate: int) -> int:
     return round(FFT_SAMPLES_AT_16K * sample_rate / 16000 / 2) * 2
 
 
-def _peaks(sound: ClipAudio, start: float, end: float, columns: int) -> np.ndarray:
-    """int8 [columns, 2], smallest and largest sample under each column."""
-    first, last = start * sound.sample_rate, end * sound.sample_rate
+def _peaks(audio: ClipAudio, start: float, end: float, columns: int) -> np.ndarray:
+    """int8 [columns, 2]: lowest and highest sample of each column."""
+    first, last = start * audio.sample_rate, end * audio.sample_rate
     if (last - first) / columns >= 2 * PEAK_BLOCK_SAMPLES:
-        low, high = sound.block_peaks[:, 0], sound.block_peaks[:, 1]
+        low, high = audio.block_peaks[:, 0], audio.block_peaks[:, 1]
         first, last = first / PEAK_BLOCK_SAMPLES, last / PEAK_BLOCK_SAMPLES
     else:
-        low = high = sound.samples
+        low = high = audio.samples
     edges = np.linspace(first, last, columns + 1).astype(int).clip(0, max(len(low) - 1, 0))
     piece_low, piece_high = low[edges[0] : edges[-1] + 1], high[edges[0] : edges[-1] + 1]
     if not len(piece_low):
@@ -96,24 +97,24 @@ def _peaks(sound: ClipAudio, start: float, end: float, columns: int) -> np.ndarr
     return np.clip(np.round(peaks / FULL_SCALE * 127), -127, 127).astype(np.int8)
 
 
-def _spectrogram(sound: ClipAudio, start: float, end: float, columns: int) -> np.ndarray:
-    """uint8 [columns, bands]; LEVEL_RANGE_DB maps to 0..255. Fewer columns where the hop would be under 4 ms."""
-    size = fft_samples(sound.sample_rate)
+def _spectrogram(audio: ClipAudio, start: float, end: float, columns: int) -> np.ndarray:
+    """uint8 [columns, bands], LEVEL_RANGE_DB scaled to 0..255. There are fewer columns if the hop were under 4 ms."""
+    size = fft_samples(audio.sample_rate)
     columns = max(2, min(columns, int((end - start) / 0.004)))
-    per_column = int(np.clip((end - start) / columns / (size / sound.sample_rate), 1, FRAMES_PER_COLUMN))
+    per_column = int(np.clip((end - start) / columns / (size / audio.sample_rate), 1, FRAMES_PER_COLUMN))
     times = start + (np.arange(columns * per_column) + 0.5) * (end - start) / (columns * per_column)
-    firsts = (times * sound.sample_rate).astype(int) - size // 2
-    samples = sound.samples[np.clip(firsts[:, None] + np.arange(size), 0, len(sound.samples) - 1)]
-    levels = band_levels(samples / np.float32(FULL_SCALE), sound.sample_rate)
+    firsts = (times * audio.sample_rate).astype(int) - size // 2
+    samples = audio.samples[np.clip(firsts[:, None] + np.arange(size), 0, len(audio.samples) - 1)]
+    levels = band_levels(to_float(samples), audio.sample_rate)
     levels = levels.reshape(columns, per_column, -1).mean(axis=1)
     low, high = LEVEL_RANGE_DB
     return np.clip((levels - low) / (high - low) * 255, 0, 255).astype(np.uint8)
 
 
 def _emissions(emissions, start: float, end: float) -> dict:
-    """The strongest tokens of each step of the window, blank apart; steps are grouped where there are too many.
+    """The likeliest tokens of each step of the window, besides the blank; more than MAX_STEPS are merged in groups.
 
-    tokens: uint8 [count, TOP_TOKENS]; probabilities: uint8 [count, TOP_TOKENS], 255 is certain; blank: uint8 [count].
+    tokens: uint8 [count, TOP_TOKENS]; probabilities: uint8 [count, TOP_TOKENS], 255 is 1; blank: uint8 [count].
     """
     step = emissions.step_seconds
     steps = len(emissions.log_probs)

@@ -1,7 +1,7 @@
 """The timeline component: waveform, spectrogram, emissions and words on one time axis.
 
-Drawing and gestures are in `ui/static/timeline.js`; what is drawn comes as tiles, the first with the value, later ones
-through `server.tile`. The value holds a token, not a path to state: it opens the visitor's own clip and no other.
+`ui/static/timeline.js` draws and handles gestures. The data come as tiles: the first one with the component's value,
+later ones through `server.tile`. The value contains a token that gives access to the visitor's own clip only.
 """
 
 import gradio as gr
@@ -10,7 +10,7 @@ from ui.service.clip import Clip, ClipRegistry
 from ui.widgets.theme import STATIC
 from ui.widgets.tiles import LEVEL_RANGE_DB, band_hz, tile
 
-OVERVIEW_COLUMNS = 1200
+OVERVIEW_COLUMNS = 1200  # of the first tile, which shows the whole recording
 
 TEMPLATE = """
 <div class="timeline" data-part="all">
@@ -37,12 +37,12 @@ TEMPLATE = """
 
 
 def timeline(registry: ClipRegistry, **options) -> gr.HTML:
-    """A component that shows one clip. Update it with `timeline_value(clip)`, or None for nothing."""
+    """A component that shows one clip. Its value is `timeline_value(clip)`, or None to show nothing."""
 
     def tile_of(request: dict) -> dict | None:
         return requested_tile(registry, request)
 
-    tile_of.__name__ = "tile"  # the name that the script calls
+    tile_of.__name__ = "tile"  # the script calls it `server.tile`
     return gr.HTML(
         html_template=TEMPLATE,
         css_template=(STATIC / "timeline.css").read_text("utf-8"),
@@ -54,22 +54,22 @@ def timeline(registry: ClipRegistry, **options) -> gr.HTML:
 
 
 def timeline_value(clip: Clip | None) -> dict | None:
-    """What the script needs of a clip: where its sound is, its tokens, and the tile of the whole."""
+    """The data of a clip for the script: path of the audio, tokens, and the tile of the whole recording."""
     if clip is None:
         return None
     return {
         "token": clip.token,
-        "audio": str(clip.sound.path),
+        "audio": str(clip.audio.path),
         "seconds": clip.seconds,
         "tokens": list(clip.tokens),
-        "band_hz": [round(hz) for hz in band_hz(clip.sound.sample_rate)],
+        "band_hz": [round(hz) for hz in band_hz(clip.audio.sample_rate)],
         "level_range": LEVEL_RANGE_DB,
         "tile": tile(clip, 0, clip.seconds, OVERVIEW_COLUMNS),
     }
 
 
 def requested_tile(registry: ClipRegistry, request: dict) -> dict | None:
-    """A tile for the page, which is not trusted: an unknown token or an odd number gives None."""
+    """A tile for a request, which is not trusted; None if its token is unknown or its numbers make no sense."""
     clip = registry.get(request.get("token")) if isinstance(request, dict) else None
     if clip is None:
         return None

@@ -1,7 +1,7 @@
-"""The transcript as the page shows it: words coloured by confidence, each one a button that plays itself.
+"""The transcript as the page shows it: words coloured by confidence, each a button that plays the word.
 
-Behaviour (playing, lighting the word that is heard, walking through the unsure ones) is in `ui/static/page.js`,
-which finds the words by `data-at`.
+`ui/static/page.js` plays the words, highlights the one being played, and steps through the unsure ones. It finds them
+by their attribute `data-at`.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from ui.service.clip import Clip
 from ui.widgets.markup import Html, clock, join, notice, percent, tag
 
-SURE = 0.85  # at and above: plain; a calibrated model is wrong on one such word in ten or so
-DOUBTFUL = 0.6  # below: marked more strongly
-PARAGRAPH_PAUSE_SECONDS = 1.2
-PARAGRAPH_SECONDS = 45.0
-SHOWN_FIRST = 300  # words of a recording that is still being heard
+MIN_SURE = 0.85  # words with at least this confidence are not marked
+MIN_UNSURE = 0.6  # words below this confidence are marked as doubtful
+PARAGRAPH_PAUSE_SECONDS = 1.2  # a pause of more than this ends a paragraph
+PARAGRAPH_SECONDS = 45.0  # after this length any pause of more than SHORT_PAUSE_SECONDS ends a paragraph
+SHORT_PAUSE_SECONDS = 0.25
+MAX_FIRST_WORDS = 300  # words shown of a recording that is still being transcribed
 UNTRAINED = (
     "This model is untrained",
     "It has not learned to transcribe: the letters below show how the page works and are no transcript.",
@@ -32,7 +33,7 @@ def transcript_card(clip: Clip) -> Html:
         )
     words = clip.transcript.words
     parts = list(paragraphs(words))
-    unsure = sum(word.confidence < SURE for word in words)
+    unsure = sum(word.confidence < MIN_SURE for word in words)
     return tag(
         "div",
         tag(
@@ -43,36 +44,36 @@ def transcript_card(clip: Clip) -> Html:
         ),
         tag("div", _legend(), _buttons(unsure), class_="transcript-bar"),
         class_="card",
-        data_audio=clip.sound.path,
+        data_audio=clip.audio.path,
         data_stamp=clip.token,
         data_text=clip.transcript.text,
     )
 
 
 def first_words_card(words) -> Html:
-    """The latest words of a recording that is still being heard, as plain text: they are sent again with every look."""
-    latest = words[-SHOWN_FIRST:]
+    """The latest words of a recording that is still being transcribed; plain text, as every update sends it again."""
+    latest = words[-MAX_FIRST_WORDS:]
     count = tag("p", f"{len(words)} words so far, the latest of them here:", class_="small")
     text = tag("p", tag("span", clock(latest[0].start, 0), class_="stamp"), " ".join(word.text for word in latest))
     return tag("div", count, tag("div", text, class_="transcript", lang="en"), class_="card first-words")
 
 
 def paragraphs(words) -> Iterator[list]:
-    """Words in pieces that end at a long pause, or at any pause once a piece is long."""
-    piece: list = []
+    """Splits words into paragraphs, which end at a long pause, or, once they are long, at any pause."""
+    paragraph: list = []
     for word in words:
-        if piece:
-            pause, length = word.start - piece[-1].end, word.start - piece[0].start
-            if pause > PARAGRAPH_PAUSE_SECONDS or (length > PARAGRAPH_SECONDS and pause > 0.25):
-                yield piece
-                piece = []
-        piece.append(word)
-    if piece:
-        yield piece
+        if paragraph:
+            pause, length = word.start - paragraph[-1].end, word.start - paragraph[0].start
+            if pause > PARAGRAPH_PAUSE_SECONDS or (length > PARAGRAPH_SECONDS and pause > SHORT_PAUSE_SECONDS):
+                yield paragraph
+                paragraph = []
+        paragraph.append(word)
+    if paragraph:
+        yield paragraph
 
 
 def _paragraph(words, stamped: bool) -> Html:
-    """A paragraph, with a button in front that plays all of it."""
+    """A paragraph; if `stamped`, after a button that plays all of it."""
     stamp = tag(
         "button",
         clock(words[0].start, 0),
@@ -85,29 +86,29 @@ def _paragraph(words, stamped: bool) -> Html:
 
 
 def word_button(word) -> Html:
-    """One word; how sure it is shows in colour and underline, and stands in its title."""
+    """A word as a button; colour, underline and title show its confidence."""
     return tag(
         "button",
         word.text,
         type="button",
         class_=f"word {level(word.confidence)}".strip(),
         data_at=f"{word.start:.2f},{word.end:.2f}",
-        data_unsure=word.confidence < SURE,
-        tabindex=None if word.confidence < SURE else -1,  # hundreds of stops before the next button otherwise
+        data_unsure=word.confidence < MIN_SURE,
+        tabindex=None if word.confidence < MIN_SURE else -1,  # else the tab key would stop at every word
         title=f"{percent(word.confidence)} sure, {clock(word.start, 2)}",
     )
 
 
 def level(confidence: float) -> str:
-    return "" if confidence >= SURE else "mid" if confidence >= DOUBTFUL else "low"
+    return "" if confidence >= MIN_SURE else "mid" if confidence >= MIN_UNSURE else "low"
 
 
 def _legend() -> Html:
     return tag(
         "span",
-        tag("span", tag("span", "sure", class_="word"), f" {percent(SURE)} and up"),
-        tag("span", tag("span", "unsure", class_="word mid"), f" below {percent(SURE)}"),
-        tag("span", tag("span", "doubtful", class_="word low"), f" below {percent(DOUBTFUL)}"),
+        tag("span", tag("span", "sure", class_="word"), f" {percent(MIN_SURE)} and up"),
+        tag("span", tag("span", "unsure", class_="word mid"), f" below {percent(MIN_SURE)}"),
+        tag("span", tag("span", "doubtful", class_="word low"), f" below {percent(MIN_UNSURE)}"),
         class_="legend",
     )
 
@@ -131,9 +132,9 @@ def _buttons(unsure: int) -> Html:
 
 
 def facts(clip: Clip) -> Html:
-    """One line: name, seconds of audio, seconds of work, real-time factor, confidence, model.
+    """One line with name, seconds of audio and of computation, real-time factor, confidence and model.
 
-    Above it what there is to know of the recording, and, where that is so, that the model is untrained.
+    Above it are the notes on the recording, and a warning if the model is untrained.
     """
     items = [
         ("Recording", clip.name),
@@ -152,14 +153,14 @@ def facts(clip: Clip) -> Html:
 
 
 def notes(transcript) -> Html | None:
-    """A notice with the sentences about a recording, each on a line of its own; None where there are none."""
+    """A notice with the notes on a recording, a line each; None if there are none."""
     if not transcript.notes:
         return None
     return notice(NOTES, kind="warning", action=join(tag("p", note) for note in transcript.notes))
 
 
 def clip_line(clip: Clip | None) -> Html:
-    """Which recording a tab works on."""
+    """The line that names the recording that a tab works on."""
     if clip is None:
         return no_clip()
     return tag("p", "Recording: ", tag("b", clip.name), f", {clock(clip.seconds)}", class_="small")

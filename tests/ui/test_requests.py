@@ -1,4 +1,4 @@
-"""From a file to a clip and on: what a visitor gets, and what he is told when it fails."""
+"""Requests from file to clip: what a visitor gets, and the message when a request fails."""
 
 import dataclasses
 import json
@@ -14,28 +14,28 @@ import pytest
 
 from asr_core.audio.files import AUDIO_SUFFIXES
 from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
-from asr_core.transcript.words import Transcript, Word, read_json
+from asr_core.transcript.words import Transcript, Word
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
-from ui.service.clip import MAX_TEXTS
+from ui.service.clip import MAX_HYPOTHESES
 from ui.service.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
 from ui.service.overrides import DecodingOverrides
-from ui.service.requests import BackgroundJob, CancelFlag, Limits, decode_again, explain, follow_edit, transcribe_file
+from ui.service.requests import BackgroundJob, CancelFlag, Limits, align_edit, decode_again, explain, transcribe_file
 from ui.tabs.batch import Row, transcribe_all, write_zip
 from ui.tabs.how_it_works import guided_walk
-from ui.tabs.transcribe import SOUND_TYPES
 from ui.widgets.decoding import Decoding, hypotheses_table
+from ui.widgets.uploads import FILE_TYPES
 from ui.widgets.words import facts, paragraphs, transcript_card
 
 
 def test_every_suffix_that_is_read_can_be_chosen_on_the_page():
-    assert set(SOUND_TYPES) >= AUDIO_SUFFIXES
+    assert set(FILE_TYPES) >= AUDIO_SUFFIXES
 
 
 def test_a_file_becomes_words_with_times_and_a_sound_to_play(clip):
     assert clip.transcript.text == FAKE_TEXT
     assert clip.seconds == pytest.approx(4.0)
-    assert clip.sound.path.is_file() and len(clip.sound.samples) == 64000
-    assert np.abs(clip.sound.samples).max() == pytest.approx(0.3 * 32767, rel=0.01)
+    assert clip.audio.path.is_file() and len(clip.audio.samples) == 64000
+    assert np.abs(clip.audio.samples).max() == pytest.approx(0.3 * 32767, rel=0.01)
     assert clip.real_time_factor > 0
 
 
@@ -55,31 +55,31 @@ def test_silence_is_said_to_hold_no_speech(engine, recording):
 
 
 def test_an_edit_is_laid_along_the_sound_again(clip, engine):
-    edited = follow_edit(clip, "The quick, brown fox jumped over the lazy dog!", engine)
+    edited = align_edit(clip, "The quick, brown fox jumped over the lazy dog!", engine)
     assert [word.text for word in edited.transcript.words][:3] == ["The", "quick,", "brown"]
-    assert edited.edited and edited.token != clip.token and edited.sound is clip.sound
+    assert edited.edited and edited.token != clip.token and edited.audio is clip.audio
     starts = [word.start for word in edited.transcript.words]
     assert starts == sorted(starts)
     with pytest.raises(AlignmentError):
-        follow_edit(clip, "", engine)
+        align_edit(clip, "", engine)
 
 
 def test_an_edit_may_hold_dashes_and_says_if_it_does_not_fit(clip, engine):
-    edited = follow_edit(clip, "The quick \u2014 brown fox", engine)
+    edited = align_edit(clip, "The quick \u2014 brown fox", engine)
     assert edited.transcript.text == "The quick\u2014 brown fox"
-    foreign = follow_edit(edited, "nobody knew whether it was winter", engine)
+    foreign = align_edit(edited, "nobody knew whether it was winter", engine)
     assert "not the text of this recording" in foreign.transcript.notes[0]
     assert foreign.transcript.notes[0] in facts(foreign)
-    assert follow_edit(foreign, "the quick brown fox", engine).transcript.notes == ()
+    assert align_edit(foreign, "the quick brown fox", engine).transcript.notes == ()
 
 
 def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
     monkeypatch.setattr(engine.recognizer(), "emissions", None)
     again = decode_again(clip, DecodingOverrides("beam"), engine)
     assert again.emissions is clip.emissions
-    assert len(again.hypotheses) == MAX_TEXTS
-    shown = [hypotheses_table(again, count).count("<tr>") - 1 for count in (2, 3, MAX_TEXTS)]
-    assert shown == [2, 3, MAX_TEXTS] and hypotheses_table(again, 1) == ""
+    assert len(again.hypotheses) == MAX_HYPOTHESES
+    shown = [hypotheses_table(again, count).count("<tr>") - 1 for count in (2, 3, MAX_HYPOTHESES)]
+    assert shown == [2, 3, MAX_HYPOTHESES] and hypotheses_table(again, 1) == ""
 
 
 def test_choices_out_of_range_are_moved_into_it():
@@ -171,7 +171,7 @@ def test_downloads_are_what_their_formats_say(clip):
     assert [path.suffix[1:] for path in paths] == list(FORMATS)
     by_suffix = {path.suffix: path.read_text("utf-8") for path in paths}
     assert by_suffix[".txt"].strip() == FAKE_TEXT
-    assert read_json(by_suffix[".json"]).text == FAKE_TEXT
+    assert json.loads(by_suffix[".json"])["text"] == FAKE_TEXT
     assert by_suffix[".vtt"].startswith("WEBVTT")
 
 

@@ -1,0 +1,109 @@
+"""Word and character error rates of a transcript against a reference, and the alignment behind them.
+
+jiwer computes the alignment and the rates.
+"""
+
+from dataclasses import dataclass
+
+from asr_core.errors import AlignmentError
+from asr_core.text.pasted import words_alone
+
+MARGIN_SECONDS = 0.4  # played before and after the place where a word is missing
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair of the alignment: a word of the reference, a word of the hypothesis, and their place in the recording.
+
+    Attributes:
+        kind: "equal", "substitute", "insert" or "delete".
+        reference, hypothesis: a word each; "" if there is none.
+        start, end: seconds; None if the words have no times.
+    """
+
+    kind: str
+    reference: str
+    hypothesis: str
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Error rates as fractions (they can exceed 1), counts of words, and the alignment."""
+
+    word_error_rate: float
+    character_error_rate: float
+    hits: int
+    substitutions: int
+    insertions: int
+    deletions: int
+    pairs: tuple[Pair, ...]
+
+    @property
+    def reference_words(self) -> int:
+        return self.hits + self.substitutions + self.deletions
+
+
+def compare(reference: str, words, normalised: bool = True) -> Comparison:
+    """Scores recognised words against a reference text.
+
+    Args:
+        reference: as people paste it: of subtitles, only the words count (see `asr_core.text.pasted`).
+        words: anything with `text`, `start` and `end`.
+        normalised: compare normalised texts (no case or punctuation, numbers spelled out), not the texts as written.
+
+    Raises:
+        AlignmentError: the reference has no words.
+    """
+    import jiwer
+
+    reference = words_alone(reference)
+    reference_words = _normalised(reference) if normalised else reference.split()
+    pieces = [
+        (piece, word) for word in words for piece in (_normalised(word.text) if normalised else word.text.split())
+    ]
+    if not reference_words:
+        raise AlignmentError("The reference holds no words to compare with; paste what was really said.")
+    texts = " ".join(reference_words), " ".join(piece for piece, _ in pieces)
+    scores, characters = jiwer.process_words(*texts), jiwer.process_characters(*texts)
+    return Comparison(
+        word_error_rate=scores.wer,
+        character_error_rate=characters.cer,
+        hits=scores.hits,
+        substitutions=scores.substitutions,
+        insertions=scores.insertions,
+        deletions=scores.deletions,
+        pairs=tuple(_pairs(scores.alignments[0], reference_words, pieces)),
+    )
+
+
+def _normalised(text: str) -> list[str]:
+    from asr_core.text.normaliser import normalise
+
+    return normalise(text).split()
+
+
+def _pairs(chunks, reference_words, pieces):
+    """Yields a Pair for each word of jiwer's alignment; `pieces` are (text, word that it is part of)."""
+    for chunk in chunks:
+        length = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        for i in range(length):
+            if chunk.type == "delete":
+                missing = reference_words[chunk.ref_start_idx + i]
+                yield Pair("delete", missing, "", *_gap(pieces, chunk.hyp_start_idx))
+                continue
+            piece, word = pieces[chunk.hyp_start_idx + i]
+            reference = "" if chunk.type == "insert" else reference_words[chunk.ref_start_idx + i]
+            yield Pair(chunk.type, reference, piece, word.start, word.end)
+
+
+def _gap(pieces, index: int) -> tuple[float | None, float | None]:
+    """Where the missing word must be: between the words around it. (None, None) if these have no times."""
+    if not pieces or pieces[0][1].start is None:
+        return None, None
+    before = pieces[index - 1][1] if index > 0 else None
+    after = pieces[index][1] if index < len(pieces) else None
+    start = before.end if before else max(0.0, after.start - 1.0)
+    end = after.start if after else before.end + 1.0
+    return max(0.0, start - MARGIN_SECONDS), end + MARGIN_SECONDS

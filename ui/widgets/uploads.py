@@ -1,0 +1,12 @@
+"""What tabs that take recordings share: the types of files, and the notices before the server answers."""
+
+from asr_core.audio.files import AUDIO_SUFFIXES
+from ui.widgets.markup import Html, notice
+
+FILE_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]
+QUEUE_FULL = notice("Too many are waiting", "Nothing was opened: please try again in a minute.", kind="warning")
+
+
+def waiting(text: str) -> Html:
+    """The notice from a click until the server answers, which it does once earlier requests have been served."""
+    return notice("One moment", text)
