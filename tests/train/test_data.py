@@ -311,8 +311,9 @@ from functools import partial
 from asr_core.text.vocabulary import Vocabulary
 from train.data.augmentation import NO_AUGMENTATION
 from train.data.batches import Batching, TrainingBatches
-from train.data.examples import SpeechData, read_manifest
+from train.data.examples import SpeechData
 from train.data.loaders import batches_from_processes
+from train.data.manifest import read_manifest
 if __name__ == "__main__":
     data = SpeechData(read_manifest(sys.argv[1]), sys.argv[2], Vocabulary(), 16_000)
     batches = TrainingBatches(data, Batching(bucket_seconds=(2.0,)), NO_AUGMENTATION)
