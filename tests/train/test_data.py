@@ -222,7 +222,7 @@ def three_corpora(data):
     """The ten toy clips as three corpora of seven, two and one."""
     clips = [dataclasses.replace(c, corpus="large" if i < 7 else "small" if i < 9 else "one")
              for i, c in enumerate(data.clips)]  # fmt: skip
-    other = data.part(lambda example: True)
+    other = data.subset(lambda example: True)
     other.clips = clips
     return other
 
@@ -340,7 +340,7 @@ def test_processes_end_with_a_trainer_that_was_killed(corpus, tmp_path):
 def with_silence_around(data, seconds):
     """The same examples, each between two digital silences."""
     silence = np.zeros(int(seconds * RATE), np.int16)
-    other = data.part(lambda example: True)
+    other = data.subset(lambda example: True)
     other.cache = [np.concatenate([silence, data.cache[i], silence]) for i in range(len(data.clips))]
     other.examples = [dataclasses.replace(e, seconds=e.seconds + 2 * seconds) for e in data.examples]
     return other
