@@ -188,6 +188,7 @@ class ConformerBlock(layers.Layer):
             branch.build(shape)
 
     def call(self, x, mask, bias, positions, training=False):
+        """`x` [batch, steps, width] -> the same shape. Other arguments: see `ConvolutionModule` and `SelfAttention`."""
         x = x + 0.5 * self.feed_forward_in(x, training=training)
         x = x + self.attention(x, bias, positions, training=training)
         x = x + self.convolution(x, mask, training=training)

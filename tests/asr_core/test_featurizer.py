@@ -89,5 +89,5 @@ def test_configuration_makes_the_same_front_end():
         assert make_featurizer(featurizer.config()).config() == featurizer.config()
     with pytest.raises(ValueError, match="unknown featurizer 'mfcc'; there are log-mel, keras-stft"):
         make_featurizer({"name": "mfcc"})
-    with pytest.raises(ValueError, match="log-mel: .*'window'"):
+    with pytest.raises(ValueError, match="featurizer log-mel: window is not known"):
         make_featurizer({"name": "log-mel", "window": "hann"})

@@ -222,7 +222,7 @@ def three_corpora(data):
     """The ten toy clips as three corpora of seven, two and one."""
     clips = [dataclasses.replace(c, corpus="large" if i < 7 else "small" if i < 9 else "one")
              for i, c in enumerate(data.clips)]  # fmt: skip
-    other = data.part(lambda example: True)
+    other = data.subset(lambda example: True)
     other.clips = clips
     return other
 
@@ -311,8 +311,9 @@ from functools import partial
 from asr_core.text.vocabulary import Vocabulary
 from train.data.augmentation import NO_AUGMENTATION
 from train.data.batches import Batching, TrainingBatches
-from train.data.examples import SpeechData, read_manifest
+from train.data.examples import SpeechData
 from train.data.loaders import batches_from_processes
+from train.data.manifest import read_manifest
 if __name__ == "__main__":
     data = SpeechData(read_manifest(sys.argv[1]), sys.argv[2], Vocabulary(), 16_000)
     batches = TrainingBatches(data, Batching(bucket_seconds=(2.0,)), NO_AUGMENTATION)
@@ -339,7 +340,7 @@ def test_processes_end_with_a_trainer_that_was_killed(corpus, tmp_path):
 def with_silence_around(data, seconds):
     """The same examples, each between two digital silences."""
     silence = np.zeros(int(seconds * RATE), np.int16)
-    other = data.part(lambda example: True)
+    other = data.subset(lambda example: True)
     other.cache = [np.concatenate([silence, data.cache[i], silence]) for i in range(len(data.clips))]
     other.examples = [dataclasses.replace(e, seconds=e.seconds + 2 * seconds) for e in data.examples]
     return other

@@ -186,7 +186,7 @@ def test_a_run_is_not_resumed_with_another_recipe(corpus, tmp_path):
         Trainer(other, data, None, tmp_path / "run")
     with pytest.raises(ValueError, match="seed 0, clips .*, and this is preset .*, seed 1"):
         Trainer(TINY, data, None, tmp_path / "run", seed=1)
-    fewer = data.part(lambda example: example.number)
+    fewer = data.subset(lambda example: example.number)
     with pytest.raises(ValueError, match="use another --out, with --start"):
         Trainer(TINY, fewer, None, tmp_path / "run")
 
@@ -194,7 +194,7 @@ def test_a_run_is_not_resumed_with_another_recipe(corpus, tmp_path):
 @pytest.mark.parametrize("seed", range(6))
 def test_a_few_clips_are_split_into_two_parts_that_both_have_some(seed, corpus, tmp_path):
     data = data_of(corpus, tmp_path)
-    few = data.part(lambda example: example.number < 4)
+    few = data.subset(lambda example: example.number < 4)
     training, validation = split(few, 0.1, seed)
     assert len(training.examples) >= 1 <= len(validation.examples)
     assert len(training.examples) + len(validation.examples) == 4

@@ -89,7 +89,7 @@ class SpeechData:
                 self.examples.append(Example(number, labels, seconds, phones))
         self.changes = normalise.changes
 
-    def part(self, wanted: Callable[[Example], bool]) -> "SpeechData":
+    def subset(self, wanted: Callable[[Example], bool]) -> "SpeechData":
         """The same data with only those examples for which `wanted` is true."""
         other = copy.copy(self)
         other.examples = [example for example in self.examples if wanted(example)]

@@ -207,7 +207,7 @@ class Trainer:
         on_device = in_order(ThreadPoolExecutor(1), lambda _: _on_device(next(batches, None)), count_up(), ahead=2)
         return takewhile(bool, on_device)
 
-    # The end of a pass: error rates, bundles, metrics.
+    # The end of a pass: error rates, bundles and metrics.
 
     def _finish_pass(self, loss, audio_seconds, seconds):
         """Measures, saves the bundles `last` and `best`, and logs; returns the row of `metrics.csv`."""
@@ -450,7 +450,7 @@ def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, Speech
     held_out = {number for number, draw in draws.items() if draw < share * 10_000}
     if not 0 < len(held_out) < len(draws):
         held_out = {min(draws, key=draws.get)} if draws else set()
-    return data.part(lambda e: e.number not in held_out), data.part(lambda e: e.number in held_out)
+    return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)
 
 
 @dataclasses.dataclass(frozen=True)
