@@ -20,7 +20,7 @@ from train.data.manifest import ManifestClip
 from train.evaluate import tuning
 from train.evaluate.__main__ import FAILED, main, parse
 from train.evaluate.evaluation import OPTIONS, write
-from train.evaluate.measure import OF_THE_MODEL, Run, label_of, measure, sets_of
+from train.evaluate.measure import MODEL_OPTIONS, Run, label_of, measure, sets_of
 from train.evaluate.scores import MIN_SPEAKERS, Edits, figures, interval, score
 
 VOCABULARY = ["", *"abcdefgh "]
@@ -279,14 +279,14 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_said(clips):
 )
 def test_decoders_are_named_by_what_they_use(options, has_model, label):
     assert label_of(options, has_model) == label
-    assert label_of(options, has_model, names_phones=True) == label  # which have no say yet
+    assert label_of(options, has_model, has_phones=True) == label  # which have no say yet
     heard = dataclasses.replace(options, phone_weight=0.5)
-    assert label_of(heard, has_model, names_phones=True) == label + (" + phones" if heard.decoder == "beam" else "")
+    assert label_of(heard, has_model, has_phones=True) == label + (" + phones" if heard.decoder == "beam" else "")
 
 
 def test_every_flag_is_an_option_that_a_bundle_keeps():
-    assert list(OPTIONS.values()) == OF_THE_MODEL
-    assert set(OF_THE_MODEL) <= {field.name for field in dataclasses.fields(DecoderOptions)}
+    assert list(OPTIONS.values()) == MODEL_OPTIONS
+    assert set(MODEL_OPTIONS) <= {field.name for field in dataclasses.fields(DecoderOptions)}
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +346,7 @@ def test_the_table_names_corpora_and_worst_clips(bundle, corpus, capsys):
     out = capsys.readouterr().out
     assert out.startswith("tiny on 4 clips, ")
     assert "figures and abbreviations spelled out" in out
-    assert "corpus manifest" in out and out.count("    said ") == 1
+    assert "corpus manifest" in out and out.count("    reference ") == out.count("    hypothesis ") == 1
     assert "resamples clips and is too narrow" in out  # three speakers
 
 
@@ -360,7 +360,7 @@ def test_a_limit_takes_clips_from_everywhere(corpus):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--manifest no.jsonl", "No such file or directory: 'no.jsonl'"),
+        ("--manifest no.jsonl", "no.jsonl cannot be read (No such file or directory)"),
         ("--manifest {corpus} --model no-such-model", "There is no model no-such-model"),
         ("--manifest {corpus} --model {bundle} --group x=nobody", "There is no corpus nobody"),
         ("--manifest {empty}", "There is no clip in"),
