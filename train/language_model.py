@@ -125,7 +125,7 @@ def _text_in(line: str, path: Path, number: int) -> str:
 
 
 def choose_vocabulary(sources: list[TextSource], size: int) -> list[str]:
-    """The `size` most frequent words, weighted by source. The special words come first; words seen once are left out."""
+    """The `size` most frequent words, weighted by source. Special words come first; words seen once are left out."""
     share: Counter[str] = Counter()
     occurrences: Counter[str] = Counter()
     for source in sources:

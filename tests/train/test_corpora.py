@@ -1,4 +1,4 @@
-"""Corpora as they lie on disks and in archives: what becomes of each, and what is said of the rest."""
+"""Corpora as they lie on disks and in archives: the manifest of each, and the reasons for what is left out."""
 
 import dataclasses
 import hashlib

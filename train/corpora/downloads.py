@@ -53,16 +53,16 @@ def fetch(archive: Archive, folder: Path) -> Path:
     if unpacked.is_dir():
         return unpacked
     folder.mkdir(parents=True, exist_ok=True)
-    whole = folder / archive.name
-    if not whole.exists():
-        partial = whole.with_name(whole.name + ".part")
+    archive_file = folder / archive.name
+    if not archive_file.exists():
+        partial = archive_file.with_name(archive_file.name + ".part")
         _check_room(archive, folder)
         _download(archive, partial)
-        partial.replace(whole)
-    elif _sha256(whole) != archive.sha256:
-        raise DownloadError(f"{whole} is not what was published at {archive.url}: delete it and try again.")
-    _unpack(archive, whole, folder)
-    whole.unlink()
+        partial.replace(archive_file)
+    elif _sha256(archive_file) != archive.sha256:
+        raise DownloadError(f"{archive_file} is not what was published at {archive.url}: delete it and try again.")
+    _unpack(archive, archive_file, folder)
+    archive_file.unlink()
     return unpacked
 
 
@@ -112,13 +112,13 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _unpack(archive: Archive, whole: Path, folder: Path) -> None:
+def _unpack(archive: Archive, archive_file: Path, folder: Path) -> None:
     """Unpacks into a temporary folder and moves the contents to their place when all of them are written."""
     temporary = folder / f".unpacking-{archive.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         # Read as a stream: seeking in a compressed archive would start at its beginning again.
-        with _open_with_progress(whole, "unpacking") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+        with _open_with_progress(archive_file, "unpacking") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
             tar.extractall(temporary, filter="data")
         target = folder / archive.holds
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def _unpack(archive: Archive, whole: Path, folder: Path) -> None:
             if not (target.parent / content.name).exists():
                 content.rename(target.parent / content.name)
     except (tarfile.TarError, OSError) as error:
-        raise DownloadError(f"{whole} could not be unpacked ({error}): delete it and fetch it again.") from error
+        raise DownloadError(f"{archive_file} could not be unpacked ({error}): delete it and fetch it again.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
