@@ -28,7 +28,7 @@ PREFIX = np.dtype(
         ("step", np.int32),  # when the search first kept it
         ("child", np.int32),  # the latest of the prefixes that are one token longer ...
         ("sibling", np.int32),  # ... and from each of them the next
-        ("fate", np.int32),  # DROPPED (only longer ones are in the beam), KEPT or FREED
+        ("status", np.int32),  # DROPPED (only longer ones are in the beam), KEPT or FREED
         ("blank", np.float64),  # log of the probability of its paths that end in a blank,
         ("label", np.float64),  # and of those that end in its last token
         ("next_blank", np.float64),  # the same, for the step that is being read

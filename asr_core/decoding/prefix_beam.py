@@ -109,7 +109,7 @@ class PrefixBeam:
         self._grow(max(CAPACITY, 4 * options.beam_width))
         root = self.tree[self._take()]
         root["parent"] = root["child"] = root["sibling"] = kernel.NONE
-        root["token"], root["fate"] = BLANK, kernel.KEPT
+        root["token"], root["status"] = BLANK, kernel.KEPT
         root["label"] = -np.inf
         if language_model:
             root["state"] = language_model.begin if state is None else state
