@@ -78,10 +78,10 @@ def survey(recordings: Iterable[CorpusRecording], corpus: str, root: Path, folde
     found, normalise, seen, names = Survey(corpus), Normaliser(), set(), Counter()
     recordings = list(recordings)
     for recording in tqdm(recordings, desc=corpus, unit="clip", disable=None):
-        odd = sum(normalise.dropped.values())
+        foreign_letters = sum(normalise.dropped.values())
         spoken = normalise(" ".join(recording.text.split()))
-        odd = sum(normalise.dropped.values()) - odd
-        seconds, reason = _judge(recording, spoken, odd, seen)
+        foreign_letters = sum(normalise.dropped.values()) - foreign_letters
+        seconds, reason = _judge(recording, spoken, foreign_letters, seen)
         if reason:
             found.dropped.setdefault(reason, []).append(recording.name)
             continue
@@ -105,7 +105,7 @@ def _unlisted(recordings: Sequence[CorpusRecording], folders: Iterable[Path]) ->
     return [path.relative_to(folder).as_posix() for path, folder in present.items() if path.resolve() not in listed]
 
 
-def _judge(recording: CorpusRecording, spoken: str, odd: int, seen: set[Path]) -> tuple[float, str]:
+def _judge(recording: CorpusRecording, spoken: str, foreign_letters: int, seen: set[Path]) -> tuple[float, str]:
     """(length in seconds, why the recording is left out or "")."""
     if recording.fault:
         return 0.0, recording.fault
@@ -113,7 +113,7 @@ def _judge(recording: CorpusRecording, spoken: str, odd: int, seen: set[Path]) -
         return 0.0, "no recording of that name, or several"
     if not spoken:
         return 0.0, "no text" if not recording.text.strip() else "no letter of the alphabet in the text"
-    if odd:
+    if foreign_letters:
         return 0.0, "letters of another script in the text"
     if not is_unicode(f"{recording.path}{recording.text}"):
         return 0.0, "a name that is not in UTF-8"
