@@ -149,7 +149,7 @@ def _onnx(step, model, path: Path) -> None:
 
 @contextmanager
 def _rfft_as_matmul() -> Iterator[None]:
-    """Replaces `keras.ops.rfft` by a matrix product while a graph is traced: ONNX and LiteRT lack an FFT of any length."""
+    """Replaces `keras.ops.rfft` by a matrix product while a graph is traced: ONNX and LiteRT lack general FFTs."""
     from keras import ops
 
     def rfft(frames, fft_length=None):
