@@ -1,8 +1,9 @@
 """`python -m train.convert CHECKPOINT --out FOLDER`: a checkpoint of the Keras example -> a bundle.
 
-The example is "Automatic Speech Recognition using CTC", as published for Keras 2 and for Keras 3. Only
-numbers are read: no configuration is deserialised, nothing is unpickled, no code of the checkpoint runs. The
-bundle says what the example says, except that "unknown character", which prints as nothing, counts as blank.
+The example is "Automatic Speech Recognition using CTC", as published for Keras 2 and for Keras 3. Only arrays are read:
+no configuration is deserialised, nothing is unpickled, no code of the checkpoint runs. The bundle computes the same
+log-probabilities as the example, except that the class of unknown characters, which the example prints as nothing,
+counts as blank.
 """
 
 import argparse
@@ -15,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.errors import AsrError, BundleError
+from asr_core.errors import AsrError, BundleError, reason
 from asr_core.text.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
 from train.options import in_words, whole
 
 SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
-WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # in the zip archive that .keras is
+WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # member of a .keras file, which is a zip archive
 MAX_BYTES = 2 << 30  # of a checkpoint; the example's own has 107 MB, 320 MB with the optimiser's state
 
-# Where a weight of ours stands in the files that Keras has written over the years.
+# Weights of each kind of layer, in the order in which Keras numbers them.
 CONVOLUTION = ("kernel",)
 NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
 GRU = ("kernel", "recurrent_kernel", "bias")
@@ -33,7 +34,7 @@ DENSE = ("kernel", "bias")
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.convert", description=__doc__)
     parser.add_argument("checkpoint", help=".keras, .h5, .weights.h5, a TensorFlow checkpoint or a SavedModel")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="the bundle to write")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the bundle to write")
     parser.add_argument("--characters", default=EXAMPLE_CHARACTERS, help="in the order of the StringLookup")
     rate = whole(1000, 384_000)
     parser.add_argument("--sample-rate", type=rate, default=SAMPLE_RATE, metavar="HZ", help="of its training data")
@@ -49,13 +50,13 @@ def main(argv=None) -> int:
 
 
 def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_RATE, licence="unknown") -> Path:
-    """Writes the bundle of a checkpoint.
+    """Converts a checkpoint to a bundle.
 
     Args:
         checkpoint: path of a whole model or of its weights.
         out: folder of the bundle.
-        characters: what the example's StringLookup was given; it puts "unknown" before them, and the network
-            has one class more.
+        characters: the vocabulary of the example's StringLookup, which adds a class for unknown characters at its
+            beginning; the network adds one more class.
         sample_rate: Hz of the recordings that the network was trained on.
         licence: of the weights.
 
@@ -63,7 +64,7 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
         The bundle's folder.
 
     Raises:
-        BundleError: no checkpoint of the example, or one with another alphabet or other features.
+        BundleError: the file is no checkpoint of the example, or the characters or features differ.
     """
     from asr_core import models
     from asr_core.bundle.loading import save_bundle
@@ -96,10 +97,10 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """The network's weights by our names (`asr_core.models.deepspeech2`), as float32.
+    """Reads the weights of a network as float32, by their names in `asr_core.models.deepspeech2`.
 
     Raises:
-        BundleError: the file is missing, damaged, too large, or in none of the layouts of Keras.
+        BundleError: the file is missing, damaged, too large, or in no format of Keras.
     """
     try:
         if path.is_dir():
@@ -115,12 +116,14 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         return {key: np.asarray(weight, "float32") for key, weight in named}
     except BundleError:
         raise
-    except Exception as error:  # whatever h5py, zipfile or TensorFlow make of a damaged file
-        raise BundleError(f"{path.name} cannot be read as a checkpoint ({_first_line(error)}).") from error
+    except Exception as error:  # h5py, zipfile and TensorFlow raise many kinds for damaged files
+        raise BundleError(f"{path.name} cannot be read as a checkpoint ({reason(error)}).") from error
 
 
 def _from_archive(path: Path) -> io.BytesIO:
     with zipfile.ZipFile(path) as archive:
+        if WEIGHTS_OF_KERAS_FILE not in archive.namelist():
+            raise BundleError(f"{path.name} cannot be read as a checkpoint (it holds no {WEIGHTS_OF_KERAS_FILE}).")
         size = archive.getinfo(WEIGHTS_OF_KERAS_FILE).file_size
         _check_size(path.name, size)
         with archive.open(WEIGHTS_OF_KERAS_FILE) as file:
@@ -132,7 +135,7 @@ def _hdf5_weights(file) -> Iterator[tuple[str, np.ndarray]]:
 
     found = {}
     with h5py.File(file, "r") as stored:
-        stored.visititems(lambda name, item: found.update({name: item}))  # follows no links
+        stored.visititems(lambda name, item: found.update({name: item}))  # does not follow links
         for name, item in found.items():
             key = key_in_keras_file(name)
             if key is None or not isinstance(item, h5py.Dataset):
@@ -144,10 +147,10 @@ def _hdf5_weights(file) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def key_in_keras_file(name: str) -> str | None:
-    """Our name of a weight that HDF5 files of Keras have under `name`, or None for everything else.
+    """Maps the name of a dataset in an HDF5 file of Keras to our name of the weight; None if it is no weight.
 
-    Whole models and weights of Keras 2 use the names of the example's layers. `.keras` and the weights of
-    Keras 3 number the layers of each class instead.
+    Whole models and weights of Keras 2 use the names of the example's layers. `.keras` files and weights of Keras 3
+    number the layers of each class instead.
     """
     name = name.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
     name = name.removeprefix("model_weights/").removesuffix(":0")
@@ -181,7 +184,7 @@ def _key_by_number(name: str) -> str | None:
 
 
 def _tensorflow_weights(prefix: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Weights of a TensorFlow checkpoint, and of a SavedModel, which keeps those of the GRUs in one row."""
+    """Weights of a TensorFlow checkpoint or a SavedModel. A SavedModel stores the weights of all GRUs in one list."""
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(prefix))
@@ -198,9 +201,9 @@ def _tensorflow_weights(prefix: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _key_in_tensorflow(name: str, last: int) -> str | None:
-    """`last` is the number of the classifier among the layers that have weights."""
+    """Our name of a weight; `last` is the number of the classifier among the layers with weights."""
     if match := re.fullmatch(r"variables/(\d+)", name):
-        gru, part = divmod(int(match[1]) - 10, 6)  # ten weights of the convolutions and their normalisations
+        gru, part = divmod(int(match[1]) - 10, 6)  # the first ten are the convolutions' and normalisations'
         return f"bidirectional_{gru + 1}/{('forward', 'backward')[part // 3]}/gru_cell/{GRU[part % 3]}"
     match = re.fullmatch(r"layer_with_weights-(\d+)/(?:(forward|backward)_layer/cell/)?(\w+)", name)
     if not match:
@@ -214,10 +217,10 @@ def _key_in_tensorflow(name: str, last: int) -> str | None:
 
 
 def _reorder_classes(weights: dict, vocabulary: Vocabulary) -> dict:
-    """The classifier with blank first and unknown last.
+    """Permutes the classes of the classifier: blank comes first, the class of unknown characters last.
 
-    The example of 2021 has unknown first and blank last; that of 2026 trains its first class as blank and
-    leaves the last without use. Neither of the two is ever printed, so their probabilities count together.
+    The example of 2021 has the unknown class first and blank last. That of 2026 trains its first class as blank and
+    does not use the last. Neither class is ever printed, so the network adds their probabilities (`extra_blanks`).
     """
     classes = len(vocabulary) + 1
     found = len(weights.get("classifier/bias", ()))
@@ -231,7 +234,7 @@ def _reorder_classes(weights: dict, vocabulary: Vocabulary) -> dict:
 
 
 def _sizes(weights: dict) -> tuple[int, int]:
-    """(number of recurrent layers, cells in each direction)."""
+    """(number of recurrent layers, units in each direction)."""
     layers = len({key.split("/")[0] for key in weights if key.startswith("bidirectional")})
     kernel = weights.get("bidirectional_1/forward/gru_cell/recurrent_kernel")
     if kernel is None:
@@ -242,10 +245,6 @@ def _sizes(weights: dict) -> tuple[int, int]:
 def _check_size(name: str, size: int) -> None:
     if size > MAX_BYTES:
         raise BundleError(f"{name} has {size:,} bytes; a checkpoint of the example stays below {MAX_BYTES:,}.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:160] or type(error).__name__
 
 
 if __name__ == "__main__":

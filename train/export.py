@@ -1,7 +1,8 @@
 """`python -m train.export BUNDLE --format saved_model|onnx|litert --out FOLDER`: a bundle -> other runtimes.
 
-What is exported is the graph that the recogniser itself runs, features included: sound at the bundle's rate in,
-log-probabilities out. `export.json` beside it says what a program around it needs: rate, tokens, time of a step.
+The exported graph is the one that the recogniser runs, feature extraction included: its input is audio at the bundle's
+sample rate, its output log-probabilities. `export.json` beside it holds what a program needs to use the graph: sample
+rate, tokens, seconds of a step.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from train.options import in_words, real
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 OUTPUTS = ("log_probs", "steps")
-OPSET = 18  # of ONNX; runtimes since 2023 have it
+OPSET = 18  # of ONNX; runtimes since 2023 support it
 
 
 class ExportError(AsrError, RuntimeError):
-    """A model that a format cannot hold, or a converter that is not installed."""
+    """A network that a format cannot represent, or a converter that is not installed."""
 
 
 def main(argv=None) -> int:
@@ -48,22 +49,24 @@ def main(argv=None) -> int:
 
 
 def export(bundle: str, format: str, out: Path, seconds: float | None = None) -> Path:
-    """Writes a bundle's network and front end in another format.
+    """Writes a bundle's network and feature extractor in another format.
+
+    The graph takes `samples` float32 [batch, n] and `lengths` int32 [batch], and returns `log_probs` float32 [batch,
+    steps, tokens] and `steps` int32 [batch].
 
     Args:
-        bundle: as `load_bundle` takes it.
+        bundle: as for `load_bundle`.
         format: a key of FILES.
         out: folder to write into.
-        seconds: if given, the input is one clip, padded to this length; else any number of any length. For
-            LiteRT, whose operations know lengths beforehand, it is WINDOW_SECONDS if not given.
+        seconds: fixes the input to one clip, padded to this length. None allows any batch of any length, except for
+            LiteRT, which needs fixed shapes and gets WINDOW_SECONDS.
 
     Returns:
-        The file, or the folder of a SavedModel. Inputs: `samples` float32 [batch, n], `lengths` int32 [batch];
-        outputs: `log_probs` float32 [batch, steps, tokens], `steps` int32 [batch].
+        The path of the file, or of the folder of a SavedModel.
 
     Raises:
         BundleError: there is no such bundle.
-        ExportError: the format cannot hold the network, or its converter is not installed.
+        ExportError: the format cannot represent the network, or its converter is not installed.
     """
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.compiled import compiled_graph
@@ -106,7 +109,7 @@ def _litert(step, model, path: Path) -> None:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
-        with _fourier_by_products():
+        with _rfft_as_matmul():
             _saved_model(step, model, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         path.write_bytes(converter.convert())
@@ -120,7 +123,7 @@ def _onnx(step, model, path: Path) -> None:
         raise ExportError("The ONNX format needs two packages: pip install tf2onnx onnx.") from error
     import keras
 
-    class Listener(keras.Model):
+    class GraphModel(keras.Model):
         def __init__(self):
             super().__init__()
             self.network = model
@@ -129,8 +132,8 @@ def _onnx(step, model, path: Path) -> None:
         def call(self, samples, lengths):
             return step.python_function(samples, lengths)
 
-    with _fourier_by_products():
-        Listener().export(
+    with _rfft_as_matmul():
+        GraphModel().export(
             str(path), format="onnx", input_signature=step.input_signature, opset_version=OPSET, verbose=False
         )
     stored = onnx.load(path)
@@ -145,30 +148,22 @@ def _onnx(step, model, path: Path) -> None:
 
 
 @contextmanager
-def _fourier_by_products() -> Iterator[None]:
-    """While a graph is traced, its Fourier transforms are matrix products: ONNX and LiteRT lack others."""
+def _rfft_as_matmul() -> Iterator[None]:
+    """Replaces `keras.ops.rfft` by a matrix product while a graph is traced: ONNX and LiteRT lack general FFTs."""
     from keras import ops
 
     def rfft(frames, fft_length=None):
         length = frames.shape[-1]
-        turns = np.outer(np.arange(length), np.arange((fft_length or length) // 2 + 1)) / (fft_length or length)
-        real, imaginary = np.cos(2 * np.pi * turns), -np.sin(2 * np.pi * turns)
+        cycles = np.outer(np.arange(length), np.arange((fft_length or length) // 2 + 1)) / (fft_length or length)
+        real, imaginary = np.cos(2 * np.pi * cycles), -np.sin(2 * np.pi * cycles)
         return ops.matmul(frames, real.astype("float32")), ops.matmul(frames, imaginary.astype("float32"))
 
-    def stft(samples, frame, hop, fft_length, window="hann", center=False):
-        if window != "hann" or center:
-            raise NotImplementedError("only periodic Hann windows without centring")
-        before = (fft_length - frame) // 2
-        taper = np.zeros(fft_length, "float32")
-        taper[before : before + frame] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
-        return rfft(ops.extract_sequences(samples, fft_length, hop) * taper)
-
-    originals = ops.rfft, ops.stft
-    ops.rfft, ops.stft = rfft, stft
+    original = ops.rfft
+    ops.rfft = rfft
     try:
         yield
     finally:
-        ops.rfft, ops.stft = originals
+        ops.rfft = original
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Prose -> the pruned word n-grams of the beam.
+"""Texts -> a pruned word n-gram language model for the beam search.
 
     python -m train.language_model --text prose.txt.xz:0.4 --text modern.txt.xz:0.6 \\
         --order 3 --vocabulary 60000 --prune 1e-8 --out language_model.safetensors --held-out valid.jsonl
 
-Each source gets a model of its own, interpolated and modified after Kneser and Ney (Chen and Goodman, 1998);
-the models are mixed by the weights of their sources, and the n-grams that tell least are taken out again
-(Stolcke, 1998, "Entropy-based pruning of backoff language models"). All of it is sorting and summing of
-arrays: ten million words take about two minutes, most of them in the normaliser.
+For each source a model is estimated with interpolated, modified Kneser-Ney smoothing (Chen and Goodman, 1998). The
+models are mixed by the weights of their sources. Then the n-grams that lower the perplexity least are pruned (Stolcke,
+1998, "Entropy-based pruning of backoff language models"). All steps sort and sum arrays.
 """
 
 import argparse
@@ -34,18 +33,24 @@ from asr_core.decoding.language_model import (
     UNKNOWN,
     NGramModel,
 )
-from asr_core.errors import AsrError
+from asr_core.errors import AsrError, reason
 from asr_core.text.normaliser import Normaliser
 from train.options import in_words, make_room, real, whole
 
-MAX_WEIGHT = 1e9  # of a text: only the shares of all count
+MAX_WEIGHT = 1e9  # of a text; weights are scaled to sum to one
 MAX_VOCABULARY = 10_000_000  # words
-FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # for texts too small to estimate them, as KenLM has it
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # for texts too small to estimate discounts; KenLM's values
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """A text, normalised, every sentence once."""
+    """A normalised text.
+
+    Attributes:
+        path: its file.
+        weight: of its model in the mixture.
+        sentences: without duplicates.
+    """
 
     path: Path
     weight: float
@@ -57,9 +62,9 @@ class Table:
     """All n-grams of one order that occur in any source, sorted by their words.
 
     Attributes:
-        context: int64 [count], place of the first n - 1 words in the table of the order below.
+        context: int64 [count], index of the first n - 1 words in the table of the order below.
         word: int64 [count], the last word.
-        suffix: int64 [count], place of the last n - 1 words in the table of the order below.
+        suffix: int64 [count], index of the last n - 1 words in the table of the order below.
         counts: float64 [sources, count].
         starts_sentence: bool [count], whether the first word is the sentence start.
     """
@@ -76,7 +81,9 @@ class TextError(AsrError, ValueError):
 
 
 def read_sentences(path: Path, normalise: Normaliser) -> Iterator[str]:
-    """The normalised lines of a text, each once; of a manifest (.jsonl), its transcripts. Both may be packed.
+    """Yields the normalised lines of a text, or the transcripts of a manifest (.jsonl), without duplicates.
+
+    Files that end in .xz or .gz are decompressed.
 
     Raises:
         TextError: the file cannot be read, is not in UTF-8, or is a manifest with a line that has no text.
@@ -103,12 +110,11 @@ def _lines(path: Path) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise TextError(f"A text cannot be read: {path}, line {number}, is not in UTF-8.") from error
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise TextError(f"A text cannot be read: {path}: {reason}.") from error
+        raise TextError(f"A text cannot be read: {path}: {reason(error)}.") from error
 
 
 def _text_in(line: str, path: Path, number: int) -> str:
-    """The text of a line of a manifest."""
+    """The transcript in a line of a manifest."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -119,7 +125,7 @@ def _text_in(line: str, path: Path, number: int) -> str:
 
 
 def choose_vocabulary(sources: list[TextSource], size: int) -> list[str]:
-    """The most frequent words by weight, the special ones first; none seen only once."""
+    """The `size` most frequent words, weighted by source. Special words come first; words seen once are left out."""
     share: Counter[str] = Counter()
     occurrences: Counter[str] = Counter()
     for source in sources:
@@ -133,7 +139,7 @@ def choose_vocabulary(sources: list[TextSource], size: int) -> list[str]:
 
 
 def encode(sentences: list[str], words: list[str]) -> np.ndarray:
-    """Word numbers of all sentences in a row, int64, each between its marks."""
+    """Word numbers of all sentences, concatenated: int64 [n]. Each sentence has a start and an end mark."""
     number = {word: place for place, word in enumerate(words)}
     numbers = array("q")
     for sentence in sentences:
@@ -144,7 +150,7 @@ def encode(sentences: list[str], words: list[str]) -> np.ndarray:
 
 
 def count(texts: list[np.ndarray], order: int, words: int) -> list[Table]:
-    """The tables of all orders from 1 to `order` over several encoded texts."""
+    """Counts n-grams: the tables of the orders 1 to `order` over several encoded texts."""
     numbers = np.concatenate(texts)
     source = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     positions = np.arange(len(numbers))
@@ -156,12 +162,10 @@ def count(texts: list[np.ndarray], order: int, words: int) -> list[Table]:
     start = np.arange(words) == SENTENCE_START
     root = np.zeros(words, np.int64)
     tables = [Table(root, np.arange(words), root, per_source(numbers, positions, words), start)]
-    below = numbers  # place of the n-gram that ends at each position
+    below = numbers  # index of the n-gram that ends at each position
     for n in range(2, order + 1):
         at = np.flatnonzero(depth >= n - 1)
-        keys, first, places = np.unique(
-            below[at - 1] * words + numbers[at], return_index=True, return_inverse=True
-        )
+        keys, first, places = np.unique(below[at - 1] * words + numbers[at], return_index=True, return_inverse=True)
         context = keys // words
         tables.append(
             Table(
@@ -178,10 +182,10 @@ def count(texts: list[np.ndarray], order: int, words: int) -> list[Table]:
 
 
 def kneser_ney(tables: list[Table], source: int) -> list[np.ndarray]:
-    """p(word | context) of every n-gram in the tables, as one source alone has it.
+    """p(word | context) of every n-gram in the tables, estimated from one source.
 
-    Below the highest order a word counts as often as different words stand before it; n-grams at the start
-    of a sentence have none and keep their plain counts.
+    Below the highest order, the count of an n-gram is the number of different words that precede it (its continuation
+    count). No words precede n-grams at the start of a sentence, so these keep their plain counts.
     """
     probabilities = []
     for n, table in enumerate(tables, 1):
@@ -208,7 +212,7 @@ def kneser_ney(tables: list[Table], source: int) -> list[np.ndarray]:
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """What to take off a count of one, two, and three or more (Chen and Goodman, 1998, equation 26)."""
+    """Discounts of the counts one, two, and three or more (Chen and Goodman, 1998, equation 26)."""
     n1, n2, n3, n4 = (float((counts == times).sum()) for times in (1, 2, 3, 4))
     if not min(n1, n2, n3, n4):
         return np.array(FALLBACK_DISCOUNTS)
@@ -219,11 +223,14 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
 def prune(
     tables: list[Table], probabilities: list[np.ndarray], frequencies: list[np.ndarray], threshold: float
 ) -> list[np.ndarray]:
-    """Which n-grams of each order to keep: those whose loss raises the perplexity by at least `threshold`.
+    """Chooses the n-grams to keep: those whose removal raises the perplexity by at least the share `threshold`.
 
-    As in SRILM, one at a time beside the whole model; but the probability of a context is its frequency, for
-    the lower orders of Kneser-Ney are no marginals (Chelba et al., 2010). What is the context of a longer
-    n-gram stays.
+    As in SRILM, the effect of each removal is computed for the full model. Unlike there, the probability of a context
+    is its relative frequency, since the lower orders of a Kneser-Ney model are no marginal distributions (Chelba et
+    al., 2010). If a longer n-gram is kept, so is its context.
+
+    Returns:
+        bool [count] for each order.
     """
     keep = [np.ones(len(table.word), bool) for table in tables]
     for n in range(len(tables), 1, -1):
@@ -242,12 +249,10 @@ def prune(
     return keep
 
 
-def back_off(
-    tables: list[Table], probabilities: list[np.ndarray], keep: list[np.ndarray]
-) -> list[np.ndarray]:
-    """The weight of every context that makes its distribution sum to one, order by order from the lowest."""
+def back_off(tables: list[Table], probabilities: list[np.ndarray], keep: list[np.ndarray]) -> list[np.ndarray]:
+    """Back-off weights: for every order, the weight of each context that makes its distribution sum to one."""
     weights = []
-    effective = probabilities[0]  # what the pruned model says of each n-gram of the order below
+    effective = probabilities[0]  # of the n-grams of the order below, in the pruned model
     for n in range(2, len(tables) + 1):
         table, kept = tables[n - 1], keep[n - 1]
         contexts = len(tables[n - 2].word)
@@ -267,21 +272,27 @@ def assemble(
     keep: list[np.ndarray],
     weights: list[np.ndarray],
 ) -> NGramModel:
-    """The kept n-grams as a model."""
+    """Builds the model from the n-grams that are kept."""
     orders = []
     spelled = tables[0].word[:, None]
     for n, (table, p, kept, weight) in enumerate(zip(tables, probabilities, keep, weights, strict=True), 1):
         if n > 1:
             spelled = np.column_stack([spelled[table.context], table.word])
         log_probs = np.log(np.maximum(p[kept], np.exp(MIN_LOG_PROB)))
-        orders.append(
-            NGrams(spelled[kept], log_probs.astype(np.float32), np.log(weight[kept]).astype(np.float32))
-        )
+        orders.append(NGrams(spelled[kept], log_probs.astype(np.float32), np.log(weight[kept]).astype(np.float32)))
     return NGramModel.from_ngrams(words, orders)
 
 
 def fit(sources: list[TextSource], order: int, vocabulary: int, threshold: float, report=print) -> NGramModel:
-    """Counts, mixes and prunes; the weights of the sources are scaled to sum to one."""
+    """Estimates a model: counts n-grams, smooths, mixes the sources and prunes.
+
+    Args:
+        sources: their weights are scaled to sum to one.
+        order: of the longest n-grams.
+        vocabulary: number of words, special ones included.
+        threshold: see `prune`.
+        report: called with each line of progress.
+    """
     words = choose_vocabulary(sources, vocabulary)
     texts = [encode(source.sentences, words) for source in sources]
     shares = np.array([source.weight for source in sources])
@@ -310,7 +321,7 @@ def fit(sources: list[TextSource], order: int, vocabulary: int, threshold: float
 
 
 def perplexity(model: NGramModel, sentences: list[str]) -> tuple[float, float]:
-    """Perplexity per known word, ends of sentences included, and the share of unknown words."""
+    """(perplexity per known word, ends of sentences included; share of unknown words)."""
     total, known, unknown = 0.0, 0, 0
     for sentence in sentences:
         state = model.begin
@@ -326,7 +337,7 @@ def perplexity(model: NGramModel, sentences: list[str]) -> tuple[float, float]:
 
 
 def parse_source(argument: str) -> tuple[Path, float]:
-    """FILE or FILE:WEIGHT; a file of that whole name comes first.
+    """Parses FILE or FILE:WEIGHT. If a file with the whole name exists, it is a FILE.
 
     Raises:
         ArgumentTypeError: the weight is no number above 0.
@@ -356,7 +367,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--levels", type=whole(4, LEVELS), default=LEVELS,
-        help="of probabilities and weights; fewer ones compress better",
+        help="of quantised probabilities and weights; fewer compress better",
     )  # fmt: skip
     parser.add_argument("--held-out", type=Path, help="text or manifest to measure the perplexity on")
     parser.add_argument("--out", type=Path, required=True, help="the model, *.safetensors")
@@ -364,9 +375,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         make_room(options.out)
         normalise = Normaliser()
-        sources = [
-            TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text
-        ]
+        sources = [TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text]
         held_out = list(read_sentences(options.held_out, normalise)) if options.held_out else []
     except AsrError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Checkpoints of the Keras example, as every version of Keras has saved them, say the same as a bundle."""
+"""Checkpoints of the Keras example, as every version of Keras has saved them, predict the same as their bundles."""
 
 import json
 import subprocess
@@ -112,13 +112,13 @@ def test_weights_are_found_under_the_names_of_every_version(name, key):
     assert key_in_keras_file(name) == key
 
 
-def sound(seconds=1.3):
+def noise(seconds=1.3):
     samples = np.random.default_rng(1).normal(0, 0.1, round(seconds * 22_050))
     return Audio(samples.astype("float32"), 22_050)
 
 
 def probabilities_of(model, audio):
-    """What the example says of a recording, with its own front end in its own words: [steps, 32]."""
+    """Posteriors of the example for a recording, with its own feature extraction: [steps, 32]."""
     import tensorflow as tf
 
     spectrogram = tf.signal.stft(audio.samples, frame_length=256, frame_step=160, fft_length=384)
@@ -223,12 +223,12 @@ def test_the_bundle_says_what_the_example_says(tmp_path):
     example = the_example(keras)
     example.save(tmp_path / "model.keras")
     recognizer = Recognizer(load_bundle(convert(tmp_path / "model.keras", tmp_path / "bundle")))
-    expected = probabilities_of(example, sound())
-    said = np.exp(recognizer.emissions(sound()).log_probs)
-    assert said.shape == (len(expected), 31)
-    np.testing.assert_allclose(said[:, 1:], expected[:, 1:31], atol=1e-4)
-    np.testing.assert_allclose(said[:, 0], expected[:, 0] + expected[:, 31], atol=1e-4)
-    assert said[:, 1:].std() > 1e-3  # not all alike
+    expected = probabilities_of(example, noise())
+    posteriors = np.exp(recognizer.emissions(noise()).log_probs)
+    assert posteriors.shape == (len(expected), 31)
+    np.testing.assert_allclose(posteriors[:, 1:], expected[:, 1:31], atol=1e-4)
+    np.testing.assert_allclose(posteriors[:, 0], expected[:, 0] + expected[:, 31], atol=1e-4)
+    assert posteriors[:, 1:].std() > 1e-3  # not all alike
 
 
 @pytest.fixture(scope="module")

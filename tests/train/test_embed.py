@@ -1,4 +1,4 @@
-"""A model takes another's place: the words of the old one stay, what was measured of it does not."""
+"""A model replaces another: the language model of the old one stays, its error rates do not."""
 
 import json
 
@@ -76,16 +76,16 @@ def test_of_several_networks_the_weights_are_averaged(old, tmp_path, capsys):
     assert "same architecture" in capsys.readouterr().err
 
 
-def test_a_network_that_names_phones_gets_to_know_how_the_words_sound(old, tmp_path, capsys):
+def test_a_network_with_phones_gets_a_lexicon(old, tmp_path, capsys):
     network = models.build("conformer", 12, 3, **SIZES | {"blocks": 3, "phones": len(PHONES) + 1, "phones_block": 2})
     run = save_bundle(tmp_path / "best", network, CONFIGURATION)
-    (tmp_path / "sounds").write_text("abba AE1 B AH0\nzebra Z IY1 B R AH0\n")
+    (tmp_path / "lexicon").write_text("abba AE1 B AH0\nzebra Z IY1 B R AH0\n")
     assert main([str(run), "--into", str(old), "--pronunciations", str(tmp_path / "nothing")]) == 1
-    assert main([str(run), "--into", str(old), "--pronunciations", str(tmp_path / "sounds")]) == 0
+    assert main([str(run), "--into", str(old), "--pronunciations", str(tmp_path / "lexicon")]) == 0
     bundle = load_bundle(old)
-    sounds = bundle.pronunciations(bundle.language_model())
-    assert [PHONES[phone - 1] for phone in sounds.spell("abba", 0)] == ["AE", "B", "AH"]
-    assert sounds.spell("bab", 0) == [0, 0, 0]
+    lexicon = bundle.pronunciations(bundle.language_model())
+    assert [PHONES[phone - 1] for phone in lexicon.spell("abba", 0)] == ["AE", "B", "AH"]
+    assert lexicon.spell("bab", 0) == [0, 0, 0]
 
 
 def test_no_bundle_is_one_line_and_changes_nothing(old, capsys):

@@ -20,7 +20,7 @@ from train.data.manifest import ManifestClip
 from train.evaluate import tuning
 from train.evaluate.__main__ import FAILED, main, parse
 from train.evaluate.evaluation import OPTIONS, write
-from train.evaluate.measure import OF_THE_MODEL, Run, label_of, measure, sets_of
+from train.evaluate.measure import MODEL_OPTIONS, Run, label_of, measure, sets_of
 from train.evaluate.scores import MIN_SPEAKERS, Edits, figures, interval, score
 
 VOCABULARY = ["", *"abcdefgh "]
@@ -34,11 +34,11 @@ def clip(text, speaker="s", corpus="c", accent="", name="clip"):
     return ManifestClip(name, "sound.wav", 1.0, speaker, text, corpus, accent)
 
 
-def scored(said, heard, **facts):
-    return score(clip(said, **facts), spans(heard))
+def scored(reference, hypothesis, **facts):
+    return score(clip(reference, **facts), spans(hypothesis))
 
 
-def test_substitutions_deletions_and_insertions_are_told_apart():
+def test_substitutions_deletions_and_insertions_are_distinguished():
     one = scored("the cat sat on the mat", "the bat sat the mat now")
     assert one.words == Edits(hits=4, substitutions=1, deletions=1, insertions=1)
     assert one.words.rate == 3 / 6
@@ -46,18 +46,18 @@ def test_substitutions_deletions_and_insertions_are_told_apart():
 
 
 @pytest.mark.parametrize(
-    ("said", "heard", "edits"),
+    ("reference", "hypothesis", "edits"),
     [
         ("", "", Edits()),
         ("", "a b", Edits(insertions=2)),
         ("a b", "", Edits(deletions=2)),
     ],
 )
-def test_silence_and_missing_words(said, heard, edits):
-    assert scored(said, heard).words == edits
+def test_silence_and_missing_words(reference, hypothesis, edits):
+    assert scored(reference, hypothesis).words == edits
 
 
-def test_nothing_said_has_no_rate():
+def test_an_empty_reference_has_no_rate():
     assert math.isnan(Edits(insertions=2).rate)
     content = figures([scored("", "a b")]).as_json()
     assert (content["wer"], content["wer_low"], content["insertions"]) == (None, None, 2)
@@ -70,11 +70,11 @@ def test_raw_rates_count_case_punctuation_and_figures():
 
 
 def test_rates_of_a_set_are_those_of_jiwer():
-    said = ["the cat sat on the mat", "a dog", "no word of it"]
-    heard = ["the cat sat on a mat", "a dog barked", ""]
-    found = figures([scored(s, h) for s, h in zip(said, heard, strict=True)])
-    assert found.words.rate == jiwer.wer(said, heard)
-    assert found.characters.rate == jiwer.cer(said, heard)
+    reference = ["the cat sat on the mat", "a dog", "no word of it"]
+    hypothesis = ["the cat sat on a mat", "a dog barked", ""]
+    found = figures([scored(r, h) for r, h in zip(reference, hypothesis, strict=True)])
+    assert found.words.rate == jiwer.wer(reference, hypothesis)
+    assert found.characters.rate == jiwer.cer(reference, hypothesis)
     assert (found.clips, found.speakers, found.seconds) == (3, 1, 3.0)
 
 
@@ -88,7 +88,7 @@ def test_the_interval_is_that_of_resampled_speakers():
     assert (low, high) == pytest.approx(tuple(np.percentile(rates, [2.5, 97.5])), abs=0.005)
 
 
-def test_few_speakers_are_said_to_be_few():
+def test_few_speakers_are_marked():
     voices = [f"s{i}" for i in range(MIN_SPEAKERS)]
     many = figures([scored("a b c", "a b", speaker=voice) for voice in voices])
     few = figures([scored("a b c", "a b", speaker=voice) for voice in voices[1:]])
@@ -96,7 +96,7 @@ def test_few_speakers_are_said_to_be_few():
 
 
 def test_clips_of_one_voice_do_not_narrow_the_interval():
-    """Ten clips of a speaker who is misheard say no more than one."""
+    """Ten clips of a speaker with many errors are no more evidence than one clip."""
     scores = [scored("a b c d", "a b c d" if v % 2 else "x", speaker=f"s{v}") for v in range(8) for _ in range(10)]
     alone = [scored("a b c d", "a b c d" if v % 2 else "x", speaker=f"s{v}") for v in range(8)]
     assert figures(scores).interval == figures(alone).interval
@@ -162,7 +162,7 @@ def test_calibration_error_by_hand():
 def test_calibration_is_judged_on_speakers_that_it_was_not_fitted_on():
     scores = [
         score(clip("a b c d e", speaker=f"s{i}"), spans("a b x y z", 0.9)) for i in range(30)
-    ]  # 0.9 says the network, and is right two times in five
+    ]  # confidence 0.9, but only two words in five are correct
     found = tuning.calibrate(scores)
     assert found.words == 5 * sum(not tuning.in_tuning_half(f"s{i}") for i in range(30))
     assert found.error_before == pytest.approx(0.5)
@@ -171,9 +171,7 @@ def test_calibration_is_judged_on_speakers_that_it_was_not_fitted_on():
 
 
 def test_words_of_a_search_are_calibrated_with_agreement_and_without():
-    posterior = [
-        dataclasses.replace(word, posterior=0.3 if word.text == "x" else 0.9) for word in spans("a b x", 0.9)
-    ]
+    posterior = [dataclasses.replace(word, posterior=0.3 if word.text == "x" else 0.9) for word in spans("a b x", 0.9)]
     scores = [score(clip("a b c", speaker=f"s{i}"), posterior) for i in range(30)]
     found = tuning.calibrate(scores).calibrations
     assert list(found) == ["beam", "aligned"]
@@ -185,8 +183,8 @@ def test_too_few_words_are_not_calibrated():
     assert tuning.calibrate([scored("a", "a")]) is None
 
 
-class Listener:
-    """Hears every clip's own text, with a wrong word unless the language model has just the right weight."""
+class FakeRecognizer:
+    """Returns every clip's own text, with a wrong first word unless the language model has the best weight."""
 
     language_model = pronunciations = object()
 
@@ -222,10 +220,10 @@ def clips(tmp_path):
 
 
 def test_every_decoder_is_measured_on_one_pass_of_the_network(clips):
-    listener = Listener()
+    recognizer = FakeRecognizer()
     runs = [Run(DecoderOptions("greedy")), Run(DecoderOptions("beam", language_model_weight=0.8))]
-    content = measure(listener, clips, runs, {"pair": ["even", "odd"]})
-    assert listener.passes == 12
+    content = measure(recognizer, clips, runs, {"pair": ["even", "odd"]})
+    assert recognizer.passes == 12
     assert [d["decoder"] for d in content["decoders"]] == ["greedy", "beam + language model"]
     rates = [{row["name"]: row["wer"] for row in d["figures"]} for d in content["decoders"]]
     assert rates == [dict.fromkeys(("all", "pair", "even", "odd"), r) for r in (0.25, 0.0)]
@@ -235,7 +233,7 @@ def test_every_decoder_is_measured_on_one_pass_of_the_network(clips):
 
 
 def test_the_cost_is_counted_by_second_of_sound(clips):
-    content = measure(Listener(), clips, [Run(DecoderOptions("greedy"))], {})
+    content = measure(FakeRecognizer(), clips, [Run(DecoderOptions("greedy"))], {})
     (decoder,) = content["decoders"]
     assert content["hours"] == round(12 / 3600, 4)
     assert 0 < decoder["cpu_seconds_a_second_of_decoder"] <= decoder["cpu_seconds_a_second"] < 1
@@ -243,10 +241,10 @@ def test_the_cost_is_counted_by_second_of_sound(clips):
 
 
 def test_tuning_finds_the_best_options_without_another_pass(clips):
-    listener = Listener()
+    recognizer = FakeRecognizer()
     run = Run(DecoderOptions("beam", language_model_weight=0.1))
-    content = measure(listener, clips, [run], {}, {"language_model_weight": (0.5, 0.8), "word_bonus": (0.0, 1.0)})
-    assert listener.passes == 12
+    content = measure(recognizer, clips, [run], {}, {"language_model_weight": (0.5, 0.8), "word_bonus": (0.0, 1.0)})
+    assert recognizer.passes == 12
     found = content["tuning"]
     assert [point["wer"] for point in found["tried"]] == [0.25, 0.25, 0.0, 0.0]
     assert (found["before"]["wer"], found["after"]["wer"]) == (0.25, 0.0)
@@ -258,12 +256,12 @@ def test_tuning_finds_the_best_options_without_another_pass(clips):
 
 def test_tuning_needs_speakers_in_both_halves(clips):
     with pytest.raises(ValueError, match="speakers in both halves"):
-        measure(Listener(), clips[:1], [Run(DecoderOptions())], {}, tuning.GRID)
+        measure(FakeRecognizer(), clips[:1], [Run(DecoderOptions())], {}, tuning.GRID)
 
 
-def test_a_clip_that_cannot_be_read_is_left_out_and_said(clips):
+def test_a_clip_that_cannot_be_read_is_left_out_and_named(clips):
     gone = dataclasses.replace(clips[0], id="gone", audio="no/such/file")
-    content = measure(Listener(), [gone, *clips], [Run(DecoderOptions("greedy"))], {})
+    content = measure(FakeRecognizer(), [gone, *clips], [Run(DecoderOptions("greedy"))], {})
     assert content["clips"] == 12
     assert "No such file" in content["left_out"]["gone"]
 
@@ -279,14 +277,14 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_said(clips):
 )
 def test_decoders_are_named_by_what_they_use(options, has_model, label):
     assert label_of(options, has_model) == label
-    assert label_of(options, has_model, names_phones=True) == label  # which have no say yet
-    heard = dataclasses.replace(options, phone_weight=0.5)
-    assert label_of(heard, has_model, names_phones=True) == label + (" + phones" if heard.decoder == "beam" else "")
+    assert label_of(options, has_model, has_phones=True) == label  # their weight is 0
+    weighted = dataclasses.replace(options, phone_weight=0.5)
+    assert label_of(weighted, has_model, has_phones=True) == label + (" + phones" if weighted.decoder == "beam" else "")
 
 
 def test_every_flag_is_an_option_that_a_bundle_keeps():
-    assert list(OPTIONS.values()) == OF_THE_MODEL
-    assert set(OF_THE_MODEL) <= {field.name for field in dataclasses.fields(DecoderOptions)}
+    assert list(OPTIONS.values()) == MODEL_OPTIONS
+    assert set(MODEL_OPTIONS) <= {field.name for field in dataclasses.fields(DecoderOptions)}
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +344,7 @@ def test_the_table_names_corpora_and_worst_clips(bundle, corpus, capsys):
     out = capsys.readouterr().out
     assert out.startswith("tiny on 4 clips, ")
     assert "figures and abbreviations spelled out" in out
-    assert "corpus manifest" in out and out.count("    said ") == 1
+    assert "corpus manifest" in out and out.count("    reference ") == out.count("    hypothesis ") == 1
     assert "resamples clips and is too narrow" in out  # three speakers
 
 
@@ -360,14 +358,14 @@ def test_a_limit_takes_clips_from_everywhere(corpus):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--manifest no.jsonl", "No such file or directory: 'no.jsonl'"),
+        ("--manifest no.jsonl", "no.jsonl cannot be read (No such file or directory)"),
         ("--manifest {corpus} --model no-such-model", "There is no model no-such-model"),
         ("--manifest {corpus} --model {bundle} --group x=nobody", "There is no corpus nobody"),
         ("--manifest {empty}", "There is no clip in"),
         ("--manifest {broken}", "line 2: not a clip"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_in_one_line(arguments, message, bundle, corpus, tmp_path, capsys):
+def test_what_cannot_be_evaluated_gives_one_line(arguments, message, bundle, corpus, tmp_path, capsys):
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "broken.jsonl").write_text(corpus.read_text().splitlines()[0] + "\n{}\n")
     places = {"corpus": corpus, "bundle": bundle}

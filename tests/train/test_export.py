@@ -1,4 +1,4 @@
-"""The exported graphs say what the recogniser says, in the runtimes of others."""
+"""The exported graphs give the recogniser's log-probabilities, in the runtimes of others."""
 
 import json
 
@@ -47,11 +47,11 @@ def native(bundle, samples):
 def check(outputs, native, clips=2):
     """Compares the valid steps of every clip: float32 [batch, steps, tokens], int32 [batch]."""
     np.testing.assert_array_equal(outputs["steps"], native[1][:clips])
-    for said, expected, steps in zip(outputs["log_probs"], native[0], outputs["steps"], strict=False):
-        np.testing.assert_allclose(said[:steps], expected[:steps], atol=1e-4)
+    for log_probs, expected, steps in zip(outputs["log_probs"], native[0], outputs["steps"], strict=False):
+        np.testing.assert_allclose(log_probs[:steps], expected[:steps], atol=1e-4)
 
 
-def test_saved_model_says_the_same(bundle, samples, native, tmp_path):
+def test_saved_model_gives_the_same(bundle, samples, native, tmp_path):
     import tensorflow as tf
 
     path = export(bundle.path, "saved_model", tmp_path)
@@ -60,7 +60,7 @@ def test_saved_model_says_the_same(bundle, samples, native, tmp_path):
     check({name: outputs[name].numpy() for name in OUTPUTS}, native)
 
 
-def test_onnx_says_the_same(bundle, samples, native, tmp_path):
+def test_onnx_gives_the_same(bundle, samples, native, tmp_path):
     pytest.importorskip("tf2onnx")
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(export(bundle.path, "onnx", tmp_path))
@@ -68,7 +68,7 @@ def test_onnx_says_the_same(bundle, samples, native, tmp_path):
     check(dict(zip(OUTPUTS, outputs, strict=True)), native)
 
 
-def test_litert_says_the_same_of_one_clip_of_fixed_length(bundle, samples, native, tmp_path):
+def test_litert_gives_the_same_for_one_clip_of_fixed_length(bundle, samples, native, tmp_path):
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     path = export(bundle.path, "litert", tmp_path, seconds=1)
     run = interpreter.Interpreter(model_path=str(path)).get_signature_runner("serving_default")

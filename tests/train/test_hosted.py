@@ -1,4 +1,4 @@
-"""From a run to a page that hears: trained, published, pulled by the app, offline from its cache; and on a Space."""
+"""From a run to a page that transcribes: trained, published, pulled by the app, offline from the cache; and a Space."""
 
 import contextlib
 import json

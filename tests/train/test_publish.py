@@ -159,11 +159,11 @@ def test_the_corpora_of_manifests_are_credited(run, tmp_path, capsys):
     assert [(one["name"], one.get("hours"), one["licence"]) for one in noted[:3]] == [
         ("speechocean762", 1.0, "CC BY 4.0"),
         ("LibriSpeech", 0.5, "CC BY 4.0"),
-        ("mine", 0.5, "not said"),
+        ("mine", 0.5, "not stated"),
     ]
     text = (run / "best" / "README.md").read_text()
     assert "| LibriSpeech | 0.50 | CC BY 4.0 |" in text and "Vassil Panayotov" in text
-    assert "The language model has read:" in text and "| Topical-Chat | CDLA-Sharing-1.0 |" in text
+    assert "The language model was trained on:" in text and "| Topical-Chat | CDLA-Sharing-1.0 |" in text
     assert ModelCard(text).data.datasets == ["mispeech/speechocean762", "openslr/librispeech_asr", "mine"]
     assert card_main([str(tmp_path), "--name", "x"]) == FAILED
     assert "has no config.json" in capsys.readouterr().err
@@ -203,10 +203,10 @@ def test_a_bundle_that_was_not_evaluated_is_refused(run, hub):
 def test_what_the_card_cannot_say_is_said_before(run, hub, capsys):
     edit(run, lambda c: [c.pop(field) for field in ("licence", "training_data")])
     push(run, "name/repo")
-    advice = "The card will not say: licence, training_data. Note it with python -m train.publish.card"
+    advice = "The card will not state: licence, training_data. Note it with python -m train.publish.card"
     assert advice in capsys.readouterr().out
     page = ModelCard(published(hub).files()["README.md"].decode())
-    assert page.data.license is None and "The training data is not said." in page.text
+    assert page.data.license is None and "The training data is not stated." in page.text
 
 
 def test_a_strangers_config_makes_a_card_all_the_same():

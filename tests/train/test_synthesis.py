@@ -1,4 +1,4 @@
-"""Synthetic speech: what is said, by whom, and that a run goes on. The synthesiser is a stand-in of the same shape."""
+"""Synthetic speech: texts, voices, and resumed runs. The synthesiser is a stand-in with the same inputs."""
 
 import json
 import sys
@@ -18,18 +18,18 @@ In 1901 nobody knew. He lived at No. nine of that street. Too short. And then it
 """
 
 
-def test_sentences_are_those_whose_letters_tell_their_sound(tmp_path):
+def test_sentences_have_no_figures_and_no_abbreviations(tmp_path):
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
     assert list(sentences([tmp_path / "a.txt"])) == [
         "The quick brown fox , it jumped.", "Over the lazy dog it went!", "And then it rained",
     ]  # fmt: skip
 
 
-def say(text, style, speed):
+def speak(text, style, speed):
     return np.full(int(KOKORO_RATE * len(text) / 10 / speed), 0.1, np.float32)
 
 
-def test_a_run_goes_on_where_it_was_and_says_nothing_twice(tmp_path):
+def test_a_run_is_resumed_and_repeats_no_text(tmp_path):
     texts = [f"sentence number {'x' * i} of a text" for i in range(40)]
     voices = []
 
@@ -38,13 +38,13 @@ def test_a_run_goes_on_where_it_was_and_says_nothing_twice(tmp_path):
         return f"voice-{len(voices)}", None
 
     for seconds in (30, 70):
-        manifest = synthesise(say, voice, texts, tmp_path, seconds / 3600, seed=3)
+        manifest = synthesise(speak, voice, texts, tmp_path, seconds / 3600, seed=3)
         clips = read_manifest(manifest)
         assert seconds <= sum(clip.seconds for clip in clips) < seconds + 8
     assert len({clip.text for clip in clips}) == len({clip.id for clip in clips}) == len(clips)
-    sound, rate = soundfile.read(clips[-1].audio)
-    assert rate == 16_000 and len(sound) == pytest.approx(clips[-1].seconds * rate, abs=16)
-    assert np.abs(sound).max() == pytest.approx(0.7, abs=0.02)
+    samples, rate = soundfile.read(clips[-1].audio)
+    assert rate == 16_000 and len(samples) == pytest.approx(clips[-1].seconds * rate, abs=16)
+    assert np.abs(samples).max() == pytest.approx(0.7, abs=0.02)
     assert 1 < len({clip.speaker for clip in clips}) < len(clips)
 
 

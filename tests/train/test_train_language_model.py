@@ -208,7 +208,7 @@ def test_the_command_writes_a_model_and_says_what_it_is_worth(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["missing.txt", "broken.xz", "broken.jsonl"])
 def test_a_text_that_cannot_be_read_is_one_line(name, tmp_path, capsys):
     if name.startswith("broken"):
-        (tmp_path / name).write_bytes(b"not what the name says\n")
+        (tmp_path / name).write_bytes(b"not what the suffix promises\n")
     assert main(["--text", f"{tmp_path}/{name}", "--out", f"{tmp_path}/lm.safetensors"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("A text cannot be read") and error.count("\n") == 1

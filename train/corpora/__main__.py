@@ -1,10 +1,10 @@
-"""Corpora -> manifests: public ones fetched, those on this disk read, any folder with a table of texts.
+"""Corpora -> manifests: public corpora are downloaded, folders on this disk are read.
 
     python -m train.corpora folder recordings --out data/mine.jsonl --valid 0.1
     python -m train.corpora fetch librispeech --parts dev-clean train-clean-100 --to data
 
 A manifest has one JSON object a line: id, audio (relative to the manifest), seconds, speaker, text as
-published, corpus, and accent where it is known. What cannot be trained on is left out, and said.
+published, corpus, and accent where it is known. Clips that cannot be trained on are left out, and the reasons printed.
 """
 
 import argparse
@@ -47,64 +47,65 @@ PUBLIC = {  # corpus -> part -> archive
 }
 
 
-def read(asked: argparse.Namespace) -> None:
-    """`folder`: a folder on this disk -> a manifest.
+def make_manifest(args: argparse.Namespace) -> None:
+    """`folder`: makes a manifest of a folder on this disk.
 
     Raises:
-        CorpusError: it holds nothing to train on.
+        CorpusError: the folder holds nothing to train on.
     """
-    make_room(asked.out)
-    folder = asked.folder
-    corpus = asked.name or folder.resolve().name
+    make_room(args.out)
+    folder = args.folder
+    corpus = args.name or folder.resolve().name
     layout = layout_of(folder)
-    if asked.table:
-        print(f"{folder}: recordings listed in {asked.table}")
-        recordings, folders = read_table(asked.table, folder), [folder]
+    if args.table:
+        print(f"{folder}: recordings listed in {args.table}")
+        recordings, folders = read_table(args.table, folder), [folder]
     else:
         parts = layout.parts(folder)
-        chosen = asked.parts or parts[:1]
+        chosen = args.parts or parts[:1]
         if unknown := [part for part in chosen if part not in parts]:
             has = ", ".join(filter(None, parts)) or "no parts"
             raise CorpusError(f"{folder} ({layout.name}) has {has}, not {', '.join(unknown)}.")
         print(f"{folder}: {layout.name}" + (f", {', '.join(chosen)} of {', '.join(parts)}" if parts[0] else ""))
-        recordings = [one for part in chosen for one in layout.read(folder, part)]
+        recordings = [recording for part in chosen for recording in layout.read(folder, part)]
         folders = [layout.where(folder, part) for part in chosen]
-    found = survey(recordings, corpus, asked.out.parent, folders)
+    found = survey(recordings, corpus, args.out.parent, folders)
     print(found)
     if not found.rows:
         raise CorpusError(
             f"{folder} holds nothing to train on: put recordings there, and a table of file names and texts "
             "(metadata.csv), or a text file beside each."
         )
-    if asked.valid is None:
-        write_manifest(found.rows, asked.out)
+    if args.valid is None:
+        write_manifest(found.rows, args.out)
         return
-    training, validation, parted = hold_out(found.rows, asked.valid)
-    print(f"held out {asked.valid:.0%} by {parted}")
-    write_manifest(training, asked.out)
-    write_manifest(validation, asked.out.with_name(f"{asked.out.stem}-valid{asked.out.suffix}"))
+    training, validation, unit = hold_out(found.rows, args.valid)
+    print(f"held out {args.valid:.0%} by {unit}")
+    write_manifest(training, args.out)
+    write_manifest(validation, args.out.with_name(f"{args.out.stem}-valid{args.out.suffix}"))
 
 
-def get(asked: argparse.Namespace) -> None:
-    """`fetch`: a public corpus -> its parts on this disk, and a manifest of each.
+def fetch_corpus(args: argparse.Namespace) -> None:
+    """`fetch`: downloads parts of a public corpus and makes a manifest of each.
 
     Raises:
-        DownloadError: it cannot be fetched.
+        CorpusError: the corpus has no such part.
+        DownloadError: a part cannot be downloaded.
     """
-    make_folder(asked.to, "--to")
-    archives = PUBLIC[asked.corpus]
-    parts = asked.parts or list(archives)[:1]
+    make_folder(args.to, "--to")
+    archives = PUBLIC[args.corpus]
+    parts = args.parts or list(archives)[:1]
     if unknown := [part for part in parts if part not in archives]:
         has = ", ".join(filter(None, archives)) or "no parts"
-        raise CorpusError(f"{asked.corpus} has {has}, not {', '.join(unknown)}.")
+        raise CorpusError(f"{args.corpus} has {has}, not {', '.join(unknown)}.")
     for part in parts:
-        archive, name = archives[part], "-".join(filter(None, [asked.corpus, part]))
+        archive, name = archives[part], "-".join(filter(None, [args.corpus, part]))
         print(f"{name}: {archive.url} ({archive.size / 1e9:.1f} GB)")
-        folder = fetch(archive, asked.to)
+        folder = fetch(archive, args.to)
         layout = layout_of(folder)
-        found = survey(layout.read(folder, ""), name, asked.to, [layout.where(folder, "")])
+        found = survey(layout.read(folder, ""), name, args.to, [layout.where(folder, "")])
         print(found)
-        write_manifest(found.rows, asked.to / f"{name}.jsonl")
+        write_manifest(found.rows, args.to / f"{name}.jsonl")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -112,19 +113,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m train.corpora", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="{folder,fetch}")
-    reading = commands.add_parser("folder", help="a folder on this disk -> a manifest")
-    reading.add_argument("folder", type=Path, help="LJSpeech, LibriSpeech, Common Voice, or your recordings")
-    reading.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
-    reading.add_argument("--name", help="of the corpus (default: of the folder)")
-    reading.add_argument("--parts", nargs="+", help="such as dev-clean, or train (default: the first)")
-    reading.add_argument("--table", type=Path, help="csv, tsv or txt with file names and texts")
-    reading.add_argument("--valid", type=_share, metavar="SHARE", help="hold out so much in FILE-valid.jsonl")
-    reading.set_defaults(do=read)
-    fetching = commands.add_parser("fetch", help="a public corpus -> this disk, and a manifest of each part")
-    fetching.add_argument("corpus", choices=list(PUBLIC))
-    fetching.add_argument("--parts", nargs="+", help="of librispeech (default: dev-clean)")
-    fetching.add_argument("--to", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
-    fetching.set_defaults(do=get)
+    folder_parser = commands.add_parser("folder", help="a folder on this disk -> a manifest")
+    folder_parser.add_argument("folder", type=Path, help="LJSpeech, LibriSpeech, Common Voice, or your recordings")
+    folder_parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    folder_parser.add_argument("--name", help="of the corpus (default: of the folder)")
+    folder_parser.add_argument("--parts", nargs="+", help="such as dev-clean, or train (default: the first)")
+    folder_parser.add_argument("--table", type=Path, help="csv, tsv or txt with file names and texts")
+    folder_parser.add_argument("--valid", type=_share, metavar="SHARE", help="hold out this share in FILE-valid.jsonl")
+    folder_parser.set_defaults(run=make_manifest)
+    fetch_parser = commands.add_parser("fetch", help="a public corpus -> this disk, and a manifest of each part")
+    fetch_parser.add_argument("corpus", choices=list(PUBLIC))
+    fetch_parser.add_argument("--parts", nargs="+", help="of librispeech (default: dev-clean)")
+    fetch_parser.add_argument("--to", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
+    fetch_parser.set_defaults(run=fetch_corpus)
     return parser.parse_args(arguments)
 
 
@@ -139,9 +140,9 @@ def _share(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    asked = parse(arguments)
+    args = parse(arguments)
     try:
-        asked.do(asked)
+        args.run(args)
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED

@@ -1,4 +1,4 @@
-"""Public archives onto this disk: resumed where they broke off, checked by SHA-256, unpacked in one step."""
+"""Public archives -> folders on this disk: resumable downloads, checked by SHA-256, unpacked atomically."""
 
 import contextlib
 import hashlib
@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from asr_core.errors import AsrError
+from asr_core.errors import AsrError, reason
 
 
 class DownloadError(AsrError, OSError):
-    """An archive that could not be fetched, or is not what was published."""
+    """An archive that could not be downloaded or unpacked, or that differs from the published file."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Archive:
     """A tar archive at a public address.
 
     Attributes:
-        url: where it lies.
-        sha256: of the whole file, in hexadecimal.
+        url: its address.
+        sha256: SHA-256 of the whole file, in hexadecimal.
         size: in bytes.
-        holds: the folder in it that shows that it is unpacked.
+        holds: a folder in the archive; if it exists on the disk, the archive counts as unpacked.
     """
 
     url: str
@@ -36,32 +36,33 @@ class Archive:
 
     @property
     def name(self) -> str:
+        """File name of the archive."""
         return self.url.rsplit("/", 1)[1]
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """The unpacked contents of an archive below `folder`; what is there already is not fetched again.
+    """Downloads an archive and unpacks it in `folder`, unless its contents are there already.
 
     Returns:
-        The folder that the archive holds.
+        The unpacked folder that `archive.holds` names.
 
     Raises:
-        DownloadError: no network, no room, or not the file that was published.
+        DownloadError: there is no network or too little room, or the file differs from the published one.
     """
     unpacked = folder / archive.holds
     if unpacked.is_dir():
         return unpacked
     folder.mkdir(parents=True, exist_ok=True)
-    whole = folder / archive.name
-    if not whole.exists():
-        partial = whole.with_name(whole.name + ".part")
+    archive_file = folder / archive.name
+    if not archive_file.exists():
+        partial = archive_file.with_name(archive_file.name + ".part")
         _check_room(archive, folder)
         _download(archive, partial)
-        partial.replace(whole)
-    elif _sha256(whole) != archive.sha256:
-        raise DownloadError(f"{whole} is not what was published at {archive.url}: delete it and try again.")
-    _unpack(archive, whole, folder)
-    whole.unlink()
+        partial.replace(archive_file)
+    elif _sha256(archive_file) != archive.sha256:
+        raise DownloadError(f"{archive_file} is not what was published at {archive.url}: delete it and try again.")
+    _unpack(archive, archive_file, folder)
+    archive_file.unlink()
     return unpacked
 
 
@@ -81,9 +82,8 @@ def _download(archive: Archive, partial: Path) -> None:
                 displayed_filename=archive.name,
             )
     except (httpx2.HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:160].rstrip(".")
         raise DownloadError(
-            f"{archive.url} could not be fetched ({reason}): check the network and run this again, it goes "
+            f"{archive.url} could not be fetched ({reason(error)}): check the network and run this again, it goes "
             f"on where it stopped; or bring the file yourself and put it at {partial.with_suffix('')}."
         ) from error
     if (found := _sha256(partial)) != archive.sha256:
@@ -95,7 +95,8 @@ def _download(archive: Archive, partial: Path) -> None:
 
 
 def _check_room(archive: Archive, folder: Path) -> None:
-    free, needed = shutil.disk_usage(folder).free, 2.2 * archive.size  # with its unpacked contents beside it
+    free = shutil.disk_usage(folder).free
+    needed = 2.2 * archive.size  # the archive and its unpacked contents
     if free < needed:
         raise DownloadError(
             f"{archive.name} needs {needed / 1e9:.1f} GB while it is unpacked, and {folder} has "
@@ -105,34 +106,34 @@ def _check_room(archive: Archive, folder: Path) -> None:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with _watched(path, "checking") as file:
+    with _open_with_progress(path, "checking") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def _unpack(archive: Archive, whole: Path, folder: Path) -> None:
-    """Unpacks beside the goal, and moves what the archive holds there when all of it is written."""
-    aside = folder / f".unpacking-{archive.name}"
-    shutil.rmtree(aside, ignore_errors=True)
+def _unpack(archive: Archive, archive_file: Path, folder: Path) -> None:
+    """Unpacks into a temporary folder and moves the contents to their place when all of them are written."""
+    temporary = folder / f".unpacking-{archive.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        # As a stream: seeking in a compressed archive starts from its beginning again.
-        with _watched(whole, "unpacking") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
-            tar.extractall(aside, filter="data")
-        goal = folder / archive.holds
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        for beside in (aside / archive.holds).parent.iterdir():
-            if not (goal.parent / beside.name).exists():
-                beside.rename(goal.parent / beside.name)
+        # Read as a stream: seeking in a compressed archive would start at its beginning again.
+        with _open_with_progress(archive_file, "unpacking") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+            tar.extractall(temporary, filter="data")
+        target = folder / archive.holds
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for content in (temporary / archive.holds).parent.iterdir():
+            if not (target.parent / content.name).exists():
+                content.rename(target.parent / content.name)
     except (tarfile.TarError, OSError) as error:
-        raise DownloadError(f"{whole} could not be unpacked ({error}): delete it and fetch it again.") from error
+        raise DownloadError(f"{archive_file} could not be unpacked ({error}): delete it and fetch it again.") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _watched(path: Path, doing: str) -> Iterator[BinaryIO]:
-    """A file to read, with a progress bar on a terminal."""
-    bar = {"desc": f"{doing} {path.name}", "total": path.stat().st_size, "disable": None}
-    with open(path, "rb") as file, tqdm.wrapattr(file, "read", **bar) as watched:
-        yield watched
+def _open_with_progress(path: Path, action: str) -> Iterator[BinaryIO]:
+    """Opens a file for reading; on a terminal, a progress bar shows how much has been read."""
+    bar = {"desc": f"{action} {path.name}", "total": path.stat().st_size, "disable": None}
+    with open(path, "rb") as file, tqdm.wrapattr(file, "read", **bar) as reader:
+        yield reader

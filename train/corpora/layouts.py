@@ -1,6 +1,6 @@
-"""What lies in a folder of speech: LJSpeech, LibriSpeech, Common Voice, or recordings with a table of texts.
+"""A folder of speech -> its recordings and texts: LJSpeech, LibriSpeech, Common Voice, or any folder with texts.
 
-A layout is read without opening a recording; whether it can be decoded is `train.corpora`'s business.
+No recording is opened here; `train.corpora.survey` checks afterwards whether recordings can be decoded.
 """
 
 import math
@@ -22,22 +22,22 @@ from train.corpora.tables import (
 from train.data.manifest import MAX_RECORDING_SECONDS
 from train.data.text_files import CorpusError, lines_of, text_of
 
-TABLES = "metadata transcripts transcript text manifest train".split()  # names that are looked for first
+TABLES = "metadata transcripts transcript text manifest train".split()  # usual names of tables, the likeliest first
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
-MIN_NORMALISED_SHARE = 0.5  # of the characters of a text: figures spelled out are longer than figures
+MIN_NORMALISED_SHARE = 0.5  # of a text's characters: spelling figures out makes a text longer, so less means a cut row
 SHORTENED = "a normalised text much shorter than its text"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A way in which corpora lie on a disk.
+    """The way a corpus is arranged in folders and tables.
 
     Attributes:
         name: of the layout.
-        fits: whether a folder is of this kind.
-        parts: names of its parts, in the order of preference; most have one, "".
-        read: (folder, part) -> its recordings.
-        where: (folder, part) -> the folder whose recordings its tables should list.
+        fits: whether a folder has this layout.
+        parts: the names of a folder's parts, in order of preference; [""] if it has none.
+        read: (folder, part) -> the recordings that its tables list.
+        where: (folder, part) -> the folder whose recordings should all be listed.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Layout:
 
 
 def layout_of(folder: Path) -> Layout:
-    """The layout of a folder.
+    """Finds the layout of a folder.
 
     Raises:
-        CorpusError: there is no such folder, or it holds no recording.
+        CorpusError: there is no such folder.
     """
     if not folder.is_dir():
         raise CorpusError(f"There is no folder {folder}.")
@@ -67,7 +67,7 @@ def _is_ljspeech(folder: Path) -> bool:
 
 
 def _ljspeech(folder: Path, part: str) -> list[CorpusRecording]:
-    """`metadata.csv`: ID|text|text with figures spelled out; the last is what was read, and may be missing.
+    """Reads `metadata.csv`: ID|text|normalised text. The normalised text, where there is one, is the transcript.
 
     Raises:
         CorpusError: most rows have neither two nor three columns.
@@ -91,13 +91,13 @@ def _ljspeech_row(row: list[str], width: int, wavs: Path, find: Finder) -> Corpu
     fault = "" if len(row) == width else OTHER_WIDTH
     if not fault and len(text) < MIN_NORMALISED_SHARE * len(texts[0]):
         fault = SHORTENED
-    herself = name.startswith("LJ")  # many corpora of others lie the same way
-    speaker, accent = ("LJ", "US English") if herself else ("", "")
+    is_original = name.startswith("LJ")  # many corpora of other speakers have the same layout
+    speaker, accent = ("LJ", "US English") if is_original else ("", "")
     return CorpusRecording(name, path if path.is_file() else find(name), text, speaker, accent, fault=fault)
 
 
 def _librispeech(folder: Path, part: str) -> list[CorpusRecording]:
-    """`PART/SPEAKER/CHAPTER/*.trans.txt`: an ID, white space, its text; recordings in flac files beside it."""
+    """Reads `PART/SPEAKER/CHAPTER/*.trans.txt`: an ID, white space, a text. Recordings are flac files beside it."""
     inside = folder / part if part else folder
     return [row for table in sorted(inside.rglob("*.trans.txt")) for row in mark_cut(_chapter(table))]
 
@@ -118,7 +118,7 @@ def _librispeech_parts(folder: Path) -> list[str]:
 
 
 def _commonvoice(folder: Path, part: str) -> list[CorpusRecording]:
-    """`PART.tsv` with client_id, path, sentence and accents; recordings in `clips`."""
+    """Reads `PART.tsv` with client_id, path, sentence and accents. Recordings are in `clips`."""
     seconds = _commonvoice_seconds(folder / "clip_durations.tsv")
     heads, *rows = rows_of(folder / f"{part}.tsv", "\t")
     return mark_cut(_commonvoice_row(heads, row, folder / "clips", seconds) for row in rows)
@@ -147,7 +147,7 @@ def _commonvoice_parts(folder: Path) -> list[str]:
 
 
 def _commonvoice_seconds(path: Path) -> dict[str, float]:
-    """Durations in seconds by file; none of what is no plausible number of milliseconds, which is measured instead."""
+    """File -> duration in seconds; implausible durations are left out, so that they are measured instead."""
     if not path.is_file():
         return {}
     heads, *rows = rows_of(path, "\t") or [[]]
@@ -171,7 +171,7 @@ def _has_sentences(path: Path) -> bool:
 
 
 def _folder(folder: Path, part: str) -> list[CorpusRecording]:
-    """A table if there is one, else a text beside every recording."""
+    """Reads the table of a folder, or, if there is none, a text file beside each recording."""
     table = _table_in(folder)
     return read_table(table, folder) if table else _texts_beside(folder)
 
@@ -179,24 +179,24 @@ def _folder(folder: Path, part: str) -> list[CorpusRecording]:
 def _texts_beside(folder: Path) -> list[CorpusRecording]:
     recordings = recordings_in(folder)
     texts = {path: path.with_suffix(".txt") for path in recordings}
-    alone = sorted(set(folder.rglob("*.txt")) - set(texts.values())) if recordings else []
+    unmatched = sorted(set(folder.rglob("*.txt")) - set(texts.values())) if recordings else []
     with_texts = [CorpusRecording(p.name, p, text_of(text) if text.is_file() else "") for p, text in texts.items()]
-    return with_texts + [CorpusRecording(text.name, None, "") for text in alone]
+    return with_texts + [CorpusRecording(text.name, None, "") for text in unmatched]
 
 
 def _table_in(folder: Path) -> Path | None:
-    """The table of a folder: one with a telling name, or the only one; texts beside recordings are none."""
+    """The table of a folder: one with a usual name, or else the only one. A text named like a recording is no table."""
     recordings = recordings_in(folder)
     named = {path.stem for path in recordings}
     tables = sorted(
         path for path in folder.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.stem not in named
     )
-    telling = [path for name in TABLES for path in tables if path.stem.lower() == name]
+    usual = [path for name in TABLES for path in tables if path.stem.lower() == name]
     likely = [path for path in tables if path.suffix.lower() != ".txt"]
-    if not telling and not likely and any(path.with_suffix(".txt").is_file() for path in recordings):
-        return None  # the other texts are notes, such as a README.txt
-    if telling or len(tables) == 1:
-        return (telling or tables)[0]
+    if not usual and not likely and any(path.with_suffix(".txt").is_file() for path in recordings):
+        return None  # each recording has its text; others are notes, such as a README.txt
+    if usual or len(tables) == 1:
+        return (usual or tables)[0]
     if len(likely) > 1:
         raise CorpusError(
             f"{folder} has several tables, {', '.join(path.name for path in likely)}: name one with --table."

@@ -1,4 +1,4 @@
-"""Recordings of a corpus -> rows of a manifest, with what cannot be trained on left out and counted."""
+"""Recordings of a corpus -> rows of a manifest. What cannot be trained on is left out and counted by reason."""
 
 import hashlib
 import json
@@ -9,28 +9,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr_core.errors import AudioError
+from asr_core.storage import replace_file
 from asr_core.text.normaliser import Normaliser
 from train.corpora.tables import CorpusRecording, recordings_in
 from train.data.examples import MAX_CHARACTERS_SECOND, MAX_SECONDS, MIN_SECONDS
 from train.data.manifest import MAX_RECORDING_SECONDS
 from train.data.text_files import is_unicode
 
-MIN_SPEAKERS = 10  # from so many on, clips are held out by speaker
-EXAMPLES = 3  # of what was left out, by reason
-MAX_NAME_CHARACTERS = 60  # of such an example; a row that was cut may have a whole text in its place
+MIN_SPEAKERS = 10  # fewer speakers cannot be held out as a whole: clips are
+EXAMPLES = 3  # names of left-out recordings to print for each reason
+MAX_NAME_CHARACTERS = 60  # of a printed name; in a cut row a whole text may take its place
 UNLISTED = "no line in a table of texts"
 
 
 @dataclass
 class Survey:
-    """What a corpus holds, and what of it was left out.
+    """The clips of a corpus, and the recordings that were left out.
 
     Attributes:
         corpus: its name.
-        rows: what a manifest says of each clip.
-        changes: kind of change -> number of texts in which the normaliser made it.
-        dropped: reason -> names of the recordings left out for it.
-        long: how many clips stay in the manifest but are too long to train on.
+        rows: the manifest's row of each clip.
+        changes: kind of change -> number of texts to which the normaliser applied it.
+        dropped: reason -> names of the recordings that were left out for this reason.
+        long: number of clips that are in the manifest but too long to train on.
     """
 
     corpus: str
@@ -64,23 +65,23 @@ def _shown(name: str) -> str:
 
 
 def survey(recordings: Iterable[CorpusRecording], corpus: str, root: Path, folders: Iterable[Path] = ()) -> Survey:
-    """Looks at every recording of a corpus once: its length, and whether text and recording can belong together.
+    """Checks every recording of a corpus: its length, its text, and whether the two can belong together.
 
     Args:
-        recordings: as a layout names them.
-        corpus: what to call it.
-        root: folder of the manifest, to which paths are relative.
-        folders: those whose recordings should all be listed; others in them are counted.
+        recordings: as a layout lists them.
+        corpus: its name.
+        root: folder of the manifest; the rows' paths are relative to it.
+        folders: folders whose recordings should all be listed; recordings that are not are counted as left out.
     """
     from tqdm import tqdm
 
     found, normalise, seen, names = Survey(corpus), Normaliser(), set(), Counter()
     recordings = list(recordings)
     for recording in tqdm(recordings, desc=corpus, unit="clip", disable=None):
-        odd = sum(normalise.dropped.values())
+        foreign_letters = sum(normalise.dropped.values())
         spoken = normalise(" ".join(recording.text.split()))
-        odd = sum(normalise.dropped.values()) - odd
-        seconds, reason = _judge(recording, spoken, odd, seen)
+        foreign_letters = sum(normalise.dropped.values()) - foreign_letters
+        seconds, reason = _judge(recording, spoken, foreign_letters, seen)
         if reason:
             found.dropped.setdefault(reason, []).append(recording.name)
             continue
@@ -88,7 +89,7 @@ def survey(recordings: Iterable[CorpusRecording], corpus: str, root: Path, folde
         found.long += seconds > MAX_SECONDS
         row = _row(recording, seconds, corpus, root)
         names[row["id"]] += 1
-        if names[row["id"]] > 1:  # of one name, in different folders
+        if names[row["id"]] > 1:  # files of the same name in different folders
             row["id"] += f"~{names[row['id']]}"
         found.rows.append(row)
     found.changes = normalise.changes
@@ -98,21 +99,21 @@ def survey(recordings: Iterable[CorpusRecording], corpus: str, root: Path, folde
 
 
 def _unlisted(recordings: Sequence[CorpusRecording], folders: Iterable[Path]) -> list[str]:
-    """Recordings in some folders that no row names, each from its folder."""
+    """Paths of the recordings in these folders that no row lists, relative to their folder."""
     listed = {recording.path.resolve() for recording in recordings if recording.path}
     present = {path: folder for folder in folders for path in recordings_in(folder)}
     return [path.relative_to(folder).as_posix() for path, folder in present.items() if path.resolve() not in listed]
 
 
-def _judge(recording: CorpusRecording, spoken: str, odd: int, seen: set[Path]) -> tuple[float, str]:
-    """(seconds, why it is left out or nothing)."""
+def _judge(recording: CorpusRecording, spoken: str, foreign_letters: int, seen: set[Path]) -> tuple[float, str]:
+    """(length in seconds, why the recording is left out or "")."""
     if recording.fault:
         return 0.0, recording.fault
     if recording.path is None:
         return 0.0, "no recording of that name, or several"
     if not spoken:
         return 0.0, "no text" if not recording.text.strip() else "no letter of the alphabet in the text"
-    if odd:
+    if foreign_letters:
         return 0.0, "letters of another script in the text"
     if not is_unicode(f"{recording.path}{recording.text}"):
         return 0.0, "a name that is not in UTF-8"
@@ -134,10 +135,10 @@ def _judge(recording: CorpusRecording, spoken: str, odd: int, seen: set[Path]) -
 
 
 def seconds_of(path: Path) -> float:
-    """Length of a recording, from its header where that says it and the last sample is there.
+    """Length of a recording: from its header if the file is complete, otherwise by decoding it.
 
     Raises:
-        AudioError: it cannot be read.
+        AudioError: the recording cannot be read.
     """
     from asr_core.audio.files import stated_seconds
     from asr_core.audio.loading import load_audio
@@ -160,34 +161,38 @@ def _row(recording: CorpusRecording, seconds: float, corpus: str, root: Path) ->
 
 
 def hold_out(rows: Sequence[dict], share: float) -> tuple[list[dict], list[dict], str]:
-    """(to train on, to validate on, what was parted): about a share of the hours, the same every time.
+    """Splits rows for training and validation, the same way every time.
 
-    Speakers go to one side as a whole where there are MIN_SPEAKERS of them; otherwise clips do.
+    All clips of a speaker go to one side if there are at least MIN_SPEAKERS speakers; otherwise clips are split.
+
+    Args:
+        rows: of a manifest.
+        share: of the hours that validation gets, between 0 and 1.
+
+    Returns:
+        (rows to train on, rows to validate on, what was split: "speakers" or "clips").
     """
     by_speaker = len({row["speaker"] for row in rows}) >= MIN_SPEAKERS
     key = "speaker" if by_speaker else "id"
     units: dict[str, float] = {}
     for row in rows:
         units[row[key]] = units.get(row[key], 0.0) + row["seconds"]
-    held, room = set(), share * sum(units.values())
+    held_out, room = set(), share * sum(units.values())
     for unit in sorted(units, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if units[unit] <= room:
-            held.add(unit)
+            held_out.add(unit)
             room -= units[unit]
-    if units and not held:
-        held.add(min(units, key=units.get))
+    if units and not held_out:
+        held_out.add(min(units, key=units.get))
     parts: tuple[list[dict], list[dict]] = [], []
     for row in rows:
-        parts[row[key] in held].append(row)
+        parts[row[key] in held_out].append(row)
     return *parts, "speakers" if by_speaker else "clips"
 
 
 def write_manifest(rows: Sequence[dict], path: Path) -> None:
-    """One JSON object a line, all of them or none."""
+    """Writes a manifest atomically, one JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    partial.write_text("".join(lines), encoding="utf-8")
-    partial.replace(path)
+    replace_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     hours = sum(row["seconds"] for row in rows) / 3600
     print(f"wrote {path}: {len(rows)} clips, {hours:.2f} hours")

@@ -1,7 +1,7 @@
 """Tables of texts -> recordings: which text belongs to which file, and which rows cannot be trusted.
 
-A row that was cut or shifted (a delimiter or a line break within a text) never passes its remains on as a text: the
-table is refused, or the row is marked and `train.corpora` leaves it out. No recording is opened here.
+A delimiter or a line break within a text cuts or shifts a row. The remains of such a row never become a transcript:
+either the table is refused, or the row is marked and `train.corpora.survey` leaves it out. No recording is opened here.
 """
 
 import csv
@@ -15,28 +15,28 @@ from pathlib import Path
 from asr_core.audio.files import AUDIO_SUFFIXES
 from train.data.text_files import CorpusError, lines_of, text_of
 
-COLUMNS = {  # what a column is for -> how tables call it, in the order of preference
+COLUMNS = {  # purpose of a column -> names that tables give it, in order of preference
     "audio": "audio file path file_name filename audio_file audio_path wav clip recording id".split(),
     "text": "text transcript transcription sentence normalized_text label utterance words".split(),
     "speaker": "speaker speaker_id client_id reader voice".split(),
     "accent": "accent accents".split(),
 }
 
-# Faults of a row, in the words that follow "left out: 3 with".
+# Faults of a row. They complete the printed line "left out: 3 with ...".
 OTHER_WIDTH = "another number of columns than the rest of the table"
 CUT = "a text that a line break has cut"
 
 
 @dataclass(frozen=True)
 class CorpusRecording:
-    """A recording as a table names it.
+    """A recording that a table lists.
 
     Attributes:
-        name: what it is called there.
-        path: where it lies, or None where there is no such recording, or more than one.
+        name: its name in the table.
+        path: its file; None if there is no such file, or more than one.
         text: its transcript, as published.
         speaker, accent: as published, or empty.
-        seconds: where the corpus says so, or None.
+        seconds: its length as published, or None.
         fault: why its row cannot be trusted, or empty.
     """
 
@@ -50,10 +50,14 @@ class CorpusRecording:
 
 
 def rows_of(table: Path, delimiter: str | None) -> list[list[str]]:
-    """The rows of a table that are not blank; without a delimiter, the first white space parts name and text.
+    """Reads the rows of a table, blank ones excluded.
+
+    Args:
+        table: its file.
+        delimiter: between columns; None if the first white space separates name and text.
 
     Raises:
-        CorpusError: it cannot be read.
+        CorpusError: the table cannot be read.
     """
     if delimiter is None:
         return [line.split(maxsplit=1) for line in lines_of(table)]
@@ -68,7 +72,7 @@ def rows_of(table: Path, delimiter: str | None) -> list[list[str]]:
 
 
 def delimiter_of(table: Path) -> str | None:
-    """What parts the columns of a table; None for the first white space, as in Kaldi's `text`."""
+    """The delimiter between the columns of a table; None for the first white space, as in Kaldi's `text`."""
     head = text_of(table).partition("\n")[0]
     candidates = {".tsv": "\t", ".csv": ",;\t|"}.get(table.suffix.lower(), "\t|;")
     best = max(candidates, key=head.count)
@@ -76,7 +80,7 @@ def delimiter_of(table: Path) -> str | None:
 
 
 def columns_of(heads: list[str]) -> dict[str, int] | None:
-    """Numbers of the columns by what they are for, or None if this is no line of their names."""
+    """Purpose -> number of the column, or None if this line does not hold names of columns."""
     heads = [head.strip().lower().replace(" ", "_") for head in heads]
     found = {}
     for purpose, names in COLUMNS.items():
@@ -86,16 +90,16 @@ def columns_of(heads: list[str]) -> dict[str, int] | None:
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """The recordings in a folder and all folders in it, by their suffixes."""
+    """The recordings in a folder and its subfolders, recognised by their suffixes."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
 
 
 class Finder:
-    """Recordings by the names that tables give them.
+    """Finds recordings by the names that tables give them.
 
     Args:
-        roots: folders from which a name may be a path.
-        folder: in which a recording of that name is looked for otherwise.
+        roots: folders to which a name may be a relative path.
+        folder: searched, with its subfolders, for a file of that name otherwise.
     """
 
     def __init__(self, roots: list[Path], folder: Path):
@@ -106,19 +110,19 @@ class Finder:
                 self.by_name.setdefault(name, []).append(path)
 
     def __call__(self, name: str) -> Path | None:
-        """The recording of a name (a path, on Windows too, a file name, or one without its suffix)."""
+        """The recording of a name: a path (also of Windows), a file name, or a file name without its suffix."""
         return self._find(name) or (self._find(name.replace("\\", "/")) if "\\" in name else None)
 
     def _find(self, name: str) -> Path | None:
         if not name:
             return None
         for root in self.roots:
-            if os.path.isfile(root / name):  # False for whatever cannot be a path, too
+            if os.path.isfile(root / name):  # also False if the name cannot be a path
                 return root / name
         found = self.by_name.get(Path(name).name, [])
-        if not found and _is_audio(name):  # of another format
+        if not found and _is_audio(name):  # the same recording in another format
             found = self.by_name.get(Path(name).stem, [])
-        if (parent := Path(name).parent.name) not in ("", ".."):  # another folder's recording is another recording
+        if (parent := Path(name).parent.name) not in ("", ".."):  # a name with a folder means this folder
             found = [path for path in found if path.parent.name == parent]
         return found[0] if len(found) == 1 else None
 
@@ -128,21 +132,26 @@ def _is_audio(name: str) -> bool:
 
 
 def _shape(name: str) -> str:
-    """What a name is made of: letters, figures, and what stands between them."""
+    """The pattern of a name: runs of letters become "a", runs of digits "0"."""
     return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", name))
 
 
 def mark_cut(recordings: Iterable[CorpusRecording], text_first: bool = False) -> list[CorpusRecording]:
-    """The recordings of a table, with those marked whose text a line break has cut.
+    """Marks the recordings of a table whose text a line break has cut.
 
-    Where a text has a line break, its rest becomes a row: one without a recording, that has too few columns or a name
-    unlike those of recordings. The text is that of the row before, or after where texts come before names.
+    After a line break in a text, the rest of the text becomes a row of its own. Such a row has no recording, and it has
+    too few columns or a name of another pattern than those of recordings. The text belongs to the row before it or, in
+    tables with texts before names, to the row after it.
+
+    Args:
+        recordings: of a table, in its order.
+        text_first: whether the column of texts comes before that of names.
     """
     marked = list(recordings)
     if text_first:
         marked.reverse()
     shapes = {_shape(recording.name) for recording in marked if recording.path}
-    owner = None  # number of the last row that is no rest of another one
+    owner = None  # number of the last row that is not the rest of another row
     for number, recording in enumerate(marked):
         rest = recording.path is None and not _is_audio(recording.name) and (
             recording.fault == OTHER_WIDTH or _shape(recording.name) not in shapes
@@ -155,14 +164,18 @@ def mark_cut(recordings: Iterable[CorpusRecording], text_first: bool = False) ->
 
 
 def read_table(table: Path, folder: Path) -> list[CorpusRecording]:
-    """The recordings that a csv, tsv or txt file lists.
+    """Reads the recordings that a csv, tsv or txt file lists.
 
-    A first line with known names (file and text, perhaps speaker and accent) says what the columns are;
-    without one there are two, the name of a recording and its text. A recording is found by its path from the
-    table or from the folder, by its name and folder, or by its name without the suffix.
+    If the first line names the columns (file and text, perhaps speaker and accent), the columns have these meanings.
+    Otherwise there must be two columns, the name of a recording and its text. A recording is found by its path
+    relative to the table or the folder, by its name and folder, or by its name without the suffix.
+
+    Args:
+        table: the file.
+        folder: searched for the recordings.
 
     Raises:
-        CorpusError: the table cannot be read, its columns are not known, or a row has more of them than the first.
+        CorpusError: the table cannot be read, its columns are not known, or a row has more columns than the first.
     """
     delimiter = delimiter_of(table)
     rows = rows_of(table, delimiter)
@@ -176,7 +189,7 @@ def read_table(table: Path, folder: Path) -> list[CorpusRecording]:
     names = {_shape(row[places["audio"]].strip()) for row in rows if len(row) > places["audio"]}
     found = []
     for number, row in enumerate(rows, 1):
-        more = len(row) > width and any(row[places["text"] + 1 :])  # empty ones behind a text shift nothing
+        more = len(row) > width and any(row[places["text"] + 1 :])  # empty cells after a text shift nothing
         if more or (delimiter and _holds_another_row(row, delimiter, find, names)):
             raise CorpusError(
                 f"{table}, row {number} ({row[0][:40]!r}) has more columns than the first row, or holds another row: "
@@ -205,7 +218,7 @@ def _width_without_heads(table: Path, row: list[str]) -> int:
 
 
 def _holds_another_row(row: list[str], delimiter: str, find: Finder, shapes: set[str]) -> bool:
-    """Whether a text goes on over a line that looks like a row: a quotation mark was not closed before it."""
+    """Whether a cell holds a line that looks like a row, because a quotation mark before it was not closed."""
     lines = [line for cell in row for line in cell.split("\n")[1:] if delimiter in line]
     names = [line.partition(delimiter)[0].strip() for line in lines]
     return any(_is_audio(name) or _shape(name) in shapes or find(name) for name in names)

@@ -1,9 +1,10 @@
-"""A model and a manifest -> word and character error rates, with intervals, and the clips it hears worst.
+"""A model and a manifest -> word and character error rates with intervals, and the clips with most errors.
 
     python -m train.evaluate --manifest valid.jsonl --model runs/x/best --decoder greedy beam
 
-Clips go through the Recognizer of the app. `--tune` chooses the weights of the beam on one half of the
-speakers and judges them on the other; `--write` keeps rates, decoder and calibrated confidence in the bundle.
+The app's own Recognizer transcribes the clips. `--tune` chooses the weights of the beam search on one half of the
+speakers and evaluates them on the other half. `--write` stores error rates, decoder options and the calibration of
+confidence in the bundle.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--manifest", nargs="+", required=True, type=Path, metavar="FILE")
     parser.add_argument("--model", default="default", metavar="PATH_OR_REPO[@REVISION]")
     parser.add_argument("--decoder", nargs="+", choices=["greedy", "beam"], help="default: what the model prefers")
-    parser.add_argument("--limit", type=whole(1), metavar="N", help="N clips, spread evenly over the manifests")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="take N clips, spread evenly over the manifests")
     parser.add_argument(
         "--group", action="append", default=[], type=_group, metavar="NAME=CORPUS,CORPUS",
         help="measure some corpora together, too; may be given several times",

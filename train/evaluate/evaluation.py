@@ -1,6 +1,4 @@
-"""What `python -m train.evaluate` does: run a model over a manifest, tune on one half of the speakers, write the
-figures.
-"""
+"""The work behind `python -m train.evaluate`: read the manifests, measure the model, print or store the error rates."""
 
 import argparse
 import dataclasses
@@ -25,10 +23,16 @@ OPTIONS = {  # flag -> field of DecoderOptions
 
 
 def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> None:
-    """Puts rates, the last decoder and the calibration of each into a bundle's config.json, in one step.
+    """Stores error rates, decoder options and calibrations of confidence in a bundle's config.json, atomically.
 
-    Rates of the same data, split and decoder are replaced, and so is what the trainer measured in passing; others
-    stay.
+    New rates replace those of the same data, split and decoder, and those that the trainer measured during training
+    (they have no count of words). All other rates stay. The options stored are those of the last decoder.
+
+    Args:
+        folder: of the bundle.
+        reports: the "decoders" of `train.evaluate.measure.measure`.
+        split: the part of the data that was measured.
+        groups: name -> corpora measured together.
 
     Raises:
         BundleError: the folder holds no bundle.
@@ -59,12 +63,12 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
     replace_file(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
-def evaluate(asked: argparse.Namespace) -> None:
-    """Does what the command line asks for.
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluates a model as the command line asks, prints the result, and stores it if `--write` is given.
 
     Raises:
         BundleError: the model cannot be loaded.
-        OSError, ValueError: a manifest cannot be read, or names nothing to do.
+        OSError, ValueError: a manifest cannot be read or has no clips, or the options do not fit the data.
     """
     from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
@@ -72,43 +76,43 @@ def evaluate(asked: argparse.Namespace) -> None:
     from train.evaluate.scores import NORMALISATION
     from train.evaluate.tuning import GRID
 
-    clips, groups = _clips(asked), dict(asked.group)
+    clips, groups = _clips(args), dict(args.group)
     if unknown := {name for names in groups.values() for name in names} - {clip.corpus for clip in clips}:
         raise ValueError(f"There is no corpus {', '.join(sorted(unknown))} in what is to be evaluated.")
-    bundle = load_bundle(asked.model)
-    if asked.write and asked.model != "default" and not Path(asked.model).is_dir():
-        raise ValueError(f"--write needs a bundle in a folder here, and {asked.model} is none.")
+    bundle = load_bundle(args.model)
+    if args.write and args.model != "default" and not Path(args.model).is_dir():
+        raise ValueError(f"--write needs a bundle in a folder here, and {args.model} is none.")
     recognizer = Recognizer(bundle)
-    runs = [Run(chosen) for chosen in _chosen(asked, bundle.decoder_options())]
-    grid = None if asked.tune is None else dict(asked.tune) or GRID
+    runs = [Run(options) for options in _decoders(args, bundle.decoder_options())]
+    grid = None if args.tune is None else dict(args.tune) or GRID
     try:
         content = {"model": bundle.name, "normalisation": NORMALISATION}
-        content |= measure(recognizer, clips, runs, groups, grid, asked.worst)
+        content |= measure(recognizer, clips, runs, groups, grid, args.worst)
     finally:
         recognizer.close()
-    if asked.write:
-        write(bundle.path, content["decoders"], _split(asked), groups)
-    print(json.dumps(content, indent=1, ensure_ascii=False) if asked.json else table(content))
+    if args.write:
+        write(bundle.path, content["decoders"], _split(args), groups)
+    print(json.dumps(content, indent=1, ensure_ascii=False) if args.json else table(content))
 
 
-def _clips(asked: argparse.Namespace) -> list:
+def _clips(args: argparse.Namespace) -> list:
     from train.data.manifest import read_manifest
 
-    clips = [clip for path in asked.manifest for clip in read_manifest(path)]
+    clips = [clip for path in args.manifest for clip in read_manifest(path)]
     if not clips:
-        raise ValueError(f"There is no clip in {', '.join(map(str, asked.manifest))}.")
-    if asked.limit is None or asked.limit >= len(clips):
+        raise ValueError(f"There is no clip in {', '.join(map(str, args.manifest))}.")
+    if args.limit is None or args.limit >= len(clips):
         return clips
-    return [clips[i * len(clips) // asked.limit] for i in range(asked.limit)]
+    return [clips[i * len(clips) // args.limit] for i in range(args.limit)]
 
 
-def _chosen(asked: argparse.Namespace, defaults) -> list:
-    """The decoders to run, greedy first, each with the options that were given."""
-    given = {name: getattr(asked, name) for name in OPTIONS.values() if getattr(asked, name) is not None}
-    names = asked.decoder or (["beam"] if asked.tune is not None else [defaults.decoder])
+def _decoders(args: argparse.Namespace, defaults) -> list:
+    """Options of the decoders to run, greedy first: the model's own, overridden by those of the command line."""
+    given = {name: getattr(args, name) for name in OPTIONS.values() if getattr(args, name) is not None}
+    names = args.decoder or (["beam"] if args.tune is not None else [defaults.decoder])
     return [dataclasses.replace(defaults, decoder=name, **given) for name in sorted(set(names), reverse=True)]
 
 
-def _split(asked: argparse.Namespace) -> str:
-    """The part of the data that was measured on, by the names of its manifests."""
-    return "+".join(dict.fromkeys(path.stem for path in asked.manifest))
+def _split(args: argparse.Namespace) -> str:
+    """The name of the measured part of the data: the stems of its manifests."""
+    return "+".join(dict.fromkeys(path.stem for path in args.manifest))

@@ -1,6 +1,6 @@
-"""A recogniser and clips -> error rates: each clip heard once, then decoded in all ways asked for.
+"""A recogniser and clips -> error rates: the network runs once on each clip, then every decoder runs on its emissions.
 
-What the network heard is kept where options are to be chosen, so that a grid of them costs no second pass.
+When options are tuned, the emissions of all clips are kept, so that a grid search needs no second pass of the network.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from train.data.manifest import ManifestClip, read_bytes
 from train.evaluate import tuning
 from train.evaluate.scores import Score, figures, score
 
-OF_THE_MODEL = (
+MODEL_OPTIONS = (  # the DecoderOptions that a bundle stores; the others belong to a request
     "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score "
     "unknown_letter_score blank_penalty phone_weight doubt_threshold"
 ).split()
@@ -30,7 +30,13 @@ OF_THE_MODEL = (
 
 @dataclass(frozen=True, eq=False)
 class ClipEmissions:
-    """What the network heard in one clip, and what that cost, decoding of the file included (see `clocks`)."""
+    """The network's output for one clip.
+
+    Attributes:
+        clip: the clip.
+        emissions: log-probabilities of its tokens.
+        cost: seconds of `clocks` for reading the file and running the network, float64 [2].
+    """
 
     clip: ManifestClip
     emissions: Emissions
@@ -39,32 +45,42 @@ class ClipEmissions:
 
 @dataclass(eq=False)
 class Run:
-    """One way to decode, and what came of it."""
+    """The scores of one decoder.
+
+    Attributes:
+        options: of the decoder.
+        scores: one for each clip decoded so far.
+        cost: seconds of `clocks` that the decoder took, the network excluded, float64 [2].
+    """
 
     options: DecoderOptions
     scores: list[Score] = field(default_factory=list)
-    cost: np.ndarray = field(default_factory=lambda: np.zeros(2))  # network excluded
+    cost: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
-    def add(self, recognizer, heard: ClipEmissions) -> None:
+    def add(self, recognizer, output: ClipEmissions) -> None:
+        """Decodes one clip and scores its best hypothesis."""
         started = clocks()
-        words = recognizer.hypotheses(heard.emissions, self.options)[0].words
+        words = recognizer.hypotheses(output.emissions, self.options)[0].words
         self.cost += clocks() - started
-        self.scores.append(score(heard.clip, words))
+        self.scores.append(score(output.clip, words))
 
 
 def clocks() -> np.ndarray:
-    """Seconds by the clock on the wall, and by that of all processors together; the second minds no other program."""
+    """(wall-clock seconds, CPU seconds of this process on all cores), float64 [2].
+
+    Other programs on the machine change the first but not the second.
+    """
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def run_model(recognizer, clips: Sequence, failures: dict[str, str]) -> Iterator[ClipEmissions]:
-    """Every clip once through the network; those that cannot be read go to `failures`, by id."""
+    """Runs the network once on every clip, and notes in `failures` (id -> reason) the clips that cannot be read."""
     recognizer.warm_up()
-    for clip in tqdm(clips, desc="listening", unit="clip", disable=None):
+    for clip in tqdm(clips, desc="transcribing", unit="clip", disable=None):
         started = clocks()
         try:
             audio = recognizer.load(io.BytesIO(read_bytes(clip.audio)))
-            emissions = dataclasses.replace(recognizer.emissions(audio), energy=None)  # nobody asks for times
+            emissions = dataclasses.replace(recognizer.emissions(audio), energy=None)  # only word times need it
         except (AsrError, OSError, KeyError, tarfile.TarError) as error:
             failures[clip.id] = str(error)
             continue
@@ -72,7 +88,7 @@ def run_model(recognizer, clips: Sequence, failures: dict[str, str]) -> Iterator
 
 
 def sets_of(scores: Sequence, groups: dict[str, list[str]]) -> dict[tuple[str, str], list]:
-    """(kind, name) -> scores: everything, the groups of corpora, every corpus, every accent that is named."""
+    """(kind, name) -> scores, of all clips, of each group of corpora, of each corpus and of each known accent."""
     sets: dict[tuple[str, str], list] = {("all", "all"): list(scores)}
     for name, corpora in groups.items():
         sets["group", name] = [one for one in scores if one.clip.corpus in corpora]
@@ -83,29 +99,39 @@ def sets_of(scores: Sequence, groups: dict[str, list[str]]) -> dict[tuple[str, s
     return sets
 
 
-def label_of(options, has_language_model: bool, names_phones: bool = False) -> str:
-    """How a decoder is called in reports and model cards."""
-    weighed = options.decoder == "beam" and has_language_model and options.language_model_weight
-    label = f"{options.decoder} + language model" if weighed else options.decoder
-    return f"{label} + phones" if options.decoder == "beam" and names_phones and options.phone_weight else label
+def label_of(options, has_language_model: bool, has_phones: bool = False) -> str:
+    """The name of a decoder in reports and model cards."""
+    uses_language_model = options.decoder == "beam" and has_language_model and options.language_model_weight
+    label = f"{options.decoder} + language model" if uses_language_model else options.decoder
+    return f"{label} + phones" if options.decoder == "beam" and has_phones and options.phone_weight else label
 
 
 def tune(recognizer, kept: Sequence[ClipEmissions], start, grid: dict) -> dict:
-    """Chooses decoder options on half of the speakers; what they are, and are worth to the other half.
+    """Chooses decoder options on one half of the speakers and evaluates them on the other half.
+
+    Args:
+        recognizer: an `asr_core.recognizer.Recognizer`.
+        kept: the network's output for all clips.
+        start: options before the search.
+        grid: values to try, by name of an option.
+
+    Returns:
+        options: the best; clips: how many there are in each half; tried: the points of the grid with their WER;
+        before, after: error rates of the other half with `start` and with the best options.
 
     Raises:
         ValueError: all speakers are in one half.
     """
-    choosing, judging = tuning.split_by_speaker(kept, lambda heard: heard.clip)
+    choosing, judging = tuning.split_by_speaker(kept, lambda output: output.clip)
     if not choosing or not judging:
         raise ValueError("Options can only be chosen where there are speakers in both halves: add clips.")
     total = prod(len(values) for values in grid.values()) * len(choosing) + 2 * len(judging)
-    with tqdm(total=total, desc="choosing", unit="clip", disable=None) as bar:
+    with tqdm(total=total, desc="tuning", unit="clip", disable=None) as bar:
 
-        def decode(heards, options):
+        def decode(outputs, options):
             run = Run(options)
-            for heard in heards:
-                run.add(recognizer, heard)
+            for output in outputs:
+                run.add(recognizer, output)
                 bar.update()
             return run.scores
 
@@ -120,10 +146,10 @@ def tune(recognizer, kept: Sequence[ClipEmissions], start, grid: dict) -> dict:
     }
 
 
-def report(run: Run, groups: dict, heard_cost: np.ndarray, audio_seconds: float, worst: int) -> dict:
-    """All that is known about one decoder, as JSON takes it."""
+def report(run: Run, groups: dict, network_cost: np.ndarray, audio_seconds: float, worst: int) -> dict:
+    """The error rates, cost, calibration and worst clips of one decoder, as values of JSON."""
     calibrated = tuning.calibrate(run.scores)
-    factors = (heard_cost + run.cost) / max(audio_seconds, 1e-9)
+    factors = (network_cost + run.cost) / max(audio_seconds, 1e-9)
     content = {
         "options": stored_options(run.options),
         "figures": [
@@ -150,41 +176,41 @@ def report(run: Run, groups: dict, heard_cost: np.ndarray, audio_seconds: float,
 
 
 def stored_options(options) -> dict:
-    """The options that belong to a model, not to a request, as a bundle's config keeps them."""
+    """The options that a bundle's config stores: those that belong to a model, not to a request."""
     if options.decoder == "greedy":
         return {"decoder": "greedy"}
-    return {"decoder": "beam"} | {name: getattr(options, name) for name in OF_THE_MODEL}
+    return {"decoder": "beam"} | {name: getattr(options, name) for name in MODEL_OPTIONS}
 
 
 def measure(recognizer, clips: Sequence, runs: list[Run], groups: dict, grid=None, worst=5) -> dict:
-    """Lets a recogniser hear clips once, decodes them in every way asked for, and counts.
+    """Measures the error rates and the cost of several decoders on the same clips.
 
     Args:
         recognizer: an `asr_core.recognizer.Recognizer`.
         clips: of manifests.
-        runs: how to decode; with a grid, the last one is replaced by the best point of the grid.
+        runs: the decoders; with a grid, the last one is replaced by the best point of the grid.
         groups: name -> corpora to measure together.
         grid: values to try by name of a decoder option (see `train.evaluate.tuning.tune`), or None.
-        worst: how many of the worst clips to list.
+        worst: how many of the clips with most errors to list.
 
     Returns:
-        What `--json` prints, from "clips" on.
+        The fields that `--json` prints, from "clips" on.
     """
     failures: dict[str, str] = {}
-    kept, heard_cost, audio_seconds = [], np.zeros(2), 0.0
-    for heard in run_model(recognizer, clips, failures):
-        heard_cost += heard.cost
-        audio_seconds += heard.emissions.seconds
+    kept, network_cost, audio_seconds = [], np.zeros(2), 0.0
+    for output in run_model(recognizer, clips, failures):
+        network_cost += output.cost
+        audio_seconds += output.emissions.seconds
         for run in runs:
-            run.add(recognizer, heard)
+            run.add(recognizer, output)
         if grid:
-            kept.append(heard)
+            kept.append(output)
     found = None
     if grid:
         found = tune(recognizer, kept, runs[-1].options, grid)
         runs[-1] = Run(found.pop("options"))
-        for heard in kept:
-            runs[-1].add(recognizer, heard)
+        for output in kept:
+            runs[-1].add(recognizer, output)
     has_language_model = recognizer.language_model is not None
     return {
         "clips": len(clips) - len(failures),
@@ -193,7 +219,7 @@ def measure(recognizer, clips: Sequence, runs: list[Run], groups: dict, grid=Non
         "tuning": found,
         "decoders": [
             {"decoder": label_of(run.options, has_language_model, recognizer.pronunciations is not None)}
-            | report(run, groups, heard_cost, audio_seconds, worst)
+            | report(run, groups, network_cost, audio_seconds, worst)
             for run in runs
         ],
     }

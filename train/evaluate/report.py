@@ -1,4 +1,4 @@
-"""Evaluations as text: what `python -m train.evaluate` prints where it is not asked for JSON."""
+"""An evaluation as a table of text, which `python -m train.evaluate` prints unless `--json` is given."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ COLUMNS = "clips speakers words WER% 95%-interval CER% sub del ins raw-WER% raw-
 
 
 def table(content: dict) -> str:
-    """All that `train.evaluate.measure.measure` found, for people."""
+    """The text of what `train.evaluate.measure.measure` returns, with the model's name and the normalisation."""
     return "\n".join(_lines(content))
 
 
@@ -23,7 +23,7 @@ def _lines(content: dict) -> Iterator[str]:
 
 
 def _tuning(found: dict) -> Iterator[str]:
-    """The grid, and what the choice is worth to the other half of the speakers."""
+    """The points of the grid, and the error rates of the other half of the speakers before and after the search."""
     names = [name for name in found["tried"][0] if name != "wer"]
     choosing, judging = found["clips"]
     yield f"options chosen on {choosing} clips, judged on {judging} clips of other speakers"
@@ -47,7 +47,7 @@ def _decoder(content: dict) -> Iterator[str]:
         yield "* too few speakers to resample: the interval resamples clips and is too narrow"
     yield (
         f"real-time factor {content['real_time_factor']:.3f}; {content['cpu_seconds_a_second']:.3f} s of CPU for a "
-        f"second of sound, of which the decoder takes {content['cpu_seconds_a_second_of_decoder']:.3f}"
+        f"second of audio, of which the decoder takes {content['cpu_seconds_a_second_of_decoder']:.3f}"
     )
     if found := content["confidence"]:
         yield (
@@ -57,8 +57,8 @@ def _decoder(content: dict) -> Iterator[str]:
         )
     for one in content["worst"]:
         yield f"{one['errors']:3} wrong in {one['id']}"
-        yield f"    said   {one['said']}"
-        yield f"    heard  {one['heard']}"
+        yield f"    reference   {one['said']}"
+        yield f"    hypothesis  {one['heard']}"
     yield ""
 
 
@@ -67,13 +67,13 @@ def _name(row: dict) -> str:
 
 
 def _cells(row: dict) -> list[str]:
-    band = "-"
+    confidence_interval = "-"
     if row["wer_low"] is not None:
         star = "*" if row["resampled"] == "clips" else ""
-        band = f"{100 * row['wer_low']:.1f}-{100 * row['wer_high']:.1f}{star}"
+        confidence_interval = f"{100 * row['wer_low']:.1f}-{100 * row['wer_high']:.1f}{star}"
     return [
         *(str(row[name]) for name in ("clips", "speakers", "words")),
-        _percent(row["wer"]), band, _percent(row["cer"]),
+        _percent(row["wer"]), confidence_interval, _percent(row["cer"]),
         *(str(row[name]) for name in ("substitutions", "deletions", "insertions")),
         _percent(row["raw_wer"]), _percent(row["raw_cer"]),
     ]  # fmt: skip

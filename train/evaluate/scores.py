@@ -1,7 +1,7 @@
-"""How wrong a transcript is: edits by word and by character, error rates, and how far to trust them.
+"""References and hypotheses -> word and character error rates, with confidence intervals.
 
-Rates are counted over a whole set, edits by length of the reference, as the field does it; their intervals
-resample speakers, for the clips of one voice go wrong together.
+The error rate of a set of clips is the number of all edits divided by the length of all references. Bootstrap intervals
+resample speakers, since the errors in clips of one speaker are correlated.
 """
 
 import dataclasses
@@ -18,18 +18,18 @@ from scipy.stats import bootstrap
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.text.normaliser import normalise
 
-if TYPE_CHECKING:  # it imports Keras, which scores do not need
+if TYPE_CHECKING:  # its import takes Keras, which scores do not need
     from train.data.manifest import ManifestClip
 
 
 NORMALISATION = "lower case, figures and abbreviations spelled out, no punctuation but the apostrophe"
-RESAMPLES = 2000
-MIN_SPEAKERS = 5  # with fewer, an interval over speakers means nothing, and clips are resampled instead
+RESAMPLES = 2000  # of a bootstrap
+MIN_SPEAKERS = 5  # with fewer, clips are resampled: so few speakers give no meaningful interval
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What turns a reference into a hypothesis, counted in words or in characters."""
+    """The edits that turn a reference into a hypothesis, counted in words or in characters."""
 
     hits: int = 0
     substitutions: int = 0
@@ -42,29 +42,30 @@ class Edits:
 
     @property
     def length(self) -> int:
-        """Of the reference."""
+        """Length of the reference."""
         return self.hits + self.substitutions + self.deletions
 
     @property
     def count(self) -> int:
+        """Number of errors."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Edits by length of the reference; not a number where nothing was said."""
+        """Errors divided by the length of the reference; NaN if the reference is empty."""
         return self.count / self.length if self.length else math.nan
 
 
 @dataclass(frozen=True)
 class Score:
-    """One clip, as it was said and as it was heard.
+    """The errors in the transcript of one clip.
 
     Attributes:
         clip: the clip.
         reference, hypothesis: both normalised.
         words, characters: edits between the two.
-        raw_words, raw_characters: edits between the texts as they are, case and punctuation included.
-        judged: (the word, whether it is right) of every word of the hypothesis.
+        raw_words, raw_characters: edits between the texts without normalisation, case and punctuation included.
+        judged: (word, whether it is correct) for every word of the hypothesis.
     """
 
     clip: "ManifestClip"
@@ -78,13 +79,13 @@ class Score:
 
 
 def score(clip: "ManifestClip", words: Sequence[WordSpan]) -> Score:
-    """Compares what a recogniser heard in a clip with the clip's text."""
+    """Compares the words that a recogniser has found in a clip with the clip's text."""
     spoken = [(word, text) for word in words for text in normalise(word.text).split()]
     reference, hypothesis = normalise(clip.text), " ".join(text for _, text in spoken)
     aligned = jiwer.process_words(reference, hypothesis)
-    right = np.zeros(len(spoken), bool)
+    correct = np.zeros(len(spoken), bool)
     for chunk in aligned.alignments[0]:
-        right[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"
+        correct[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"
     raw = " ".join(clip.text.split()), " ".join(word.text for word in words)
     return Score(
         clip,
@@ -94,7 +95,7 @@ def score(clip: "ManifestClip", words: Sequence[WordSpan]) -> Score:
         _edits(jiwer.process_characters(reference, hypothesis)),
         _edits(jiwer.process_words(*raw)),
         _edits(jiwer.process_characters(*raw)),
-        tuple((word, bool(ok)) for (word, _), ok in zip(spoken, right, strict=True)),
+        tuple((word, bool(ok)) for (word, _), ok in zip(spoken, correct, strict=True)),
     )
 
 
@@ -107,10 +108,10 @@ class Figures:
     """Error rates over a set of clips.
 
     Attributes:
-        clips, speakers, seconds: of the set.
-        words, characters, raw_words, raw_characters: edits, summed over it.
-        interval: 95 % interval of the word error rate, or None where nothing was said.
-        resampled: "speakers", or "clips" where there are fewer than MIN_SPEAKERS of them.
+        clips, speakers, seconds: size of the set.
+        words, characters, raw_words, raw_characters: edits, summed over the set.
+        interval: 95 % confidence interval of the word error rate; None if all references are empty.
+        resampled: "speakers", or "clips" if there are fewer than MIN_SPEAKERS speakers.
     """
 
     clips: int
@@ -124,7 +125,7 @@ class Figures:
     resampled: str
 
     def as_json(self) -> dict:
-        """Rates as fractions, None where there is nothing to divide by."""
+        """Error rates as fractions, None where the references are empty."""
         low, high = self.interval or (None, None)
         return {
             "clips": self.clips,
@@ -145,7 +146,7 @@ class Figures:
 
 
 def figures(scores: Sequence[Score]) -> Figures:
-    """The error rates of a set of clips, each rate over the set as a whole."""
+    """The error rates of a set of clips, each computed over the whole set."""
     by_speaker: dict[tuple[str, str], Edits] = defaultdict(Edits)
     for one in scores:
         by_speaker[one.clip.corpus, one.clip.speaker] += one.words
@@ -165,9 +166,10 @@ def figures(scores: Sequence[Score]) -> Figures:
 
 
 def interval(groups: Sequence[Edits]) -> tuple[float, float] | None:
-    """95 % bootstrap interval of the rate over groups that are drawn with replacement (percentiles).
+    """95 % bootstrap interval (percentile method) of the error rate, groups drawn with replacement.
 
-    None if nothing was said, or if there is only one group to draw.
+    Returns:
+        (low, high), or None if all references are empty or there is only one group.
     """
     if len(groups) < 2 or not any(group.length for group in groups):
         return None

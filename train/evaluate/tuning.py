@@ -1,6 +1,6 @@
-"""Numbers of a finished model that are chosen rather than trained: weights of the beam, and calibration.
+"""Parameters of a trained model that are fitted afterwards: weights of the beam search, and calibration of confidence.
 
-Both are chosen on the clips of one half of the speakers and judged on the other half, which had no say.
+Both are fitted on the clips of one half of the speakers and evaluated on the clips of the other half.
 """
 
 import hashlib
@@ -17,32 +17,38 @@ from asr_core.decoding.word_spans import WordSpan
 from train.evaluate.scores import Edits, Score
 
 GRID = {"language_model_weight": (0.3, 0.5, 0.7, 0.9, 1.2), "word_bonus": (0.0, 0.75, 1.5, 2.25)}
-BINS = 10  # of equal width, for the calibration error
-IDENTITY = np.array(astuple(Calibration()))
-MIN_WORDS = 20  # right and wrong ones together, below which nothing is calibrated
+BINS = 10  # bins of confidence, of equal width, for the calibration error
+IDENTITY = np.array(astuple(Calibration()))  # weights that leave the confidence as it is
+REGULARISATION = 1e-4  # a weak pull to the identity, which keeps the weights of separable data finite
+MIN_WORDS = 20  # fewer words in either half are not calibrated
 
 
 def in_tuning_half(speaker: str) -> bool:
-    """Whether a speaker belongs to the half that chooses; the same on every machine and in every set."""
+    """Whether a speaker belongs to the half that options are fitted on; the same on every machine and in every set."""
     return hashlib.sha256(speaker.encode()).digest()[0] % 2 == 0
 
 
 def split_by_speaker(items: Sequence, clip_of: Callable) -> tuple[list, list]:
-    """(to choose on, to judge on), by speaker; clips without one are parted by themselves."""
-    parted: tuple[list, list] = [], []
+    """Splits items into (those to fit on, those to evaluate on) by speaker; clips without a speaker split by their id.
+
+    Args:
+        items: clips, or anything that has one.
+        clip_of: item -> its clip.
+    """
+    halves: tuple[list, list] = [], []
     for item in items:
         clip = clip_of(item)
-        parted[0 if in_tuning_half(clip.speaker or clip.id) else 1].append(item)
-    return parted
+        halves[0 if in_tuning_half(clip.speaker or clip.id) else 1].append(item)
+    return halves
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a search over decoder options found.
+    """The result of a grid search over decoder options.
 
     Attributes:
-        options: the best ones.
-        tried: (values, WER on the half that chooses) of every point of the grid.
+        options: the best options.
+        tried: (values, WER on the tuning half) of every point of the grid.
     """
 
     options: DecoderOptions
@@ -52,12 +58,12 @@ class Tuning:
 def tune(
     decode: Callable[[DecoderOptions], list[Score]], start: DecoderOptions, grid: dict[str, Sequence[float]]
 ) -> Tuning:
-    """The point of a grid with the lowest WER; of equals the first.
+    """Finds the point of a grid with the lowest WER; of several, the first.
 
     Args:
-        decode: scores the clips to choose on, from emissions that are kept.
-        start: the options that the grid does not name.
-        grid: values by name of an option.
+        decode: options -> scores of the clips of the tuning half.
+        start: gives the options that the grid does not name.
+        grid: values to try, by name of an option.
     """
     tried = []
     for values in itertools.product(*grid.values()):
@@ -70,13 +76,13 @@ def tune(
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, and what it is worth.
+    """Calibrations of confidence, and the calibration error with and without the first of them.
 
     Attributes:
-        calibrations: by origin of the words, fitted on one half of the speakers: "greedy" alone, or "beam" and, by
-            confidence alone, "aligned".
-        words: on which the first was judged, from the other half.
-        error_before, error_after: expected calibration error there, raw and calibrated.
+        calibrations: origin of words -> calibration, fitted on the tuning half: either "greedy", or "beam" and
+            "aligned", the latter by confidence alone.
+        words: number of words of the other half, on which the first calibration was evaluated.
+        error_before, error_after: expected calibration error of these words, raw and calibrated.
     """
 
     calibrations: dict[str, Calibration]
@@ -86,7 +92,7 @@ class Calibrated:
 
 
 def calibrate(scores: Sequence[Score]) -> Calibrated | None:
-    """Fits the confidence of words to how often they are right; None where there is too little to go by."""
+    """Fits calibrations to the words of scored clips; None if words are too few, or all right or all wrong."""
     fitting, judging = (
         [pair for one in half for pair in one.judged] for half in split_by_speaker(scores, lambda one: one.clip)
     )
@@ -95,7 +101,8 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
     if fitting[0][0].posterior is None:
         calibrations = {"greedy": fit(fitting)}
     else:
-        # Doubt tells a wrong word of the beam, but not a word of a given text that was not said, from the others.
+        # Frame entropy and posterior separate wrong words of the beam from right ones, but do not show which words of a
+        # given text are missing from the recording: alignments are calibrated by confidence alone.
         given = [(replace(word, posterior=None, doubt=0.0), right) for word, right in fitting]
         calibrations = {"beam": fit(fitting), "aligned": fit(given)}
     calibration = next(iter(calibrations.values()))
@@ -105,25 +112,24 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
 
 
 def fit(judged: Sequence[tuple[WordSpan, bool]]) -> Calibration:
-    """The weights of what speaks for words that make their rightness most probable (see Calibration)."""
+    """Maximum-likelihood weights of a `Calibration`: logistic regression of whether words are correct."""
     words, right = zip(*judged, strict=True)
     confidence, posterior, doubt = np.array([evidence(word) for word in words]).T
-    known = np.stack([confidence, np.ones(len(words)), posterior, doubt])
+    features = np.stack([confidence, np.ones(len(words)), posterior, doubt])
     right = np.array(right)
 
     def loss(weights):
-        said = weights @ known
-        # A weak pull to the identity keeps separable data from infinite weights.
-        pull = 1e-4 * np.sum((weights - IDENTITY) ** 2)
-        return np.mean(np.logaddexp(0, said) - right * said) + pull
+        logits = weights @ features
+        penalty = REGULARISATION * np.sum((weights - IDENTITY) ** 2)
+        return np.mean(np.logaddexp(0, logits) - right * logits) + penalty
 
-    bounds = ((0.01, 10), (-10, 10), (0, 10), (-10, 0))  # nothing that speaks for a word may count against it
+    bounds = ((0.01, 10), (-10, 10), (0, 10), (-10, 0))  # evidence for a word never lowers its confidence
     weights = minimize(loss, IDENTITY, method="L-BFGS-B", bounds=bounds).x
     return Calibration(*np.round(weights, 4).tolist())
 
 
 def calibration_error(judged: Sequence[tuple[float, bool]]) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy, by bins (Guo et al., 2017)."""
+    """Expected calibration error: mean distance of confidence and accuracy over bins (Guo et al., 2017)."""
     confidence, right = np.array(judged, float).T
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, confidence - right, minlength=BINS)

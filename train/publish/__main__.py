@@ -3,8 +3,8 @@
     python -m train.publish runs/x --repo name/repo [--private] [--pr] [--dry-run]
     python -m train.publish --space name/space [--model name/repo] [--private] [--dry-run]
 
-Everything goes up in one commit, so that nobody ever pulls half a model. What arrived before an upload broke is not
-sent again. Needs HF_TOKEN, or `hf auth login`; HF_ENDPOINT names another Hub.
+All files are uploaded in one commit, so that nobody ever downloads half a model. After an upload that broke off, files
+that have arrived are not sent again. Needs HF_TOKEN, or `hf auth login`; HF_ENDPOINT names another Hub.
 """
 
 import argparse
@@ -28,34 +28,34 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--repo", metavar="NAME/REPO", help="publish a model there")
     where.add_argument("--space", metavar="NAME/SPACE", help="publish the app there")
-    parser.add_argument("--model", metavar="NAME/REPO", help="that the Space runs (default: the embedded one)")
-    parser.add_argument("--private", action="store_true", help="for your eyes only")
-    parser.add_argument("--pr", action="store_true", help="propose it as a pull request")
+    parser.add_argument("--model", metavar="NAME/REPO", help="model that the Space runs (default: the embedded one)")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument("--pr", action="store_true", help="open a pull request instead of committing")
     parser.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
-    asked = parser.parse_args(arguments)
-    if asked.repo and not asked.source:
+    args = parser.parse_args(arguments)
+    if args.repo and not args.source:
         parser.error("name the run to publish: python -m train.publish runs/x --repo name/repo")
-    if asked.space and asked.source:
+    if args.space and args.source:
         parser.error("a Space takes the app as it is here: leave the run away, and name its model with --model")
-    if asked.space and asked.pr:
+    if args.space and args.pr:
         parser.error("--pr is for --repo")
-    if asked.model and not asked.space:
+    if args.model and not args.space:
         parser.error("--model is for --space")
-    return asked
+    return args
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    asked = parse(arguments)
+    args = parse(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    how = {"private": asked.private, "dry_run": asked.dry_run}
+    options = {"private": args.private, "dry_run": args.dry_run}
     try:
-        if asked.space:
+        if args.space:
             from train.publish.space import push_space
 
-            address = push_space(asked.space, asked.model, **how)
+            address = push_space(args.space, args.model, **options)
         else:
-            address = push(asked.source, asked.repo, pull_request=asked.pr, **how)
+            address = push(args.source, args.repo, pull_request=args.pr, **options)
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     if address:
         print(f"published: {address}")
-        if asked.repo and not asked.pr:
-            print(f"python app.py --model {asked.repo}@{address.rsplit('/', 1)[1]}")
+        if args.repo and not args.pr:
+            print(f"python app.py --model {args.repo}@{address.rsplit('/', 1)[1]}")
     return DONE
 
 

@@ -1,8 +1,8 @@
-"""The model card: what a bundle's README.md says of it, here and on the Hub.
+"""A bundle's config -> its model card, the README.md that people read here and on the Hub.
 
     python -m train.publish.card assets/default --data train.jsonl --licence apache-2.0
 
-writes it into a bundle, after noting in the bundle's config what it was trained on.
+records the training data in the bundle's config and writes the card into the bundle.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from train.options import in_words
 
 DONE, FAILED = 0, 1
 TASK = "automatic-speech-recognition"
-HUB_LICENCES = (  # those of the Hub's own list that speech models have; any other is "other", with its name
+HUB_LICENCES = (  # licences of speech models in the Hub's list; the Hub calls any other one "other"
     "apache-2.0 mit bsd-3-clause cc0-1.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 "
     "gpl-3.0 lgpl-3.0 mpl-2.0 unlicense openrail"
 ).split()
 SNIPPET = """\
-from asr_core.bundle.bundle import load_bundle
+from asr_core.bundle import load_bundle
 from asr_core.recognizer import Recognizer
 
 recognizer = Recognizer(load_bundle({model}))
@@ -33,30 +33,31 @@ transcript = recognizer.transcribe("recording.wav")
 print(transcript.text)
 """
 DICTIONARY = (
-    "The inner layers learned how words sound from the CMU Pronouncing Dictionary (Carnegie Mellon University, "
-    "terms like those of BSD-2-Clause)."
+    "An inner layer was trained on phones, with pronunciations from the CMU Pronouncing Dictionary (Carnegie Mellon "
+    "University, terms like those of BSD-2-Clause)."
 )
 LIMITS = """\
 - {language} only. It writes lower-case letters and apostrophes: no figures, no punctuation, no names of
   speakers.
-- It is a small network that has heard little speech. Rare words and names are often misspelt, and people far from the
-  microphone, several people at once, singing, music and noise are often misheard.
-- Confidence says how often words of that confidence were right on the validation set, not whether this one is.
-- It has no idea of what it must not mishear: do not rely on it where a mistake can do harm."""
+- It is a small network, trained on little speech. Rare words and names are often misspelt. Speakers far from the
+  microphone, several speakers at once, singing, music and noise cause many errors.
+- A confidence is the share of words with this confidence that were correct on the validation set. It does not show
+  whether a particular word is correct.
+- It does not know which errors matter: do not rely on it where an error can do harm."""
 BIASES = """\
-People who sound like those it learned from are heard better. {heard}Voices that are rare in the training data (old
-people, speech impairments, regional accents that the table of training data does not name) were not measured; expect
-more errors there, and measure before you serve such speakers with it."""
+Speakers who resemble those of the training data are recognised better. {differences}Voices that are rare in the
+training data (old people, speech impairments, regional accents that the table of training data does not name) were not
+measured. Expect more errors there, and measure before you use the model for such speakers."""
 
 
 def card(config: dict, repository: str | None = None, run: dict | None = None, picture: str | None = None) -> str:
-    """The text of a README.md with the Hub's front matter.
+    """Writes the text of a README.md, with the Hub's front matter.
 
     Args:
         config: of the bundle (see `asr_core.bundle.description`).
-        repository: "name/repo" where the bundle will lie on the Hub; None for the model of this program.
-        run: what `run.json` says of the training run, or None.
-        picture: file of the learning curves beside the card, or None.
+        repository: "name/repo" of the bundle on the Hub; None for the embedded model.
+        run: the contents of the training run's `run.json`, or None.
+        picture: name of the file with the learning curves, in the folder of the card; or None.
     """
     from huggingface_hub import ModelCard
 
@@ -68,7 +69,7 @@ def card(config: dict, repository: str | None = None, run: dict | None = None, p
         f"## Trained on\n\n{_trained_on(config)}",
         f"## Recipe\n\n{_recipe(config, run or {}, picture)}",
         f"## Limits\n\n{LIMITS.format(language=_language(config))}",
-        f"## Biases\n\n{BIASES.format(heard=_heard(config))}",
+        f"## Biases\n\n{BIASES.format(differences=_differences(config))}",
     ]
     body = "\n\n".join(sections)
     return str(ModelCard(f"---\n{_metadata(config, name)}\n---\n\n{body}\n"))
@@ -107,9 +108,7 @@ def _metadata(config: dict, name: str) -> str:
 
 
 def _introduction(config: dict) -> str:
-    about = (
-        config.get("description") or "A small speech recogniser that writes down what it hears, letter by letter (CTC)."
-    )
+    about = config.get("description") or "A small speech recogniser that writes letters (CTC)."
     untrained = "**This network has not learned to transcribe: what it writes means nothing.**\n\n"
     facts = [
         f"{config['architecture']['name']} network",
@@ -146,7 +145,7 @@ def _measured(config: dict) -> str:
         f"{table}\n\nError rates after the field's usual normalisation (lower case, figures and abbreviations spelled "
         "out, no punctuation but the apostrophe). Intervals resample speakers (* clips, where there are too few "
         "speakers; these are too narrow). The network and the options of its decoder were chosen on the part called "
-        "valid: what is measured there flatters them a little."
+        "valid: the error rates measured there are slightly too low."
     )
 
 
@@ -166,10 +165,10 @@ def _trained_on(config: dict) -> str:
         else:
             speech.append([one.get("name", ""), _number(one.get("hours")), licence, one.get("what", ""), credit])
     if not speech:
-        return "The training data is not said."
+        return "The training data is not stated."
     parts = [_table(["Speech", "Hours", "Licence", "What", "Credit"], speech, "lrlll")]
     if texts:
-        parts += ["The language model has read:", _table(["Text", "Licence"], texts, "ll")]
+        parts += ["The language model was trained on:", _table(["Text", "Licence"], texts, "ll")]
     if config["architecture"]["sizes"].get("phones"):
         parts.append(DICTIONARY)
     if any(file.removesuffix(XZ) == PRONUNCIATIONS for file in config.get("files", ())):
@@ -198,8 +197,8 @@ def _recipe(config: dict, run: dict, picture: str | None) -> str:
     return text + (f"\n\n![Loss and error rates over the passes]({picture})" if picture else "")
 
 
-def _heard(config: dict) -> str:
-    """Who was heard best and worst, by the last decoder that was measured on corpora."""
+def _differences(config: dict) -> str:
+    """A sentence with the corpora of the lowest and the highest WER of the last decoder; "" if fewer than two."""
     measured = [
         one for one in _entries(config, "evaluation")
         if isinstance(one.get("wer"), int | float) and one.get("dataset") != "all" and "corpora" not in one
@@ -224,7 +223,7 @@ def _dataset(one: dict) -> str:
 
 
 def _entries(config: dict, field: str) -> list[dict]:
-    """A list in a config; what is in it is not checked when a bundle is loaded."""
+    """The objects in a list of a config. The loader of bundles does not check the contents of such lists."""
     return [one for one in config.get(field, []) if isinstance(one, dict)]
 
 
@@ -255,19 +254,19 @@ def _number(value) -> str:
 
 
 def _slug(text) -> str:
-    """A name as the Hub's metadata has it."""
+    """A name in the form that the Hub's metadata requires."""
     return re.sub(r"[^a-z0-9._]+", "-", str(text).lower()).strip("-") or "unnamed"
 
 
 def write_card(folder: Path, **changes) -> None:
-    """Notes changes in a bundle's config.json, and writes its README.md by it.
+    """Changes fields of a bundle's config.json and writes its README.md.
 
     Args:
         folder: of the bundle.
-        changes: fields of config.json (`asr_core.bundle.description.OPTIONAL`); those that are None are left alone.
+        changes: new values of fields of config.json (`asr_core.bundle.description.OPTIONAL`); None changes nothing.
 
     Raises:
-        BundleError: the folder holds no bundle, or a change does not fit.
+        BundleError: the folder holds no bundle, or the new config is not valid.
     """
     from asr_core.bundle.description import CONFIG, README, check_description, read_description
 
@@ -282,33 +281,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train.publish.card", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("bundle", type=Path, help="its folder")
-    parser.add_argument("--data", nargs="+", type=Path, metavar="MANIFEST", help="what it was trained on")
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument("--data", nargs="+", type=Path, metavar="MANIFEST", help="manifests of the training data")
     parser.add_argument("--texts", action="store_true", help="credit the texts of the embedded language model, too")
-    parser.add_argument("--name", help="of the model")
-    parser.add_argument("--description", help="one sentence about it")
-    parser.add_argument("--licence", help="of the weights, such as apache-2.0")
+    parser.add_argument("--name", help="name of the model")
+    parser.add_argument("--description", help="one sentence about the model")
+    parser.add_argument("--licence", help="licence of the weights, such as apache-2.0")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    asked = parse(arguments)
+    args = parse(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         data = None
-        if asked.data:
+        if args.data:
             from train.data.credits import TEXTS, training_data
             from train.data.manifest import read_manifest
 
-            data = training_data(clip for manifest in asked.data for clip in read_manifest(manifest))
-            data += TEXTS if asked.texts else []
-        changes = {"name": asked.name, "description": asked.description, "licence": asked.licence}
-        write_card(asked.bundle, training_data=data, **changes)
+            data = training_data(clip for manifest in args.data for clip in read_manifest(manifest))
+            data += TEXTS if args.texts else []
+        changes = {"name": args.name, "description": args.description, "licence": args.licence}
+        write_card(args.bundle, training_data=data, **changes)
     except (AsrError, OSError, ValueError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
-    print(f"wrote {asked.bundle / 'README.md'}")
+    print(f"wrote {args.bundle / 'README.md'}")
     return DONE
 
 

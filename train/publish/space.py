@@ -1,4 +1,4 @@
-"""The app as a Space: which of the project's files it needs, and a last look at them before they are public."""
+"""The app -> a Space: selects the files that the app needs, and checks them before they become public."""
 
 import ast
 import re
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from asr_core.bundle.description import CONFIG
 from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
-from train.publish.upload import PublishError, Upload, explained, send
+from train.publish.upload import PublishError, Upload, explain_hub_errors, send
 
 ROOT = Path(__file__).parents[2]
 FILES = ("app.py", "requirements.txt", "packages.txt", "README.md", "LICENSE")
 FOLDERS = ("asr_core", "ui", "assets")
-NEEDED = ("title", "sdk", "sdk_version", "python_version", "app_file")  # in the front matter of README.md
-MAX_BYTES = 10_000_000  # of a file; beyond, the Hub wants Git LFS
+REQUIRED_FIELDS = ("title", "sdk", "sdk_version", "python_version", "app_file")  # of the front matter of README.md
+MAX_BYTES = 10_000_000  # of a file; the Hub requires Git LFS for larger ones
 PRIVATE_NAMES = re.compile(r"(^|/)(\..*|.*\.(pem|key|p12|pfx|kdbx)|id_(rsa|dsa|ecdsa|ed25519))$", re.IGNORECASE)
 SECRETS = re.compile(
     rb"hf_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -21,14 +21,19 @@ SECRETS = re.compile(
 
 
 def push_space(space: str, model: str | None = None, *, private=False, dry_run=False) -> str:
-    """Puts the app on a Space; arguments and return value as for `train.publish.upload.push`.
+    """Publishes the app as a Space.
 
     Args:
-        space: "name/space"; it is made if need be.
-        model: "name/repo[@revision]" that it runs, fetched while it is built; None for the embedded model.
+        space: "name/space"; created if it does not exist.
+        model: "name/repo[@revision]" that the Space runs, downloaded when it is built; None for the embedded model.
+        private: create a private Space. An existing public one is refused.
+        dry_run: only print what would be sent.
+
+    Returns:
+        The address of the commit, or "" for a dry run.
 
     Raises:
-        PublishError: the tree is not fit to be seen, or the Hub did not take it.
+        PublishError: a file must not be published, or the Hub refused the upload.
     """
     upload = space_upload(space, model)
     print(upload)
@@ -41,7 +46,7 @@ def push_space(space: str, model: str | None = None, *, private=False, dry_run=F
 
 
 def space_upload(space: str, model: str | None = None, root: Path = ROOT) -> Upload:
-    """The files of a Space, checked. Raises PublishError for the first that must not go."""
+    """Collects and checks the files of a Space. Raises PublishError for the first that must not be published."""
     names = app_files(root)
     check_tree(root, names)
     files: dict[str, Path | bytes] = {name: root / name for name in names}
@@ -52,10 +57,10 @@ def space_upload(space: str, model: str | None = None, root: Path = ROOT) -> Upl
 
 
 def app_files(root: Path = ROOT) -> list[str]:
-    """Those tracked files that the app needs.
+    """The tracked files that the app needs.
 
     Raises:
-        PublishError: this is no checkout, so that nobody can tell which files belong to it.
+        PublishError: the folder is no checkout of git.
     """
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
     if listing.returncode:
@@ -65,7 +70,7 @@ def app_files(root: Path = ROOT) -> list[str]:
 
 
 def check_tree(root: Path, names: list[str]) -> None:
-    """Raises PublishError if a file is missing, large, private, or imports what does not come along."""
+    """Raises PublishError if a file is missing, too large or private, or imports a module that a Space does not get."""
     if missing := {"app.py", "requirements.txt", "README.md"} - set(names):
         raise PublishError(f"A Space needs {', '.join(sorted(missing))}, which git does not track here.")
     for name in names:
@@ -103,22 +108,30 @@ def _embeds_a_model(root: Path, names: list[str]) -> bool:
 def _is_private(model: str) -> bool:
     from huggingface_hub import HfApi
 
-    with explained(model):
+    with explain_hub_errors(model):
         return bool(HfApi().model_info(model.partition("@")[0]).private)
 
 
 def front_page(text: str, root: Path, model: str | None) -> str:
-    """README.md with the front matter that Spaces read, checked, and with the model that is to run.
+    """Checks the front matter of README.md, which configures a Space, and adds the model that the Space runs.
+
+    Args:
+        text: of README.md.
+        root: folder of the project.
+        model: "name/repo[@revision]", or None for the embedded model.
+
+    Returns:
+        The text with the new front matter.
 
     Raises:
-        PublishError: the front matter does not say how to run the app, or says it otherwise than requirements.txt.
+        PublishError: the front matter lacks a field, or does not fit the app or requirements.txt.
         BundleError: there is no such model.
     """
     from huggingface_hub import RepoCard
 
     page = RepoCard(text)
     data = page.data
-    if missing := [field for field in NEEDED if not data.get(field)]:
+    if missing := [field for field in REQUIRED_FIELDS if not data.get(field)]:
         raise PublishError(f"README.md does not say {', '.join(missing)} in its front matter, as a Space needs.")
     if data.sdk != "gradio" or not (root / data.app_file).is_file():
         raise PublishError(f"README.md asks for {data.sdk} and {data.app_file}; this app is gradio and app.py.")
@@ -136,8 +149,7 @@ def _check_version(sdk_version: str, requirements: str) -> None:
 
     for line in requirements.splitlines():
         if re.match(r"gradio\b", line):
-            asked = Requirement(line)
-            if not asked.specifier.contains(sdk_version):
+            if not Requirement(line).specifier.contains(sdk_version):
                 raise PublishError(
                     f"README.md has sdk_version {sdk_version} and requirements.txt {line}: make them agree."
                 )

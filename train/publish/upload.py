@@ -1,4 +1,4 @@
-"""What `python -m train.publish` does: a run becomes one commit on the Hub."""
+"""A run or a bundle -> one commit on the Hub: the work behind `python -m train.publish`."""
 
 import contextlib
 import json
@@ -8,32 +8,30 @@ from pathlib import Path
 
 from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL, PRONUNCIATIONS, README, WEIGHTS
 from asr_core.bundle.loading import load_bundle
-from asr_core.errors import AsrError
+from asr_core.errors import AsrError, reason
 from asr_core.storage import XZ
 from train.publish.card import card
 
-CURVES = "curves.svg"  # of a run: its learning curves
-RECORDS = ("metrics.csv", "run.json")  # of a run: what happened in it, and its whole configuration
-
-
-OF_A_MODEL = {LANGUAGE_MODEL, PRONUNCIATIONS, CURVES, *RECORDS}
+CURVES = "curves.svg"  # a run's learning curves
+RECORDS = ("metrics.csv", "run.json")  # a run's measurements and its configuration
+MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, CURVES, *RECORDS}  # beside weights and config; a new model replaces them
 
 
 class PublishError(AsrError, OSError):
-    """Something that cannot be published, or could not be sent."""
+    """Files that must not be published, or an upload that failed."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What is to become of a repository, in one commit.
+    """A commit to a repository on the Hub.
 
     Attributes:
         repository: "name/repo".
         kind: "model" or "space".
-        files: path in the repository -> a file here, or its content.
+        files: path in the repository -> a file on this disk, or content.
         message: of the commit.
-        keeps: paths there that stay though they are not among `files`.
-        variables: of a Space, name -> value; None for one that goes.
+        keeps: paths in the repository that stay although they are not in `files`.
+        variables: of a Space, name -> value; None deletes a variable.
     """
 
     repository: str
@@ -44,10 +42,11 @@ class Upload:
     variables: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self):
-        if "/" not in self.repository:  # the client would take it for one of ours
+        if "/" not in self.repository:  # the client would take it for a repository of the token's owner
             raise PublishError(f"{self.repository} does not say whose it is: write name/{self.repository}.")
 
     def size(self, path: str) -> int:
+        """Bytes of a file, by its path in the repository."""
         content = self.files[path]
         return len(content) if isinstance(content, bytes) else content.stat().st_size
 
@@ -58,21 +57,21 @@ class Upload:
 
 
 def push(source, repository: str, *, private=False, pull_request=False, dry_run=False) -> str:
-    """Puts a bundle on the Hub with its card and learning curves.
+    """Publishes a bundle on the Hub with its card and learning curves.
 
     Args:
-        source: a run's folder, whose best bundle is taken, or a bundle's.
-        repository: "name/repo"; it is made if need be.
-        private: for nobody else's eyes. A repository that is public already is refused.
-        pull_request: propose it instead, to a repository that exists.
-        dry_run: only say what would be sent.
+        source: folder of a bundle, or of a run, whose best bundle is published.
+        repository: "name/repo"; created if it does not exist.
+        private: create a private repository. An existing public one is refused.
+        pull_request: open a pull request to an existing repository instead.
+        dry_run: only print what would be sent.
 
     Returns:
-        The address of the commit or of the pull request; nothing if it was a dry run.
+        The address of the commit or of the pull request; "" for a dry run.
 
     Raises:
-        BundleError: there is no whole bundle.
-        PublishError: it has not been evaluated, or the Hub did not take it.
+        BundleError: the bundle is incomplete or damaged.
+        PublishError: the bundle has not been evaluated, or the Hub refused the upload.
     """
     upload = model_upload(Path(source), repository)
     print(upload)
@@ -83,7 +82,7 @@ def push(source, repository: str, *, private=False, pull_request=False, dry_run=
 
 
 def model_upload(source: Path, repository: str) -> Upload:
-    """What a run has to publish. Raises as `push` does."""
+    """Collects the files of a bundle and of its run. Raises as `push` does."""
     folder = next((f for f in (source, source / "best", source / "last") if (f / CONFIG).is_file()), source)
     run = next((f for f in (source, source.resolve().parent) if (f / "run.json").is_file()), source)
     bundle = load_bundle(folder)
@@ -92,7 +91,7 @@ def model_upload(source: Path, repository: str) -> Upload:
             f"{folder} has not been evaluated, and people should know what they get: run python -m train.evaluate "
             f"--manifest FILE --model {folder} --write first."
         )
-    bundle.build()  # what does not load here will not load anywhere
+    bundle.build()  # raises BundleError if the weights do not fit the network
     files: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG, *bundle.config["files"])}
     picture = CURVES if (run / CURVES).is_file() else None
     for name in (picture, *RECORDS):
@@ -100,26 +99,26 @@ def model_upload(source: Path, repository: str) -> Upload:
             files[name] = run / name
     record = json.loads((run / "run.json").read_text(encoding="utf-8")) if "run.json" in files else None
     files[README] = card(bundle.config, repository, record, picture).encode()
-    if unsaid := [field for field in ("licence", "training_data") if not bundle.config.get(field)]:
+    if missing := [field for field in ("licence", "training_data") if not bundle.config.get(field)]:
         print(
-            f"The card will not say: {', '.join(unsaid)}. "
+            f"The card will not state: {', '.join(missing)}. "
             f"Note it with python -m train.publish.card {folder} (see --help)."
         )
     return Upload(repository, "model", files, f"Publish {source.resolve().name}")
 
 
 def send(upload: Upload, *, private=False, pull_request=False) -> str:
-    """Carries an upload out; returns the address of the commit or pull request.
+    """Sends an upload to the Hub; returns the address of the commit or pull request.
 
     Raises:
-        PublishError: no token, no permission, no network, or a Hub in trouble.
+        PublishError: there is no token, permission or network, or the Hub has an error.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     check_token()
     api = HfApi()
     name = {"repo_id": upload.repository, "repo_type": upload.kind}
-    with explained(upload.repository):
+    with explain_hub_errors(upload.repository):
         if not pull_request:
             sdk = {"space_sdk": "gradio"} if upload.kind == "space" else {}
             api.create_repo(**name, private=private or None, exist_ok=True, **sdk)
@@ -140,7 +139,7 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
             create_pr=pull_request,
             parent_commit=there.sha,
         )
-        if upload.variables:  # only now: what runs there would begin anew with the old files
+        if upload.variables:  # after the commit: changing them restarts the Space, which would run the old files
             _set_variables(api, upload)
     return done.pr_url or done.commit_url
 
@@ -155,15 +154,15 @@ def _set_variables(api, upload: Upload) -> None:
 
 
 def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
-    """Files of the repository that go: those of an old model, and whatever a Space does not have any more."""
-    gone = [path for path in there if path not in upload.files and path not in upload.keeps]
+    """Files to delete from the repository: those of an old model, and all that a Space no longer contains."""
+    others = [path for path in there if path not in upload.files and path not in upload.keeps]
     if upload.kind == "space":
-        return gone
-    return [path for path in gone if WEIGHTS.fullmatch(path) or path.removesuffix(XZ) in OF_A_MODEL]
+        return others
+    return [path for path in others if WEIGHTS.fullmatch(path) or path.removesuffix(XZ) in MODEL_FILES]
 
 
 def check_token() -> None:
-    """Raises PublishError if there is no token; whether it may write is known only when it is tried."""
+    """Raises PublishError if there is no token. Whether the token may write is only known when it is used."""
     from huggingface_hub import get_token
 
     if not get_token():
@@ -171,8 +170,8 @@ def check_token() -> None:
 
 
 @contextlib.contextmanager
-def explained(repository: str) -> Iterator[None]:
-    """Turns what the client raises into one sentence to act on."""
+def explain_hub_errors(repository: str) -> Iterator[None]:
+    """Turns exceptions of the Hub's client into a PublishError whose message is one sentence to act on."""
     import httpx2  # the transport of huggingface_hub, whose errors it passes on
     from huggingface_hub import constants, errors
 
@@ -181,7 +180,7 @@ def explained(repository: str) -> Iterator[None]:
     except PublishError:
         raise
     except errors.HFValidationError as error:
-        raise PublishError(f"{repository} is no name of a repository: write name/repo ({_reason(error)}).") from error
+        raise PublishError(f"{repository} is no name of a repository: write name/repo ({reason(error)}).") from error
     except errors.RepositoryNotFoundError as error:
         raise PublishError(
             f"There is no repository {repository} on {constants.ENDPOINT}, or this token may not see it."
@@ -190,17 +189,17 @@ def explained(repository: str) -> Iterator[None]:
         raise PublishError(_refusal(error, repository, constants.ENDPOINT)) from error
     except (httpx2.HTTPError, ConnectionError) as error:
         raise PublishError(
-            f"{constants.ENDPOINT} cannot be reached ({_reason(error)}): check the network and try again; "
+            f"{constants.ENDPOINT} cannot be reached ({reason(error)}): check the network and try again; "
             f"what has arrived is not sent twice.{_hint(error)}"
         ) from error
-    except RuntimeError as error:  # the client's word for a file that did not get through
+    except RuntimeError as error:  # the client raises it if a file could not be transferred
         cause = error.__cause__ or error
         raise PublishError(
-            f"The upload to {repository} broke off ({_reason(cause)}): try again; what has arrived is not sent twice."
+            f"The upload to {repository} broke off ({reason(cause)}): try again; what has arrived is not sent twice."
             f"{_hint(cause)}"
         ) from error
     except ValueError as error:
-        raise PublishError(f"{constants.ENDPOINT} does not take this ({_reason(error)}).") from error
+        raise PublishError(f"{constants.ENDPOINT} does not take this ({reason(error)}).") from error
 
 
 def _refusal(error, repository: str, hub: str) -> str:
@@ -218,14 +217,9 @@ def _refusal(error, repository: str, hub: str) -> str:
         return f"{hub} asks for patience (429): try again in a few minutes; what has arrived is not sent twice."
     if status >= 500:
         return f"{hub} is in trouble ({status}): try again later; what has arrived is not sent twice."
-    return f"{hub} refused ({_reason(error)})."
+    return f"{hub} refused ({reason(error)})."
 
 
 def _hint(error) -> str:
-    """Large files take a way of their own, Xet, which some networks and Hubs do not have."""
+    """Large files are transferred by Xet, which some networks and Hubs do not support."""
     return " Where Xet does not get through, set HF_HUB_DISABLE_XET=1." if "xet" in str(error).lower() else ""
-
-
-def _reason(error) -> str:
-    """The library's own words, on one line and not too many of them."""
-    return " ".join(str(error).split())[:160].rstrip(".")

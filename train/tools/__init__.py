@@ -1,1 +1,1 @@
-"""What only maintainers run: embedding a model, listening to augmentation, synthetic speech."""
+"""What only maintainers run: embedding a model, inspecting augmentation, synthesising speech."""

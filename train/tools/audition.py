@@ -1,9 +1,9 @@
-"""Every augmentation of a recording, to listen to and to look at.
+"""A recording -> all of its augmentations, as wav files and spectrograms.
 
     python -m train.tools.audition clip.wav other.wav --out runs/audition
 
-Writes a wav for each change that `train.data.augmentation` knows, and one picture of all their spectrograms. The
-background voice of a clip is the clip after it; of the last one, the first.
+Writes a wav file for each augmentation of `train.data.augmentation`, and one picture of all spectrograms. The
+background speech of a clip is the next clip; that of the last clip is the first one.
 """
 
 import argparse
@@ -19,12 +19,18 @@ from train.data import augmentation as augment
 from train.data.augmentation import NO_AUGMENTATION, SpecAugment, change_speed
 from train.options import MAX_SEED, in_words, make_folder, whole
 
-RATE = 16_000
+RATE = 16_000  # Hz
 DONE, FAILED = 0, 1
 
 
 def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
-    """Name -> int16 sound, of all changes to int16 `samples`; `voice` is heard behind them in one."""
+    """Name -> augmented samples, int16.
+
+    Args:
+        samples: of a recording, int16.
+        voice: background speech for the babble, int16.
+        seed: of the random generator.
+    """
 
     def only(**chances):
         off = {"speeds": (1.0,), "noise": 0, "babble": 0, "room": 0, "band": 0, "gain": 0}
@@ -50,12 +56,12 @@ def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def _int16(x):
-    return np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)
+def _int16(samples):
+    return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
 
 
-def draw(sounds: dict[str, np.ndarray], path) -> None:
-    """All spectrograms in one PNG, in dB of full scale, and below them SpecAugment's view of the first sound.
+def draw(recordings: dict[str, np.ndarray], path) -> None:
+    """Draws all spectrograms in one PNG, in dB of full scale, and below them SpecAugment on the first recording.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -63,34 +69,34 @@ def draw(sounds: dict[str, np.ndarray], path) -> None:
     from matplotlib.figure import Figure
     from scipy.signal import stft
 
-    rows = -(-(len(sounds) + 2) // 2)
+    rows = -(-(len(recordings) + 2) // 2)
     figure = Figure(figsize=(13, 1.7 * rows), layout="constrained")
     panels = figure.subplots(rows, 2).ravel()
-    longest = max(map(len, sounds.values())) / RATE
-    for panel, (name, sound) in zip(panels, sounds.items(), strict=False):
-        _, _, spectrum = stft(sound / 32768, RATE, nperseg=512, noverlap=384)
+    longest = max(map(len, recordings.values())) / RATE
+    for panel, (name, samples) in zip(panels, recordings.items(), strict=False):
+        _, _, spectrum = stft(samples / 32768, RATE, nperseg=512, noverlap=384)
         level = 20 * np.log10(np.abs(spectrum) + 1e-6)
         panel.imshow(
             level, origin="lower", aspect="auto", vmin=-100, vmax=-20,
-            extent=(0, len(sound) / RATE, 0, RATE / 2000),
+            extent=(0, len(samples) / RATE, 0, RATE / 2000),
         )  # fmt: skip
         panel.set(title=name, xlim=(0, longest), ylabel="kHz")
-    features, masked = _masked(next(iter(sounds.values())))
+    features, masked = _masked(next(iter(recordings.values())))
     for panel, image, name in zip(
-        panels[len(sounds) :], (features, masked), ("features of the network", "SpecAugment"), strict=False
+        panels[len(recordings) :], (features, masked), ("features of the network", "SpecAugment"), strict=False
     ):
         panel.imshow(image.T, origin="lower", aspect="auto", vmin=-2, vmax=3)
         panel.set(title=name, xlabel="frames", ylabel="mel bins")
-    for panel in panels[len(sounds) + 2 :]:
+    for panel in panels[len(recordings) + 2 :]:
         panel.axis("off")
     figure.savefig(path, dpi=80)
 
 
-def _masked(sound):
-    """Log-mel features [frames, bins] of int16 sound, as they are and with stripes masked."""
+def _masked(samples):
+    """Log-mel features [frames, bins] of int16 samples, before and after SpecAugment."""
     from asr_core.models.features import LogMel
 
-    features, lengths = LogMel()(sound[None].astype(np.float32) / 32768, np.array([len(sound)], np.int32))
+    features, lengths = LogMel()(samples[None].astype(np.float32) / 32768, np.array([len(samples)], np.int32))
     return np.asarray(features)[0], np.asarray(SpecAugment()(features, lengths))[0]
 
 
@@ -102,25 +108,25 @@ def main(arguments=None) -> int:
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        make_folder(asked.out)
-        clips = [_int16(load_audio(path, RATE).samples) for path in asked.clips]
-        for path in asked.clips:
-            make_folder(asked.out / path.stem)
+        make_folder(args.out)
+        clips = [_int16(load_audio(path, RATE).samples) for path in args.clips]
+        for path in args.clips:
+            make_folder(args.out / path.stem)
     except (AudioError, OSError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
-    for number, (path, samples) in enumerate(zip(asked.clips, clips, strict=True)):
-        sounds = variants(samples, clips[(number + 1) % len(clips)], asked.seed)
-        folder = asked.out / path.stem
-        for name, sound in sounds.items():
-            soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", sound, RATE)
+    for number, (path, samples) in enumerate(zip(args.clips, clips, strict=True)):
+        recordings = variants(samples, clips[(number + 1) % len(clips)], args.seed)
+        folder = args.out / path.stem
+        for name, variant in recordings.items():
+            soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", variant, RATE)
         try:
-            draw(sounds, folder / "spectrograms.png")
+            draw(recordings, folder / "spectrograms.png")
         except ImportError:
             print("The pictures need matplotlib (pip install matplotlib); the wav files are written.", file=sys.stderr)
-        print(f"wrote {len(sounds)} sounds to {folder}")
+        print(f"wrote {len(recordings)} recordings to {folder}")
     return DONE
 
 

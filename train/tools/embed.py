@@ -1,14 +1,13 @@
-"""A run's best model takes the place of the one in a bundle, with that bundle's language model and decoder.
+"""Replaces the network of a bundle by that of a run's best model; language model and decoder options stay.
 
     python -m train.tools.embed runs/x/best --into assets/default --bits 5 --compressed --description "A small
     recogniser."
 
-Of several bundles whose networks are alike, such as those of a run and of one that went on from it, the weights are
-averaged: the mean is often surer than each of them (Wortsman et al., 2022, arXiv 2203.05482). What is said of the
-training is that of the last one. A network that names phones gets to know how the language model's most frequent words
-sound, from the same dictionary that it was trained with. What the bundle said of its old weights, measured rates and
-confidence, goes with them: `python -m train.evaluate --write` and `python -m train.publish.card` say it of the new
-ones.
+The weights of several bundles with the same architecture, such as those of a run and of its continuation, are averaged:
+the mean often has a lower error rate than each of them (Wortsman et al., 2022, arXiv 2203.05482). The description of
+the training is that of the last bundle. For a network with phones, the bundle gets a lexicon: the pronunciations of the
+language model's most frequent words, from the dictionary that the network was trained with. Error rates and calibration
+of the old weights are removed: run `python -m train.evaluate --write` and `python -m train.publish.card` afterwards.
 """
 
 import argparse
@@ -25,23 +24,32 @@ from train.data.pronunciations import Dictionary
 from train.options import in_words
 
 DONE, FAILED = 0, 1
-MAX_WORDS = 20_000  # whose sound is stored: 96 of a hundred words that are said; in 180 kB
-OF_THE_OLD = ("name", "licence", "description", "decoder")
-OF_THE_WEIGHTS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "language", "training_data")
+MAX_WORDS = 20_000  # of the lexicon, which then covers 96 % of running words in 180 kB
+OLD_FIELDS = ("name", "licence", "description", "decoder")  # of the config, kept
+NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "language", "training_data")
 
 
 def embed(
     runs: Sequence[Path], folder: Path, bits: int, description: str | None = None, dictionary: Path | None = None,
     language_model: Path | None = None, compressed: bool = False,
 ) -> Path:  # fmt: skip
-    """Replaces the network of the bundle in `folder`, all at once or not at all; returns the folder.
+    """Replaces the network of a bundle atomically.
 
-    A language model is replaced where another one is given.
+    Args:
+        runs: bundles whose weights are averaged.
+        folder: of the bundle to change.
+        bits: of each number of a weight matrix.
+        description: one sentence about the model; None keeps the old one.
+        dictionary: of pronunciations, needed for a network with phones (see `train.data.pronunciations`).
+        language_model: None keeps the old one.
+        compressed: compress the files.
+
+    Returns:
+        `folder`.
 
     Raises:
-        AsrError: one of them is no bundle.
-        ValueError: networks to average are not alike; or they name phones, and there is no dictionary (see
-            `train.data.pronunciations`).
+        AsrError: one of the folders holds no bundle.
+        ValueError: the networks have different architectures; or they have phones, and there is no dictionary.
     """
     *others, new = map(load_bundle, runs)
     old = load_bundle(folder)
@@ -50,16 +58,16 @@ def embed(
     network, weights = new.build(), [bundle.build().weights for bundle in others]
     for variable, *values in zip(network.weights, *weights, strict=True):
         variable.assign(sum(values, variable) / (len(values) + 1))
-    config = {key: old.config[key] for key in OF_THE_OLD if key in old.config}
-    config |= {key: new.config[key] for key in OF_THE_WEIGHTS if key in new.config}
+    config = {key: old.config[key] for key in OLD_FIELDS if key in old.config}
+    config |= {key: new.config[key] for key in NEW_FIELDS if key in new.config}
     if description:
         config["description"] = description
-    path, sounds = language_model or old.file(LANGUAGE_MODEL), None
+    path, lexicon = language_model or old.file(LANGUAGE_MODEL), None
     words = NGramModel.load(path) if path else None
     if words and new.config["architecture"]["sizes"].get("phones"):
-        sounds = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
+        lexicon = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
     return save_bundle(
-        folder, network, config, language_model=path, pronunciations=sounds, bits=bits, compressed=compressed
+        folder, network, config, language_model=path, pronunciations=lexicon, bits=bits, compressed=compressed
     )
 
 
@@ -71,20 +79,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=usage,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("bundle", type=Path, nargs="+", help="that a run has written: RUN/best")
+    parser.add_argument("bundle", type=Path, nargs="+", help="written by a run: RUN/best")
     parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")
     bits = [4, 5, 6, 7, 8, 16, 32]
-    parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a matrix")
-    parser.add_argument("--compressed", action="store_true", help="smaller files, where there are 8 bits or fewer")
-    parser.add_argument("--language-model", type=Path, help="to go with it; by default the bundle's own stays")
+    parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a weight matrix")
+    parser.add_argument("--compressed", action="store_true", help="compress the files, if there are 8 bits or fewer")
+    parser.add_argument("--language-model", type=Path, help="new language model; by default the old one stays")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
-    parser.add_argument("--pronunciations", type=Path, help="dictionary of a network that names phones (see train)")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--pronunciations", type=Path, help="dictionary for a network with phones (see train)")
+    args = parser.parse_args(arguments)
     try:
         print(
             embed(
-                asked.bundle, asked.into, asked.bits, asked.description, asked.pronunciations, asked.language_model,
-                asked.compressed,
+                args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model,
+                args.compressed,
             )
         )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:
