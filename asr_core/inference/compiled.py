@@ -99,7 +99,7 @@ def compiled_graph(featurizer, model, samples: int | None = None, phones: bool =
         if not phones:
             return log_probs, steps
         phone_log_probs = tf.cast(tf.nn.log_softmax(tf.cast(phone_logits, tf.float32)), tf.float16)
-        return log_probs, tf.repeat(phone_log_probs, model.parts, axis=1)[:, : tf.shape(log_probs)[1]], steps
+        return log_probs, tf.repeat(phone_log_probs, model.upsample, axis=1)[:, : tf.shape(log_probs)[1]], steps
 
     return graph
 
@@ -123,4 +123,4 @@ def _with_shared_block(model):
         values = ([v.value for v in part] for part in (block.trainable_variables, block.non_trainable_variables))
         return block_of(*values, *inputs)
 
-    return lambda features, lengths: model.logits(features, lengths, run=run)[::2]
+    return lambda features, lengths: model.logits(features, lengths, run=run)

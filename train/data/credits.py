@@ -1,11 +1,11 @@
-"""Whose speech and texts a model has learned from, and on what terms: what a model card owes to them."""
+"""Sources and licences of training speech and texts, for the credits of a model card."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it imports Keras, for which nobody should wait to read a card
+if TYPE_CHECKING:  # not at run time: reading a card should not load the training code
     from train.data.manifest import ManifestClip
 
 
@@ -14,14 +14,14 @@ UNKNOWN = "not said"
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus.
+    """Origin and terms of a corpus.
 
     Attributes:
-        title: its name, for people.
-        licence: its terms.
-        what: who speaks there, and how.
-        credit: whom to name.
-        hub: its name on the Hub, or empty.
+        title: display name.
+        licence: name of the licence, or the terms in words.
+        what: speakers and recording conditions.
+        credit: whom to credit.
+        hub: identifier of the dataset on the Hub, or empty.
     """
 
     title: str
@@ -31,7 +31,7 @@ class Source:
     hub: str = ""
 
 
-# That of the CMU Pronouncing Dictionary, which whoever passes parts of it on has to give along.
+# Copyright notice of the CMU Pronouncing Dictionary, which must accompany any part of it.
 DICTIONARY_NOTICE = """\
 Copyright (C) 1993-2015 Carnegie Mellon University. All rights reserved.
 
@@ -68,7 +68,8 @@ THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT
 OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE."""
 
 MOZILLA = "the volunteers of Mozilla Common Voice, who must not be identified"
-SPEECH = {  # corpus, as manifests name it -> where it comes from
+# Name of a corpus in manifests -> its source.
+SPEECH = {
     "asterisk_allison": Source(
         "Asterisk prompts", "CC BY-SA 3.0", "telephone prompts by one American woman", "Allison Smith, for Asterisk"
     ),
@@ -155,14 +156,14 @@ _TEXTS = (
     ("Topical-Chat", "CDLA-Sharing-1.0"),
     ("What is said in the speech above", "as there"),
 )
-# What the embedded language model has read, as entries of training_data in a bundle's config.
+# Training texts of the embedded language model, as entries of `training_data` in a bundle's config.
 TEXTS = [{"name": name, "licence": licence, "kind": "text"} for name, licence in _TEXTS]
 
 
 def training_data(clips: "Iterable[ManifestClip]") -> list[dict]:
-    """What a bundle's config says of its training data: an entry for each corpus, the largest first.
+    """The field `training_data` of a bundle's config: an entry for each corpus, the largest first.
 
-    A corpus that is not known here keeps its name, and its licence is not said.
+    A corpus that is not in `SPEECH` has its own name as its title and `UNKNOWN` as its licence.
     """
     seconds: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -185,6 +186,6 @@ def training_data(clips: "Iterable[ManifestClip]") -> list[dict]:
 
 
 def source_of(corpus: str) -> Source:
-    """Where a corpus comes from; its parts, such as librispeech-dev-clean or kokoro_2, have its entry."""
+    """Source of a corpus. Its parts, such as librispeech-dev-clean or kokoro_2, have the source of the whole."""
     family = re.split("[-_]", corpus)[0]
     return SPEECH.get(corpus) or SPEECH.get(family) or Source(corpus, UNKNOWN, "")
