@@ -1,24 +1,34 @@
-"""What CTC is: the loss, the collapse of a path, and forced alignment.
+"""Connectionist temporal classification (CTC): paths, their collapse, the forward-backward algorithm, the loss.
 
-A CTC network says at every step one token of the alphabet or *blank*. A path of T tokens stands for the text
-that is left when repeats are merged and blanks are dropped (Graves et al., 2006, "Connectionist Temporal
-Classification"): `aa-ab-` stands for `aab`. The loss is minus the logarithm of the summed probability of all
-paths that collapse to the text; alignment is the most probable one among them.
+At every step, a CTC network gives a probability to every token of its alphabet and to one more, the *blank*. A *path*
+is one token for every step, and its probability is the product of theirs. A path collapses to a text: repeated tokens
+are merged, then blanks are dropped, so that `aa-ab-` becomes `aab`. The probability of a text is the sum over all paths
+that collapse to it, and the CTC loss is minus the logarithm of that sum (Graves et al., 2006, "Connectionist Temporal
+Classification: Labelling Unsegmented Sequence Data with Recurrent Neural Networks").
 
-All paths of a text are ways through its *states*, its tokens with a blank before, between and after them. Those of
-`no` in four steps, from the upper two on the left to the lower two on the right, pass only here:
+There are far too many paths to list them. But all paths of one text run through the same *trellis*, whose *states* are
+the tokens of the text with a blank before, between and after them. The trellis of `no` over four steps has the states
+`- n - o -`. A path begins in one of the first two states and ends in one of the last two, so that it can only pass
+through the cells marked here:
 
     step    1   2   3   4
-    -       o   o
-    n       o   o   o
-    -           o   o
-    o           o   o   o
-    -               o   o
+    -       *   *
+    n       *   *   *
+    -           *   *
+    o           *   *   *
+    -               *   *
 
-At every step a path stays, goes on to the next state, or leaps over the blank from n to o. Between two equal tokens it
-may not leap: without a blank there, they would collapse to one. So what leads into a state is known from three states
-of the step before, and the sum over all paths (`log_probabilities`, `ctc_loss`) or the best of them (`forced_align`)
-costs as much as the table is large.
+From one step to the next, a path stays in its state, enters the next state, or skips the blank between two different
+tokens (`may_skip_blank`). So the score of a cell follows from three cells of the step before, and one pass over the
+trellis covers all paths:
+
+    alpha[t, s]  forward variable: the log-probability of all ways from the beginning to state s at step t
+    beta[t, s]   backward variable: that of all ways from state s at step t to the end
+    Both include the emission of state s at step t.
+
+`log_probabilities` computes alpha alone, in a few lines of NumPy: read it first. `ctc_loss` adds beta, which gives the
+gradient. With the maximum in place of the sum, the same pass finds the most probable path of a text, which is forced
+alignment (`asr_core.forced_alignment`). Which text is the most probable is the question of `asr_core.decoding`.
 """
 
 from collections.abc import Sequence
@@ -28,17 +38,17 @@ import numpy as np
 
 from asr_core.text.vocabulary import BLANK, WILDCARD
 
-IMPOSSIBLE = -1e5  # stands for log(0), so that a text against all evidence still has a best path
+IMPOSSIBLE = -1e5  # nats; a finite stand-in for log(0), so that a text against all evidence still has a best path
 
 
 def collapse(path: Sequence[int]) -> list[int]:
-    """The text of a path: repeats merged, then blanks dropped."""
+    """The tokens that a path stands for: repeats are merged, then blanks are dropped."""
     return [span.token for span in runs(path)]
 
 
 @dataclass(frozen=True)
 class TokenSpan:
-    """One token of a text and the run of steps that say it, `start` to before `end`."""
+    """One token of a text and the steps that emit it, from `start` to before `end`."""
 
     token: int
     start: int
@@ -65,10 +75,25 @@ def best_path(log_probs: np.ndarray) -> np.ndarray:
     return log_probs.argmax(axis=1)
 
 
+def may_skip_blank(token, previous, wildcard):
+    """The skip rule: whether a path may go straight from token `previous` to `token`, without the blank between them.
+
+    Two different tokens need no blank between them. Two equal tokens do, as they would collapse to one without it.
+    The state of a blank is not entered by a skip, which would leave out a token of the text.
+
+    Args:
+        token: token of a state, or an array of them.
+        previous: token of the state two before it, of the same shape; BLANK where there is none.
+        wildcard: the token that stands for any other, or None. Two wildcards in a row need no blank between them.
+    """
+    different = token != previous
+    return (token != BLANK) & (different if wildcard is None else different | (token == wildcard))
+
+
 def steps_needed(tokens: Sequence[int]) -> int:
-    """The fewest steps a text takes: one per token, and a blank between two of the same."""
-    repeats = sum(a == b != WILDCARD for a, b in zip(tokens, tokens[1:], strict=False))
-    return len(tokens) + repeats
+    """The length of the shortest path of a text: one step per token, and one per blank that must not be skipped."""
+    pairs = zip(tokens[1:], tokens, strict=False)
+    return len(tokens) + sum(not may_skip_blank(token, previous, WILDCARD) for token, previous in pairs)
 
 
 def feasible(tokens: Sequence[int], steps: int) -> bool:
@@ -79,122 +104,143 @@ def feasible(tokens: Sequence[int], steps: int) -> bool:
 def log_probabilities(
     log_probs: np.ndarray, texts: Sequence[Sequence[int]], wildcard: int | None = None
 ) -> np.ndarray:
-    """How probable each text is, all its paths together (forward algorithm; exact): float64 [texts], in nats.
+    """The log-probability of each text, summed over all its paths (forward algorithm; exact): float64 [texts], in nats.
 
-    The states of a text are its tokens with a blank before, between and after them. What the paths that have come to
-    a state are worth flows on to that state itself, to the next one, and over a blank between two different tokens to
-    the one after it. A text that does not fit into the steps has log(0).
+    A text that does not fit into the steps has log(0).
 
     Args:
         log_probs: float [steps, tokens].
-        texts: tokens of each, none of them blank.
-        wildcard: a token that stands for any; two of it in a row need no blank between them.
+        texts: the tokens of each, none of them blank.
+        wildcard: a token that stands for any other; two of it in a row need no blank between them.
     """
     lengths = np.array([len(tokens) for tokens in texts], int)
     states = np.full((len(texts), 2 * lengths.max(initial=0) + 1), BLANK)
     for row, tokens in zip(states, texts, strict=True):
         row[1 : 2 * len(tokens) : 2] = tokens
-    leap = np.full(states.shape, -np.inf)
-    leap[:, 3::2][(states[:, 3::2] != states[:, 1:-2:2]) | (states[:, 3::2] == wildcard)] = 0.0
-    scores = np.full((len(texts), 2 + states.shape[1]), -np.inf)  # two states that no path is in stand in front
-    scores[:, 2] = 0.0  # before the first step, paths stand where the first blank would be
-    for now in log_probs.astype(float):
-        arrived = np.logaddexp(scores[:, 2:], scores[:, 1:-1])
-        scores[:, 2:] = np.logaddexp(arrived, scores[:, :-2] + leap) + now[states]
+    skip = np.full(states.shape, -np.inf)
+    skip[:, 3::2][may_skip_blank(states[:, 3::2], states[:, 1:-2:2], wildcard)] = 0.0
+    alpha = np.full((len(texts), 2 + states.shape[1]), -np.inf)  # two columns of padding stand before the states
+    alpha[:, 2] = 0.0  # before the first step, every path is in the first blank
+    for emission in log_probs.astype(float):
+        stay_or_enter = np.logaddexp(alpha[:, 2:], alpha[:, 1:-1])
+        alpha[:, 2:] = np.logaddexp(stay_or_enter, alpha[:, :-2] + skip) + emission[states]
     rows = np.arange(len(texts))
-    return np.logaddexp(scores[rows, 2 + 2 * lengths], scores[rows, 1 + 2 * lengths])
+    return np.logaddexp(alpha[rows, 2 + 2 * lengths], alpha[rows, 1 + 2 * lengths])
 
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
-    """Negative log-likelihood of each label, the text that was said, under its logits: forward-backward algorithm.
+    """Negative log-likelihood of each label, which is the text of a clip, given its logits.
 
-    As `log_probabilities`, for a batch and to train on. The forward score of a state sums all paths that lead there,
-    the backward score all that lead on from there; both run in one scan, the backward one over the reversed sequence.
-    Together they give the posterior of every state at every step, and the gradient by the logits is `softmax(logits)
-    - posteriors` (Graves et al., 2006, eq. 16), which is handed to automatic differentiation as it is instead of
-    differentiating the scan.
+    The value is that of `log_probabilities`, for a padded batch and in `keras.ops`. The gradient comes from the
+    forward-backward algorithm: at a step, alpha plus beta less the emission that both include is the log-probability
+    of all paths through a state. Divided by that of all paths, it is the posterior of the state. The gradient with
+    respect to the logits is `softmax(logits) - posteriors`, the posteriors summed by token (Graves et al., 2006,
+    eq. 16). Automatic differentiation is given this gradient as it is and does not differentiate the recursion.
 
     Args:
-        labels: int32 [batch, label], tokens from 1, padded with anything.
-        label_lengths: int32 [batch], true lengths.
+        labels: int32 [batch, label], tokens from 1; values behind the length of a label are ignored.
+        label_lengths: int32 [batch].
         logits: float [batch, steps, tokens], unnormalised, all of them finite; token 0 is blank.
-        logit_lengths: int32 [batch], true numbers of steps, from 1.
+        logit_lengths: int32 [batch], numbers of steps, at least 1; steps behind them are ignored.
 
     Returns:
         float32 [batch], in nats. A label that is not `feasible` in its steps gives a large finite number with
         finite gradients: leave such clips out.
     """
-    from keras import ops  # costs seconds, and only training needs it
+    from keras import ops  # takes seconds to import, and only training needs it
 
     logits = ops.cast(logits, "float32")
-    batch, steps, tokens = ops.shape(logits)
-    label = ops.shape(labels)[1]
+    steps, tokens = ops.shape(logits)[1:]
     label_lengths, logit_lengths = ops.cast(label_lengths, "int32"), ops.cast(logit_lengths, "int32")
-    fixed = ops.stop_gradient(logits)
-    log_probs = ops.log_softmax(fixed, axis=-1)
-
-    # The states and what the network says of them: [batch, steps, states].
-    inside = ops.arange(label, dtype="int32") < ops.expand_dims(label_lengths, 1)
-    labels = ops.where(inside, ops.cast(labels, "int32"), BLANK)
-    states = ops.reshape(ops.stack([ops.zeros_like(labels), labels], axis=2), (batch, 2 * label))
-    states = ops.pad(states, [[0, 0], [0, 1]])
-    emitted = ops.take_along_axis(log_probs, ops.expand_dims(states, 1), axis=2)
-
-    # Forward and backward as one batch: the second half runs from the end of the label and of the sound.
     last_state, last_step = 2 * ops.expand_dims(label_lengths, 1), ops.expand_dims(logit_lengths, 1) - 1
-    mirror_states = ops.abs(last_state - ops.arange(2 * label + 1, dtype="int32"))
-    mirror_states = ops.minimum(mirror_states, 2 * label)
+    constant_logits = ops.stop_gradient(logits)
+
+    states = _states(labels, label_lengths)
+    log_probs = ops.log_softmax(constant_logits, axis=-1)
+    emissions = ops.take_along_axis(log_probs, ops.expand_dims(states, 1), axis=2)  # [batch, steps, states]
+    alpha, beta = _forward_backward(emissions, states, last_state, last_step)
+    log_likelihood = _log_likelihood(alpha, last_state, last_step)
+
+    log_posteriors = alpha + beta - emissions - ops.reshape(log_likelihood, (-1, 1, 1))
+    is_state = ops.arange(ops.shape(states)[1], dtype="int32") <= last_state
+    is_step = ops.arange(steps, dtype="int32") <= last_step
+    posteriors = ops.exp(ops.minimum(log_posteriors, 0.0)) * ops.cast(ops.expand_dims(is_state, 1), "float32")
+    token_posteriors = ops.matmul(posteriors, ops.one_hot(states, tokens, dtype="float32"))
+    gradient = ops.softmax(constant_logits, axis=-1) - token_posteriors
+    gradient = ops.stop_gradient(gradient * ops.cast(ops.expand_dims(is_step, 2), "float32"))
+    linear = ops.sum(gradient * logits, axis=(1, 2))  # its derivative is the gradient; its value cancels out
+    return linear + ops.stop_gradient(-log_likelihood - linear)
+
+
+def _states(labels, label_lengths):
+    """The tokens of the states of each label, int32 [batch, 2 * label + 1]; behind its last state, all are blank."""
+    from keras import ops
+
+    batch, label = ops.shape(labels)
+    is_label = ops.arange(label, dtype="int32") < ops.expand_dims(label_lengths, 1)
+    labels = ops.where(is_label, ops.cast(labels, "int32"), BLANK)
+    states = ops.reshape(ops.stack([ops.zeros_like(labels), labels], axis=2), (batch, 2 * label))
+    return ops.pad(states, [[0, 0], [0, 1]])
+
+
+def _forward_backward(emissions, states, last_state, last_step):
+    """Forward and backward variables: alpha and beta, each float32 [batch, steps, states].
+
+    Backwards, the recursion is the same on a mirrored trellis, in which the last state of a label and its last step
+    are the first. So both directions run in one scan, as the two halves of a batch.
+
+    Args:
+        emissions: float32 [batch, steps, states], log-probability of each state's token.
+        states: int32 [batch, states], the tokens.
+        last_state: int32 [batch, 1].
+        last_step: int32 [batch, 1].
+    """
+    from keras import ops
+
+    batch, steps, width = ops.shape(emissions)
+    mirror_states = ops.abs(last_state - ops.arange(width, dtype="int32"))  # behind the last state, any place will do
+    mirror_states = ops.minimum(mirror_states, width - 1)
     mirror_steps = ops.minimum(ops.abs(last_step - ops.arange(steps, dtype="int32")), steps - 1)
-    reversed_ = ops.take_along_axis(emitted, ops.expand_dims(mirror_steps, 2), axis=1)
-    reversed_ = ops.take_along_axis(reversed_, ops.expand_dims(mirror_states, 1), axis=2)
-    both_states = ops.concatenate([states, ops.take_along_axis(states, mirror_states, axis=1)], axis=0)
-    both_emitted = ops.transpose(ops.concatenate([emitted, reversed_], axis=0), (1, 0, 2))
 
-    # A state may be entered from itself, from the one before, and, past a blank between two different
-    # characters, from the one before that.
-    skip = ops.logical_and(both_states != BLANK, both_states != _shift(both_states, 2, BLANK))
-    skip = ops.where(skip, 0.0, IMPOSSIBLE)
-    start = ops.where(ops.arange(2 * label + 1) < 1, 0.0, IMPOSSIBLE) + ops.zeros_like(skip)
+    def mirrored(scores):
+        scores = ops.take_along_axis(scores, ops.expand_dims(mirror_steps, 2), axis=1)
+        return ops.take_along_axis(scores, ops.expand_dims(mirror_states, 1), axis=2)
 
-    def advance(scores, emitted_now):
-        stay, enter, jump = scores, _shift(scores, 1, IMPOSSIBLE), _shift(scores, 2, IMPOSSIBLE) + skip
-        best = ops.maximum(ops.maximum(stay, enter), jump)
-        total = best + ops.log(ops.exp(stay - best) + ops.exp(enter - best) + ops.exp(jump - best))
-        scores = total + emitted_now
-        return scores, scores
+    states = ops.concatenate([states, ops.take_along_axis(states, mirror_states, axis=1)], axis=0)
+    emissions = ops.transpose(ops.concatenate([emissions, mirrored(emissions)], axis=0), (1, 0, 2))
+    skip_scores = ops.where(may_skip_blank(states, _shift(states, 2, BLANK), None), 0.0, IMPOSSIBLE)
 
-    # Before the first step only "nothing said yet" is possible; from there the first state and the second.
-    _, scores = ops.scan(advance, start, both_emitted)
+    def advance(scores, emission):
+        stay, enter, skip = scores, _shift(scores, 1, IMPOSSIBLE), _shift(scores, 2, IMPOSSIBLE) + skip_scores
+        highest = ops.maximum(ops.maximum(stay, enter), skip)
+        total = highest + ops.log(ops.exp(stay - highest) + ops.exp(enter - highest) + ops.exp(skip - highest))
+        return total + emission, total + emission
+
+    # Before the first step, every path is in the first blank: from there it stays, or enters the first token.
+    start = ops.where(ops.arange(width) < 1, 0.0, IMPOSSIBLE) + ops.zeros_like(skip_scores)
+    _, scores = ops.scan(advance, start, emissions)
     scores = ops.transpose(scores, (1, 0, 2))
-    forward, backward = scores[:batch], scores[batch:]
-    backward = ops.take_along_axis(backward, ops.expand_dims(mirror_steps, 2), axis=1)
-    backward = ops.take_along_axis(backward, ops.expand_dims(mirror_states, 1), axis=2)
+    return scores[:batch], mirrored(scores[batch:])
 
-    # All paths together, read off at the last step, where they must have reached one of the last two states.
-    final = ops.take_along_axis(forward, ops.expand_dims(last_step, 2), axis=1)[:, 0]
+
+def _log_likelihood(alpha, last_state, last_step):
+    """Log-probability of all paths of each label, float32 [batch]: alpha of the last two states at the last step."""
+    from keras import ops
+
+    final = ops.take_along_axis(alpha, ops.expand_dims(last_step, 2), axis=1)[:, 0]
     final = ops.take_along_axis(final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1)
-    final = ops.where(
-        ops.expand_dims(label_lengths, 1) > 0, final, ops.stack([final[:, 0], final[:, 0] + IMPOSSIBLE], 1)
-    )
-    total = ops.logaddexp(final[:, 0], final[:, 1])
-
-    real = ops.arange(2 * label + 1, dtype="int32") <= last_state
-    posteriors = ops.exp(ops.minimum(forward + backward - emitted - ops.reshape(total, (batch, 1, 1)), 0.0))
-    posteriors = posteriors * ops.cast(ops.expand_dims(real, 1), "float32")
-    of_tokens = ops.matmul(posteriors, ops.one_hot(states, tokens, dtype="float32"))
-    heard = ops.cast(ops.expand_dims(ops.arange(steps, dtype="int32") <= last_step, 2), "float32")
-    gradient = ops.stop_gradient((ops.softmax(fixed, axis=-1) - of_tokens) * heard)
-    linear = ops.sum(gradient * logits, axis=(1, 2))
-    return linear + ops.stop_gradient(-total - linear)
+    one_state = ops.stack([final[:, 0], final[:, 0] + IMPOSSIBLE], 1)  # an empty label has a single state
+    final = ops.where(last_state > 0, final, one_state)
+    return ops.logaddexp(final[:, 0], final[:, 1])
 
 
 def _shift(values, by: int, fill):
-    """`values` [batch, states] moved `by` states on, with `fill` before them."""
+    """`values` [batch, states] moved `by` states to the right, with `fill` in the states that become free."""
     from keras import ops
 
     return ops.pad(values, [[0, 0], [by, 0]], constant_values=fill)[:, : ops.shape(values)[1]]
 
 
 def finite(log_probs: np.ndarray) -> np.ndarray:
-    """Log-probabilities that can be added up: no NaN, which becomes IMPOSSIBLE, and nothing beyond that; float32."""
+    """Log-probabilities that can be added up, float32: NaN becomes IMPOSSIBLE, and all values lie between +-1e5."""
     return np.clip(np.fmax(log_probs, IMPOSSIBLE), IMPOSSIBLE, -IMPOSSIBLE, dtype=np.float32)

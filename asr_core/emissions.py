@@ -7,16 +7,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Emissions:
-    """What a network heard: log-probabilities of every token at every step.
+    """Log-probabilities of every token at every step, and what belongs to the same steps.
 
     Attributes:
-        log_probs: float32 [steps, tokens]; rows sum to 1 in probability.
+        log_probs: float32 [steps, tokens], in nats; the probabilities of a row sum to 1. Token 0 is blank.
         step_seconds: time from one step to the next.
         start: seconds from the start of the recording to the first step.
-        energy: loudness of the signal beside it, float32 [steps * n] in dB (see alignment.signal_energy), or
-            None where the signal is not at hand; only the times of words ask for it.
-        phones: log-probabilities of the sounds at every step, float16 [steps, phones], the blank first, or None where
-            the network names none. It names them half as often as letters, so that each row stands there twice.
+        energy: float32 [steps * n], energy of the signal in dB (see `asr_core.audio.energy.signal_energy`), or None
+            where the signal is not at hand; only the times of words depend on it.
+        phones: float16 [steps, phones], log-probabilities of the phones, blank first, or None where the network has no
+            phone output. Phones have half the rate of the tokens, so that each of their rows occurs twice.
     """
 
     log_probs: np.ndarray
@@ -45,16 +45,16 @@ class Emissions:
         return self.start + step * self.step_seconds
 
     def slice(self, start: int, end: int) -> "Emissions":
-        """The steps from `start` to before `end`, with their times."""
+        """The steps from `start` to before `end`; they keep their times in the recording."""
         energy = self.energy
         if energy is not None:
-            fine = len(energy) // max(1, len(self))
-            energy = energy[start * fine : end * fine]
+            frames = len(energy) // max(1, len(self))  # of energy per step
+            energy = energy[start * frames : end * frames]
         phones = None if self.phones is None else self.phones[start:end]
         return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy, phones)
 
     def concat(self, other: "Emissions") -> "Emissions":
-        """Both, where the other begins when this one ends."""
+        """These steps followed by those of `other`, which begins when these end."""
         pairs = (self.log_probs, other.log_probs), (self.energy, other.energy), (self.phones, other.phones)
         log_probs, energy, phones = (
             None if first is None or second is None else np.concatenate([first, second]) for first, second in pairs

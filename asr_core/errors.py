@@ -1,6 +1,6 @@
-"""What can go wrong in a way that a user can mend. Every message is one sentence to act on.
+"""The errors that a user can correct. The message of each is one sentence that names what to do.
 
-Programming mistakes stay ordinary exceptions; only these reach a visitor word for word.
+Only these messages are shown to users; programming errors remain ordinary exceptions.
 """
 
 import re
@@ -8,11 +8,11 @@ import re
 UNKNOWN_ARGUMENT = re.compile(r".*unexpected keyword argument '(\w+)'.*", re.S)
 MISSING_ARGUMENTS = re.compile(r".* missing \d+ required [\w -]*arguments?: (.*)", re.S)
 ERROR_NUMBER = re.compile(r"\[(Errno|WinError) -?\d+\] ")
-MAX_REASON_CHARACTERS = 160
+MAX_REASON_CHARACTERS = 160  # of the message of another library inside a sentence of ours
 
 
 class AsrError(Exception):
-    """Base of every error whose message is meant for the person at the other end."""
+    """Base of all errors whose message is meant for the user."""
 
 
 class AudioError(AsrError, ValueError):
@@ -20,7 +20,7 @@ class AudioError(AsrError, ValueError):
 
 
 class BundleError(AsrError, ValueError):
-    """A model that is missing, incomplete, of an unknown format, or not what its description says."""
+    """A model that is missing, incomplete, of an unknown format, or in conflict with its configuration."""
 
 
 class LanguageModelError(AsrError, ValueError):
@@ -28,35 +28,35 @@ class LanguageModelError(AsrError, ValueError):
 
 
 class AlignmentError(AsrError, ValueError):
-    """A text that cannot be laid along a recording."""
+    """A text that cannot be aligned with a recording."""
 
 
 class TranscriptError(AsrError, ValueError):
-    """A file that was to hold a transcript and does not."""
+    """A file that should hold a transcript and does not."""
 
 
 class GivenTextError(AsrError, ValueError):
-    """A text, a list of hot-words, or another argument that cannot be used as it was given."""
+    """A text, a list of hot words, or another argument that cannot be used as given."""
 
 
 class ProcessEnded(AsrError):
-    """The process that runs the network was ended; the next request finds another."""
+    """The process that runs the network was ended; the next request starts another one."""
 
 
 class Cancelled(AsrError):
-    """The work was stopped on request before it was done."""
+    """The request was cancelled before it was done."""
 
     def __init__(self, message: str = "The transcription was cancelled."):
         super().__init__(message)
 
 
 def printable(text: str) -> str:
-    """A name in one line, and in characters that every terminal takes."""
+    """A name with every character that a terminal cannot print on one line replaced by a question mark."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def reason(error: BaseException) -> str:
-    """The cause inside a sentence for people, on one line: what libraries say, without the words of Python."""
+    """The cause of an error for use inside a sentence: one line, without the jargon of Python exceptions."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror

@@ -1,11 +1,14 @@
-"""Compilation of inner loops by Numba, for the beam search and the aligner."""
+"""Compilation by Numba, for the inner loops of the beam search and of the Viterbi algorithm."""
 
 from numba import njit
 
 
 def compiled(function):
-    """njit, with the result on disk; where nothing can be written, every start of the program compiles anew."""
+    """Compiles a function at its first call and caches the result on disk.
+
+    Where no cache can be written, the function is compiled again in every process.
+    """
     try:
         return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # Numba found neither beside this file nor at home a folder to write in
+    except RuntimeError:  # Numba can write neither beside the module nor into the home folder
         return njit(nogil=True)(function)

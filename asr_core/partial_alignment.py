@@ -1,11 +1,10 @@
-"""A text laid along emissions that hold more than the text does, or less.
+"""Alignment of a text with emissions that hold more than the text does, or less.
 
-As forced alignment (see `asr_core.forced_alignment.forced_align`), with two more ways. Before, between and after the
-words, speech
-that the text lacks may be passed over: where a blank stands there, a step can also have the score of its best token,
-less a price (the star token of Pratap et al., 2023, "Scaling Speech Technology to 1,000+ Languages"). And a word that
-was not spoken may be skipped, at a price for each of its letters. So a word neither reaches out for sounds that
-belong to no word of the text, nor takes the place of its neighbours.
+The trellis is that of forced alignment (see `asr_core.forced_alignment`) with two more transitions. Before, between and
+after the words, a path may pass over speech that the text lacks: at a step where it could emit a blank, it can also
+have the score of the best token, less a penalty (the star token of Pratap et al., 2023, "Scaling Speech Technology to
+1,000+ Languages"). And a path may skip a word that was not spoken, at a penalty for each of its letters. So a word does
+not extend over speech that belongs to no word of the text, and a word that was not spoken takes no steps from others.
 """
 
 from collections.abc import Sequence
@@ -13,32 +12,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.ctc import IMPOSSIBLE, TokenSpan, finite
+from asr_core.ctc import IMPOSSIBLE, TokenSpan, finite, may_skip_blank
 from asr_core.forced_alignment import BLOCK_STEPS, check_fits, spans_of, with_wildcard
 from asr_core.text.vocabulary import BLANK, WILDCARD
-from asr_core.viterbi import NOWHERE, Trellis, best_states
+from asr_core.viterbi import NO_STATE, Trellis, best_states
 
-# In nats, tuned on joined clips: complete texts keep their times, words of texts that lack a third keep their place.
-OPENING_PRICE = 6.0  # of a passage that is passed over, so that a word that recurs in it stays with its neighbours
-PASSED_PRICE = 1.0  # of every step of it that is not blank
-SKIPPED_PRICE = 7.0  # of every token of a skipped word; a word that was merely misheard costs less than both
+# Penalties in nats, tuned on concatenated clips: complete texts keep their times, and texts of which a third is missing
+# keep the places of their words.
+PASSAGE_PENALTY = 6.0  # for each passage that is passed over; a word that recurs in it so stays with its neighbours
+PASSED_STEP_PENALTY = 1.0  # for each step of a passage that is not blank
+SKIPPED_TOKEN_PENALTY = 7.0  # for each token of a skipped word; high enough that a misrecognised word is not skipped
 
-# Paths so far behind the best one are given up, which makes the time linear in the length of the recording. Speech
-# that is not in the text must last a quarter of an hour or more before the right path could be among them.
-MARGIN = 2500.0
+# Pruning threshold of the Viterbi algorithm in nats, which makes the time linear in the length of the recording. It is
+# wide enough for the right path through a quarter of an hour of speech that the text lacks.
+PRUNING_MARGIN = 2500.0
 
-PASSED = -2  # the token of a span that holds speech of no word of the text
+PASSED = -2  # the token of spans of speech that was passed over
 
 
 @dataclass(frozen=True)
 class PartialAlignment:
-    """Where the words of a text lie.
+    """The steps of the words of a text.
 
     Attributes:
-        words: the spans of the tokens of every word; of a skipped word, empty ones where it would have been.
-        passed: the speech between two words that the text lacks, with its place, the number of the word before which
-            it lies: spans of its first and its last step.
-        log_probs: float32 [steps], of the path; 0 where speech was passed over.
+        words: for each word, the spans of its tokens; those of a skipped word are empty and stand where it would be.
+        passed: for each passage of speech that was passed over, the number of the word before which it lies, and the
+            spans of its first and of its last step.
+        log_probs: float32 [steps], log-probability of the path; 0 where speech was passed over.
     """
 
     words: tuple[tuple[TokenSpan, ...], ...]
@@ -47,20 +47,20 @@ class PartialAlignment:
 
 
 def align_words(log_probs: np.ndarray, words: Sequence[Sequence[int]], separator: int | None) -> PartialAlignment:
-    """The most probable path through a text of which words may be missing in the recording, and the reverse.
+    """The most probable path through a text, where words may lack in the recording, and speech in the text.
 
     Args:
         log_probs: float32 [steps, tokens].
-        words: the tokens of each, at least one; WILDCARD stands for any sound.
+        words: the tokens of each word, at least one; WILDCARD stands for any token.
         separator: the token between words, or None.
 
     Raises:
-        AlignmentError: no word at all, or more tokens than fit into the steps.
+        AlignmentError: there is no word, or there are more tokens than fit into the steps.
     """
     trellis, tokens, places = _trellis(words, separator, log_probs.shape[1])
     check_fits(tokens, len(log_probs))
     scores = _with_passing(log_probs)
-    states = best_states(scores, trellis, 3, BLOCK_STEPS, MARGIN)
+    states = best_states(scores, trellis, 3, BLOCK_STEPS, PRUNING_MARGIN)
     columns = trellis.columns[states]
     passing = trellis.columns == log_probs.shape[1] + 1
     passed = passing[states] & (scores[:, -2] > log_probs[:, BLANK])
@@ -81,32 +81,36 @@ def _by_word(spans: list[TokenSpan], words, separator: int | None):
 
 
 def _with_passing(log_probs: np.ndarray) -> np.ndarray:
-    """Finite log-probabilities; behind them the columns of the wildcard, of passing over speech, and of no score."""
-    passing = np.maximum(log_probs[:, BLANK], log_probs.max(axis=1) - PASSED_PRICE)[:, None]
+    """Finite log-probabilities with three more columns: float32 [steps, tokens + 3].
+
+    They are the scores of a wildcard, of passing over speech, and of the state before the first step, which emits
+    nothing.
+    """
+    passing = np.maximum(log_probs[:, BLANK], log_probs.max(axis=1) - PASSED_STEP_PENALTY)[:, None]
     return np.concatenate([with_wildcard(log_probs), finite(passing), np.full_like(passing, IMPOSSIBLE)], axis=1)
 
 
 def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trellis, list[int], np.ndarray]:
-    """The trellis of a text, its tokens, and the states of these.
+    """The trellis of a text, its tokens, and the state of each token, int [tokens].
 
-    In front of every word stand a state that passes over speech and one for a blank, and behind the last word as well;
-    in front of all, the state before the first step. A word is skipped, with the separator behind it, from either of
-    the two states before it to the same one before the next word.
+    Before every word and after the last one stand two states, one that passes over speech and one for a blank. The
+    first state of all is that before the first step. To skip a word and the separator behind it, a path jumps from
+    either of the two states before the word to the same one before the next word.
     """
-    columns, tolls, leaps, tokens, places, gaps = [wildcard_column + 2], [0.0], [0], [], [], []
+    columns, penalties, skips, tokens, places, gaps = [wildcard_column + 2], [0.0], [0], [], [], []
 
-    def add(column: int, leap: int = 0, toll: float = 0.0) -> None:
-        columns.append(column), leaps.append(leap), tolls.append(toll)
+    def add(column: int, skip: int = 0, penalty: float = 0.0) -> None:
+        columns.append(column), skips.append(skip), penalties.append(penalty)
 
-    def add_token(token: int, leap: int) -> None:
-        repeated = token != WILDCARD and tokens[-1:] == [token]
+    def add_token(token: int, skip: int) -> None:
+        may_skip = may_skip_blank(token, tokens[-1] if tokens else BLANK, WILDCARD)
         places.append(len(columns))
         tokens.append(token)
-        add(wildcard_column if token == WILDCARD else token, 0 if repeated else leap)
+        add(wildcard_column if token == WILDCARD else token, skip if may_skip else 0)
 
     def add_gap() -> None:
         gaps.append(len(columns))
-        add(wildcard_column + 1, 0, OPENING_PRICE)
+        add(wildcard_column + 1, 0, PASSAGE_PENALTY)
         add(BLANK, 2)
 
     for word in words:
@@ -119,26 +123,26 @@ def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trelli
             add(BLANK)
             add_token(token, 2)
     add_gap()
-    sources, prices = np.full(len(columns), NOWHERE), np.zeros(len(columns))
+    sources, jump_penalties = np.full(len(columns), NO_STATE), np.zeros(len(columns))
     for before, gap, word in zip(gaps, gaps[1:], words, strict=False):
         for state in range(2):
-            sources[gap + state], prices[gap + state] = before + state, SKIPPED_PRICE * len(word)
-    entries = np.flatnonzero(sources != NOWHERE)
-    return _compact(columns, tolls, leaps, sources, prices, entries), tokens, np.array(places)
-
-
-def _compact(columns, tolls, leaps, sources, prices, entries) -> Trellis:
-    """With the types that Trellis asks for."""
-    integers = (np.array(values, np.int32) for values in (columns, leaps, sources, entries))
-    columns, leaps, sources, entries = integers
-    return Trellis(columns, np.array(tolls), leaps, sources, prices, entries)
+            sources[gap + state], jump_penalties[gap + state] = before + state, SKIPPED_TOKEN_PENALTY * len(word)
+    targets = np.flatnonzero(sources != NO_STATE)
+    columns, skips, sources, targets = (np.array(v, np.int32) for v in (columns, skips, sources, targets))
+    trellis = Trellis(columns, np.array(penalties), skips, sources, jump_penalties, targets)
+    return trellis, tokens, np.array(places)
 
 
 def _passages(passed: np.ndarray, places: np.ndarray):
-    """(place, spans) of the passed steps between two words."""
+    """The passages that a path passed over: yields (number of the word behind, spans of first and last step).
+
+    Args:
+        passed: bool [steps], whether a step was passed over.
+        places: int [steps], the number of the word before which a step lies.
+    """
     steps = np.flatnonzero(passed)
     if not len(steps):
         return
-    for part in np.split(steps, np.flatnonzero(np.diff(places[steps])) + 1):
-        first, last = int(part[0]), int(part[-1])
+    for passage in np.split(steps, np.flatnonzero(np.diff(places[steps])) + 1):
+        first, last = int(passage[0]), int(passage[-1])
         yield int(places[first]), (TokenSpan(PASSED, first, first + 1), TokenSpan(PASSED, last, last + 1))

@@ -1,7 +1,7 @@
-"""The process of a program: Ctrl-C at any moment, standard streams that are closed, and its end.
+"""Handles Ctrl-C, closed standard streams, and the end of the process for the command line.
 
-Imports little, so that Ctrl-C is handled before anything heavy is imported. TensorFlow's threads do not survive the
-end of the interpreter (they abort the process), so `leave` ends the process without it.
+The module imports little, so that Ctrl-C is handled before anything heavy is imported. `leave` ends the process
+without the shutdown of the interpreter, during which TensorFlow's threads would abort the process.
 """
 
 import _signal as signal  # without the enumerations of `signal`, which take longer to import
@@ -11,16 +11,16 @@ import sys
 from collections.abc import Iterator
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT, as in a shell
-CLEAN_UP_SECONDS = 3.0  # for files half written and temporary folders; then the process ends without
+CLEAN_UP_SECONDS = 3.0  # after an interrupt, to remove unfinished files; then the process ends in any case
 
-_cleaning_up = False  # whether an interrupt unwinds the stack first
+_cleaning_up = False  # whether an interrupt raises KeyboardInterrupt, so that `finally` clauses run
 _interrupted = False
 
 
 def catch_interrupts() -> None:
-    """From now on Ctrl-C ends the process with exit code INTERRUPTED and without a message.
+    """Makes Ctrl-C end the process with exit code INTERRUPTED and without a message.
 
-    A process that was started to ignore it, as by nohup, goes on ignoring it.
+    A process that was started with Ctrl-C ignored, as by nohup, continues to ignore it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -28,9 +28,9 @@ def catch_interrupts() -> None:
 
 @contextlib.contextmanager
 def cleaning_up() -> Iterator[None]:
-    """A block whose `finally` clauses run on Ctrl-C, by KeyboardInterrupt. A second Ctrl-C does not wait for them."""
+    """Inside the block Ctrl-C raises KeyboardInterrupt, so that `finally` clauses run; a second Ctrl-C ends at once."""
     global _cleaning_up
-    import threading  # noqa: F401  not in the handler, which may come while it is imported
+    import threading  # noqa: F401  the signal handler needs it and cannot import it safely
 
     _cleaning_up = True
     try:
@@ -45,8 +45,8 @@ def _interrupt(number, frame) -> None:
         os._exit(INTERRUPTED)
     _cleaning_up, _interrupted = False, True
     if os.isatty(2):
-        os.write(2, b"\n")  # below a progress bar that is not taken away any more
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # whatever libraries make of a KeyboardInterrupt
+        os.write(2, b"\n")  # moves below a progress bar that stays on the screen
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # hides what libraries print on a KeyboardInterrupt
     timer = sys.modules["threading"].Timer(CLEAN_UP_SECONDS, os._exit, [INTERRUPTED])
     timer.daemon = True
     timer.start()
@@ -54,42 +54,42 @@ def _interrupt(number, frame) -> None:
 
 
 def interrupted() -> bool:
-    """Whether Ctrl-C came inside `cleaning_up`."""
+    """Whether Ctrl-C was pressed inside `cleaning_up`."""
     return _interrupted
 
 
 def leave(code: int) -> None:
-    """End the process with this exit code; INTERRUPTED if Ctrl-C came, whatever became of its KeyboardInterrupt."""
+    """Ends the process with this exit code, or with INTERRUPTED if Ctrl-C was pressed inside `cleaning_up`."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, or None: was reported
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # full disk or closed stream
             stream.flush()
     os._exit(INTERRUPTED if _interrupted else code)
 
 
 def open_closed_streams() -> None:
-    """Open the null device in place of closed standard streams.
+    """Opens the null device in place of closed standard streams.
 
-    A file opened later would take their numbers, and what libraries print would go into it. `sys.stdin` and
-    `sys.stdout` stay None where they were closed; `sys.stderr` does not.
+    Otherwise a file opened later would get the descriptor of such a stream and receive what libraries print. Closed
+    `sys.stdin` and `sys.stdout` remain None; a closed `sys.stderr` is replaced.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)
 
 
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
-    """A block in which processes are begun that Ctrl-C does not reach: it is for the program that began them."""
+    """A block for starting child processes that ignore Ctrl-C; only the parent handles it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # or it is begun inside the block, and lets interrupts through when it is
+    resource_tracker.ensure_running()  # if started inside the block, it would unblock interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,16 +1,15 @@
-"""The whole path from a recording to its words: decode, cut, batch, run the network, join, decode.
+"""The whole path from a recording to its words: load, cut into windows, run the network, stitch, decode.
 
-A Recognizer holds one model and one thread that runs it (see `asr_core.inference.worker`). Whoever has sound to be
-heard, from
-any thread, puts windows into its queue; what waits there together is run together. Log-probabilities are kept, so that
-another decoder costs no second pass.
+A Recognizer holds one model and one worker thread that runs it (see `asr_core.inference.worker`). Requests of any
+thread put their windows into the worker's queue, and windows that wait there together run in one batch. Emissions are
+kept, so that decoding a recording again needs no second pass through the network.
 """
 
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from functools import partial
 
@@ -36,29 +35,29 @@ from asr_core.text.pasted import words_alone
 from asr_core.text.vocabulary import space_token
 from asr_core.transcript.words import Transcript, Word
 
-BATCH_SECONDS = 6 * WINDOW_SECONDS  # of sound in one run, padding included: more is hardly faster, but larger
-WINDOWS_AHEAD = 12  # of one recording in the queue: two batches, and others get their turn in between
-POLL_SECONDS = 0.1  # how soon a cancelled request notices
+BATCH_SECONDS = 6 * WINDOW_SECONDS  # of audio in one batch, padding included; larger ones need memory and gain little
+WINDOWS_AHEAD = 12  # queued windows of one recording: two batches, so that other requests get their turn in between
+POLL_SECONDS = 0.1  # between two checks for cancellation
 UNCALIBRATED = Calibration()
-MIN_CONFIDENCE = 0.1  # of words that stand alone: of such words one in ten is right, and in noise none
-LONE_SECONDS = 1.0  # from any other word, longer than the pauses within a sentence
-NETWORK_SHARE = 0.6  # of the work is done once the network has heard all, about; the rest is decoding
+MIN_CONFIDENCE = 0.1  # of isolated words; words below it are noise more often than speech
+LONE_SECONDS = 1.0  # a word this far from all others is isolated; pauses within a sentence are shorter
+NETWORK_SHARE = 0.6  # of the time of a transcription is spent in the network, roughly; the rest in the decoder
 
 
 class Recognizer:
-    """Hears recordings with one model. Safe to use from many threads.
+    """Transcribes recordings with one model. Safe to use from many threads.
 
     Args:
-        bundle: the model (see `asr_core.bundle.loading.load_bundle`). Building it takes seconds, the first run some
-            more for compilation: see `warm_up`.
-        step: that model's network, if not in this process.
+        bundle: the model (see `asr_core.bundle.loading.load_bundle`). Building its network takes seconds, and the
+            first run some more for compilation: see `warm_up`.
+        model: the bundle's network in a process of its own; by default it is compiled in this process.
 
     Raises:
-        BundleError: the bundle's weights are not those of its network.
-        LanguageModelError: its language model is damaged.
+        BundleError: the bundle's weights do not fit its network.
+        LanguageModelError: the bundle's language model is damaged.
     """
 
-    def __init__(self, bundle: Bundle, step: InferenceProcess | None = None):
+    def __init__(self, bundle: Bundle, model: InferenceProcess | None = None):
         self.bundle = bundle
         self.name = bundle.name
         self.sample_rate = bundle.sample_rate
@@ -70,34 +69,32 @@ class Recognizer:
             origin: Calibration(**numbers) for origin, numbers in bundle.config.get("confidence", {}).items()
         }
         self._phones = bundle.phones
-        step = step or CompiledModel(bundle)
-        self._geometry = step.geometry
+        model = model or CompiledModel(bundle)
+        self._geometry = model.geometry
         self.step_seconds = self._geometry.step_samples / self.sample_rate
-        self._network = InferenceWorker(step, round(BATCH_SECONDS * self.sample_rate))
-        weakref.finalize(self, self._network.close)  # a recogniser that is dropped leaves no thread behind
+        self._worker = InferenceWorker(model, round(BATCH_SECONDS * self.sample_rate))
+        weakref.finalize(self, self._worker.close)  # a recogniser that is dropped leaves no thread behind
 
     def warm_up(self) -> None:
-        """Compiles the network's step and the beam, which takes seconds: so no request has to wait for it."""
-        sound = Audio(np.full(self.sample_rate, 0.1, np.float32), self.sample_rate)  # silence is not even run
-        self.decode(self.emissions(sound), sound.seconds)
+        """Compiles the network and the beam search, which takes seconds, so that no request waits for it."""
+        audio = Audio(np.full(self.sample_rate, 0.1, np.float32), self.sample_rate)  # silence would skip the network
+        self.decode(self.emissions(audio), audio.seconds)
 
     def close(self) -> None:
-        """Ends the thread behind it; what waits is answered first. A later request raises RuntimeError."""
-        self._network.close()
+        """Ends the worker thread after the windows in its queue have been run. Later requests raise RuntimeError."""
+        self._worker.close()
 
     def load(self, source, max_seconds: float | None = None, track: int | None = None) -> Audio:
-        """Any recording as this model hears it.
+        """Any recording as mono samples at this model's sample rate.
 
         Args:
-            source: a path, the bytes of a file, a binary file, an Audio, or (rate, samples) as Gradio has it.
+            source: a path, the bytes of a file, a binary file, or an Audio.
             max_seconds: longer files are refused while they are decoded.
             track: which audio track of a file, from 1 (see `asr_core.audio.loading.load_audio`).
 
         Raises:
-            AudioError: it cannot be read, holds no sound, or is too long.
+            AudioError: the recording cannot be read, holds no audio, or is too long.
         """
-        if isinstance(source, tuple):
-            return audio_from_array(source[1], source[0], self.sample_rate)
         if not isinstance(source, Audio):
             return load_audio(source, self.sample_rate, max_seconds=max_seconds, track=track)
         if source.sample_rate != self.sample_rate:
@@ -110,56 +107,57 @@ class Recognizer:
         audio: Audio,
         progress: Callable[[float], None] | None = None,
         cancel=None,
-        heard: Callable[[Emissions], None] | None = None,
+        on_emissions: Callable[[Emissions], None] | None = None,
     ) -> Emissions:
-        """What the network hears.
+        """The network's output for a recording.
 
-        Recordings beyond WINDOW_SECONDS go through in overlapping windows. Each window is normalised on its
-        own, as the clips of training were, whatever else the recording holds.
+        Recordings longer than WINDOW_SECONDS are run in overlapping windows. The features of each window are
+        normalised over that window alone, as those of each training clip were.
 
         Args:
             audio: at this model's sample rate (see `load`).
             progress: called with the fraction done, from 0 to 1, after every window.
-            cancel: anything with `is_set()`, looked at several times a second.
-            heard: called after every window with what has been heard since and will not change any more.
+            cancel: anything with `is_set()`, checked several times a second.
+            on_emissions: called after every window with the emissions that it made final, those since the last call;
+                concatenated, they are the emissions of the recording.
 
         Raises:
             Cancelled: `cancel` was set.
         """
         if audio.sample_rate != self.sample_rate:
-            raise ValueError(f"{self.name} hears {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
+            raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
         stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
         if (space := space_token(self.vocabulary)) is not None:
-            stitcher.part(silent_steps(windows, self._geometry.step_samples), space)
-        settled = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # where the next can change it
-        told = 0
-        waiting: deque[tuple[int, Future]] = deque()
+            stitcher.insert_word_boundaries(silent_steps(windows, self._geometry.step_samples), space)
+        final_steps = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # after each window
+        reported = 0
+        pending: deque[tuple[int, Future]] = deque()
         try:
             for number, window in enumerate(windows, 1):
-                waiting.append((window.start_step, self._network.submit(samples[window.start : window.end])))
-                while len(waiting) > (WINDOWS_AHEAD if number < len(windows) else 0):
-                    start, future = waiting[0]
+                pending.append((window.start_step, self._worker.submit(samples[window.start : window.end])))
+                while len(pending) > (WINDOWS_AHEAD if number < len(windows) else 0):
+                    start, future = pending[0]
                     stitcher.add(start, *_wait(future, cancel))
-                    waiting.popleft()
-                    done = number - len(waiting)
-                    if heard is not None:
-                        heard(self._part(stitcher, samples, told, settled[done - 1]))
-                        told = settled[done - 1]
+                    pending.popleft()
+                    done = number - len(pending)
+                    if on_emissions is not None:
+                        on_emissions(self._slice(stitcher, samples, reported, final_steps[done - 1]))
+                        reported = final_steps[done - 1]
                     if progress is not None:
                         progress(done / len(windows))
         finally:
-            for _, future in waiting:
+            for _, future in pending:
                 future.cancel()
         return Emissions(stitcher.log_probs, self.step_seconds, 0.0, self._energy(samples, steps), stitcher.phones)
 
     def hypotheses(
         self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None, progress=None, cancel=None
     ) -> list[Hypothesis]:
-        """The texts that the emissions may hold, best first (one if greedy). Arguments as for `decode`.
+        """The n-best hypotheses of the emissions, best first; greedy decoding gives one. Arguments as for `decode`.
 
-        The words of the best one have been located.
+        The words of the best hypothesis have their start and end times.
         """
 
         def report(done: float) -> None:
@@ -169,13 +167,13 @@ class Recognizer:
 
         options = options or self._defaults
         if options.decoder == "greedy":
-            found = [greedy(emissions, self.vocabulary)]
+            n_best = [greedy(emissions, self.vocabulary)]
         else:
-            found = beam_search(
+            n_best = beam_search(
                 emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, report
             )
-        found[0].locate(partial(raise_if_cancelled, cancel))
-        return found
+        n_best[0].locate(partial(raise_if_cancelled, cancel))
+        return n_best
 
     def decode(
         self,
@@ -186,13 +184,13 @@ class Recognizer:
         progress: Callable[[float], None] | None = None,
         cancel=None,
     ) -> Transcript:
-        """The most probable words, by another decoder at will: the network does not run again.
+        """The best hypothesis as a transcript. The network does not run.
 
         Args:
             emissions: from `emissions`.
             seconds: length of the recording.
-            options: how to decode; the bundle's defaults if None.
-            hot_words: phrases that the beam favours (see `asr_core.decoding.beam_search.beam_search`).
+            options: of the decoder; the bundle's defaults if None.
+            hot_words: phrases that the beam search favours (see `asr_core.decoding.beam_search.beam_search`).
             progress, cancel: as for `emissions`, both several times a second.
 
         Raises:
@@ -201,13 +199,13 @@ class Recognizer:
         return self.transcript(self.hypotheses(emissions, options, hot_words, progress, cancel)[0].words, seconds)
 
     def align(self, emissions: Emissions, seconds: float, text: str) -> Transcript:
-        """A given text laid along the recording; its notes say if it does not fit as a whole.
+        """Forced alignment of a given text; the notes of the transcript name what of it does not fit.
 
         Args:
-            text: as people paste it: of subtitles, the words alone are taken (see `asr_core.text.pasted`).
+            text: as people paste it; of subtitles only the words are used (see `asr_core.text.pasted`).
 
         Raises:
-            AlignmentError: a text without letters, or too long for the recording.
+            AlignmentError: the text has no letters, or is too long for the recording.
         """
         alignment = align_text(emissions, words_alone(text), self.vocabulary)
         return replace(self.transcript(alignment.words, seconds, given=True), notes=alignment.notes)
@@ -236,17 +234,19 @@ class Recognizer:
         return replace(transcript, notes=audio.notes)
 
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
-        """Words with their confidence as this model's calibration has it, inside `seconds` of sound.
+        """Words with calibrated confidence, their times clipped to the length of the recording, `seconds`.
 
-        Words of the beam search that the model all but rules out are left out where no others stand (see
-        `without_noise`), if their confidence is calibrated: else it does not say how often such words are right.
-        Greedy decoding gives what the network says as it is.
+        Isolated words of very low confidence are left out (see `without_noise`), but only after beam search and only
+        if the bundle has a calibration for it: without one, confidence does not estimate how often a word is right.
+        Greedy decoding keeps every word of the network.
 
         Args:
-            given: they were not decoded, but are those of a given text.
+            spans: words with times and uncalibrated confidence.
+            seconds: length of the recording.
+            given: whether they are the words of a given text rather than decoded ones.
         """
         spans = list(spans)
-        origin = "aligned" if given else "greedy" if spans and spans[0].agreement is None else "beam"
+        origin = "aligned" if given else "greedy" if spans and spans[0].posterior is None else "beam"
         calibration = self._calibrations.get(origin)
 
         def confidence(span: WordSpan) -> float:
@@ -261,33 +261,33 @@ class Recognizer:
         return without_noise(words) if origin == "beam" and calibration is not None else words
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
-        """Words of a recording of so many seconds, `given` or decoded (see `calibrated`)."""
+        """The transcript with these words; arguments as for `calibrated`."""
         return Transcript(self.calibrated(words, seconds, given), seconds, self.name)
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)
 
-    def _part(self, stitcher: EmissionStitcher, samples: np.ndarray, start: int, end: int) -> Emissions:
-        """The steps from `start` to before `end` of a recording."""
+    def _slice(self, stitcher: EmissionStitcher, samples: np.ndarray, start: int, end: int) -> Emissions:
+        """Emissions of the steps from `start` to before `end` of a recording."""
         energy = self._energy(samples[start * self._geometry.step_samples :], end - start)
         return Emissions(stitcher.log_probs[start:end].copy(), self.step_seconds, start * self.step_seconds, energy)
 
     def _energy(self, samples: np.ndarray, steps: int) -> np.ndarray:
-        """Loudness beside the steps, a minute at a time: the sums behind it are 20 times its size."""
+        """Energy of the signal for `Emissions.energy`, a minute at a time: its sums need 20 times the memory."""
         minute = self._whole_steps(60)
-        parts = []
+        energies = []
         for first in range(0, steps, minute):
-            part = samples[first * self._geometry.step_samples :][: minute * self._geometry.step_samples]
+            minute_samples = samples[first * self._geometry.step_samples :][: minute * self._geometry.step_samples]
             count = min(minute, steps - first)
-            parts.append(signal_energy(part, self.sample_rate, self.step_seconds, count))
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+            energies.append(signal_energy(minute_samples, self.sample_rate, self.step_seconds, count))
+        return np.concatenate(energies) if energies else np.empty(0, np.float32)
 
 
 def without_noise(words: Sequence[Word]) -> tuple[Word, ...]:
-    """The words without those that stand alone, LONE_SECONDS or more from any other, all below MIN_CONFIDENCE.
+    """The words without isolated groups of them whose confidence is below MIN_CONFIDENCE throughout.
 
-    A word or two are found in noise now and then. In the midst of speech words as uncertain as these are kept: they
-    say that something was said there.
+    A group is isolated where LONE_SECONDS or more separate it from any other word. Decoders now and then find a word
+    or two in noise. Equally uncertain words next to certain ones are kept, because speech is likely there.
     """
     groups: list[list[Word]] = []
     for word in words:
@@ -299,20 +299,22 @@ def without_noise(words: Sequence[Word]) -> tuple[Word, ...]:
 
 
 def sub_progress(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:
-    """What is told of a part of some work, from 0 to 1, as the share done of all of it."""
+    """A progress callback for one stage of the work: its 0 to 1 becomes `start` to `end` of the whole."""
     return None if progress is None else lambda done: progress(start + (end - start) * done)
 
 
 def raise_if_cancelled(cancel) -> None:
+    """Raises Cancelled if `cancel`, anything with `is_set()` or None, is set."""
     if cancel is not None and cancel.is_set():
         raise Cancelled()
 
 
 def _wait(future: Future, cancel):
+    """The future's result. Raises Cancelled as soon as `cancel` is set."""
     while True:
         raise_if_cancelled(cancel)
         try:
             return future.result(timeout=POLL_SECONDS)
-        except NotYet:
-            if future.done():  # the network itself raised a timeout
+        except FutureTimeout:
+            if future.done():  # the model itself raised a timeout
                 raise

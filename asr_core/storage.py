@@ -1,4 +1,4 @@
-"""Files of a bundle that XZ makes smaller: rounded weights and n-grams by half."""
+"""Files on disk: where the assets lie, XZ compression of bundle files, and atomic writes."""
 
 import lzma
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from asr_core.errors import reason
 
-# The folder of the default model and the example clips: in a checkout beside the packages, installed inside this one.
+# Folder of the default model and the example clips: beside the packages in a checkout, inside this one if installed.
 ASSETS = next(
     folder for folder in (Path(__file__).parent / "assets", Path(__file__).parents[1] / "assets") if folder.is_dir()
 )
-XZ = ".xz"  # follows the name of a file that is compressed
-MAX_BYTES = 1 << 30  # of an unpacked file: a few kB can be made that unpack to any number
+XZ = ".xz"  # suffix of a compressed file
+MAX_BYTES = 1 << 30  # of an unpacked file, since a few kB can be made to unpack to any size
 
 
 def compress(path: Path) -> Path:
-    """Puts a compressed file in the place of one; its path."""
+    """Replaces a file by a compressed one; returns the path of that."""
     smaller = path.with_name(path.name + XZ)
     smaller.write_bytes(lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
     path.unlink()
@@ -27,10 +27,10 @@ def compress(path: Path) -> Path:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """The path of a file that is not compressed: itself, or what `compress` has made smaller, for as long as needed.
+    """The path of the uncompressed file: `path` itself or, if compressed, a temporary file inside the block.
 
     Raises:
-        ValueError: it is damaged, or would unpack to more than `MAX_BYTES`.
+        ValueError: the compressed data are damaged, or unpack to more than MAX_BYTES.
     """
     if path.suffix != XZ:
         yield path
@@ -49,7 +49,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes a file, all of it or nothing."""
+    """Writes a text file atomically: it is replaced as a whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -1,24 +1,23 @@
-"""The path, live: sound in pieces of any size, words that may still change and words that never will.
+"""Live recognition: chunks of audio of any length come in, final words and partial words go out.
 
-The network looks both ways and names what it hears the better, the more of the sentence it has heard. So it hears a
-window of the latest sound again and again, each time the same amount of work, and what it says now of all that is not
-final takes the place of what it said before.
+The network uses context on both sides, and it recognises a word better with more of the sentence before and after it.
+It therefore runs again and again on a window of the latest audio, with the same amount of work each time. Each run
+replaces the emissions of everything that is not final yet.
 
 Which words are final
-    Every FINALIZE_SECONDS of sound a window that ends there is heard, and what it says is decoded.
-    1. All words before a pause are final (see `asr_core.decoding.beam_search.pauses`), once RIGHT_CONTEXT_SECONDS have
-    passed since the last
-       of them: it hears a sentence to its end before it decides.
-    2. So are all words before a change of level (see `asr_core.audio.speech_activity.level_changes`): somebody else
-    speaks, and
-       further windows begin there.
-    3. Where nobody pauses, words are final PARTIAL_SECONDS behind the latest sound: more would hardly change them.
-    Sound that led to final words is not heard again, but as what comes before. The decoder goes on with the language
-    model where it was, or after a pause at the beginning of a sentence.
+    Every FINALIZE_SECONDS of audio, the emissions of the window that ends there are decoded.
+    1. All words before a pause (see `asr_core.decoding.beam_search.pauses`) become final once RIGHT_CONTEXT_SECONDS
+       have passed since the last of them, so that a sentence is complete before it is decided.
+    2. All words before a change of level (see `asr_core.audio.speech_activity.level_changes`) become final: another
+       person is speaking, and later windows begin at the change.
+    3. Where nobody pauses, words become final PARTIAL_SECONDS behind the latest audio; more context would hardly
+       change them.
+    Audio whose words are final is only used as left context. The decoder continues with the state of the language
+    model after the final words, or starts a new sentence after a pause.
 
-Words become final at fixed places in the sound, not where chunks happen to end: they do not depend on how the sound
-was cut up. Between those places a window is heard every HOP_SECONDS, or once a chunk if chunks are longer, for the
-partial words only.
+Words become final at fixed positions in the audio, not at the ends of chunks, so that they do not depend on how the
+audio was cut into chunks. Between these positions the network runs every HOP_SECONDS, or once a chunk if chunks are
+longer, for the partial words only.
 """
 
 from collections.abc import Iterable
@@ -37,20 +36,20 @@ from asr_core.emissions import Emissions
 from asr_core.inference.windows import ALIGNED_STEPS
 from asr_core.transcript.words import Word
 
-WINDOW_SECONDS = 12.0  # about the longest clips of training; the network's work for each hop is that of so much sound
-FINALIZE_SECONDS = 2.0  # between windows that settle words; a stream that is behind hears these alone and catches up
-HOP_SECONDS = 0.5  # between partials: half of what may pass from a word to its appearance
-CHANGE_SECONDS = 0.5  # of sound at another level, for a window to begin with it
+WINDOW_SECONDS = 12.0  # about the longest clips of training; every hop costs one run of the network on such a window
+FINALIZE_SECONDS = 2.0  # between windows that make words final; a stream that lags behind runs on these alone
+HOP_SECONDS = 0.5  # between partial results: half of the latency that is acceptable for a new word
+CHANGE_SECONDS = 0.5  # of audio after a change of level, before it is trusted
 
 
 @dataclass(frozen=True)
 class Update:
-    """What changed with a piece of sound.
+    """What has changed with a chunk of audio.
 
     Attributes:
         final: words that have become final, to be appended to those of earlier updates.
-        partial: the words after them as they look now; they replace those of the update before.
-        seconds: of sound so far.
+        partial: the current words after the final ones; they replace those of the previous update.
+        seconds: duration of the audio so far.
     """
 
     final: tuple[Word, ...]
@@ -59,14 +58,14 @@ class Update:
 
 
 class Stream:
-    """One running recording. It shares nothing with other streams but the recogniser; one thread at a time.
+    """One live recording. Streams share nothing but the recogniser; a stream belongs to one thread at a time.
 
-    Holds WINDOW_SECONDS + FINALIZE_SECONDS of sound and at most as many seconds of log-probabilities, however long
-    it runs.
+    A stream holds WINDOW_SECONDS + FINALIZE_SECONDS of audio and at most as many seconds of log-probabilities, however
+    long it runs.
 
     Args:
         recognizer: an `asr_core.recognizer.Recognizer`.
-        options: how to decode; the bundle's defaults if None.
+        options: of the decoder; the bundle's defaults if None.
         hot_words: phrases that the beam favours (see `asr_core.decoding.beam_search.beam_search`).
     """
 
@@ -76,38 +75,38 @@ class Stream:
         if hot_words is not None and not isinstance(hot_words, HotWords):
             hot_words = HotWords.build(hot_words, recognizer.vocabulary)
         self._hot_words = hot_words
-        self.sample_rate = self._rate = recognizer.sample_rate
-        self._step_samples = round(recognizer.step_seconds * self._rate)
+        self.sample_rate = recognizer.sample_rate
+        self._step_samples = round(recognizer.step_seconds * self.sample_rate)
+        self._aligned_samples = ALIGNED_STEPS * self._step_samples  # windows begin at multiples of this
+        self._window_samples, self._finalize_samples = (
+            int(seconds * self.sample_rate / self._step_samples) * self._step_samples
+            for seconds in (WINDOW_SECONDS, FINALIZE_SECONDS)
+        )
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything: the next chunk is the beginning of a new recording."""
-        self._incoming = ChunkResampler(self._rate)
-        self._unit = ALIGNED_STEPS * self._step_samples  # samples, as all that follow
-        self._window, self._between = (
-            int(seconds * self._rate / self._step_samples) * self._step_samples
-            for seconds in (WINDOW_SECONDS, FINALIZE_SECONDS)
-        )
-        self._latest = np.zeros(self._window + self._between, np.float32)
-        self._filled = 0  # of those
-        self._end = 0  # so far
-        self._settle_at = self._between
-        self._begin = 0  # no window reaches back beyond
-        self._open = 0  # the beginning of what is not final
-        self._heard = 0  # the end of what was heard last
-        self._read = 0  # the end of what the partial words were read from
-        self._said: Emissions | None = None  # of what is not final
-        self._text = IncrementalDecoder(self._recognizer, self._options, self._hot_words)
+        """Forgets everything: the next chunk begins a new recording. Positions are samples since its start."""
+        self._resampler = ChunkResampler(self.sample_rate)
+        self._buffer = np.zeros(self._window_samples + self._finalize_samples, np.float32)  # the latest audio
+        self._buffered = 0  # samples in the buffer
+        self._end = 0  # end of the audio so far
+        self._finalize_at = self._finalize_samples  # end of the next window that makes words final
+        self._level_start = 0  # the latest change of level: no window begins before it
+        self._pending_start = 0  # end of the audio whose words are final
+        self._predicted_end = 0  # end of the latest window that the network ran on
+        self._decoded_end = 0  # end of the audio that the partial words were decoded from
+        self._pending: Emissions | None = None  # emissions of the audio whose words are not final
+        self._decoder = IncrementalDecoder(self._recognizer, self._options, self._hot_words)
         self._partial: tuple[Word, ...] = ()
         self._finished = False
 
     @property
     def seconds(self) -> float:
-        """Of sound so far."""
-        return self._end / self._rate
+        """Duration of the audio so far."""
+        return self._end / self.sample_rate
 
     def feed(self, samples: np.ndarray, source_rate: int) -> Update:
-        """Hears some more sound.
+        """Recognises one more chunk of audio.
 
         Args:
             samples: [n] or [n, channels] of any length, none included; integers over their full range, or floats in
@@ -115,82 +114,87 @@ class Stream:
             source_rate: Hz; may change from chunk to chunk.
 
         Raises:
-            AudioError: samples that are no sound; the chunk is left out and the stream can go on.
+            AudioError: samples that are not audio; the chunk is left out and the stream can go on.
             TypeError, ValueError: samples of another type or shape; a finished stream.
         """
         if self._finished:
             raise ValueError("This stream is finished: reset it, or make another.")
         final: list[Word] = []
-        for piece in self._incoming(samples, source_rate):
-            final += self._take(piece)
-        if self._end - self._heard >= HOP_SECONDS * self._rate:
-            self._said, self._heard = self._hear(self._end), self._end
-        if self._read < self._heard:
-            self._partial, self._read = self._words(self._text.partial(self._said)), self._heard
+        for piece in self._resampler(samples, source_rate):
+            final += self._append(piece)
+        if self._end - self._predicted_end >= HOP_SECONDS * self.sample_rate:
+            self._pending, self._predicted_end = self._predict(self._end), self._end
+        if self._decoded_end < self._predicted_end:
+            self._partial = self._calibrated(self._decoder.partial(self._pending))
+            self._decoded_end = self._predicted_end
         return self._update(final)
 
     def finish(self) -> Update:
         """Ends the recording: all its words are final."""
-        final = [word for piece in self._incoming.last() for word in self._take(piece)]
+        final = [word for piece in self._resampler.last() for word in self._append(piece)]
         if not self._finished and self._end:
-            final += self._settle(self._hear(self._end) if self._heard < self._end else self._said, ended=True)
-        self._finished, self._partial, self._said = True, (), None
+            emissions = self._predict(self._end) if self._predicted_end < self._end else self._pending
+            final += self._finalize(emissions, ended=True)
+        self._finished, self._partial, self._pending = True, (), None
         return self._update(final)
 
-    def _take(self, piece: np.ndarray) -> list[Word]:
-        """Appends float32 [n], hears every window that settles words, and returns what became final."""
+    def _append(self, samples: np.ndarray) -> list[Word]:
+        """Appends float32 [n], decodes every window that makes words final, and returns these words."""
         final: list[Word] = []
-        while len(piece):
-            part, piece = np.split(piece, [self._settle_at - self._end])
-            self._latest[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            self._end += len(part)
-            if self._end == self._settle_at:
-                final += self._hear_and_settle()
+        while len(samples):
+            piece, samples = np.split(samples, [self._finalize_at - self._end])
+            self._buffer[self._buffered : self._buffered + len(piece)] = piece
+            self._buffered += len(piece)
+            self._end += len(piece)
+            if self._end == self._finalize_at:
+                final += self._finalize_window()
         return final
 
-    def _hear_and_settle(self) -> list[Word]:
+    def _finalize_window(self) -> list[Word]:
+        """Decodes the window that ends here, returns its final words, and drops audio that no window needs again."""
         final: list[Word] = []
-        while (change := self._change()) is not None:
-            if change > self._open:
-                final += self._settle(self._hear(change), ended=True)
-            self._begin, self._open = change, max(self._open, change)
-        final += self._settle(self._hear(self._end))
-        self._heard = self._end
-        kept = min(self._filled, self._window)
-        self._latest[:kept] = self._latest[self._filled - kept : self._filled].copy()
-        self._filled = kept
-        self._settle_at += self._between
+        while (change := self._level_change()) is not None:
+            if change > self._pending_start:
+                final += self._finalize(self._predict(change), ended=True)
+            self._level_start, self._pending_start = change, max(self._pending_start, change)
+        final += self._finalize(self._predict(self._end))
+        self._predicted_end = self._end
+        kept = min(self._buffered, self._window_samples)
+        self._buffer[:kept] = self._buffer[self._buffered - kept : self._buffered].copy()
+        self._buffered = kept
+        self._finalize_at += self._finalize_samples
         return final
 
-    def _change(self) -> int | None:
-        """The first change of level in the latest window, if enough was heard after it to be sure."""
+    def _level_change(self) -> int | None:
+        """The first change of level in the latest window, if there is enough audio after it."""
         start = self._window_start(self._end)
-        changes = level_changes(self._sound(start, self._end), self._rate)
-        change = start + changes[0] // self._unit * self._unit if changes else start
-        return change if start < change <= self._end - CHANGE_SECONDS * self._rate else None
+        changes = level_changes(self._samples(start, self._end), self.sample_rate)
+        change = start + changes[0] // self._aligned_samples * self._aligned_samples if changes else start
+        return change if start < change <= self._end - CHANGE_SECONDS * self.sample_rate else None
 
-    def _settle(self, said: Emissions, ended: bool = False) -> list[Word]:
-        words, self._said = self._text.finalize(said, ended)
-        self._open += (len(said) - len(self._said)) * self._step_samples
-        return self._words(words)
+    def _finalize(self, emissions: Emissions, ended: bool = False) -> tuple[Word, ...]:
+        words, self._pending = self._decoder.finalize(emissions, ended)
+        self._pending_start += (len(emissions) - len(self._pending)) * self._step_samples
+        return self._calibrated(words)
 
-    def _hear(self, end: int) -> Emissions:
-        """What the window up to `end` says of what is not final."""
+    def _predict(self, end: int) -> Emissions:
+        """Runs the network on the window up to `end`, and returns the emissions of what is not final."""
         start = self._window_start(end)
-        said = self._recognizer.emissions(Audio(self._sound(start, end).copy(), self._rate))
-        said = replace(said, start=start / self._rate)
-        return said.slice(max(self._open - start, 0) // self._step_samples, len(said))
+        emissions = self._recognizer.emissions(Audio(self._samples(start, end).copy(), self.sample_rate))
+        emissions = replace(emissions, start=start / self.sample_rate)
+        return emissions.slice(max(self._pending_start - start, 0) // self._step_samples, len(emissions))
 
     def _window_start(self, end: int) -> int:
-        """Where the window up to `end` begins, in whole units."""
-        return max(-(-(end - self._window) // self._unit) * self._unit, self._begin)
+        """Where the window up to `end` begins: at an aligned position, not before the latest change of level."""
+        aligned = self._aligned_samples
+        return max(-(-(end - self._window_samples) // aligned) * aligned, self._level_start)
 
-    def _sound(self, start: int, end: int) -> np.ndarray:
-        offset = self._filled - self._end
-        return self._latest[start + offset : end + offset]
+    def _samples(self, start: int, end: int) -> np.ndarray:
+        """The buffered audio from position `start` to before `end`."""
+        offset = self._buffered - self._end
+        return self._buffer[start + offset : end + offset]
 
-    def _words(self, spans: list[WordSpan]) -> tuple[Word, ...]:
+    def _calibrated(self, spans: list[WordSpan]) -> tuple[Word, ...]:
         return self._recognizer.calibrated(spans, self.seconds)
 
     def _update(self, final: list[Word]) -> Update:

@@ -1,9 +1,10 @@
-"""The Viterbi algorithm on the trellis of a text, compiled by Numba: which state the best path is in at every step.
+"""The Viterbi algorithm on the trellis of a text, compiled by Numba: the state of the best path at every step.
 
-Only the scores of one step are kept, and a copy of them at the end of every block of steps, with the state at the
-beginning of the block from which the best path to each state comes. From the last block to the first, the path in a
-block is then found from its two ends, with backpointers for the states between them alone. All of it stands in one
-file because Numba's cache does not notice when a function in another one has changed.
+Backpointers for every cell of the trellis would fill the memory for long recordings. So the forward pass keeps only the
+scores of the current step and, at the end of every block of steps, a copy of them, with the state at the beginning of
+the block from which the best path to each state comes. From the last block to the first, both ends of the path in a
+block are then known, and backpointers are computed for the states between them alone. The compiled functions stand in
+one file because Numba's cache does not notice when a function in another file has changed.
 """
 
 from typing import NamedTuple
@@ -12,32 +13,33 @@ import numpy as np
 
 from asr_core.jit import compiled
 
-SKIP = 255  # a backpointer; others are the number of states by which a path went on
-FURTHEST_LEAP = 3
-NOWHERE = -1
+JUMP = 255  # a backpointer: the path jumped here; other backpointers are the number of states that the path advanced
+MAX_SKIP = 3  # states that a path can advance in one step
+NO_STATE = -1  # the source of a state to which no path jumps
 
 
 class Trellis(NamedTuple):
-    """The states of a text, and the ways between them.
+    """The states of a text, and the transitions between them.
 
-    At every step a path stays, moves on to the next state, or, where `leaps` allows it, leaps over one state or two.
-    Besides, within a step, it can skip all states between a state and its source, at a price.
+    At every step, a path stays in its state, enters the next one, or, where `skips` allows it, advances by two or three
+    states, which skips those between. Besides, within a step, it can jump from one state to a later one, at a penalty:
+    so a whole word is left out. Penalties are in nats and are subtracted from the score of a path.
 
     Attributes:
         columns: int32 [states], the column of the scores that a state emits.
-        tolls: float64 [states], the price of moving on to a state from the one before, in nats.
-        leaps: int32 [states], from how far back a path can leap to a state, or 0.
-        sources: int32 [states], from which state (an earlier one) this one can be reached by skipping, or NOWHERE.
-        prices: float64 [states], of skipping, in nats.
-        entries: int32 [n], the states that can be reached by skipping, rising.
+        entry_penalties: float64 [states], for entering a state from the one before it.
+        skips: int32 [states], by how many states a path can advance at once to reach a state, or 0.
+        sources: int32 [states], the earlier state from which a path can jump to this one, or NO_STATE.
+        jump_penalties: float64 [states], for jumping to a state.
+        targets: int32 [n], the states to which a path can jump, rising.
     """
 
     columns: np.ndarray
-    tolls: np.ndarray
-    leaps: np.ndarray
+    entry_penalties: np.ndarray
+    skips: np.ndarray
     sources: np.ndarray
-    prices: np.ndarray
-    entries: np.ndarray
+    jump_penalties: np.ndarray
+    targets: np.ndarray
 
 
 def best_states(
@@ -45,22 +47,23 @@ def best_states(
 ) -> np.ndarray:
     """The state of the best path at every step, int32 [steps].
 
-    Before the first step the path is in the first state, after the last one in one of the final states.
+    Before the first step, the path is in the first state; after the last step, it is in one of the final states.
 
     Args:
         scores: float32 [steps, columns], finite log-probabilities.
-        trellis: the states and the ways between them.
+        trellis: the states and the transitions between them.
         finals: how many of the last states are final.
         block_steps: steps between two copies of the scores.
-        margin: paths that are so many nats behind the best one at a step are given up; infinite: none, and the result
-            is exact. Needed for trellises with skips, where every state is reached at every step.
+        margin: pruning threshold in nats: states whose score is this far below the best of a step are pruned at both
+            ends of the active range. If it is infinite, none is pruned and the result is exact. Trellises with jumps
+            need it, as all of their states can be reached at every step.
     """
     states = len(trellis.columns)
     firsts = range(0, len(scores), block_steps)
     column, origins = np.full(states, -np.inf), np.arange(states, dtype=np.int32)
     column[0] = 0.0
     low, high = 0, 1
-    ends = []  # of each block: first state, scores and origins of the states from there on; scores before the block
+    ends = []  # of each block: first state and scores before it; first state and origins of the states after it
     for first in firsts:
         before = low, column[low:high].copy()
         origins[low:high] = np.arange(low, high)
@@ -81,42 +84,51 @@ def best_states(
 
 @compiled
 def run_forward(scores, trellis, first, last, column, origins, low, high, margin):
-    """The scores of all states from `low` to before `high` after the steps from `first` to before `last`, in place.
+    """Advances the forward pass from step `first` to before step `last`; returns the new active range, (low, high).
 
-    Everything outside of low and high is -inf where it is read. Returns the new low and high.
+    Only the states from `low` to before `high` are active; the scores of others count as -inf.
+
+    Args:
+        scores: float32 [steps, columns].
+        trellis: the states and the transitions between them.
+        first, last: the steps of the block.
+        column: float64 [states], score of the best path to each state; updated in place.
+        origins: int32 [states], state of that path before the block; updated in place.
+        low, high: the active range before the block.
+        margin: pruning threshold in nats.
     """
     states, steps = len(trellis.columns), len(scores)
     old, old_origins = column, origins
     new, new_origins = np.full(states, -np.inf), np.empty(states, np.int32)
-    entries = trellis.entries
+    targets = trellis.targets
     for step in range(first, last):
         floor = low
-        if len(entries) == 0:  # from below, the end is out of reach
-            low = max(low, states - 2 * (steps - step))  # leaps go two states far there
+        if len(targets) == 0:  # from a state below this, a path that advances by two every step cannot reach the end
+            low = max(low, states - 2 * (steps - step))
         best = -np.inf
-        end = min(states, high + FURTHEST_LEAP)
+        end = min(states, high + MAX_SKIP)
         old[high:end] = -np.inf
         for state in range(low, end):
             score, origin = old[state], old_origins[state]
-            if state > floor and old[state - 1] - trellis.tolls[state] > score:
-                score, origin = old[state - 1] - trellis.tolls[state], old_origins[state - 1]
-            leap = trellis.leaps[state]
-            if leap and state - leap >= floor and old[state - leap] > score:
-                score, origin = old[state - leap], old_origins[state - leap]
+            if state > floor and old[state - 1] - trellis.entry_penalties[state] > score:
+                score, origin = old[state - 1] - trellis.entry_penalties[state], old_origins[state - 1]
+            skip = trellis.skips[state]
+            if skip and state - skip >= floor and old[state - skip] > score:
+                score, origin = old[state - skip], old_origins[state - skip]
             score += scores[step, trellis.columns[state]]
             source = trellis.sources[state]
-            if source >= low and new[source] - trellis.prices[state] > score:
-                score, origin = new[source] - trellis.prices[state], new_origins[source]
+            if source >= low and new[source] - trellis.jump_penalties[state] > score:
+                score, origin = new[source] - trellis.jump_penalties[state], new_origins[source]
             new[state], new_origins[state] = score, origin
             best = max(best, score)
-        for entry in entries[np.searchsorted(entries, end) :]:
-            source = trellis.sources[entry]
-            score = new[source] - trellis.prices[entry] if source >= low else -np.inf
+        for target in targets[np.searchsorted(targets, end) :]:
+            source = trellis.sources[target]
+            score = new[source] - trellis.jump_penalties[target] if source >= low else -np.inf
             if not score > best - margin:
                 break
-            new[end:entry] = -np.inf
-            new[entry], new_origins[entry] = score, new_origins[source]
-            end = entry + 1
+            new[end:target] = -np.inf
+            new[target], new_origins[target] = score, new_origins[source]
+            end = target + 1
         while low < end - 1 and new[low] < best - margin:
             low += 1
         high = end
@@ -124,7 +136,7 @@ def run_forward(scores, trellis, first, last, column, origins, low, high, margin
             high -= 1
         old, new = new, old
         old_origins, new_origins = new_origins, old_origins
-    if (last - first) % 2:
+    if (last - first) % 2:  # the two pairs of arrays were exchanged an odd number of times
         column[low:high] = old[low:high]
         origins[low:high] = old_origins[low:high]
     return low, high
@@ -132,31 +144,38 @@ def run_forward(scores, trellis, first, last, column, origins, low, high, margin
 
 @compiled
 def trace_back(scores, trellis, first, last, column, low, state, path):
-    """Writes the states of the best path from state `low` before step `first` to `state` at the last step of a block.
+    """Writes the states of the best path through one block of steps into `path`; returns its state before the block.
 
-    `column` holds the scores of the states from `low` to `state` before the block. Returns the state before the block.
+    Args:
+        scores: float32 [steps, columns].
+        trellis: the states and the transitions between them.
+        first, last: the steps of the block, from `first` to before `last`.
+        column: float64 [n], scores of the states from `low` to `state` before the block; overwritten.
+        low: state of the path before the block.
+        state: state of the path at the last step of the block.
+        path: int32 [steps], written from `first` to before `last`.
     """
     count = len(column)
     old, new = column, np.full(count, -np.inf)
-    pointers = np.empty((last - first, count), np.uint8)
+    backpointers = np.empty((last - first, count), np.uint8)
     for step in range(first, last):
         for place in range(count):
             here = low + place
-            score, pointer = old[place], 0
-            if place > 0 and old[place - 1] - trellis.tolls[here] > score:
-                score, pointer = old[place - 1] - trellis.tolls[here], 1
-            leap = trellis.leaps[here]
-            if leap and leap <= place and old[place - leap] > score:
-                score, pointer = old[place - leap], leap
+            score, backpointer = old[place], 0
+            if place > 0 and old[place - 1] - trellis.entry_penalties[here] > score:
+                score, backpointer = old[place - 1] - trellis.entry_penalties[here], 1
+            skip = trellis.skips[here]
+            if skip and skip <= place and old[place - skip] > score:
+                score, backpointer = old[place - skip], skip
             score += scores[step, trellis.columns[here]]
             source = trellis.sources[here]
-            if source >= low and new[source - low] - trellis.prices[here] > score:
-                score, pointer = new[source - low] - trellis.prices[here], SKIP
-            new[place], pointers[step - first, place] = score, pointer
+            if source >= low and new[source - low] - trellis.jump_penalties[here] > score:
+                score, backpointer = new[source - low] - trellis.jump_penalties[here], JUMP
+            new[place], backpointers[step - first, place] = score, backpointer
         old, new = new, old
     for step in range(last - 1, first - 1, -1):
-        while pointers[step - first, state - low] == SKIP:
+        while backpointers[step - first, state - low] == JUMP:
             state = trellis.sources[state]
         path[step] = state
-        state -= pointers[step - first, state - low]
+        state -= backpointers[step - first, state - low]
     return state

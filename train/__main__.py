@@ -1,4 +1,4 @@
-"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: fits a model, or goes on where it was."""
+"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: trains a model, or resumes its training."""
 
 import argparse
 import dataclasses
@@ -64,13 +64,13 @@ def parse(argv):
 
 
 def command(arguments) -> str:
-    """The line that starts this run, and goes on with it when it was stopped."""
+    """The command line of this run, which also resumes it."""
     backend = os.environ.get("KERAS_BACKEND")
     return f"{f'KERAS_BACKEND={backend} ' if backend else ''}python -m train {shlex.join(arguments)}"
 
 
 def counts(dropped: Counter[str]) -> str:
-    """What was left out, by reason."""
+    """Counts by reason as text, such as "2 no text, 1 too short"; "none" if there are none."""
     return ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none"
 
 
@@ -117,21 +117,21 @@ def main(argv=None, workers: Workers | None = None) -> int:
     rate = make_featurizer(preset.featurizer).sample_rate
     try:
         make_folder(Path(args.out))
-        sounds = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
-        longest = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
-        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, sounds, max_seconds=longest)
+        pronunciations = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
+        max_seconds = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
+        data = load_data(args.data, args.cache, vocabulary, rate, args.limit, pronunciations, max_seconds=max_seconds)
         validation = data
         if args.validation:
-            validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=sounds)
+            validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=pronunciations)
         start = load_bundle(args.start) if args.start else None
     except (AsrError, OSError, ValueError) as error:
         print(in_words(error), file=sys.stderr)
         return 1
     if not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
-    for part, use in (data, "learn from"), (validation, "measure on"):
-        if not part.examples:
-            print(f"There is nothing to {use}; left out: {counts(part.dropped)}.", file=sys.stderr)
+    for speech, use in (data, "learn from"), (validation, "measure on"):
+        if not speech.examples:
+            print(f"There is nothing to {use}; left out: {counts(speech.dropped)}.", file=sys.stderr)
             return 1
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; left out: {counts(data.dropped)}")
     try:

@@ -69,14 +69,14 @@ def export(bundle: str, format: str, out: Path, seconds: float | None = None) ->
         ExportError: the format cannot represent the network, or its converter is not installed.
     """
     from asr_core.bundle.loading import load_bundle
-    from asr_core.inference.compiled import compiled_step
+    from asr_core.inference.compiled import compiled_graph
 
     bundle = load_bundle(bundle)
     featurizer, model = bundle.featurizer(), bundle.build()
     if format == "litert" and seconds is None:
         seconds = WINDOW_SECONDS
     samples = None if seconds is None else round(seconds * bundle.sample_rate)
-    step = compiled_step(featurizer, model, samples)
+    step = compiled_graph(featurizer, model, samples)
     out.mkdir(parents=True, exist_ok=True)
     path = out / FILES[format]
     {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[format](step, model, path)

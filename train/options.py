@@ -1,4 +1,4 @@
-"""What the commands of this package share: numbers within limits, places to write to, errors in words."""
+"""Shared by the commands of this package: argument types with limits, output folders, messages of errors."""
 
 import math
 from argparse import ArgumentTypeError
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from asr_core.errors import AsrError
 
-MAX_SEED = 2**32 - 1  # of NumPy's global generator, which Keras sets
+MAX_SEED = 2**32 - 1  # limit of NumPy's global generator, which Keras seeds
 
 
 class OutputError(AsrError, OSError):
-    """A place to which nothing can be written."""
+    """An output folder or file cannot be written."""
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A type for argparse: whole numbers of at least `least` and at most `most`."""
+    """Type of an argparse argument: whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         try:
@@ -31,7 +31,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def real(least: float, *, above: bool = False, most: float = math.inf) -> Callable[[str], float]:
-    """A type for argparse: finite numbers of at least `least` (or above it) and at most `most`."""
+    """Type of an argparse argument: finite numbers from `least` (or, with `above`, greater than it) to `most`."""
 
     def parse(text: str) -> float:
         try:
@@ -48,10 +48,10 @@ def real(least: float, *, above: bool = False, most: float = math.inf) -> Callab
 
 
 def make_folder(folder: Path, flag: str = "--out") -> None:
-    """Makes a folder to write into, which a flag names, before the work whose result it gets.
+    """Makes an output folder before the work starts. `flag` is the option that names it.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,10 +61,10 @@ def make_folder(folder: Path, flag: str = "--out") -> None:
 
 
 def make_room(file: Path) -> None:
-    """Makes the folder of a file to write, before the work whose result it gets.
+    """Makes the folder of an output file before the work starts.
 
     Raises:
-        OutputError: it cannot be made, or a folder has the name of the file.
+        OutputError: the folder cannot be made, or `file` is a folder.
     """
     make_folder(file.parent)
     if file.is_dir():
@@ -72,7 +72,7 @@ def make_room(file: Path) -> None:
 
 
 def in_words(error: Exception) -> str:
-    """The message of an error for people: of the system's errors the file first, and no numbers."""
+    """The message of an error for users; that of an OSError is its file and reason, without the error number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}."
     return str(error)

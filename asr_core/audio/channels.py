@@ -1,4 +1,4 @@
-"""Samples of any type and number of channels to mono float32 in [-1, 1]."""
+"""Mixes recordings of any number of channels to mono, and leaves out channels that would spoil the mix."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,7 +10,8 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d, percentile_filter,
 from asr_core.audio.levels import full_scale
 from asr_core.errors import AudioError
 
-# The order in WAVE files and in FFmpeg, where a file does not name its speakers. Four may also be four microphones.
+# Speakers by number of channels, as WAVE files and FFmpeg order them where a file does not name its speakers. Four
+# channels are left out, since they may be four microphones.
 STANDARD_ORDER = {
     3: "FL FR FC",
     5: "FL FR FC BL BR",
@@ -19,40 +20,44 @@ STANDARD_ORDER = {
     8: "FL FR FC LFE BL BR SL SR",
 }
 FRONTS = ("FL", "FR", "FLC", "FRC")
-LEFT, RIGHT, CENTRE = range(3)  # the columns that a surround layout is folded to
-SURROUND_WEIGHT = 0.707  # beside a front channel, as in ITU-R BS.775
-SPEAKER_LETTERS = frozenset("FLRCBSTWDE2")  # of FFmpeg's names; those of unknown channels have others
+LEFT, RIGHT, CENTRE = range(3)  # columns of a folded surround layout
+SURROUND_WEIGHT = 0.707  # of a surround channel beside a front channel, as in ITU-R BS.775
+SPEAKER_LETTERS = frozenset("FLRCBSTWDE2")  # of FFmpeg's speaker names; names of unknown channels have other letters
 
-BLOCK_SECONDS = 0.03  # what one decision is about; also the length of a fade
-BAND_EDGES = (100.0, 1500.0, 8000.0)  # Hz: polarity may differ in a part of the spectrum only
-CANCELLED = 0.2  # the mix has less than this of the power that independent channels would give it: 7 dB below
-BAND_SHARE = 1e-3  # of all power: a band with less says nothing
-SILENT_POWER, SILENT_DB = 1e-9, -85.0  # of a block: nothing to lose
-NEAR_SECONDS = 0.3  # on either side, evidence of cancellation counts, and then one channel is used
-CANCELLED_SHARE = 0.4  # of the power around, so much must be cancelled
-BETWEEN_SECONDS = 1.5  # what lies between two cancelled places no farther apart is taken from one channel, too
+BLOCK_SECONDS = 0.03  # each block has one set of channel weights; also the length of a fade between two of them
+MAX_FLOAT_PEAK = 16.0  # of a microphone's float samples, full scale being 1; beyond, they are unscaled integers
 
-CONTEXT_SECONDS = 5.0  # on either side, what the levels of a channel are measured over
-LOUD_PERCENT, QUIET_PERCENT = 95, 10  # of the levels around
-STEADY_DB = 8.0  # from quiet to loud at most: noise or hum, nobody speaks
-LIVELY_DB = 15.0  # at least, where somebody speaks
-MATTERS_DB = 20.0  # steady noise farther below the speech than this may stay
-CENTRE_DB = 30.0  # a centre channel farther below the others than this is empty
-BEST_RANGE_DB = 40.0  # from quiet to loud; more is not better
-STICKY_DB = 3.0  # another channel has to be so much better to be taken instead
+# Cancellation: channels of opposite polarity extinguish each other in the average.
+BAND_EDGES = (100.0, 1500.0, 8000.0)  # Hz; polarity may differ in one band only
+CANCELLED_SHARE = 0.2  # of the power that independent channels would give the average; below it, 7 dB, it cancels
+MIN_BAND_SHARE = 1e-3  # of the power of a block; a band with less is not considered
+SILENT_POWER, SILENT_DB = 1e-9, -85.0  # of a block; with less there is nothing to lose
+NEAR_SECONDS = 0.3  # on either side of a block: how far evidence of cancellation reaches
+MIN_CANCELLED_POWER = 0.4  # share of the power near a block that must cancel for one channel to replace the average
+MAX_GAP_SECONDS = 1.5  # between two cancelled segments; what lies between them is taken from one channel, too
+
+# Noise: channels without speech.
+CONTEXT_SECONDS = 5.0  # on either side of a block: over which the levels of a channel are measured
+SPEECH_PERCENTILE, NOISE_PERCENTILE = 95, 10  # of the levels in that context: speech level and noise floor
+MAX_STEADY_DB = 8.0  # from noise floor to speech level of a channel that holds only noise or hum
+MIN_SPEECH_DB = 15.0  # from noise floor to speech level of a channel that holds speech
+NOISE_MATTERS_DB = 20.0  # steady noise further below the speech may stay in the average
+EMPTY_CENTRE_DB = 30.0  # a centre channel further below left and right is empty
+MAX_SCORED_RANGE_DB = 40.0  # from noise floor to speech level; a larger range does not make a channel better
+SWITCH_DB = 3.0  # by which another channel must be better to replace the one in use
 
 
 def folded(samples: np.ndarray, speakers: Sequence[str] = ()) -> np.ndarray:
-    """Surround channels to left, right and centre.
+    """Folds surround channels to left, right and centre.
 
     Args:
         samples: float32 [n, channels].
         speakers: FFmpeg's names of the channels, such as FL, FC, LFE; without names, or with unknown ones, the
-            standard order of so many channels is taken.
+            standard order for this number of channels is assumed.
 
     Returns:
-        float32 [n, 3], left, right and centre, or [n, 2] where the layout has no centre; the low-frequency channel
-        is left out. The samples as they are if there are fewer than three channels, or if nothing is known of them.
+        float32 [n, 3], left, right and centre, or [n, 2] if the layout has no centre; the low-frequency channel is
+        left out. The samples are returned unchanged if there are fewer than three channels or their layout is unknown.
     """
     count = samples.shape[1]
     if len(speakers) != count or not all(SPEAKER_LETTERS.issuperset(name) for name in speakers):
@@ -71,15 +76,15 @@ def folded(samples: np.ndarray, speakers: Sequence[str] = ()) -> np.ndarray:
 
 
 class Mixer:
-    """One channel out of many, for a recording that arrives piece by piece.
+    """Mixes the channels of a recording to one, block by block.
 
-    Two channels, or more than three, are averaged; three are left, right and centre (see `folded`), and the centre is
-    taken where it holds anything, else the average of left and right. An average is replaced by its best channel
-    where it cancels, and leaves out channels of nothing but steady noise.
+    Two channels, or more than three, are averaged. Three are left, right and centre (see `folded`): the centre is used
+    where it is not empty, else the average of left and right. Channels that hold only steady noise are left out of the
+    average, and where channels cancel each other, the best of them replaces it.
 
     Args:
         rate: Hz.
-        channels: how many there are.
+        channels: number of channels.
     """
 
     def __init__(self, rate: int, channels: int):
@@ -87,16 +92,16 @@ class Mixer:
         self._block = max(1, round(BLOCK_SECONDS * rate))  # samples
         self._context = round(CONTEXT_SECONDS / BLOCK_SECONDS)  # blocks
         self._centred = channels == 3
-        self._mixed = slice(0, CENTRE) if self._centred else slice(0, channels)  # what is averaged
-        self._samples: list[np.ndarray] = []  # not mixed yet
-        self._held = 0  # samples in them
-        self._power: list[np.ndarray] = []  # of blocks: from `context` blocks before the first that is not mixed
-        self._measured = 0  # samples whose power is known, of those held
-        self._weights: np.ndarray | None = None  # of the latest block: float32 [channels]
-        self._best = 0  # the channel taken last where the average cancelled
+        self._mixed = slice(0, CENTRE) if self._centred else slice(0, channels)  # the channels that are averaged
+        self._samples: list[np.ndarray] = []  # those that are not mixed yet
+        self._held = 0  # number of those samples
+        self._power: list[np.ndarray] = []  # of each block, from `context` blocks before the first that is not mixed
+        self._measured = 0  # samples among those held whose power is known
+        self._weights: np.ndarray | None = None  # float32 [channels] of the latest block
+        self._best = 0  # the latest channel that replaced an average
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Takes float32 [n, channels] and returns float32 [m], what can be mixed so far."""
+        """Adds float32 [n, channels]; returns what can be mixed so far, float32 [m]."""
         if self.channels == 1:
             return samples[:, 0]
         self._samples.append(samples)
@@ -106,7 +111,7 @@ class Mixer:
         return self._mix(last=False)
 
     def last(self) -> np.ndarray:
-        """The rest: float32 [m]."""
+        """Mixes the samples still held: float32 [m]."""
         return self._mix(last=True) if self._held else np.empty(0, np.float32)
 
     def _mix(self, last: bool) -> np.ndarray:
@@ -125,7 +130,7 @@ class Mixer:
         return mono
 
     def _powers(self, samples: np.ndarray) -> np.ndarray:
-        """Mean power of each block in each band, of every channel and, last, of the average.
+        """Mean power of each block in each band, for every channel and, last, for their average.
 
         Returns:
             float32 [blocks, bands, channels + 1].
@@ -141,84 +146,89 @@ class Mixer:
             energy = 2 * (spectrum.real**2 + spectrum.imag**2) / self._block**2
             return np.stack([energy[:, first:end].sum(axis=1) for first, end in pairwise(edges)], axis=1)
 
-        average, found = 0, []
-        for channel in range(self.channels):  # one after the other: there may be 64
+        average, powers_of_channels = 0, []
+        for channel in range(self.channels):  # one at a time, for there may be 64
             spectrum = rfft(blocks_of[:, :, channel])
-            found.append(powers(spectrum))
+            powers_of_channels.append(powers(spectrum))
             if self._mixed.start <= channel < self._mixed.stop:
                 average = average + spectrum / (self._mixed.stop - self._mixed.start)
-        return np.stack([*found, powers(average)], axis=2)
+        return np.stack([*powers_of_channels, powers(average)], axis=2)
 
     def _choices(self, power: np.ndarray, first: int, end: int) -> np.ndarray:
-        """Weights of the channels for the blocks from `first` to before `end`: float32 [blocks, channels]."""
+        """Weights of the channels in the blocks from `first` to before `end`: float32 [blocks, channels]."""
         near = slice(first, end)
         level = 10 * np.log10(power.sum(axis=1) + SILENT_POWER)  # [blocks, channels + 1]
-        quiet, loud = (_around(level, percent, self._context) for percent in (QUIET_PERCENT, LOUD_PERCENT))
-        spread = loud - quiet
-        steady, lively = spread < STEADY_DB, spread > LIVELY_DB
+        noise_floor = _percentile(level, NOISE_PERCENTILE, self._context)
+        loud = _percentile(level, SPEECH_PERCENTILE, self._context)
+        level_range = loud - noise_floor
+        steady, speaking = level_range < MAX_STEADY_DB, level_range > MIN_SPEECH_DB
 
         weights = np.zeros((len(power), self.channels), np.float32)
         weights[:, self._mixed] = 1
         of_channels = np.arange(self.channels + 1) < weights[0].sum()
-        speech = np.max(np.where(lively & of_channels, loud, -np.inf), axis=1, keepdims=True)
-        noise = (steady & of_channels & (loud > speech - MATTERS_DB) & np.isfinite(speech))[:, : self.channels]
+        speech = np.max(np.where(speaking & of_channels, loud, -np.inf), axis=1, keepdims=True)
+        noise = (steady & of_channels & (loud > speech - NOISE_MATTERS_DB) & np.isfinite(speech))[:, : self.channels]
         weights[noise] = 0
         weights /= weights.sum(axis=1, keepdims=True)
 
         cancelled = self._cancelled(power)
-        score = (np.minimum(spread, BEST_RANGE_DB) + loud / 10)[near, self._mixed.start : self._mixed.stop]
+        score = (np.minimum(level_range, MAX_SCORED_RANGE_DB) + loud / 10)[near, self._mixed.start : self._mixed.stop]
         for block in np.flatnonzero(cancelled[near]):
             best = int(np.argmax(score[block]))
-            if score[block, best] > score[block, self._best] + STICKY_DB:
+            if score[block, best] > score[block, self._best] + SWITCH_DB:
                 self._best = best
             weights[first + block] = np.eye(1, self.channels, self._best)
         if self._centred:
             sides = loud[:, :CENTRE].max(axis=1)
-            speaking = (loud[:, CENTRE] > sides - CENTRE_DB) & (loud[:, CENTRE] > SILENT_DB)
-            speaking &= ~(steady[:, CENTRE] & lively[:, :CENTRE].any(axis=1))
-            weights[speaking] = np.eye(1, self.channels, CENTRE)
+            use_centre = (loud[:, CENTRE] > sides - EMPTY_CENTRE_DB) & (loud[:, CENTRE] > SILENT_DB)
+            use_centre &= ~(steady[:, CENTRE] & speaking[:, :CENTRE].any(axis=1))
+            weights[use_centre] = np.eye(1, self.channels, CENTRE)
         return weights[near]
 
     def _cancelled(self, power: np.ndarray) -> np.ndarray:
-        """Where the average cancels: bool [blocks]."""
+        """In which blocks the channels cancel each other in the average: bool [blocks]."""
         power = uniform_filter1d(power, 3, axis=0)
-        parts = power[:, :, self._mixed]
-        expected = parts.sum(axis=2) / parts.shape[2] ** 2  # of independent channels: float32 [blocks, bands]
-        whole = expected.sum(axis=1)
-        audible = expected > np.maximum(BAND_SHARE * whole, SILENT_POWER)[:, None]
-        lost = np.any(audible & (power[:, :, -1] < CANCELLED * expected), axis=1)
+        mixed = power[:, :, self._mixed]
+        expected = mixed.sum(axis=2) / mixed.shape[2] ** 2  # if the channels were independent: float32 [blocks, bands]
+        total = expected.sum(axis=1)
+        audible = expected > np.maximum(MIN_BAND_SHARE * total, SILENT_POWER)[:, None]
+        lost = np.any(audible & (power[:, :, -1] < CANCELLED_SHARE * expected), axis=1)
         near = 2 * round(NEAR_SECONDS / BLOCK_SECONDS) + 1
-        share = uniform_filter1d(whole * lost, near) / (uniform_filter1d(whole, near) + SILENT_POWER)
-        lost = maximum_filter1d(share > CANCELLED_SHARE, near)
-        between = round(BETWEEN_SECONDS / BLOCK_SECONDS)
-        return lost | minimum_filter1d(maximum_filter1d(lost, between), between)
+        share = uniform_filter1d(total * lost, near) / (uniform_filter1d(total, near) + SILENT_POWER)
+        lost = maximum_filter1d(share > MIN_CANCELLED_POWER, near)
+        gap = round(MAX_GAP_SECONDS / BLOCK_SECONDS)
+        return lost | minimum_filter1d(maximum_filter1d(lost, gap), gap)
 
     def _weighted(self, samples: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Samples [n, channels] by the weights of their blocks [blocks, channels], with fades between them."""
+        """Mixes samples [n, channels] by the weights of their blocks [blocks, channels], with a fade between blocks."""
         usual = np.zeros(self.channels, np.float32)
         usual[self._mixed] = 1 / (self._mixed.stop - self._mixed.start)
         mono = samples[:, self._mixed].mean(axis=1, dtype=np.float32)
         before = weights[0] if self._weights is None else self._weights
-        befores = np.concatenate([before[None], weights[:-1]])
-        changed = (weights != usual).any(axis=1) | (befores != usual).any(axis=1)
+        previous = np.concatenate([before[None], weights[:-1]])
+        changed = (weights != usual).any(axis=1) | (previous != usual).any(axis=1)
         ramp = np.arange(1, self._block + 1, dtype=np.float32)[:, None] / self._block
         for block in np.flatnonzero(changed):
             part = slice(block * self._block, min((block + 1) * self._block, len(samples)))
-            fade = befores[block] + ramp[: part.stop - part.start] * (weights[block] - befores[block])
+            fade = previous[block] + ramp[: part.stop - part.start] * (weights[block] - previous[block])
             mono[part] = np.einsum("ij,ij->i", samples[part], fade)
         self._weights = weights[-1]
         return mono
 
 
-def _around(level: np.ndarray, percent: float, context: int) -> np.ndarray:
-    """A percentile of the levels [blocks, channels] over `context` blocks on either side."""
+def _percentile(level: np.ndarray, percent: float, context: int) -> np.ndarray:
+    """A percentile of the levels [blocks, channels] over `context` blocks on either side of each block."""
     size = 2 * min(context, len(level)) + 1
     return np.stack([percentile_filter(one, percent, size, mode="reflect") for one in level.T], axis=1)
-FULL_SCALE_LIMIT = 16.0  # of a microphone; float samples beyond this are integers in disguise; full scale is 1.0
 
 
 def to_mono(samples: np.ndarray, shown: str) -> np.ndarray:
-    """[n] or [n, channels] of any sample type -> float32 [n], channels averaged."""
+    """Averages the channels of samples [n] or [n, channels] of any type: float32 [n].
+
+    Raises:
+        AudioError: samples are not numbers, or lie far beyond full scale.
+        TypeError: as for `full_scale`.
+    """
     mono = full_scale(samples)
     with np.errstate(over="ignore", invalid="ignore"):
         if mono.ndim == 2:
@@ -226,6 +236,6 @@ def to_mono(samples: np.ndarray, shown: str) -> np.ndarray:
     peak = np.abs(mono).max(initial=0)
     if not np.isfinite(peak):
         raise AudioError(f"{shown} holds samples that are not numbers (NaN or infinity): export it again.")
-    if peak > FULL_SCALE_LIMIT:
+    if peak > MAX_FLOAT_PEAK:
         raise AudioError(f"{shown} holds samples up to {peak:.4g}; full scale is 1: scale it to -1 ... 1.")
     return mono

@@ -1,7 +1,7 @@
-"""What a container says about itself, read from its bytes without decoding: the links of chained Ogg files,
-damaged Ogg pages, and whether the file is shorter than its header states.
+"""Reads the structure of containers without decoding them: the links of chained Ogg files, damaged Ogg pages, and
+whether a file is shorter than its header states.
 
-Used by `asr_core.audio.files`, which decodes. Reads a few bytes at a time, whatever sizes a header states.
+`asr_core.audio.files` uses it before it decodes. A few bytes are read at a time, whatever sizes a header states.
 """
 
 import os
@@ -12,36 +12,36 @@ from typing import BinaryIO
 
 OGG_PAGE = struct.Struct("<4sBBqIIIB")  # capture, version, flags, position, serial, number, CRC, segments
 OGG_FIRST = 2  # flag of the page that begins a logical stream
-OGG_NO_POSITION = 2**64 - 1  # no packet ends on the page
-MAX_OGG_STEP = 1 << 20  # samples from page to page: 22 s at 48 kHz
-MAX_CHECKSUMS = 1000  # of damaged pages of one file
-SEARCH_BYTES = 1 << 16
-MAX_CHUNKS = 100_000  # an hour of fragmented MP4 has about ten thousand
-TOLERANCE_BYTES = 512  # headers that are a few bytes wrong are common, and harmless
-UNKNOWN = {4: 0x7FFF_0000, 8: 1 << 62}  # sizes from here on are written where the length is unknown
-W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what names the chunk of the samples
-AUDIO_CHUNKS = (b"data", b"SSND", b"mdat", b"moof")
+OGG_NO_POSITION = 2**64 - 1  # granule position of a page on which no packet ends
+MAX_OGG_PAGE_SAMPLES = 1 << 20  # between the positions of two pages: 22 s at 48 kHz
+MAX_CHECKSUMS = 1000  # corrected checksums of one file
+SEARCH_BYTES = 1 << 16  # read at a time in search of a page or a header
+MAX_CHUNKS = 100_000  # of one file; an hour of fragmented MP4 has about ten thousand
+TOLERANCE_BYTES = 512  # between stated and actual size; headers that are a few bytes wrong are common and harmless
+UNKNOWN = {4: 0x7FFF_0000, 8: 1 << 62}  # by bytes of a size field: larger sizes stand for an unknown length
+W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")  # name of the chunk that holds the samples of Wave64
+AUDIO_CHUNKS = (b"data", b"SSND", b"mdat", b"moof")  # names of the chunks that hold the audio of other containers
 
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_crc(page: bytes) -> int:
-    """CRC of RFC 3533: zlib's polynomial with the bits in reverse order, without its initial and final values."""
+    """Checksum of an Ogg page (RFC 3533): zlib's CRC with the bits reversed, without its initial and final values."""
     crc = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int(f"{crc:032b}"[::-1], 2)
 
 
 @dataclass
 class OggLayout:
-    """Where the parts of an Ogg file lie.
+    """The links of an Ogg file, and its damage.
 
     Attributes:
-        links: (first byte, byte after the last) of each link: logical streams that begin together.
-        damaged: pages are missing, or their checksums differ.
-        cut: the last page is incomplete.
-        checksums: place in the file -> right checksum of a damaged page whose header is plausible: a decoder
-            that is given it loses the packets that are damaged, not the page, which may last a second. Not for
-            Opus, whose packets state how long they last: damaged ones would shift the times of all others.
+        links: (first byte, byte after the last) of each link, a group of logical streams that begin together.
+        damaged: whether pages are missing or their checksums are wrong.
+        cut: whether the last page is incomplete.
+        checksums: place in the file -> correct checksum of a damaged page whose header is plausible. With it, a
+            decoder loses only the damaged packets of a page, which may last a second. Opus pages have none, because
+            an Opus packet states its own duration, and a damaged one would shift the times of all others.
     """
 
     links: list[tuple[int, int]]
@@ -54,20 +54,20 @@ class OggLayout:
         """One link, and nothing wrong with it."""
         return len(self.links) == 1 and not self.damaged and not self.cut
 
-    def part(self, file: BinaryIO, start: int, end: int) -> "Part":
-        """The bytes of a link, with the right checksums."""
+    def part(self, file: BinaryIO, start: int, end: int) -> "FileSlice":
+        """The bytes of a link, with corrected checksums."""
         inside = {place - start: crc for place, crc in self.checksums.items() if start <= place < end}
-        return Part(file, start, end, inside)
+        return FileSlice(file, start, end, inside)
 
 
 @dataclass
 class _LogicalStream:
-    """What the latest page of a logical stream says.
+    """The state of a logical stream after its latest page.
 
     Attributes:
-        number: of its next page; None if any may follow.
-        granule: position at the end of its latest packet, in samples or in the codec's own unit.
-        is_opus: whether its codec is Opus.
+        number: sequence number of the next page; None if any may follow.
+        granule: position at the end of the latest packet, in samples or in the codec's own unit.
+        is_opus: whether the codec is Opus.
     """
 
     number: int | None
@@ -75,12 +75,13 @@ class _LogicalStream:
     is_opus: bool
 
     def may_continue_with(self, number: int, granule: int) -> bool:
-        is_near = granule == OGG_NO_POSITION or 0 <= granule - self.granule <= MAX_OGG_STEP
+        """Whether a page with this number and position, although damaged, plausibly comes next."""
+        is_near = granule == OGG_NO_POSITION or 0 <= granule - self.granule <= MAX_OGG_PAGE_SAMPLES
         return self.number in (None, number) and is_near and not self.is_opus
 
 
 def ogg_layout(file: BinaryIO) -> OggLayout:
-    """Reads all pages of an Ogg file. A link begins with the first pages of its logical streams (RFC 3533)."""
+    """Reads the headers of all pages of an Ogg file. A link begins with the first pages of its streams (RFC 3533)."""
     size = file.seek(0, os.SEEK_END)
     layout, starts, position = OggLayout([]), [0], 0
     streams: dict[int, _LogicalStream] = {}
@@ -107,7 +108,7 @@ def ogg_layout(file: BinaryIO) -> OggLayout:
             stream = streams[serial] = _LogicalStream(None, 0, b"OpusHead" in page[OGG_PAGE.size : 300])
         elif stream is not None:
             layout.damaged |= stream.number not in (None, number)
-            # A stream that was joined while it ran continues behind its headers, whose position is 0, anywhere.
+            # Behind the headers, whose position is 0, a stream that was recorded from its middle has any number.
             stream.number = None if granule == 0 else (number + 1) % 2**32
             stream.granule = stream.granule if granule == OGG_NO_POSITION else granule
         in_headers = bool(flags & OGG_FIRST)
@@ -118,16 +119,16 @@ def ogg_layout(file: BinaryIO) -> OggLayout:
 
 
 def _complete(page: bytes) -> bool:
-    """Whether all bytes that the page's header states are there."""
+    """Whether a page has all bytes that its header states."""
     if len(page) < OGG_PAGE.size or len(page) < OGG_PAGE.size + page[26]:
         return False
     return len(page) == OGG_PAGE.size + page[26] + sum(page[OGG_PAGE.size : OGG_PAGE.size + page[26]])
 
 
 def _next_page(file: BinaryIO, position: int) -> tuple[int, tuple, bytes] | None:
-    """(its first byte, fields of its header, all its bytes) of the first page from `position` on.
+    """(first byte, fields of the header, content) of the first page from `position` on.
 
-    The bytes are fewer than the header states where the file ends.
+    The content is shorter than the header states where the file ends.
     """
     while True:
         file.seek(position)
@@ -149,14 +150,14 @@ def _next_page(file: BinaryIO, position: int) -> tuple[int, tuple, bytes] | None
         return position, OGG_PAGE.unpack_from(head), file.read(OGG_PAGE.size + segments + body)
 
 
-class Part:
-    """Some bytes of a file, as a binary file that can only be read.
+class FileSlice:
+    """A range of bytes of a file, as a binary file that can only be read.
 
     Args:
-        file: is read from, at any place.
-        start: the first byte.
-        end: the byte after the last.
-        patches: place in the part -> bytes that replace those of the file.
+        file: the whole file.
+        start: first byte of the range.
+        end: the byte after its last.
+        patches: place in the range -> bytes that replace those of the file.
     """
 
     def __init__(self, file: BinaryIO, start: int, end: int, patches: dict[int, bytes] | None = None):
@@ -194,9 +195,9 @@ class Part:
 
 
 def without_false_sizes(file: BinaryIO) -> BinaryIO:
-    """The file, at its start, with a size that means "unknown" where a header that was never completed states none.
+    """The file at its start, with the size "unknown" in a header that was never completed.
 
-    Programs that write to a pipe leave such headers behind.
+    Programs that write to a pipe leave such headers, with a size of 0 or a placeholder.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -204,19 +205,19 @@ def without_false_sizes(file: BinaryIO) -> BinaryIO:
     file.seek(0)
     if head.startswith(b"riff") and (place := head.find(W64_DATA)) >= 0:
         stated = struct.unpack_from("<Q", head.ljust(place + 24, b"\0"), place + 16)[0]
-        return Part(file, 0, size, {place + 16: struct.pack("<Q", size - place)}) if stated >= UNKNOWN[8] else file
+        return FileSlice(file, 0, size, {place + 16: struct.pack("<Q", size - place)}) if stated >= UNKNOWN[8] else file
     if head.startswith(b".snd") and len(head) > 12 and not 0 < struct.unpack_from(">I", head, 8)[0] < UNKNOWN[4]:
-        return Part(file, 0, size, {8: b"\xff" * 4})
+        return FileSlice(file, 0, size, {8: b"\xff" * 4})
     if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64" and len(head) >= 36:
         if not 0 < struct.unpack_from("<Q", head, 28)[0] < UNKNOWN[8]:
-            return Part(file, 0, size, {0: b"RIFF"})
+            return FileSlice(file, 0, size, {0: b"RIFF"})
     return file
 
 
 def share_present(file: BinaryIO) -> float | None:
-    """Share of the bytes stated by the container's header that the file has; None if it states none.
+    """Share of the bytes stated by the container's header that are there; None if the header states none.
 
-    It is 0 for a fragmented MP4 file that is cut off, which does not state how many fragments it had.
+    The share is 0 for a fragmented MP4 file that is cut off, because it does not state how many fragments it had.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -229,6 +230,7 @@ def share_present(file: BinaryIO) -> float | None:
 
 
 def _stated_bytes(file: BinaryIO, head: bytes, size: int) -> int | None:
+    """Size of the file in bytes according to its header, given the first bytes and the actual size."""
     magic = head[:4]
     if magic in (b"RIFF", b"RF64", b"BW64"):
         return _end_of_chunks(file, size, 12, "<4sI", 2)
@@ -249,9 +251,9 @@ def _stated_bytes(file: BinaryIO, head: bytes, size: int) -> int | None:
 
 
 def _end_of_chunks(file: BinaryIO, size: int, position: int, form: str, alignment: int) -> int | None:
-    """End of the chunk that holds the audio in RIFF, AIFF, CAF and Wave64 files, which are lists of chunks."""
+    """End of the chunk that holds the audio in a list of chunks: RIFF, AIFF, CAF and Wave64 files."""
     header, width = struct.Struct(form), 4 if form.endswith("I") else 8
-    in_header = header.size if alignment == 8 else 0  # Wave64 counts a chunk's header, too
+    in_header = header.size if alignment == 8 else 0  # Wave64 includes the header in the length of a chunk
     length_64 = None
     for _ in range(MAX_CHUNKS):
         file.seek(position)
@@ -259,7 +261,7 @@ def _end_of_chunks(file: BinaryIO, size: int, position: int, form: str, alignmen
         if len(content) < header.size:
             return None
         name, length = header.unpack_from(content)
-        if name == b"ds64" and len(content) >= header.size + 16:  # the lengths that RF64 has no room for elsewhere
+        if name == b"ds64" and len(content) >= header.size + 16:  # RF64 keeps its 64-bit lengths here
             length_64 = struct.unpack_from("<Q", content, header.size + 8)[0] or UNKNOWN[8]
         if name == b"data" and length_64 is not None and length == 0xFFFF_FFFF:
             length, width = length_64, 8
@@ -292,7 +294,7 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
 
 
 def _end_of_segment(head: bytes) -> int | None:
-    """End of a Matroska file's only segment; recordings of browsers do not state it."""
+    """End of the only segment of a Matroska file; browsers do not state it in their recordings."""
     header_end = _variable_length(head, 4)
     if header_end is None or not head[sum(header_end) :].startswith(b"\x18\x53\x80\x67"):
         return None
@@ -301,9 +303,9 @@ def _end_of_segment(head: bytes) -> int | None:
 
 
 def _variable_length(head: bytes, position: int) -> tuple[int, int] | None:
-    """(place behind the number, the number) of EBML, whose first byte tells how many bytes it has.
+    """(place behind the number, value) of an EBML number, whose first byte encodes how many bytes it has.
 
-    Where the number is a length, the sum of both is the end of the element.
+    If the number is a length, the sum of both is the end of the element.
     """
     if position >= len(head) or head[position] == 0:
         return None
@@ -313,7 +315,7 @@ def _variable_length(head: bytes, position: int) -> tuple[int, int] | None:
 
 
 def _asf_size(head: bytes) -> int | None:
-    """Size of a Windows Media file as its file properties state it, unless it was broadcast."""
+    """Size of a Windows Media file according to its file properties; None for a broadcast."""
     at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
     if at < 0 or len(head) < at + 92 or head[at + 88] & 1:
         return None

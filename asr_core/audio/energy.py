@@ -1,28 +1,29 @@
-"""The level of the signal beside the output steps, in dB: word boundaries are looked for in it."""
+"""The energy of the signal along the output steps, in dB, by which word boundaries are placed."""
 
 import numpy as np
 
-FRAMES_PER_STEP = 4  # energy is measured this much finer than the steps: 10 ms where a step is 40 ms
-NO_SOUND_DB = -95.0  # digital silence, which says nothing about how quiet the room is
+FRAMES_PER_STEP = 4  # energy values per output step: one every 10 ms where a step lasts 40 ms
+DIGITAL_SILENCE_DB = -95.0  # energies below it are digital silence, which is no measure of the noise floor
 
 
 def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, steps: int) -> np.ndarray:
-    """Loudness of a signal for Emissions.energy.
+    """Energy of a signal, for `Emissions.energy`.
 
     Args:
         samples: float32 [n], mono.
         sample_rate: Hz.
-        step_seconds: length of an emission step.
-        steps: number of steps; samples beyond them are ignored, missing ones are as loud as the last.
+        step_seconds: length of an output step.
+        steps: number of steps; samples beyond them are ignored, and frames beyond the samples repeat the last energy.
 
     Returns:
-        float32 [steps * FRAMES_PER_STEP], dB relative to full scale, without what is slower than a frame (hum).
+        float32 [steps * FRAMES_PER_STEP], dB relative to full scale. The mean of each frame is removed, and with it
+        anything slower than a frame, such as hum.
     """
     edges = np.arange(steps * FRAMES_PER_STEP + 1) * (step_seconds * sample_rate / FRAMES_PER_STEP)
     edges = np.minimum(edges.round().astype(np.int64), len(samples))
-    heard = samples[: edges[-1]].astype(np.float64)
-    sums = np.diff(np.concatenate([[0.0], np.cumsum(heard)])[edges])
-    squares = np.diff(np.concatenate([[0.0], np.cumsum(np.square(heard))])[edges])
+    signal = samples[: edges[-1]].astype(np.float64)
+    sums = np.diff(np.concatenate([[0.0], np.cumsum(signal)])[edges])
+    squares = np.diff(np.concatenate([[0.0], np.cumsum(np.square(signal))])[edges])
     count = np.maximum(1, np.diff(edges))
     variance = np.maximum(squares / count - np.square(sums / count), 0.0)
     energy = (10 * np.log10(variance + 1e-10)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Files of sound, whatever wrote them, to samples as they are decoded: what lies below `asr_core.audio.loading`.
+"""Decodes audio files of any format to blocks of samples, which `asr_core.audio.loading` converts.
 
-libsndfile reads the plain formats, FFmpeg's libraries (through PyAV, no program needed) the others; the
-content decides which, not the file's name. Nothing is allocated on the word of a header.
+libsndfile decodes the plain formats, FFmpeg's libraries (through PyAV, without a program) the others. The content of a
+file decides between them, not its name. No memory is allocated because of what a header claims.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ import numpy as np
 from asr_core.audio.channels import folded
 from asr_core.audio.containers import ogg_layout, share_present, without_false_sizes
 from asr_core.audio.flac import decoded_flac, stream_info
-from asr_core.audio.integrity import Integrity, Watch, header_seconds
+from asr_core.audio.integrity import Integrity, IntegrityMonitor, header_seconds
 from asr_core.audio.tracks import Tracks
 from asr_core.errors import AudioError
 
-MAX_PIPE_BYTES = 1 << 30  # a stream that cannot seek is held in memory, up to 1 GiB
-MAX_SILENCE_SECONDS = 600  # filled in for gaps between time stamps, in all
-ABSURD = 8.0  # a lossy codec exceeds full scale, 1, by a little; far beyond, its packet is damaged
-SILENT_TRACK_PEAK = 3e-4  # -70 dBFS: a track that stays below is left for another that does not
-MICROSECONDS = 1e6  # a second on the clock of FFmpeg's containers
-GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
-UNKNOWN_FRAMES = 1 << 40  # more than any file holds: libsndfile states 2^63 - 1
-MAX_DEMUX_FAILURES = 20  # of one recording, until the rest of its container is given up
+MAX_PIPE_BYTES = 1 << 30  # 1 GiB, since a stream that cannot seek is held in memory
+MAX_SILENCE_SECONDS = 600  # of silence in all that fills gaps between time stamps
+MAX_LOSSY_PEAK = 8.0  # of full scale; lossy codecs exceed full scale by a little, damaged packets by far
+SILENT_TRACK_PEAK = 3e-4  # -70 dBFS; another track is chosen in place of one that stays below
+MICROSECONDS = 1e6  # per second; the unit of FFmpeg's container clock
+MIN_GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
+UNKNOWN_FRAMES = 1 << 40  # more than any file holds; libsndfile reports 2^63 - 1 for an unknown length
+MAX_DEMUX_FAILURES = 20  # of one recording, after which the rest of its container is left out
 CHECKED_CODECS = ("flac", "tta", "wavpack", "alac", "ape", "tak")  # lossless, most of them with checksums
 DECODED_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MiB of float32
 
-# What is read, everywhere: FFmpeg's name of a container -> suffixes of its files. Containers hold their audio
-# themselves; others, playlists above all, make FFmpeg open more files, and are never opened.
+# The formats that the product reads: FFmpeg's name of a container -> suffixes of its files. Formats that make FFmpeg
+# open further files, playlists above all, are missing on purpose.
 FORMATS = {
     "wav": ".wav .wave .bwf .rf64",
     "w64": ".w64",
@@ -83,7 +83,7 @@ SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", 
 
 @contextlib.contextmanager
 def opened(source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """The source as a seekable binary file, and what to call it."""
+    """The source as a seekable binary file, and its name for messages."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield io.BytesIO(source), _shown(name or "The recording")
     elif isinstance(source, str | os.PathLike):
@@ -97,7 +97,7 @@ def opened(source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def _shown(name: str | bytes) -> str:
-    """A file name fit for one line of a message."""
+    """A file name on one line, shortened for a message."""
     name = os.fsdecode(name)
     name = "".join(character if character.isprintable() else "?" for character in name)
     return name if len(name) <= 100 else f"{name[:60]}...{name[-30:]}"
@@ -135,13 +135,20 @@ def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
 def decoded(
     file: BinaryIO, shown: str, notes: list[str], tracks: Tracks | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, samples [n, channels] of any type) as they are decoded, by the library that reads the file.
-
-    Three channels are left, right and centre; where a file names more speakers, they are folded to those.
+    """Decodes a file block by block.
 
     Args:
-        notes: gets a sentence at the end if the recording is damaged or cut off, or has further tracks.
-        tracks: which audio track is wanted; what there is is filled in.
+        file: seekable, at its start.
+        shown: its name for messages.
+        notes: at the end, receives a sentence if the recording is damaged or cut off, or has further tracks.
+        tracks: which audio track is wanted; receives the number of tracks and the chosen one.
+
+    Yields:
+        (sample rate, samples [n, channels] of any type). Three channels are left, right and centre; the channels of
+        larger layouts are folded to those.
+
+    Raises:
+        AudioError: nothing can be decoded.
     """
     tracks = tracks or Tracks()
     try:
@@ -163,10 +170,8 @@ def decoded(
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
 
 
-def _decoded_ogg(
-    file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
-) -> Iterator[tuple[int, np.ndarray]]:
-    """All links of a chained Ogg file, one behind the other; libsndfile ends with the first one."""
+def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks) -> Iterator[tuple[int, np.ndarray]]:
+    """Decodes all links of a chained Ogg file in turn; libsndfile would end with the first one."""
     layout = ogg_layout(file)
     integrity.damaged, integrity.cut = layout.damaged, layout.cut
     if layout.is_simple:
@@ -175,9 +180,9 @@ def _decoded_ogg(
     decoded, errors = False, []
     for start, end in layout.links:
         try:
-            for part in _decoded_by_ffmpeg(layout.part(file, start, end), shown, integrity, tracks):
+            for block in _decoded_by_ffmpeg(layout.part(file, start, end), shown, integrity, tracks):
                 decoded = True
-                yield part
+                yield block
         except AudioError as error:
             errors.append(error)
             integrity.damaged |= not (layout.cut and end == layout.links[-1][1])
@@ -188,9 +193,9 @@ def _decoded_ogg(
 def _decoded_by_either(
     file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """By libsndfile, which is faster, and what comes behind its first complaint by FFmpeg, which goes on.
+    """Decodes by libsndfile, which is faster, and from its first error on by FFmpeg, which continues after errors.
 
-    FLAC frames are found here: FFmpeg's parser mixes them up where they are damaged.
+    Damaged FLAC files are decoded by `asr_core.audio.flac`, because FFmpeg's parser confuses their frames.
     """
     done, whole = 0, False
     if tracks.wanted in (None, 1):
@@ -213,53 +218,53 @@ def _decoded_by_either(
 
 
 def _decoded_by_sndfile(file: BinaryIO) -> Generator[tuple[int, np.ndarray], None, tuple[int, bool]]:
-    """Yields nothing if libsndfile cannot read the file, and stops at its first complaint.
+    """Decodes by libsndfile up to its first error; yields nothing if libsndfile cannot read the file.
 
-    It names no speakers, so that files of more than two channels are left to FFmpeg; but those of FLAC stand in the
-    standard order.
+    libsndfile does not name the speakers of channels. Files of more than two channels are therefore left to FFmpeg,
+    but for FLAC, whose channels have the standard order.
 
     Returns:
-        number of samples per channel, and whether these are all that the file states.
+        Number of samples per channel, and whether these are all that the header states.
     """
     import soundfile
 
     done = 0
     file.seek(0)
     try:
-        with soundfile.SoundFile(_Forgiving(file)) as sound:
-            if sound.channels > 2 and sound.format != "FLAC":
+        with soundfile.SoundFile(_SeekAnywhere(file)) as recording:
+            if recording.channels > 2 and recording.format != "FLAC":
                 return 0, False
-            step = max(1, DECODED_VALUES // sound.channels)
-            while len(block := sound.read(step, dtype="float32", always_2d=True)):
+            count = max(1, DECODED_VALUES // recording.channels)
+            while len(block := recording.read(count, dtype="float32", always_2d=True)):
                 done += len(block)
-                yield sound.samplerate, block
-            return done, done == sound.frames > 0
+                yield recording.samplerate, block
+            return done, done == recording.frames > 0
     except soundfile.SoundFileError:
         return done, False
 
 
 def stated_seconds(path: str | os.PathLike) -> float | None:
-    """Length of a file according to its header; None where only decoding shows it.
+    """Length of a file according to its header; None where only decoding can show it.
 
-    A header is believed if the last sample that it states can be decoded: not that of a file which is cut off,
-    was written to a pipe (its length is unknown), or is a chain of Ogg files (libsndfile sees the first).
+    A header is trusted if the last sample that it states can be decoded. That fails for files that are cut off or were
+    written to a pipe; chained Ogg files are never trusted, because libsndfile sees only their first link.
     """
     import soundfile
 
     try:
-        with open(path, "rb") as file, soundfile.SoundFile(_Forgiving(file)) as sound:
-            if 0 < sound.frames < UNKNOWN_FRAMES:
-                sound.seek(sound.frames - 1)
-                last = sound.read(1)
-                if len(last) == 1 and (sound.format != "OGG" or ogg_layout(file).is_simple):
-                    return sound.frames / sound.samplerate
+        with open(path, "rb") as file, soundfile.SoundFile(_SeekAnywhere(file)) as recording:
+            if 0 < recording.frames < UNKNOWN_FRAMES:
+                recording.seek(recording.frames - 1)
+                last = recording.read(1)
+                if len(last) == 1 and (recording.format != "OGG" or ogg_layout(file).is_simple):
+                    return recording.frames / recording.samplerate
     except (soundfile.SoundFileError, OSError):
         return None
     return None
 
 
-class _Forgiving:
-    """A file for libsndfile, which seeks wherever a damaged header sends it."""
+class _SeekAnywhere:
+    """A file for libsndfile in which seeking never fails, wherever a damaged header makes libsndfile seek."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
@@ -279,7 +284,7 @@ class _Forgiving:
 def _decoded_by_ffmpeg(
     file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The track wanted, else the file's own choice, or, where that is silent, the first that is not."""
+    """Decodes the track wanted, or else the file's default track, or, if that is silent, the first audible one."""
     with _container(file, shown) as container:
         readable = _choose_track(container, tracks, shown)
         if tracks.wanted is not None or len(readable) == 1:
@@ -291,23 +296,23 @@ def _decoded_by_ffmpeg(
         yield from _decoded_track(container, file, integrity, tracks)
 
 
-def _decoded_track(
-    container, file: BinaryIO, integrity: Integrity, tracks: Tracks
-) -> Iterator[tuple[int, np.ndarray]]:
-    """The track chosen, with silence where its time stamps leave a gap."""
+def _decoded_track(container, file: BinaryIO, integrity: Integrity, tracks: Tracks) -> Iterator[tuple[int, np.ndarray]]:
+    """Decodes the chosen track, with silence where its time stamps leave a gap."""
     stream = container.streams.audio[tracks.chosen - 1]
     if stream.codec_context.name in CHECKED_CODECS:
-        stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else noise takes a frame's place
+        stream.codec_context.options = {
+            "err_detect": "crccheck+explode"
+        }  # without it, a damaged frame is decoded to noise
     start = (container.start_time or 0) / MICROSECONDS
-    form = container.format.name
+    container_format = container.format.name
     duration = (container.duration or 0) / MICROSECONDS or None
-    stated = header_seconds(file, form, duration, integrity.complete)
-    watch = Watch(integrity, form, stated, start)
-    yield from _gathered(_parts(container, stream, watch), start)
+    stated = header_seconds(file, container_format, duration, integrity.complete)
+    monitor = IntegrityMonitor(integrity, container_format, stated, start)
+    yield from _gathered(_frames(container, stream, monitor), start)
 
 
 def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
-    """Chooses the track wanted or the file's default one; returns the numbers of those that can be decoded."""
+    """Chooses the track wanted or the file's default one; returns the numbers of the tracks that can be decoded."""
     from av.stream import Disposition
 
     streams = container.streams.audio
@@ -322,15 +327,15 @@ def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
 
 
 def _audible(file: BinaryIO, shown: str, track: int) -> bool:
-    """Whether a track has a sample that can be heard, decoded no farther than to the first."""
+    """Whether a track has an audible sample; decodes no further than to the first one."""
     with _container(file, shown) as container:
-        watch = Watch(Integrity(), container.format.name, None, 0.0)
-        parts = _parts(container, container.streams.audio[track - 1], watch)
-        return any(np.abs(part.samples).max() > SILENT_TRACK_PEAK for part in parts)
+        monitor = IntegrityMonitor(Integrity(), container.format.name, None, 0.0)
+        frames = _frames(container, container.streams.audio[track - 1], monitor)
+        return any(np.abs(frame.samples).max() > SILENT_TRACK_PEAK for frame in frames)
 
 
 def _container(file: BinaryIO, shown: str):
-    """The file as FFmpeg opens it, from its start."""
+    """Opens a file with FFmpeg, from its start."""
     import av
 
     file.seek(0)
@@ -350,12 +355,12 @@ def _refuse_more_files(url, flags, options):
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Frame:
     """A decoded frame.
 
     Attributes:
         rate: Hz.
-        time: seconds on the container's clock, or None if it does not say.
+        time: seconds on the container's clock; None without a time stamp.
         samples: float32 [n, channels], as `decoded` yields them.
     """
 
@@ -364,39 +369,37 @@ class _Part:
     samples: np.ndarray
 
 
-def _parts(container, stream, watch: Watch) -> Iterator[_Part]:
-    """What can be decoded: damaged packets are left out, and a container that breaks off ends there."""
+def _frames(container, stream, monitor: IntegrityMonitor) -> Iterator[_Frame]:
+    """Decodes all intact packets of a track; damaged ones are left out."""
     import av
 
     damage = (av.FFmpegError, ValueError, IndexError, OverflowError)
-    plain = stream.codec_context.name.startswith(("pcm_", "wavpack"))  # what such a track holds was written so
-    form, packed = None, None
-    for packet in _packets(container, stream, watch):
+    plain = stream.codec_context.name.startswith(("pcm_", "wavpack"))  # lossless: its peaks are as they were recorded
+    layout, resampler = None, None
+    for packet in _packets(container, stream, monitor):
         try:
             for frame in packet.decode():
-                if form != (frame.format.name, frame.layout.name, frame.sample_rate):
-                    form = (frame.format.name, frame.layout.name, frame.sample_rate)
-                    packed = av.AudioResampler(
-                        format="flt"
-                    )  # PyAV misreads the planes of 8 channels and more
-                for whole in packed.resample(frame):
+                if layout != (frame.format.name, frame.layout.name, frame.sample_rate):
+                    layout = (frame.format.name, frame.layout.name, frame.sample_rate)
+                    resampler = av.AudioResampler(format="flt")  # PyAV misreads the planes of 8 channels and more
+                for whole in resampler.resample(frame):
                     samples = whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
                     if samples.shape[1] > 2:
                         samples = folded(samples, [speaker.name for speaker in frame.layout.channels])
                     if not len(samples) or not frame.sample_rate:
                         continue
-                    if plain or np.abs(samples).max() < ABSURD:
-                        watch.frame(frame.is_corrupt)
-                        yield _Part(frame.sample_rate, frame.time, samples)
+                    if plain or np.abs(samples).max() < MAX_LOSSY_PEAK:
+                        monitor.frame(frame.is_corrupt)
+                        yield _Frame(frame.sample_rate, frame.time, samples)
                     else:
-                        watch.failure(packet)
+                        monitor.failure(packet)
         except damage:
-            watch.failure(packet)
-    watch.end()
+            monitor.failure(packet)
+    monitor.end()
 
 
-def _packets(container, stream, watch: Watch) -> Iterator:
-    """Packets of one track; those of the others are counted only."""
+def _packets(container, stream, monitor: IntegrityMonitor) -> Iterator:
+    """Demuxes the packets of one track; those of other tracks are only reported to the monitor."""
     import av
 
     failures = 0
@@ -407,33 +410,33 @@ def _packets(container, stream, watch: Watch) -> Iterator:
         except StopIteration:
             return
         except (av.FFmpegError, ValueError, IndexError, OverflowError):
-            watch.failure()
+            monitor.failure()
             failures += 1
-            packets = container.demux()  # the container may go on behind what it could not read
+            packets = container.demux()  # continues behind the bytes that could not be read
             continue
-        watch.packet(packet, packet.stream.index == stream.index)
+        monitor.packet(packet, packet.stream.index == stream.index)
         if packet.stream.index == stream.index:
             yield packet
 
 
-def _gathered(parts: Iterator[_Part], start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames of a thousand samples or so joined to larger arrays [n, channels], gaps filled."""
+def _gathered(frames: Iterator[_Frame], start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
+    """Joins frames, of about a thousand samples each, to larger blocks, and fills gaps between time stamps."""
     held: list[np.ndarray] = []
     size, rate, clock, filled = 0, 0, start_seconds, 0.0
-    for part in parts:
-        gap = part.time - clock if part.time is not None else 0.0
-        fill = gap if GAP_SECONDS < gap <= MAX_SILENCE_SECONDS - filled else 0.0
-        changed = held and (rate != part.rate or held[0].shape[1] != part.samples.shape[1])
+    for frame in frames:
+        gap = frame.time - clock if frame.time is not None else 0.0
+        fill = gap if MIN_GAP_SECONDS < gap <= MAX_SILENCE_SECONDS - filled else 0.0
+        changed = held and (rate != frame.rate or held[0].shape[1] != frame.samples.shape[1])
         if held and (changed or fill or size >= DECODED_VALUES):
             yield rate, np.concatenate(held)
             held, size = [], 0
-        rate = part.rate
+        rate = frame.rate
         if fill:
             filled += fill
             for start in range(0, missing := round(fill * rate), DECODED_VALUES):
                 yield rate, np.zeros((min(DECODED_VALUES, missing - start), 1), np.float32)
-        held.append(part.samples)
-        size += part.samples.size
-        clock = (clock if part.time is None else part.time) + len(part.samples) / rate
+        held.append(frame.samples)
+        size += frame.samples.size
+        clock = (clock if frame.time is None else frame.time) + len(frame.samples) / rate
     if held:
         yield rate, np.concatenate(held)

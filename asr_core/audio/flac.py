@@ -1,7 +1,7 @@
-"""FLAC files that libsndfile gives up on: of unknown length, damaged, or cut off.
+"""Decodes FLAC files that libsndfile cannot decode to the end: those of unknown length, damaged, or cut off.
 
-The frames of RFC 9639 stand alone: each begins with a synchronisation code and a checked header that gives its
-place, and ends with a checksum. So every intact frame is decoded at its time, whatever happened to the others.
+The frames of RFC 9639 are independent. Each begins with a synchronisation code and a header with a checksum, which
+gives the frame's position, and ends with a checksum. Every intact frame is therefore decoded to its place in time.
 """
 
 import os
@@ -14,24 +14,24 @@ import numpy as np
 
 from asr_core.audio.integrity import Integrity
 
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 20  # of a file at a time
 MAX_FRAME_BYTES = 1 << 21  # 65,535 samples of 8 channels of 32 bits
-MAX_ENDS = 6  # what looks like the next header may stand inside a frame, once in some million bytes
-SILENCE_SAMPLES = 1 << 15  # at a time
-MAX_GAP_SECONDS = 600  # filled with silence where frames are missing
+MAX_ENDS = 6  # ends tried for a frame, since bytes within it may look like the next header
+SILENCE_SAMPLES = 1 << 15  # per channel in one block of silence
+MAX_GAP_SECONDS = 600  # of missing frames that silence replaces; longer gaps are left out
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What a FLAC file says of itself.
+    """The metadata block STREAMINFO of a FLAC file.
 
     Attributes:
-        content: the 34 bytes of its metadata block.
-        block_samples: per frame, where all but the last have the same number.
+        content: its 34 bytes.
+        block_samples: samples per frame, if all frames but the last have the same number.
         rate: Hz.
-        channels: their number.
-        samples: in all, per channel; 0 if unknown.
-        first_byte: of the first frame.
+        channels: number of channels.
+        samples: samples per channel in the file; 0 if unknown.
+        first_byte: where the first frame begins.
     """
 
     content: bytes
@@ -43,7 +43,7 @@ class StreamInfo:
 
 
 def stream_info(file: BinaryIO) -> StreamInfo | None:
-    """The metadata of a FLAC file; None if they are damaged."""
+    """The metadata of a FLAC file; None if its metadata blocks are damaged."""
     file.seek(4)
     content, last = b"", False
     while not last:
@@ -75,7 +75,7 @@ CRC8 = _crc8_table()
 
 
 def frame_start(data: bytes, at: int, info: StreamInfo) -> int | None:
-    """First sample of the frame whose header stands at a place in the data; None if none stands there."""
+    """Number of the first sample of the frame whose header begins at `at`; None if no header does."""
     header = data[at : at + 16]
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xFE != 0xF8:
         return None
@@ -83,7 +83,7 @@ def frame_start(data: bytes, at: int, info: StreamInfo) -> int | None:
     channels = assignment + 1 if assignment < 8 else 2
     if block == 0 or rate == 15 or assignment > 10 or depth == 3 or header[3] & 1 or channels != info.channels:
         return None
-    ones = 8 - (header[4] ^ 0xFF).bit_length()  # the number is written like a character in UTF-8
+    ones = 8 - (header[4] ^ 0xFF).bit_length()  # the frame number is encoded like a character in UTF-8
     if ones in (1, 8):
         return None
     length = 4 + max(1, ones)
@@ -100,7 +100,7 @@ def frame_start(data: bytes, at: int, info: StreamInfo) -> int | None:
 
 
 class _Frames:
-    """The places in a file where frames may begin, and the bytes between two of them."""
+    """Finds the frame headers of a file, and reads the bytes between two of them."""
 
     def __init__(self, file: BinaryIO, info: StreamInfo):
         self._file, self._info = file, info
@@ -116,7 +116,10 @@ class _Frames:
         self._data += part
 
     def next(self, place: int, keep_from: int) -> tuple[int, int | None]:
-        """(place, first sample) of the first header from a place on; (end of the file, None) if there is none."""
+        """(place, first sample) of the first header at or behind `place`; (end of the file, None) if there is none.
+
+        Bytes before `keep_from` are no longer needed by `between`.
+        """
         while True:
             at = self._data.find(b"\xff", place - self._offset) if place >= self._offset else -1
             if at < 0 or at + 16 > len(self._data):
@@ -135,14 +138,21 @@ class _Frames:
 
 
 def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, samples float32 [n, channels]) of all intact frames, with silence in place of the others.
+    """Decodes all intact frames, with silence in place of the others.
 
     Args:
-        integrity: is told what is missing.
+        file: the whole file.
+        info: its metadata.
+        integrity: receives what is damaged or missing.
+
+    Yields:
+        (sample rate, samples float32 [n, channels]).
     """
-    frames, decoder, packers = _Frames(file, info), _decoder(info), {}
+    frames, decoder, resamplers = _Frames(file, info), _decoder(info), {}
     place, sample = frames.next(info.first_byte, info.first_byte)
-    begun = expected = sample if sample and place == info.first_byte else 0  # parts of a longer stream keep its numbers
+    begun = expected = (
+        sample if sample and place == info.first_byte else 0
+    )  # a cut-out of a longer stream keeps its numbers
     failed = False
     while sample is not None:
         frame, after = _decode(decoder, frames, place)
@@ -154,7 +164,7 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
         integrity.damaged |= failed or missing > 0
         if 0 < missing <= MAX_GAP_SECONDS * info.rate:
             yield from _silence(missing, info)
-        yield from _unpacked(frame, packers)
+        yield from _interleaved(frame, resamplers)
         expected, failed = sample + frame.samples, False
         place, sample = after
     if info.samples and begun < info.samples:
@@ -163,14 +173,15 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
         integrity.cut |= failed
 
 
-def _unpacked(frame, packers: dict) -> Iterator[tuple[int, np.ndarray]]:
+def _interleaved(frame, resamplers: dict) -> Iterator[tuple[int, np.ndarray]]:
+    """The samples of a PyAV frame as float32 [n, channels]."""
     import av
 
-    form = (frame.format.name, frame.layout.name, frame.sample_rate)
-    if form not in packers:
-        packers.clear()
-        packers[form] = av.AudioResampler(format="flt")
-    for whole in packers[form].resample(frame):
+    layout = (frame.format.name, frame.layout.name, frame.sample_rate)
+    if layout not in resamplers:
+        resamplers.clear()
+        resamplers[layout] = av.AudioResampler(format="flt")
+    for whole in resamplers[layout].resample(frame):
         yield frame.sample_rate, whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
 
 
@@ -190,7 +201,7 @@ def _decoder(info: StreamInfo):
 
 
 def _decode(decoder, frames: _Frames, place: int) -> tuple[object | None, tuple[int, int | None]]:
-    """(the frame that begins at a place, what `_Frames.next` gives behind it); the frame is None if it is damaged."""
+    """(decoded frame that begins at `place`, the next header as `_Frames.next` returns it); a damaged frame is None."""
     import av
 
     end, sample = place, 0

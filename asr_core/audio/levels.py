@@ -1,6 +1,7 @@
-"""Levels of a recording: full scale of any sample type, samples that are no sound, and how loud the whole is.
+"""Levels of a recording: converts to full scale, repairs invalid samples, and notes a recording that is nearly silent.
 
-A decoded piece passes here before its channels are mixed; the whole recording once more, when its peak is known.
+Decoded blocks are converted and repaired before their channels are mixed; the level of the recording is measured at
+its end.
 """
 
 import numpy as np
@@ -9,25 +10,25 @@ from scipy.ndimage import maximum_filter1d
 from asr_core.errors import AudioError
 
 INTEGER_SCALE = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
-ABSURD_SAMPLE = 1e12  # beyond 32-bit integers stored as floats: no sample was ever written so
+MAX_SAMPLE = 1e12  # samples beyond it are invalid; 32-bit integers stored as floats stay below
 
-SPIKE_BLOCK_SECONDS = 0.005  # what the level around a sample is measured over, and over the two blocks on each side
-SPIKE_RATIO = 10.0  # to the 90th percentile around, beyond full scale: no microphone records that
-SPIKE_SHARE = 1e-3  # of the samples; more of them are the recording
-INTERPOLATED_SECONDS = 0.01  # longer runs of bad samples become silence
-MAX_BAD_SHARE = 0.5  # of all samples; where more are bad there is no recording
-OVERSHOOT = 1.25  # of full scale: lossy formats go so far for a moment, which is clipped; what is louder is scaled
+SPIKE_BLOCK_SECONDS = 0.005  # the level around a sample is measured over its block and the two blocks on each side
+SPIKE_RATIO = 10.0  # of a spike to the 90th percentile of the samples around it; no microphone records such a rise
+MAX_SPIKE_SHARE = 1e-3  # of the samples; where more exceed the ratio, they are the signal
+MAX_INTERPOLATED_SECONDS = 0.01  # a longer run of invalid samples becomes silence
+MAX_INVALID_SHARE = 0.5  # of all samples; a recording with more is refused
+OVERSHOOT = 1.25  # of full scale; lossy formats reach it for a moment and are clipped, louder peaks are scaled down
 
 LEVEL_BLOCK_SECONDS = 0.02
-LOUDEST_SECONDS, LOUDEST_SHARE = 0.2, 0.05  # the loudest part of a recording, the lesser of the two: no single click
-NEARLY_SILENT_DB = -65.0  # below full scale, RMS of the loudest part; its voice lies at -70 dBFS and below
+LOUDEST_SECONDS, LOUDEST_SHARE = 0.2, 0.05  # length of the loudest part, the lesser of both: longer than a click
+NEARLY_SILENT_DB = -65.0  # of full scale, RMS of the loudest part; speech in it lies below -70 dBFS
 
 
 def full_scale(samples: np.ndarray) -> np.ndarray:
-    """Samples of any type -> float32 of the same shape, full scale 1.
+    """Samples of any type as float32 of the same shape, with full scale at 1.
 
     Raises:
-        TypeError: not int8, uint8, int16, int32 or float.
+        TypeError: the samples are not int8, uint8, int16, int32 or float.
     """
     kind = samples.dtype.name
     if kind not in INTEGER_SCALE and samples.dtype.kind != "f":
@@ -40,18 +41,18 @@ def full_scale(samples: np.ndarray) -> np.ndarray:
 
 
 class Repair:
-    """Interpolates samples that are not numbers, and single ones far beyond full scale and all around them.
+    """Interpolates invalid samples: NaN, infinity, and spikes far beyond full scale and the samples around them.
 
     Attributes:
-        bad: how many samples were replaced.
-        total: how many there were.
+        invalid: number of samples replaced so far.
+        total: number of samples so far.
     """
 
     def __init__(self):
-        self.bad, self.total = 0, 0
+        self.invalid, self.total = 0, 0
 
     def __call__(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """Float32 [n, channels] -> the same, finite; the array itself where nothing is wrong."""
+        """Repairs float32 [n, channels]; returns the array itself if no sample is invalid."""
         self.total += samples.size
         with np.errstate(invalid="ignore"):
             peak = np.abs(samples).max(initial=0)
@@ -62,40 +63,40 @@ class Repair:
 
     def _repaired(self, samples: np.ndarray, rate: int) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(samples) < ABSURD_SAMPLE)
-        numbers = np.where(bad, np.float32(0), samples)
-        bad |= _spikes(numbers, rate)
-        count = int(bad.sum())
+            invalid = ~(np.abs(samples) < MAX_SAMPLE)
+        numbers = np.where(invalid, np.float32(0), samples)
+        invalid |= _spikes(numbers, rate)
+        count = int(invalid.sum())
         if not count:
             return samples
-        self.bad += count
-        if count == len(bad):
+        self.invalid += count
+        if count == len(invalid):
             return np.zeros_like(samples)
-        good = np.flatnonzero(~bad)
+        valid = np.flatnonzero(~invalid)
         repaired = numbers.copy()
-        repaired[bad] = np.interp(np.flatnonzero(bad), good, numbers[good])
-        edges = np.flatnonzero(np.diff(np.r_[False, bad, False]))
+        repaired[invalid] = np.interp(np.flatnonzero(invalid), valid, numbers[valid])
+        edges = np.flatnonzero(np.diff(np.r_[False, invalid, False]))
         for first, end in edges.reshape(-1, 2):
-            if end - first > INTERPOLATED_SECONDS * rate:
+            if end - first > MAX_INTERPOLATED_SECONDS * rate:
                 repaired[first:end] = 0
         return repaired
 
     def finish(self, shown: str) -> tuple[str, ...]:
-        """The note about what was replaced.
+        """A note on how many samples were replaced, if any.
 
         Raises:
-            AudioError: most samples were bad.
+            AudioError: most samples were invalid.
         """
-        if self.bad > MAX_BAD_SHARE * self.total:
+        if self.invalid > MAX_INVALID_SHARE * self.total:
             raise AudioError(f"{shown} holds samples that are not numbers (NaN or infinity): export it again.")
-        if not self.bad:
+        if not self.invalid:
             return ()
-        count = f"{self.bad:,} samples that are" if self.bad > 1 else "one sample that is"
+        count = f"{self.invalid:,} samples that are" if self.invalid > 1 else "one sample that is"
         return (f"{shown} holds {count} not a number or far beyond full scale: replaced by what lies around.",)
 
 
 def _spikes(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Which finite samples lie beyond full scale and far above what is around them: bool [n]."""
+    """Which samples are spikes, beyond full scale and far above the samples around them: bool [n]."""
     over = np.abs(samples) > 1
     none = np.zeros(len(samples), bool)
     if not over.any():
@@ -105,11 +106,11 @@ def _spikes(samples: np.ndarray, rate: int) -> np.ndarray:
     padded[: len(samples)] = np.abs(samples)
     around = maximum_filter1d(np.percentile(padded.reshape(-1, block), 90, axis=1), 5)
     spikes = over & (np.abs(samples) > SPIKE_RATIO * np.repeat(around, block)[: len(samples)])
-    return spikes if spikes.sum() <= max(1, SPIKE_SHARE * len(samples)) else none
+    return spikes if spikes.sum() <= max(1, MAX_SPIKE_SHARE * len(samples)) else none
 
 
 def loudest(values: np.ndarray, block_seconds: float) -> float:
-    """The level that the loudest part of a recording reaches, whatever clicks it holds.
+    """The level of the loudest part of a recording, longer than a click.
 
     Args:
         values: peaks or powers of the recording's blocks, [blocks].
@@ -120,7 +121,7 @@ def loudest(values: np.ndarray, block_seconds: float) -> float:
 
 
 def level_notes(samples: np.ndarray, sample_rate: int, shown: str) -> tuple[str, ...]:
-    """The note about a recording, float32 [n], in which nearly nothing can be heard; none about digital silence."""
+    """A note if a recording, float32 [n], is nearly silent; none about digital silence."""
     block = round(LEVEL_BLOCK_SECONDS * sample_rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
     power = np.einsum("ij,ij->i", blocks, blocks) / block

@@ -1,7 +1,7 @@
-"""The first step of the path: any recording, in a file or in memory, to mono float32 at a model's rate.
+"""Loads any recording, from a file or an array, as mono float32 samples at a model's sample rate.
 
-Everything is streamed: a few seconds at a time are decoded, checked, mixed to one channel, resampled and
-passed on, so that memory follows the sound that is really there, never what a header claims.
+A few seconds at a time are decoded, checked, mixed to one channel and resampled. Memory therefore grows with the
+audio that is really there, never with what a header claims.
 """
 
 import os
@@ -19,20 +19,19 @@ from asr_core.audio.resampling import RATES, Resampler
 from asr_core.audio.tracks import Tracks
 from asr_core.errors import AudioError
 
-MIN_SECONDS = 0.1  # shorter than any word, and than what the networks need for a handful of steps
-MAX_CHANNELS = 64
-BLOCK_SECONDS = 30.0
+MIN_SECONDS = 0.1  # of a recording: no word is shorter, and the networks need a few steps
+MAX_CHANNELS = 64  # of an array; one with more is probably transposed
 
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """A recording as the recogniser takes it.
+    """A recording in the form that the recogniser needs.
 
     Attributes:
         samples: float32 [n], mono, in [-1, 1].
         sample_rate: Hz.
-        notes: sentences for people about what is wrong with the recording or was left out of it.
-        track: which of the file's audio tracks it is, from 1.
+        notes: sentences for the user about faults of the recording and about what was left out.
+        track: number of the file's audio track that was decoded, from 1.
         tracks: how many audio tracks the file has.
     """
 
@@ -61,10 +60,10 @@ def load_audio(
     name: str | None = None,
     track: int | None = None,
 ) -> Audio:
-    """Decode a whole recording.
+    """Decodes a recording.
 
-    A damaged or truncated recording gives the part that can be decoded, as long as that lasts MIN_SECONDS,
-    and a note that it is damaged or cut off. Floats beyond full scale are scaled by their peak.
+    Of a damaged or truncated file everything that can be decoded is returned, if it lasts MIN_SECONDS or more, with a
+    note about the damage. Floats beyond full scale are scaled by their peak.
 
     Args:
         source: a path, the bytes of a file, or a binary file (read from its start; it may be a pipe).
@@ -74,18 +73,17 @@ def load_audio(
         track: which audio track, from 1; by default the file's own choice, or the first that is not silent.
 
     Raises:
-        AudioError: nothing readable, no sound in it, too short, too long, not numbers, or no such track.
+        AudioError: the file cannot be read, holds no audio or no such track, is too short or too long, or most of its
+            samples are not numbers.
     """
     with opened(source, name) as (file, shown):
         tracks, notes = Tracks(track), []
-        parts = decoded(file, shown, notes, tracks)
-        return _collected(parts, sample_rate, max_seconds, shown, notes, tracks)
+        blocks = decoded(file, shown, notes, tracks)
+        return _collected(blocks, sample_rate, max_seconds, shown, notes, tracks)
 
 
-def audio_from_array(
-    samples: np.ndarray, source_rate: int, sample_rate: int, *, name: str | None = None
-) -> Audio:
-    """Convert samples in memory, as Gradio hands them over.
+def audio_from_array(samples: np.ndarray, source_rate: int, sample_rate: int, *, name: str | None = None) -> Audio:
+    """Converts samples in memory, such as those of a microphone.
 
     Args:
         samples: [n] or [n, channels]; int8, uint8, int16, int32 over their full range, or floats in [-1, 1].
@@ -95,53 +93,24 @@ def audio_from_array(
 
     Raises:
         AudioError: as for load_audio.
-        TypeError, ValueError: samples of another type or shape.
+        TypeError, ValueError: the samples have another type or shape.
     """
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS):
         raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
-    step = DECODED_VALUES // (samples.shape[1] if samples.ndim == 2 else 1)
-    decoded = ((source_rate, samples[start : start + step]) for start in range(0, len(samples), step))
-    return _collected(decoded, sample_rate, None, name or "The recording", [], Tracks())
-
-
-def audio_blocks(
-    source: str | os.PathLike | bytes | BinaryIO,
-    sample_rate: int,
-    *,
-    block_seconds: float = BLOCK_SECONDS,
-    max_seconds: float | None = None,
-    name: str | None = None,
-    notes: list[str] | None = None,
-) -> Iterator[np.ndarray]:
-    """Decode a recording of any length piece by piece. Arguments as for load_audio.
-
-    Args:
-        notes: gets the sentences of `Audio.notes`, those about the whole recording after the last block.
-
-    Floats beyond full scale are scaled by the highest peak so far, for nobody knows what follows.
-
-    Yields:
-        float32 [block_seconds * sample_rate], mono, in [-1, 1]; the last block may be shorter.
-
-    Raises:
-        AudioError: as for load_audio; what concerns the length is only known at the end.
-    """
-    with opened(source, name) as (file, shown):
-        size = max(1, round(block_seconds * sample_rate))
-        notes = [] if notes is None else notes
-        finished = _finished(decoded(file, shown, notes), sample_rate, max_seconds, shown, notes)
-        yield from _regrouped((block for block, _ in finished), size)
+    size = DECODED_VALUES // (samples.shape[1] if samples.ndim == 2 else 1)
+    blocks = ((source_rate, samples[start : start + size]) for start in range(0, len(samples), size))
+    return _collected(blocks, sample_rate, None, name or "The recording", [], Tracks())
 
 
 class _Recording:
-    """Samples that grow in place, so that an hour needs little more than its own 230 MB (at 16 kHz)."""
+    """An array of samples that grows in place, so that a long recording is in memory only once."""
 
     def __init__(self, sample_rate: int):
         self.sample_rate = sample_rate
         self.length = 0
         self.samples = np.empty(0, np.float32)
-        self.scaled: list[tuple[int, float]] = []  # (first sample, peak that it and those behind it were scaled by)
+        self.scaled: list[tuple[int, float]] = []  # (first sample, peak that it and later ones were divided by)
 
     def append(self, block: np.ndarray, peak: float) -> None:
         if peak != (self.scaled[-1][1] if self.scaled else 1.0):
@@ -149,11 +118,12 @@ class _Recording:
         needed = self.length + len(block)
         if needed > len(self.samples):
             spare = max(self.length // 8, self.sample_rate)
-            self.samples.resize(needed + spare, refcheck=False)  # realloc: large ones move without a copy
+            self.samples.resize(needed + spare, refcheck=False)  # realloc moves large arrays without copying them
         self.samples[self.length : needed] = block
         self.length = needed
 
     def finish(self, notes: tuple[str, ...], tracks: Tracks) -> Audio:
+        """The audio, scaled throughout by the peak of the whole recording."""
         self.samples.resize(self.length, refcheck=False)
         edges = [(0, 1.0), *self.scaled, (self.length, 1.0)]
         for (first, peak), (end, _) in pairwise(edges):
@@ -163,35 +133,35 @@ class _Recording:
 
 
 def _collected(
-    decoded: Iterator[tuple[int, np.ndarray]],
+    blocks: Iterator[tuple[int, np.ndarray]],
     sample_rate: int,
     max_seconds: float | None,
     shown: str,
     notes: list[str],
     tracks: Tracks,
 ) -> Audio:
-    """The whole recording, with all that is to be noted about it."""
+    """The whole recording from its decoded blocks, (rate, samples), with all notes about it."""
     recording = _Recording(sample_rate)
-    for block, peak in _finished(decoded, sample_rate, max_seconds, shown, notes):
+    for block, peak in _converted(blocks, sample_rate, max_seconds, shown, notes):
         recording.append(block, peak)
     notes += level_notes(recording.samples[: recording.length], sample_rate, shown)
     return recording.finish(tuple(notes), tracks)
 
 
-def _finished(
-    decoded: Iterator[tuple[int, np.ndarray]],
+def _converted(
+    blocks: Iterator[tuple[int, np.ndarray]],
     sample_rate: int,
     max_seconds: float | None,
     shown: str,
     notes: list[str],
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Mono float32 at the rate wanted; everything that is wrong with the samples themselves is found here.
+    """Decoded blocks to mono float32 at `sample_rate`. Finds and notes everything that is wrong with the samples.
 
     Yields:
-        Blocks of any length in [-1, 1], and the peak that each of them was scaled by: 1 within full scale.
+        Blocks of any length in [-1, 1], each with the peak that it was divided by, 1 within full scale.
     """
-    path, seconds, peak, repair = None, 0.0, 1.0, Repair()
-    for rate, samples in decoded:
+    converter, seconds, peak, repair = None, 0.0, 1.0, Repair()
+    for rate, samples in blocks:
         if not RATES[0] <= rate <= RATES[1]:
             limits = f"{RATES[0]:,} to {RATES[1]:,} can be read: convert it first"
             raise AudioError(f"{shown} claims {rate:,} samples a second; {limits}.")
@@ -201,25 +171,25 @@ def _finished(
             raise AudioError(f"{shown} is longer than the limit of {limit}: cut it into shorter parts.")
         samples = full_scale(samples if samples.ndim == 2 else samples[:, None])
         samples = folded(repair(samples, rate))
-        if path is not None and (path.rate, path.channels) != (rate, samples.shape[1]):
-            yield path.last()
-            peak, path = path.peak, None
-        path = path or _Path(rate, samples.shape[1], sample_rate, peak)
-        yield path(samples)
+        if converter is not None and (converter.rate, converter.channels) != (rate, samples.shape[1]):
+            yield converter.last()
+            peak, converter = converter.peak, None
+        converter = converter or _Converter(rate, samples.shape[1], sample_rate, peak)
+        yield converter(samples)
     if seconds < MIN_SECONDS:
         held = f"lasts only {seconds:.3g} s" if seconds else "holds no sound that can be decoded (0 s)"
         raise AudioError(f"{shown} {held}; at least {MIN_SECONDS} s are needed: record it again.")
     notes += repair.finish(shown)
-    yield path.last()
-    if path.peak > 1:
-        notes.append(f"{shown} reaches {path.peak:,.4g} where full scale is 1: it was scaled down as a whole.")
+    yield converter.last()
+    if converter.peak > 1:
+        notes.append(f"{shown} reaches {converter.peak:,.4g} where full scale is 1: it was scaled down as a whole.")
 
 
-class _Path:
-    """From samples of one rate and so many channels to mono at the rate wanted.
+class _Converter:
+    """Mixes and resamples blocks of one rate and number of channels to mono at `sample_rate`.
 
     Attributes:
-        peak: the highest so far that needs scaling; 1 within full scale.
+        peak: the highest peak so far that needs scaling; 1 within full scale.
     """
 
     def __init__(self, rate: int, channels: int, sample_rate: int, peak: float):
@@ -228,7 +198,7 @@ class _Path:
         self._resampler = Resampler(rate, sample_rate)
 
     def __call__(self, samples: np.ndarray, last: bool = False) -> tuple[np.ndarray, float]:
-        """Takes float32 [n, channels]; returns float32 [m] within [-1, 1] and the peak that it was scaled by."""
+        """Converts float32 [n, channels] to float32 [m] in [-1, 1]; returns the peak that it was divided by, too."""
         mono = self._mixer(samples)
         if last:
             mono = np.concatenate([mono, self._mixer.last()])
@@ -237,21 +207,5 @@ class _Path:
         return self._resampler(mono, last, np.float32(self.peak)), self.peak
 
     def last(self) -> tuple[np.ndarray, float]:
+        """What mixer and resampler still hold."""
         return self(np.empty((0, self.channels), np.float32), last=True)
-
-
-def _regrouped(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of one size; the last one as long as it is."""
-    held: list[np.ndarray] = []
-    count = 0
-    for block in blocks:
-        while count + len(block) >= size:
-            held.append(block[: size - count])
-            block = block[size - count :]
-            yield np.concatenate(held)
-            held, count = [], 0
-        if len(block):
-            held.append(block)
-            count += len(block)
-    if held:
-        yield np.concatenate(held)

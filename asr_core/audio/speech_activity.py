@@ -1,8 +1,8 @@
-"""Where a recording holds speech: silence, the noise of an empty room, pauses, and changes of level.
+"""Speech activity: finds the utterances of a recording, the pauses in it, and the changes of its level.
 
-Levels are measured in blocks of BLOCK_SECONDS. A block belongs to a pause where it is nearer to the noise floor around
-it than to the speech around it, both of them percentiles of the level in dB.
-
+Levels are measured in blocks of BLOCK_SECONDS. The noise floor and the speech level around a block are a low and a
+high percentile of the levels there, in dB. A block belongs to a pause if its level lies less than PAUSE_LEVEL_SHARE
+of the way up from the noise floor to the speech level.
 """
 
 from collections.abc import Iterator
@@ -14,52 +14,57 @@ from scipy.ndimage import maximum_filter1d, percentile_filter, uniform_filter1d
 from asr_core.audio.levels import loudest
 from asr_core.ctc import TokenSpan, runs
 
-WINDOW_SECONDS = 12.0  # the longest clips of training; also what a single pass may take
+WINDOW_SECONDS = 12.0  # longest input of one pass through the network, as long as the longest clips of training
+BLOCK_SECONDS = 0.02  # each level is measured over a block of this length
 
-SILENCE_PEAK = 4e-5  # of full scale, more than one step of 16-bit sound: nothing quieter can be heard,
-SILENCE_SHARE = 5e-4  # and nothing beside what is so much louder, 66 dB
-MAX_CREST = 10.0  # of the loudest peak to that of the loudest part; a click beyond it does not say what is silence
-SILENCE_SECONDS = 1.0  # shorter silences between sounds are pauses of the one who speaks
-BLOCK_SECONDS = 0.02  # what is looked at together in search of sound
-PAUSE_SECONDS = 0.5  # so long a pause may part two voices
-MIN_LEVEL_DB = -66.0  # below full scale: how loud it is, if it is quieter than that, says nothing of who speaks
-LEVEL_CHANGE_DB = 4.0  # from the sound before a pause to the sound after it: another voice, or another place
-PAUSE_LEVEL = 0.3  # a pause is quieter than this far up, in dB, from the quiet around it to the loud
-MIN_CONTRAST_DB = 10.0  # from that quiet to the loud; where they lie closer, nothing is sure to be a pause
-CONTEXT_SECONDS = 6.0  # what quiet and loud are measured over, of somebody who speaks
-NOISE_CONTEXT_SECONDS = 12.0  # and, longer, of a room in which nobody may speak for a while
-LONG_NOISE_SECONDS = 1.0  # so long a noise of the room parts what is said,
-HESITATION_SECONDS = 1.5  # and so long in what is short enough for one window: who reads haltingly pauses for less
-MARGIN_SECONDS = 0.4  # of it that stays on either side
+# Silence: nothing in it is audible.
+MIN_AUDIBLE_PEAK = 4e-5  # of full scale, just above one step of 16-bit samples; blocks of a lower peak are silent
+MIN_AUDIBLE_SHARE_OF_PEAK = 5e-4  # of the recording's peak, 66 dB below it; lower blocks are silent beside it
+MAX_CREST_FACTOR = 10.0  # of that peak to the level of the loudest part; a click beyond it counts as this loud
+MIN_SILENCE_SECONDS = 1.0  # shorter silences are pauses of the speaker and separate nothing
 
-# A click, a beep or a door far above the speech around it would be what that speech is measured and normalised by.
-BURST_AROUND_SECONDS = 30.0  # what is around it
-BURST_DB = 25.0  # so far above the level that most of it stays below,
-USUAL_PERCENT = 65  # which is this percentile of the peaks of blocks,
-BURST_MARGIN_DB = 15.0  # and what goes with it, so far above the loud level of the rest
+# Pauses: only background noise is audible.
+PAUSE_LEVEL_SHARE = 0.3  # of the way, in dB, from the noise floor to the speech level; pauses stay below it
+MIN_CONTRAST_DB = 10.0  # from noise floor to speech level; where it is smaller, no block is surely a pause
+LEVEL_FLOOR_DB = -66.0  # of full scale; quieter blocks count as this loud, since their level is no measure of speech
+SPEECH_CONTEXT_SECONDS = 6.0  # noise floor and speech level within speech are measured over this length
+NOISE_CONTEXT_SECONDS = 12.0  # they are measured over this length in search of noise, where speech may be rare
+MIN_NOISE_GAP_SECONDS = 1.0  # shorter background noise does not separate utterances
+MIN_NOISE_GAP_WITHIN_WINDOW_SECONDS = 1.5  # the same where one window holds all; hesitant readers pause for less
+NOISE_MARGIN_SECONDS = 0.4  # an utterance keeps this much background noise on either side
+
+# Changes of level: another speaker, or another place.
+MIN_PAUSE_SECONDS = 0.5  # the level of speech changes only at pauses this long
+MIN_LEVEL_CHANGE_DB = 4.0  # from the speech before a pause to the speech after it; smaller changes are one speaker's
+
+# Bursts: clicks, beeps and doors, so loud that they would dominate the normalisation of the features around them.
+BURST_CONTEXT_SECONDS = 30.0  # the levels around a burst are measured over this length
+USUAL_LEVEL_PERCENTILE = 65  # of the block peaks around; most of the recording stays below this usual level
+BURST_ABOVE_USUAL_DB = 25.0  # a burst exceeds the usual level by this
+BURST_ABOVE_SPEECH_DB = 15.0  # every block of a burst exceeds the speech level by this
 MAX_BURST_SECONDS = 2.0  # longer ones are voices
-MAX_BURST_SHARE = 0.4  # of what is around
-SPEECH_DB = 15.0  # from the quiet to the loud of the rest at least: noise alone would make a word a burst
-MIN_WORD_SECONDS = 0.6  # shorter bursts are left out: rarely a word, and else letters would be made of them
-QUIETEST_PEAK = 1e-5
+MAX_LOUD_SHARE = 0.4  # of the blocks around that are as loud as a burst; where more are, they are the recording
+MIN_SPEECH_RANGE_DB = 15.0  # from noise floor to speech level; where it is smaller, a burst may be a word in noise
+MIN_KEPT_BURST_SECONDS = 0.6  # shorter bursts are left out: they hold hardly a word, but the network outputs letters
+MIN_MEASURED_PEAK = 1e-5  # of full scale; keeps the logarithm of digital silence finite
 
 
-def sounding_part(samples: np.ndarray, sample_rate: int) -> slice:
-    """Float32 samples [n] from the first to the last that can be heard; empty where there are none."""
-    stretches = list(_stretches(samples, sample_rate))
-    return slice(stretches[0][0], stretches[-1][1]) if stretches else slice(0)
+def audible_part(samples: np.ndarray, sample_rate: int) -> slice:
+    """From the first to the last audible sample of float32 [n]; empty if the recording is silent."""
+    segments = list(_audible_segments(samples, sample_rate))
+    return slice(segments[0][0], segments[-1][1]) if segments else slice(0)
 
 
-def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
-    """(first sample, sample after the last) of each stretch of sound between silences of SILENCE_SECONDS."""
+def _audible_segments(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """(first sample, sample after the last) of each segment between silences of MIN_SILENCE_SECONDS."""
     block = round(BLOCK_SECONDS * sample_rate)
     peaks = _peaks(samples, block)
-    loudest_peak = min(float(peaks.max()), MAX_CREST * loudest(peaks, BLOCK_SECONDS))
-    audible = max(SILENCE_PEAK, SILENCE_SHARE * loudest_peak)
+    loudest_peak = min(float(peaks.max()), MAX_CREST_FACTOR * loudest(peaks, BLOCK_SECONDS))
+    audible = max(MIN_AUDIBLE_PEAK, MIN_AUDIBLE_SHARE_OF_PEAK * loudest_peak)
     loud = np.flatnonzero(peaks > audible)
     if not len(loud):
         return
-    breaks = np.flatnonzero(np.diff(loud) * block > SILENCE_SECONDS * sample_rate)
+    breaks = np.flatnonzero(np.diff(loud) * block > MIN_SILENCE_SECONDS * sample_rate)
     for first, last in zip(loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]], strict=True):
         head, tail = int(first) * block, int(last) * block
         begin = np.flatnonzero(np.abs(samples[head : head + block]) > audible)[0]
@@ -67,68 +72,72 @@ def _stretches(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int
         yield head + int(begin), tail + int(end) + 1
 
 
-def _utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
-    """The stretches of sound without the noise of the room that sounds alone for long, but for its edges."""
-    block, margin = round(BLOCK_SECONDS * sample_rate), round(MARGIN_SECONDS / BLOCK_SECONDS)
-    for begin, end in _without_bursts(samples, sample_rate):
-        long = end - begin > WINDOW_SECONDS * sample_rate
+def utterances(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """(first sample, sample after the last) of each utterance: a segment without silence, bursts and long noise.
+
+    Where long background noise is left out, the utterance keeps NOISE_MARGIN_SECONDS of it on either side.
+    """
+    block, margin = round(BLOCK_SECONDS * sample_rate), round(NOISE_MARGIN_SECONDS / BLOCK_SECONDS)
+    for begin, end in _segments_without_bursts(samples, sample_rate):
+        fits_window = end - begin <= WINDOW_SECONDS * sample_rate
+        min_seconds = MIN_NOISE_GAP_WITHIN_WINDOW_SECONDS if fits_window else MIN_NOISE_GAP_SECONDS
         power = _power(samples[begin:end], block)
-        waiting = _lasting(_pausing(power, NOISE_CONTEXT_SECONDS), LONG_NOISE_SECONDS if long else HESITATION_SECONDS)
+        pauses = _pauses(_pause_mask(power, NOISE_CONTEXT_SECONDS), min_seconds)
         edges = [0]
-        for pause in waiting:
+        for pause in pauses:
             edges.append(pause.start + margin if pause.start else 0)
             edges.append(pause.end - margin if pause.end < len(power) else len(power))
         edges.append(len(power))
         for first, last in zip(edges[::2], edges[1::2], strict=True):
-            if first < last or not waiting:
+            if first < last or not pauses:
                 yield begin + first * block, end if last == len(power) else begin + last * block
 
 
-def _without_bursts(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
-    """The stretches of sound, parted at bursts; those long enough for a word stand alone."""
+def _segments_without_bursts(samples: np.ndarray, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """The audible segments, divided at bursts. A burst that is long enough for a word is a segment of its own."""
     block = round(BLOCK_SECONDS * sample_rate)
-    for begin, end in _stretches(samples, sample_rate):
+    for begin, end in _audible_segments(samples, sample_rate):
         edges = [begin]
         for burst in _bursts(_peaks(samples[begin:end], block)):
             edges += [begin + burst.start * block, min(begin + burst.end * block, end)]
         edges.append(end)
         for number, (first, last) in enumerate(pairwise(edges)):
             is_burst = number % 2 == 1
-            if last - first > (MIN_WORD_SECONDS * sample_rate if is_burst else 0):
+            if last - first > (MIN_KEPT_BURST_SECONDS * sample_rate if is_burst else 0):
                 yield first, last
 
 
 def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
-    """Short sounds far above the speech around them, in blocks, given the peak of each block."""
-    level = 20 * np.log10(np.maximum(peaks, QUIETEST_PEAK))
-    around = 2 * min(round(BURST_AROUND_SECONDS / BLOCK_SECONDS / 2), len(level)) + 1
+    """Short segments far above the speech around them, in blocks, given the peak of each block: float32 [blocks]."""
+    level = 20 * np.log10(np.maximum(peaks, MIN_MEASURED_PEAK))
+    context = 2 * min(round(BURST_CONTEXT_SECONDS / BLOCK_SECONDS / 2), len(level)) + 1
 
-    def usual(values: np.ndarray, percent: float) -> np.ndarray:
-        return percentile_filter(values, percent, around, mode="reflect")
+    def percentile(values: np.ndarray, percent: float) -> np.ndarray:
+        return percentile_filter(values, percent, context, mode="reflect")
 
-    found = level > usual(level, USUAL_PERCENT) + BURST_DB
-    if not found.any() or found.all():
+    loud = level > percentile(level, USUAL_LEVEL_PERCENTILE) + BURST_ABOVE_USUAL_DB
+    if not loud.any() or loud.all():
         return []
-    near = maximum_filter1d(found, 11)
-    rest = _filled(level, near)
-    loud, quiet = usual(rest, 95), usual(rest, 10)
-    spoken = (rest > loud - SPEECH_DB) & (rest > quiet + MIN_CONTRAST_DB) & ~near
-    share, speech = (uniform_filter1d(which.astype(np.float32), around) for which in (found, spoken))
-    sure = (share < MAX_BURST_SHARE) & (speech > 2 * share) & (loud - quiet > SPEECH_DB)
-    bursts = runs(maximum_filter1d(level > loud + BURST_MARGIN_DB, 3))
-    longest = MAX_BURST_SECONDS / BLOCK_SECONDS
+    near = maximum_filter1d(loud, 11)
+    rest = _interpolated(level, near)
+    speech_level, noise_floor = percentile(rest, 95), percentile(rest, 10)
+    speech = (rest > speech_level - MIN_SPEECH_RANGE_DB) & (rest > noise_floor + MIN_CONTRAST_DB) & ~near
+    loud_share, speech_share = (uniform_filter1d(blocks.astype(np.float32), context) for blocks in (loud, speech))
+    beside_speech = (loud_share < MAX_LOUD_SHARE) & (speech_share > 2 * loud_share)
+    beside_speech &= speech_level - noise_floor > MIN_SPEECH_RANGE_DB
+    max_blocks = MAX_BURST_SECONDS / BLOCK_SECONDS
     return [
         burst
-        for burst in bursts
-        if burst.end - burst.start <= longest
-        and sure[burst.start : burst.end].all()
+        for burst in runs(maximum_filter1d(level > speech_level + BURST_ABOVE_SPEECH_DB, 3))
+        if burst.end - burst.start <= max_blocks
+        and beside_speech[burst.start : burst.end].all()
         and level[max(0, burst.start - 3) : burst.start].min(initial=-np.inf if burst.start == 0 else np.inf)
-        < loud[burst.start]  # a voice that grows louder is no burst
+        < speech_level[burst.start]  # a voice that grows louder is no burst
     ]
 
 
-def _filled(level: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-    """The levels with those left out replaced by what lies around; as they are where that is nothing."""
+def _interpolated(level: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """The levels with those left out interpolated between the others; unchanged if all are left out."""
     kept = np.flatnonzero(~left_out)
     if not len(kept):
         return level
@@ -136,29 +145,33 @@ def _filled(level: np.ndarray, left_out: np.ndarray) -> np.ndarray:
 
 
 def _power(samples: np.ndarray, block: int) -> np.ndarray:
-    """The mean power of every whole block of a recording, at least MIN_LEVEL_DB: float32 [blocks]."""
+    """Mean power of every whole block of a recording, at least LEVEL_FLOOR_DB: float32 [blocks]."""
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
-    return np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, 10 ** (MIN_LEVEL_DB / 10))
+    return np.maximum(np.einsum("ij,ij->i", blocks, blocks) / block, 10 ** (LEVEL_FLOOR_DB / 10))
 
 
-def _pausing(power: np.ndarray, around_seconds: float) -> np.ndarray:
-    """Which blocks are a pause, nearer to the quiet than to the loud of so many seconds around them: bool [blocks]."""
+def _pause_mask(power: np.ndarray, context_seconds: float) -> np.ndarray:
+    """Which blocks belong to a pause, given the power of each: bool [blocks].
+
+    Noise floor and speech level are measured over `context_seconds` around each block.
+    """
     if not len(power):
         return np.zeros(0, bool)
     level = 10 * np.log10(uniform_filter1d(power, 3))
-    around = round(around_seconds / BLOCK_SECONDS)
-    quiet, loud = (percentile_filter(level, percent, around, mode="nearest") for percent in (5, 90))
-    return (level < quiet + PAUSE_LEVEL * (loud - quiet)) & (loud - quiet > MIN_CONTRAST_DB)
+    context = round(context_seconds / BLOCK_SECONDS)
+    noise_floor, speech_level = (percentile_filter(level, percent, context, mode="nearest") for percent in (5, 90))
+    contrast = speech_level - noise_floor
+    return (level < noise_floor + PAUSE_LEVEL_SHARE * contrast) & (contrast > MIN_CONTRAST_DB)
 
 
-def _lasting(pausing: np.ndarray, seconds: float) -> list[TokenSpan]:
-    """The pauses of so many seconds or more, in blocks."""
-    shortest = round(seconds / BLOCK_SECONDS)
-    return [pause for pause in runs(pausing) if pause.end - pause.start >= shortest]
+def _pauses(is_pause: np.ndarray, min_seconds: float) -> list[TokenSpan]:
+    """The pauses that last `min_seconds` or more, in blocks."""
+    min_blocks = round(min_seconds / BLOCK_SECONDS)
+    return [pause for pause in runs(is_pause) if pause.end - pause.start >= min_blocks]
 
 
 def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
-    """The quietest place of each pause after which the sound goes on at another level, in samples.
+    """Where the level of the speech changes: the quietest place of each pause that separates two levels, in samples.
 
     Args:
         samples: float32 [n], mono.
@@ -166,18 +179,18 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     """
     block = round(BLOCK_SECONDS * sample_rate)
     power = _power(samples, block)
-    pausing = _pausing(power, CONTEXT_SECONDS)
-    calm = uniform_filter1d(power, round(PAUSE_SECONDS / BLOCK_SECONDS))
-    pauses = _lasting(pausing, PAUSE_SECONDS)
-    edges = [pause.start + int(np.argmin(calm[pause.start : pause.end])) for pause in pauses]
+    is_pause = _pause_mask(power, SPEECH_CONTEXT_SECONDS)
+    smooth_power = uniform_filter1d(power, round(MIN_PAUSE_SECONDS / BLOCK_SECONDS))
+    pauses = _pauses(is_pause, MIN_PAUSE_SECONDS)
+    edges = [pause.start + int(np.argmin(smooth_power[pause.start : pause.end])) for pause in pauses]
 
-    changes, energy, count = [], 0.0, 0  # of all that sounds since the latest change
+    changes, energy, count = [], 0.0, 0  # energy and number of the speech blocks since the latest change
     for first, end in pairwise([0, *edges, len(power)]):
-        sounding = power[first:end][~pausing[first:end]]
-        if count and len(sounding) and abs(10 * np.log10(np.mean(sounding) * count / energy)) > LEVEL_CHANGE_DB:
+        speech = power[first:end][~is_pause[first:end]]
+        if count and len(speech) and abs(10 * np.log10(np.mean(speech) * count / energy)) > MIN_LEVEL_CHANGE_DB:
             changes.append(first * block)
             energy, count = 0.0, 0
-        energy, count = energy + float(np.sum(sounding)), count + len(sounding)
+        energy, count = energy + float(np.sum(speech)), count + len(speech)
     return changes
 
 

@@ -1,4 +1,4 @@
-"""Which of the audio tracks of a file is transcribed: films and recordings of meetings hold several."""
+"""The audio tracks of a file and which of them is transcribed: films and recordings of meetings have several."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from asr_core.errors import AudioError
 
 @dataclass
 class Tracks:
-    """Which of a file's audio tracks is decoded; `decoded` fills in what it finds.
+    """Which of a file's audio tracks is decoded. `asr_core.audio.files.decoded` sets `chosen` and `count`.
 
     Attributes:
-        wanted: the one asked for, from 1; None for the file's own choice.
-        chosen: the one decoded.
-        count: how many there are.
+        wanted: number of the requested track, from 1; None for the file's own choice.
+        chosen: number of the track that is decoded, from 1.
+        count: number of audio tracks in the file.
     """
 
     wanted: int | None = None
@@ -20,7 +20,7 @@ class Tracks:
     count: int = 1
 
     def choose(self, count: int, default: int, shown: str) -> None:
-        """Takes the track wanted, or the default one, out of so many.
+        """Chooses the track wanted, or else `default`, out of `count` tracks.
 
         Raises:
             AudioError: there is no such track.
@@ -31,7 +31,7 @@ class Tracks:
             raise AudioError(f"{shown} has no track {self.chosen}, but {have}.")
 
     def notes(self, shown: str) -> tuple[str, ...]:
-        """That there are more."""
+        """A note for the user that the file has further tracks, if it has."""
         if self.count == 1:
             return ()
         more = "another can be chosen by its number (on the command line, --track)"

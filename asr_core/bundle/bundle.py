@@ -118,6 +118,8 @@ class Bundle:
         """
         architecture = self.config["architecture"]
         arguments = {"bins": self.featurizer().bins, "tokens": len(self.vocabulary), **architecture["sizes"]}
+        if arguments.get("intermediate") == []:  # bundles of earlier versions have this key, always empty
+            del arguments["intermediate"]
         # Keras remembers variables that were only sketched, to fill them later. It does so in thread-local
         # state: in a thread of its own that memory ends with the thread.
         with ThreadPoolExecutor(max_workers=1) as aside:

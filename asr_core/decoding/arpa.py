@@ -1,4 +1,4 @@
-"""Reads n-gram models in ARPA format, the exchange format of SRILM, KenLM and the rest, plain or gzipped."""
+"""Reads n-gram models in ARPA format, the exchange format of SRILM, KenLM and others, plain or gzipped."""
 
 import gzip
 import re
@@ -11,8 +11,8 @@ import numpy as np
 from asr_core.errors import LanguageModelError, reason
 
 COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
-MAX_LINE_CHARACTERS = 10_000  # characters; no n-gram of words is that long
-MAX_NGRAMS = 200_000_000  # refused before anything is read: more than any desktop machine takes
+MAX_LINE_CHARACTERS = 10_000  # no n-gram of words is that long
+MAX_NGRAMS = 200_000_000  # more do not fit in the memory of a desktop machine; checked before any n-gram is read
 LN_10 = float(np.log(10))
 
 
@@ -21,7 +21,7 @@ class NGrams:
     """The n-grams of one order.
 
     Attributes:
-        words: int64 [count, order], places in the list of words.
+        words: int64 [count, order], indices into the list of words.
         log_probs: float32 [count], natural logarithm of the probability of the last word after the others.
         backoffs: float32 [count], natural logarithm of the back-off weight; 0 where the file gives none.
     """
@@ -35,7 +35,7 @@ def read_arpa(path: Path) -> tuple[list[str], list[NGrams]]:
     """The words of an ARPA file and its n-grams, one table per order.
 
     Raises:
-        LanguageModelError: the file cannot be read or is not what it says.
+        LanguageModelError: the file cannot be read, or is not a complete ARPA file.
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
@@ -47,9 +47,7 @@ def read_arpa(path: Path) -> tuple[list[str], list[NGrams]]:
 def _lines(file, path: Path) -> Iterator[str]:
     while line := file.readline(MAX_LINE_CHARACTERS):
         if len(line) == MAX_LINE_CHARACTERS:
-            raise LanguageModelError(
-                f"{path.name} has a line of {MAX_LINE_CHARACTERS} characters: it is no ARPA file."
-            )
+            raise LanguageModelError(f"{path.name} has a line of {MAX_LINE_CHARACTERS} characters: it is no ARPA file.")
         if line.strip():
             yield line
     raise LanguageModelError(f"{path.name} ends before its \\end\\ mark: it is cut off, or no ARPA file.")
@@ -67,27 +65,23 @@ def _read(lines: Iterator[str], path: Path) -> tuple[list[str], list[NGrams]]:
             raise LanguageModelError(f"{path.name} announces its n-gram orders out of turn: {line.strip()}")
         counts.append(int(found[2]))
     if not counts or not counts[0] or sum(counts) > MAX_NGRAMS:
-        raise LanguageModelError(
-            f"{path.name} announces {sum(counts)} n-grams; 1 to {MAX_NGRAMS} can be read."
-        )
-    places: dict[str, int] = {}
+        raise LanguageModelError(f"{path.name} announces {sum(counts)} n-grams; 1 to {MAX_NGRAMS} can be read.")
+    index_of: dict[str, int] = {}
     orders = []
     for order, count in enumerate(counts, 1):
         if line.strip() != f"\\{order}-grams:":
             raise LanguageModelError(f"{path.name} has {line.strip()[:40]!r} where \\{order}-grams: belongs.")
-        table, line = _read_order(lines, order, places, path)
+        table, line = _read_order(lines, order, index_of, path)
         if len(table.words) != count:
-            raise LanguageModelError(
-                f"{path.name} announces {count} {order}-grams and has {len(table.words)}."
-            )
+            raise LanguageModelError(f"{path.name} announces {count} {order}-grams and has {len(table.words)}.")
         orders.append(table)
     if line.strip() != "\\end\\":
         raise LanguageModelError(f"{path.name} has {line.strip()[:40]!r} where \\end\\ belongs.")
-    return list(places), orders
+    return list(index_of), orders
 
 
-def _read_order(lines: Iterator[str], order: int, places: dict[str, int], path: Path) -> tuple[NGrams, str]:
-    """One section; the words of the first fill `places`. Also returns the line that ends it."""
+def _read_order(lines: Iterator[str], order: int, index_of: dict[str, int], path: Path) -> tuple[NGrams, str]:
+    """Reads one section, and returns it with the line that ends it; the unigrams fill `index_of`."""
     words: list[int] = []
     log_probs: list[float] = []
     backoffs: list[float] = []
@@ -97,8 +91,8 @@ def _read_order(lines: Iterator[str], order: int, places: dict[str, int], path: 
             break
         try:
             if order == 1:
-                places[fields[1]] = len(places)
-            words += [places[word] for word in fields[1 : order + 1]]
+                index_of[fields[1]] = len(index_of)
+            words += [index_of[word] for word in fields[1 : order + 1]]
             log_probs.append(float(fields[0]) * LN_10)
             backoffs.append(float(fields[order + 1]) * LN_10 if len(fields) > order + 1 else 0.0)
             if not order + 1 <= len(fields) <= order + 2:
@@ -110,7 +104,7 @@ def _read_order(lines: Iterator[str], order: int, places: dict[str, int], path: 
         np.array(log_probs, np.float32),
         np.array(backoffs, np.float32),
     )
-    if order == 1 and len(places) < len(words):
+    if order == 1 and len(index_of) < len(words):
         raise LanguageModelError(f"{path.name} lists a word twice.")
     if not (np.isfinite(table.log_probs).all() and np.isfinite(table.backoffs).all()):
         raise LanguageModelError(f"{path.name} has {order}-grams whose probability is not a number.")

@@ -1,8 +1,9 @@
 """The inner loops of the prefix beam search, compiled by Numba.
 
-What the search does is told in `beam.py`; this is how. Prefixes are records in one array and know each other by
-their places in it. The first use on a machine compiles for some seconds; the result is kept on disk, where there is
-a place for it. All of it stands in one file because that cache does not notice when a function elsewhere has changed.
+`asr_core.decoding.plain_beam_search` specifies the search; this module does the same with less work. Prefixes are
+records in one array, refer to each other by their places in it, and form a tree: the parent of a prefix is the prefix
+without its last token. The compiled functions stand in one file because Numba's cache does not notice when a function
+in another file has changed.
 """
 
 from math import exp, inf, log1p
@@ -16,61 +17,61 @@ from asr_core.decoding.prefix_tree import NO_WORD, NOWHERE
 from asr_core.jit import compiled
 from asr_core.text.vocabulary import BLANK
 
-NONE = -1  # no prefix
-DROPPED, KEPT, FREED = range(3)  # what a prefix is: out of the beam, in it, out of the tree
-WORD_START = 0  # the empty beginning in the tree of words
+NONE = -1  # the place of no prefix, and the token of no space
+DROPPED, KEPT, FREED = range(3)  # status of a prefix: only its descendants are in the beam, it is itself, neither is
+WORD_START = 0  # the root of the tree of words, where no character of a word has been read yet
 
-# A beginning of a text, as a node in the tree of all prefixes that are still of use.
+# A hypothesis during the search: a prefix, that is, the beginning of a text. All scores are in nats.
 PREFIX = np.dtype(
     [
-        ("parent", np.int32),  # the prefix without its last token
-        ("token", np.int32),  # its last token
-        ("step", np.int32),  # when the search first kept it
-        ("child", np.int32),  # the latest of the prefixes that are one token longer ...
-        ("sibling", np.int32),  # ... and from each of them the next
-        ("status", np.int32),  # DROPPED (only longer ones are in the beam), KEPT or FREED
-        ("blank", np.float64),  # log of the probability of its paths that end in a blank,
-        ("label", np.float64),  # and of those that end in its last token
-        ("next_blank", np.float64),  # the same, for the step that is being read
-        ("next_label", np.float64),
-        ("words_score", np.float64),  # what its finished words are worth
-        ("word_score", np.float64),  # what its unfinished word is worth at best
-        ("bonus", np.float64),  # what all its words are worth, hot ones included
-        ("rank", np.float64),  # what it is ranked by: its paths and its bonus
-        ("state", np.int32),  # of the language model, after the finished words
-        ("node", np.int32),  # of the unfinished word in the tree of words
+        ("parent", np.int32),  # place of the prefix without the last token
+        ("token", np.int32),  # the last token
+        ("step", np.int32),  # the step at which the prefix first came into the beam
+        ("child", np.int32),  # place of the latest prefix that is one token longer, or NONE
+        ("sibling", np.int32),  # place of the next prefix with the same parent, or NONE
+        ("status", np.int32),  # DROPPED, KEPT or FREED
+        ("blank", np.float64),  # log-probability of all paths that end in blank
+        ("non_blank", np.float64),  # log-probability of all paths that end in the last token
+        ("next_blank", np.float64),  # `blank` after the current step
+        ("next_non_blank", np.float64),  # `non_blank` after the current step
+        ("finished_score", np.float64),  # language model score of the finished words
+        ("unfinished_score", np.float64),  # the highest language model score that the unfinished word can still reach
+        ("fusion_score", np.float64),  # what language model and hot-words add to the rank (shallow fusion)
+        ("rank", np.float64),  # the score for pruning: log-probability of all paths, and fusion_score
+        ("lm_state", np.int32),  # state of the language model after the finished words
+        ("word_node", np.int32),  # node of the unfinished word in the tree of words
         ("word_length", np.int32),  # characters of the unfinished word
-        ("hot_state", np.int32),  # of the hot-words' automaton
-        ("letters", np.int32),  # earned by hot-words
+        ("hot_state", np.int32),  # state of the automaton of the hot-words
+        ("letters", np.int32),  # letters of the hot-words that are finished
     ]
 )
 
 
-class Rules(NamedTuple):
-    """The settings of a search. With them go `words`, WordTables, and `phrases`, PhraseTables."""
+class SearchSettings(NamedTuple):
+    """The options of a search, as compiled code needs them (see `asr_core.decoding.options.DecoderOptions`)."""
 
-    width: int
+    beam_width: int
     score_threshold: float
-    weight: float
+    language_model_weight: float
     word_bonus: float
     unknown_word_score: float
     unknown_letter_score: float
     hot_word_boost: float
-    space: int  # the token that parts words, or NONE
-    code_points: np.ndarray  # int32 [tokens]
+    space: int  # the token between words, or NONE
+    code_points: np.ndarray  # int32 [tokens], the character of each token
     has_model: bool
     has_hot_words: bool
 
 
-class Progress(NamedTuple):
-    """What changes from step to step, int32 arrays; where the comment does not say more, of one number."""
+class Beam(NamedTuple):
+    """The state of a search between two steps: int32 arrays, of one element where no shape is given."""
 
-    beam: np.ndarray  # [width + 1], places of the prefixes, best first
-    size: np.ndarray  # of the beam
-    greedy: np.ndarray  # the text of the most probable path, which is never dropped
-    last: np.ndarray  # the token of that path at the last step
-    step: np.ndarray
-    free: np.ndarray  # [1 + capacity], how many places in the tree are free, then which
+    prefixes: np.ndarray  # [beam_width + 1], places of the prefixes in the beam, best first
+    size: np.ndarray  # number of prefixes in the beam
+    greedy: np.ndarray  # place of the prefix of the greedy path, which is never pruned
+    last: np.ndarray  # token of the greedy path at the last step
+    step: np.ndarray  # number of steps that are done
+    free: np.ndarray  # [1 + capacity], number of free places in the tree, then these places
 
 
 @compiled
@@ -83,7 +84,7 @@ def log_add(a, b):
 
 @compiled
 def find(sorted_numbers, number, first, last):
-    """Where a number stands in a part of an array, or NONE."""
+    """The index of a number in a sorted array, between `first` and before `last`, or NONE (binary search)."""
     end = last
     while first < last:
         middle = (first + last) // 2
@@ -96,7 +97,7 @@ def find(sorted_numbers, number, first, last):
 
 @compiled
 def score_word(words, state, number):
-    """Log-probability of a word after a state, and the state after it: NGramModel.score, compiled."""
+    """Log-probability of a word in a state of the language model, and the next state: NGramModel.score, compiled."""
     log_prob = 0.0
     node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
     while node == NONE:
@@ -114,83 +115,84 @@ def score_word(words, state, number):
 
 
 @compiled
-def score_unknown(rules, length, is_hot):
-    """Log-probability of a word of `length` characters that the language model does not have.
+def score_unknown(settings, length, is_hot):
+    """Score of a word of `length` characters that the language model does not have.
 
-    The letters of a hot-word cost nothing: the user has named it, so its length does not speak against it.
+    The letters of a hot-word are free: the user has given the word, so a long one is as credible as a short one.
     """
-    return rules.unknown_word_score + (0.0 if is_hot else rules.unknown_letter_score * length)
+    return settings.unknown_word_score + (0.0 if is_hot else settings.unknown_letter_score * length)
 
 
 @compiled
-def finish_word(rules, words, prefix, is_hot):
-    """Score of all words once the last one is finished, and the state of the language model after it."""
-    state = prefix.state
-    if prefix.node == WORD_START:
-        return prefix.words_score, state
-    number = words.letter_word[prefix.node] if prefix.node != NOWHERE else NO_WORD
+def finish_word(settings, words, prefix, is_hot):
+    """Language model score of a prefix once its last word is finished, and the state of the model after that word."""
+    state = prefix.lm_state
+    if prefix.word_node == WORD_START:
+        return prefix.finished_score, state
+    number = words.letter_word[prefix.word_node] if prefix.word_node != NOWHERE else NO_WORD
     log_prob, state = score_word(words, state, number if number != NO_WORD else UNKNOWN)
     if number == NO_WORD:
-        log_prob = score_unknown(rules, prefix.word_length, is_hot)
-    return prefix.words_score + rules.weight * log_prob + rules.word_bonus, state
+        log_prob = score_unknown(settings, prefix.word_length, is_hot)
+    return prefix.finished_score + settings.language_model_weight * log_prob + settings.word_bonus, state
 
 
 @compiled
-def begins_hot_word(rules, hot_state):
-    """Whether an unfinished word is the beginning of a word in a hot-word phrase, after the phrase's words before it.
+def begins_hot_word(settings, hot_state):
+    """Whether an unfinished word, with the words before it, is the beginning of a hot-word phrase.
 
-    Phrases begin with a space, so that any state but the first has read the whole of the unfinished word.
+    Phrases begin with a space, so that every state but the first stands for the whole of the unfinished word.
     """
-    return rules.has_hot_words and rules.space != NONE and hot_state != NOTHING_READ
+    return settings.has_hot_words and settings.space != NONE and hot_state != NOTHING_READ
 
 
 @compiled
-def is_hot_word(rules, phrases, after_space):
-    """Whether the word that a space has finished is a word of a hot-word phrase, by the state after that space."""
-    has_words = rules.has_hot_words and rules.space != NONE
+def is_hot_word(settings, phrases, after_space):
+    """Whether a space has finished a word of a hot-word phrase; `after_space` is the automaton's state after it."""
+    has_words = settings.has_hot_words and settings.space != NONE
     return has_words and (phrases.earned[after_space] > 0 or phrases.credit[after_space] > 0)
 
 
 @compiled
 def advance_hotwords(prefix, token, phrases):
-    """The state of the hot-words' automaton after one more token, and the letters earned."""
+    """The state of the automaton after one more token, and the letters of the hot-words that are then finished."""
     state = phrases.following[prefix.hot_state, token]
     return state, prefix.letters + phrases.earned[state]
 
 
 @compiled
-def extend_word(candidates, prefix, token, rules, words, phrases):
-    """Makes `longer` the prefix with one more token, and works out what its words are worth."""
-    candidates.token = token
-    candidates.child = NONE
-    candidates.state, candidates.node, candidates.words_score = prefix.state, prefix.node, prefix.words_score
-    candidates.hot_state, candidates.letters = prefix.hot_state, prefix.letters
-    candidates.word_length = 0 if token == rules.space else prefix.word_length + 1
-    candidates.word_score = candidates.bonus = 0.0
-    if rules.has_hot_words:
-        candidates.hot_state, candidates.letters = advance_hotwords(prefix, token, phrases)
-    if rules.has_model:
-        if token == rules.space:
-            is_hot = is_hot_word(rules, phrases, candidates.hot_state)
-            candidates.words_score, candidates.state = finish_word(rules, words, prefix, is_hot)
-            candidates.node = WORD_START
-            candidates.bonus = candidates.words_score
+def extend_word(candidate, prefix, token, settings, words, phrases):
+    """Writes into `candidate` the prefix with one more token, and its fusion score."""
+    candidate.token = token
+    candidate.child = NONE
+    candidate.lm_state, candidate.word_node = prefix.lm_state, prefix.word_node
+    candidate.finished_score = prefix.finished_score
+    candidate.hot_state, candidate.letters = prefix.hot_state, prefix.letters
+    candidate.word_length = 0 if token == settings.space else prefix.word_length + 1
+    candidate.unfinished_score = candidate.fusion_score = 0.0
+    if settings.has_hot_words:
+        candidate.hot_state, candidate.letters = advance_hotwords(prefix, token, phrases)
+    if settings.has_model:
+        if token == settings.space:
+            is_hot = is_hot_word(settings, phrases, candidate.hot_state)
+            candidate.finished_score, candidate.lm_state = finish_word(settings, words, prefix, is_hot)
+            candidate.word_node = WORD_START
+            candidate.fusion_score = candidate.finished_score
         else:
-            likely = score_unknown(rules, candidates.word_length, begins_hot_word(rules, candidates.hot_state))
-            if prefix.node != NOWHERE:
-                first, last = words.letter_first_child[prefix.node], words.letter_first_child[prefix.node + 1]
-                candidates.node = find(words.letter, rules.code_points[token], first, last)
-                if candidates.node != NOWHERE:
-                    likely = max(likely, words.letter_best[candidates.node])
-            candidates.word_score = rules.weight * likely + rules.word_bonus
-            candidates.bonus = candidates.words_score + candidates.word_score
-    if rules.has_hot_words:
-        candidates.bonus += rules.hot_word_boost * (candidates.letters + phrases.credit[candidates.hot_state])
+            word_score = score_unknown(settings, candidate.word_length, begins_hot_word(settings, candidate.hot_state))
+            if prefix.word_node != NOWHERE:
+                first, last = words.letter_first_child[prefix.word_node], words.letter_first_child[prefix.word_node + 1]
+                candidate.word_node = find(words.letter, settings.code_points[token], first, last)
+                if candidate.word_node != NOWHERE:
+                    word_score = max(word_score, words.letter_best[candidate.word_node])
+            candidate.unfinished_score = settings.language_model_weight * word_score + settings.word_bonus
+            candidate.fusion_score = candidate.finished_score + candidate.unfinished_score
+    if settings.has_hot_words:
+        candidate.fusion_score += settings.hot_word_boost * (candidate.letters + phrases.credit[candidate.hot_state])
 
 
 @compiled
 def child_of(tree, place, token):
-    """The place of the prefix with one more token, or NONE."""
+    """The place of the prefix with one more token, or NONE if the tree does not have it."""
     child = tree[place].child
     while child != NONE and tree[child].token != token:
         child = tree[child].sibling
@@ -198,8 +200,8 @@ def child_of(tree, place, token):
 
 
 @compiled
-def free_prefix(tree, place, progress):
-    """Takes a prefix that nothing in the beam continues out of the tree, and what only it continued."""
+def free_prefix(tree, place, beam):
+    """Removes from the tree a dropped prefix without children, and the ancestors that have no other child."""
     while tree[place].status == DROPPED and tree[place].child == NONE:
         parent = tree[place].parent
         if tree[parent].child == place:
@@ -210,118 +212,131 @@ def free_prefix(tree, place, progress):
                 before = tree[before].sibling
             tree[before].sibling = tree[place].sibling
         tree[place].status = FREED
-        progress.free[0] += 1
-        progress.free[progress.free[0]] = place
+        beam.free[0] += 1
+        beam.free[beam.free[0]] = place
         place = parent
 
 
 @compiled
-def extend_blank(tree, progress, blank):
-    """A step that can only be blank: no text changes."""
-    for i in range(progress.size[0]):
-        prefix = tree[progress.beam[i]]
-        prefix.blank = log_add(prefix.blank, prefix.label) + blank
-        prefix.label = -inf
+def extend_blank(tree, beam, blank):
+    """Advances by a step at which all other tokens are pruned: no prefix gets longer.
+
+    Args:
+        blank: log-probability of blank at the step.
+    """
+    for i in range(beam.size[0]):
+        prefix = tree[beam.prefixes[i]]
+        prefix.blank = log_add(prefix.blank, prefix.non_blank) + blank
+        prefix.non_blank = -inf
 
 
 @compiled
-def after_space(prefix, rules):
-    """Whether a space would change nothing: after another, and before the first letter."""
-    return rules.space != NONE and (prefix.token == rules.space or prefix.parent == NONE)
+def space_changes_nothing(prefix, settings):
+    """Whether a space leaves a prefix as it is: after another space, and before the first letter."""
+    return settings.space != NONE and (prefix.token == settings.space or prefix.parent == NONE)
 
 
 @compiled
-def update_beam(tree, progress, log_probs, rules):
-    """Hands the probability of the prefixes in the beam on to themselves and to each other, and ranks them."""
-    for i in range(progress.size[0]):
-        prefix = tree[progress.beam[i]]
-        all_paths = log_add(prefix.blank, prefix.label)
+def update_beam(tree, beam, log_probs, settings):
+    """Scores the prefixes in the beam after a step, and ranks them.
+
+    The paths of a prefix after the step come from its own paths and, where its parent is in the beam, from those of the
+    parent, which end in the new token.
+    """
+    for i in range(beam.size[0]):
+        prefix = tree[beam.prefixes[i]]
+        all_paths = log_add(prefix.blank, prefix.non_blank)
         prefix.next_blank = all_paths + log_probs[BLANK]
-        prefix.next_label = -inf
-        if after_space(prefix, rules):
-            prefix.next_label = all_paths + log_probs[rules.space]
+        prefix.next_non_blank = -inf
+        if space_changes_nothing(prefix, settings):
+            prefix.next_non_blank = all_paths + log_probs[settings.space]
         elif prefix.parent != NONE:
-            prefix.next_label = prefix.label + log_probs[prefix.token]
+            prefix.next_non_blank = prefix.non_blank + log_probs[prefix.token]
         if prefix.parent != NONE:
             parent = tree[prefix.parent]
             if parent.status == KEPT:
-                reached = log_add(parent.blank, parent.label)
+                reached = log_add(parent.blank, parent.non_blank)
                 score = new_token_score(parent, prefix.token, reached) + log_probs[prefix.token]
-                prefix.next_label = log_add(prefix.next_label, score)
-        prefix.rank = log_add(prefix.next_blank, prefix.next_label) + prefix.bonus
+                prefix.next_non_blank = log_add(prefix.next_non_blank, score)
+        prefix.rank = log_add(prefix.next_blank, prefix.next_non_blank) + prefix.fusion_score
 
 
 @compiled
 def new_token_score(prefix, token, all_paths):
-    """Log-probability of the paths after which a token is a new letter: not of those that end in it already.
+    """Log-probability of the paths of a prefix that a token makes longer, before the token's own probability.
 
-    `all_paths` is that of all paths to the prefix.
+    For the prefix's own last token, these are the paths that end in blank; for any other token, they are all paths,
+    whose log-probability is `all_paths`.
     """
     return prefix.blank if token == prefix.token else all_paths
 
 
 @compiled
-def highest_bonus(prefix, ends_word, rules, words):
-    """What words with one more token, a space or a letter, can be worth at most, known without looking them up.
+def fusion_score_limit(prefix, ends_word, settings, words):
+    """An upper limit of the language model score of a prefix with one more token, without a look-up.
 
-    A letter can only take hope from an unfinished word; a word that ends can become as probable as 1.
+    A letter cannot raise the score that the unfinished word can still reach. A space finishes the word, whose
+    log-probability is at most 0.
     """
-    if not rules.has_model:
+    if not settings.has_model:
         return 0.0
     if ends_word:
-        return prefix.words_score + max(rules.word_bonus, 0.0)
-    if prefix.node == WORD_START:
-        likely = max(words.letter_best[WORD_START], score_unknown(rules, 1, rules.has_hot_words))
-        return prefix.words_score + rules.weight * likely + rules.word_bonus
-    return prefix.words_score + prefix.word_score
+        return prefix.finished_score + max(settings.word_bonus, 0.0)
+    if prefix.word_node == WORD_START:
+        word_score = max(words.letter_best[WORD_START], score_unknown(settings, 1, settings.has_hot_words))
+        return prefix.finished_score + settings.language_model_weight * word_score + settings.word_bonus
+    return prefix.finished_score + prefix.unfinished_score
 
 
 @compiled
-def extend_all(tree, progress, log_probs, tokens, candidates, rules, words, phrases):
-    """All prefixes outside the beam that may come into it: those one token longer than one inside.
+def extend_all(tree, beam, log_probs, tokens, candidates, settings, words, phrases):
+    """Finds the candidates of a step: prefixes that are one token longer than one in the beam, and not in it yet.
+
+    Those that cannot survive pruning are left out before their words are looked up.
 
     Args:
-        tokens: those worth looking at, the most probable first.
-        longer: room for what is found.
+        log_probs: float32 [tokens].
+        tokens: the tokens that survive pruning by `token_threshold`, the most probable first.
+        candidates: PREFIX [n]; the candidates are written to its beginning.
 
     Returns:
-        How many there are.
+        The number of candidates.
     """
-    size = progress.size[0]
-    best_ranks = np.full(rules.width, -inf)  # a heap, the lowest first; what ranks below that cannot be kept
+    size = beam.size[0]
+    best_ranks = np.full(settings.beam_width, -inf)  # a heap, the lowest first; what ranks below it is pruned
     highest_rank = -inf
     for i in range(size):
-        rank = tree[progress.beam[i]].rank
+        rank = tree[beam.prefixes[i]].rank
         add_candidate(best_ranks, rank)
         highest_rank = max(highest_rank, rank)
     count = 0
     for i in range(size):
-        place = progress.beam[i]
+        place = beam.prefixes[i]
         prefix = tree[place]
-        is_greedy = place == progress.greedy[0]
-        all_paths = log_add(prefix.blank, prefix.label)
-        highest_space = highest_bonus(prefix, True, rules, words)
-        highest_letter = highest_bonus(prefix, False, rules, words)
+        is_greedy = place == beam.greedy[0]
+        all_paths = log_add(prefix.blank, prefix.non_blank)
+        highest_space = fusion_score_limit(prefix, True, settings, words)
+        highest_letter = fusion_score_limit(prefix, False, settings, words)
         for token in tokens:
-            if token == BLANK or (token == rules.space and after_space(prefix, rules)):
+            if token == BLANK or (token == settings.space and space_changes_nothing(prefix, settings)):
                 continue
             score = new_token_score(prefix, token, all_paths) + log_probs[token]
-            limit = max(best_ranks[0], highest_rank - rules.score_threshold)
-            highest = score + (highest_space if token == rules.space else highest_letter)
-            if rules.has_hot_words:
+            limit = max(best_ranks[0], highest_rank - settings.score_threshold)
+            highest = score + (highest_space if token == settings.space else highest_letter)
+            if settings.has_hot_words:
                 hot_state, letters = advance_hotwords(prefix, token, phrases)
-                highest += rules.hot_word_boost * (letters + phrases.credit[hot_state])
+                highest += settings.hot_word_boost * (letters + phrases.credit[hot_state])
             if score == -inf or (highest < limit and not is_greedy):
                 continue
             child = child_of(tree, place, token)
             if child != NONE and tree[child].status == KEPT:
                 continue
             new = candidates[count]
-            extend_word(new, prefix, token, rules, words, phrases)
+            extend_word(new, prefix, token, settings, words, phrases)
             new.parent = place
-            new.sibling = child  # until it is known whether it will be kept
-            new.label = score
-            new.rank = score + new.bonus
+            new.sibling = child  # until prune: its place in the tree, where it has one but is dropped, or NONE
+            new.non_blank = score
+            new.rank = score + new.fusion_score
             add_candidate(best_ranks, new.rank)
             highest_rank = max(highest_rank, new.rank)
             count += 1
@@ -330,7 +345,7 @@ def extend_all(tree, progress, log_probs, tokens, candidates, rules, words, phra
 
 @compiled
 def add_candidate(best_ranks, rank):
-    """Puts a rank among the best ones, a heap whose first is the lowest, in place of that one."""
+    """Replaces the lowest of the best ranks, which is the first of the heap, by a higher rank."""
     if rank <= best_ranks[0]:
         return
     place, child = 0, 1
@@ -346,9 +361,10 @@ def add_candidate(best_ranks, rank):
 
 @compiled
 def sort(ranks, order, most):
-    """Writes into `order` where the highest ranks stand, the highest first, and of equals the first; returns how many.
+    """Writes the indices of the `most` highest ranks into `order`, the highest first; returns how many there are.
 
-    By insertion, as most of them come in order; NumPy's sorting takes Numba seconds to compile.
+    Of equal ranks, the first comes first. This is insertion sort: most ranks come in order already, and Numba takes
+    seconds to compile NumPy's functions.
     """
     kept = 0
     for i in range(len(ranks)):
@@ -366,32 +382,40 @@ def sort(ranks, order, most):
 
 
 @compiled
-def prune(tree, progress, candidates, count, best, rules):
-    """Ends a step: the best prefixes make the new beam."""
-    size = progress.size[0]
-    old = progress.beam[:size].copy()
-    old_greedy = progress.greedy[0]
-    extends = best != BLANK and best != progress.last[0]
-    extends = extends and not (best == rules.space and after_space(tree[old_greedy], rules))
+def prune(tree, beam, candidates, count, best, settings):
+    """Ends a step: the best prefixes make the new beam, and the tree loses those that are no longer needed.
+
+    Kept are `beam_width` prefixes that are no more than `score_threshold` below the best, and that of the greedy path.
+
+    Args:
+        candidates: PREFIX [n], of which the first `count` are candidates.
+        best: the most probable token of the step.
+    """
+    size = beam.size[0]
+    old = beam.prefixes[:size].copy()
+    old_greedy = beam.greedy[0]
+    extends = best != BLANK and best != beam.last[0]
+    extends = extends and not (best == settings.space and space_changes_nothing(tree[old_greedy], settings))
     if extends:
-        progress.greedy[0] = child_of(tree, old_greedy, best)  # if it is not in the beam, it will be adopted
+        # Where this is NONE or a dropped prefix, a candidate takes its place below.
+        beam.greedy[0] = child_of(tree, old_greedy, best)
     ranks = np.empty(size + count)
     greedy = NONE
     for i in range(size):
         prefix = tree[old[i]]
-        prefix.blank, prefix.label = prefix.next_blank, prefix.next_label
+        prefix.blank, prefix.non_blank = prefix.next_blank, prefix.next_non_blank
         prefix.status = DROPPED
         ranks[i] = prefix.rank
-        if old[i] == progress.greedy[0]:
+        if old[i] == beam.greedy[0]:
             greedy = i
     for i in range(count):
         ranks[size + i] = candidates[i].rank
         if extends and candidates[i].parent == old_greedy and candidates[i].token == best:
             greedy = size + i
 
-    order = np.empty(rules.width + 1, np.int64)
-    kept = sort(ranks, order, rules.width)
-    while ranks[order[kept - 1]] < ranks[order[0]] - rules.score_threshold:
+    order = np.empty(settings.beam_width + 1, np.int64)
+    kept = sort(ranks, order, settings.beam_width)
+    while ranks[order[kept - 1]] < ranks[order[0]] - settings.score_threshold:
         kept -= 1
     place = 0
     while place < kept and order[place] != greedy:
@@ -404,58 +428,67 @@ def prune(tree, progress, candidates, count, best, rules):
             place = old[order[i]]
             tree[place].status = KEPT
         else:
-            place = insert_prefix(tree, progress, candidates[order[i] - size])
-        progress.beam[i] = place
+            place = insert_prefix(tree, beam, candidates[order[i] - size])
+        beam.prefixes[i] = place
         if order[i] == greedy:
-            progress.greedy[0] = place
-    progress.size[0] = kept
+            beam.greedy[0] = place
+    beam.size[0] = kept
     for place in old:
         if tree[place].status == DROPPED:
-            free_prefix(tree, place, progress)
+            free_prefix(tree, place, beam)
 
 
 @compiled
-def insert_prefix(tree, progress, new):
-    """Gives a new prefix its place in the tree, unless it has one because longer ones are in the beam."""
+def insert_prefix(tree, beam, new):
+    """Puts a candidate into the beam; returns its place in the tree, which it may have already from its descendants."""
     place = new.sibling
     if place == NONE:
-        place = progress.free[progress.free[0]]
-        progress.free[0] -= 1
+        place = beam.free[beam.free[0]]
+        beam.free[0] -= 1
         tree[place] = new
         tree[place].sibling = tree[new.parent].child
         tree[new.parent].child = place
-        tree[place].step = progress.step[0]
+        tree[place].step = beam.step[0]
     prefix = tree[place]
     prefix.status = KEPT
-    prefix.label, prefix.rank = new.label, new.rank
+    prefix.non_blank, prefix.rank = new.non_blank, new.rank
     prefix.blank = -inf
     return place
 
 
 @compiled
-def finish(tree, progress, rules, words, phrases, ends_sentence):
-    """What each prefix of the beam is worth as a whole text: acoustic, words, hot-words; float64 [size, 3]."""
-    scores = np.zeros((progress.size[0], 3))
+def finish(tree, beam, settings, words, phrases, ends_sentence):
+    """The scores of each prefix in the beam as a whole text, whose last word is finished: float64 [size, 3].
+
+    They are the acoustic score, that of the language model and that of the hot-words.
+
+    Args:
+        ends_sentence: whether the language model also scores the end of the sentence.
+    """
+    scores = np.zeros((beam.size[0], 3))
     for i in range(len(scores)):
-        prefix = tree[progress.beam[i]]
-        scores[i, 0] = log_add(prefix.blank, prefix.label)
+        prefix = tree[beam.prefixes[i]]
+        scores[i, 0] = log_add(prefix.blank, prefix.non_blank)
         ended = prefix.hot_state
-        if rules.has_hot_words and prefix.token != rules.space and rules.space != NONE:
-            ended = phrases.following[prefix.hot_state, rules.space]
-        if rules.has_model:
-            total, state = finish_word(rules, words, prefix, is_hot_word(rules, phrases, ended))
+        if settings.has_hot_words and prefix.token != settings.space and settings.space != NONE:
+            ended = phrases.following[prefix.hot_state, settings.space]
+        if settings.has_model:
+            total, state = finish_word(settings, words, prefix, is_hot_word(settings, phrases, ended))
             scores[i, 1] = total
             if ends_sentence:
-                scores[i, 1] += rules.weight * score_word(words, state, SENTENCE_END)[0]
-        if rules.has_hot_words:
+                scores[i, 1] += settings.language_model_weight * score_word(words, state, SENTENCE_END)[0]
+        if settings.has_hot_words:
             earned = phrases.earned[ended] if ended != prefix.hot_state else 0
-            scores[i, 2] = rules.hot_word_boost * (prefix.letters + earned)
+            scores[i, 2] = settings.hot_word_boost * (prefix.letters + earned)
     return scores
 
 
 @compiled
 def history(tree, place):
-    """The tokens of a prefix from the first to the last, and the steps at which each was first kept."""
+    """The tokens of a prefix, and the step at which each came into the beam: int32 [tokens] twice.
+
+    Backpointers are the parents of the prefixes.
+    """
     length = 0
     at = place
     while tree[at].parent != NONE:
@@ -470,27 +503,32 @@ def history(tree, place):
 
 
 @compiled
-def advance(log_probs, order, worth, tree, progress, rules, words, phrases):
-    """Reads steps until the last or until the tree is full; returns how many.
+def advance(log_probs, order, counts, tree, beam, settings, words, phrases):
+    """Advances the search by some steps, until the last or until the tree is full; returns how many.
 
     Args:
-        log_probs: float32 [steps, tokens].
+        log_probs: float32 [steps, tokens], blank penalty included.
         order: int64 [steps, tokens], the tokens of each step, the most probable first.
-        worth: int64 [steps], how many of them are worth looking at, at least one.
+        counts: int64 [steps], how many of them survive pruning by `token_threshold`, at least one.
+        tree: PREFIX [capacity], updated in place.
+        beam: Beam, updated in place.
+        settings: SearchSettings.
+        words: WordTables of the language model.
+        phrases: PhraseTables of the hot-words.
     """
     steps, vocabulary = log_probs.shape
-    candidates = np.empty((rules.width + 1) * vocabulary, PREFIX)
+    candidates = np.empty((settings.beam_width + 1) * vocabulary, PREFIX)
     for step in range(steps):
-        if progress.free[0] <= rules.width:
+        if beam.free[0] <= settings.beam_width:
             return step
-        row, tokens = log_probs[step], order[step, : worth[step]]
+        row, tokens = log_probs[step], order[step, : counts[step]]
         best = tokens[0]
         if len(tokens) == 1 and best == BLANK:
-            extend_blank(tree, progress, row[BLANK])
+            extend_blank(tree, beam, row[BLANK])
         else:
-            update_beam(tree, progress, row, rules)
-            count = extend_all(tree, progress, row, tokens, candidates, rules, words, phrases)
-            prune(tree, progress, candidates, count, best, rules)
-        progress.last[0] = best
-        progress.step[0] += 1
+            update_beam(tree, beam, row, settings)
+            count = extend_all(tree, beam, row, tokens, candidates, settings, words, phrases)
+            prune(tree, beam, candidates, count, best, settings)
+        beam.last[0] = best
+        beam.step[0] += 1
     return steps

@@ -1,9 +1,9 @@
-"""From log-probabilities to words: greedy decoding, and the beam search that finds more probable texts.
+"""From emissions to hypotheses by prefix beam search, with rescoring of the n-best list.
 
-Greedy decoding takes the most probable token of every step: one path. The probability of a text is the sum
-over all its paths, and a language model has its say, too; `beam_search` weighs both. A long recording is searched
-segment by segment (see `segments`): a beam holds some hundred texts, which after a minute would differ in their latest
-words alone. Time and memory grow with the length of the recording, whether anybody pauses or not.
+Greedy decoding takes the most probable token of every step, and so one path. The probability of a text is the sum over
+all its paths, and a language model can add its own: `beam_search` ranks texts by both. It searches a long recording
+segment by segment (see `segments`), because the hypotheses in a beam differ in their latest words alone, and because
+time and memory so grow linearly with the length of the recording, with pauses or without.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,20 +27,20 @@ from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import BLANK, Vocabulary, space_token
 
-PAUSE_SECONDS = 0.7  # in which nothing is said: the search ends, and begins anew
+PAUSE_SECONDS = 0.7  # the shortest run of steps without a letter that counts as a pause; long recordings are cut there
 
-# What is longer than this is not searched as a whole. The texts of a longer segment differ in their latest words alone,
-# and the time for a segment grows with the square of its length, for the forward sum over phones does.
+# The longest segment that is searched as a whole. In a longer one, all hypotheses of a beam would share their first
+# words, and rescoring by phones would take time that grows with the square of the length.
 MAX_SEGMENT_SECONDS = 12.0
-MIN_SEGMENT_SECONDS = 4.0  # at most a third of it, so that there is a choice of gaps to cut in
+MIN_SEGMENT_SECONDS = 4.0  # at most a third of the longest, so that there is a choice of gaps to cut in
 CHECK_STEPS = 50  # between two calls of `progress`: one or two seconds of signal, far less than a second of work
 
-N_BEST_COMPARED = 20  # texts of each search, weighed by phones and with each other: a hundred leave no fewer errors
+N_BEST_COMPARED = 20  # hypotheses of a segment that are rescored and compared; more do not lower the error rate
 
-# Noise sounds like a word now and then, speech like some words a second. So the slower words come, the less doubt is
-# allowed: so many nats less per unit of log(words a second).
+# Recognised noise has a word now and then, speech some words a second. So the entropy up to which a text counts as
+# speech falls with its rate: this many nats per unit of log(words a second).
 ENTROPY_PER_LOG_RATE = 0.3
-EDGE_SECONDS = 1.0  # what a text lasts beyond its first and its last token, both together
+EDGE_SECONDS = 1.0  # time that a text is given before its first and behind its last token, in all, to compute its rate
 
 
 def beam_search(
@@ -52,49 +52,50 @@ def beam_search(
     pronunciations: Pronunciations | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Hypothesis]:
-    """The most probable texts, best first, by prefix beam search (see asr_core.decoding.prefix_beam).
+    """The n-best list of a recording: its most probable texts, by prefix beam search.
 
-    The recording is searched segment by segment (see `segments`). In each the text of the greedy path is always among
-    those compared, blank penalties left out of account, so the best one never scores less. Segments that are noise have
-    one text, the empty one. Where a sentence goes on from one segment to the next, the language model goes on from the
-    best text so far.
+    In each segment (see `segments`), the text of the greedy path stays in the beam, so that the best hypothesis never
+    scores less, blank penalties aside. Segments of noise have one hypothesis, the empty text. Where a sentence goes on
+    from one segment to the next, the language model keeps its state after the best text so far.
 
     Args:
-        emissions: what the network heard.
-        vocabulary: what its tokens write; words are parted by its space.
-        options: widths and weights.
-        language_model: word n-grams; without them every word is as good as any other.
-        hot_words: phrases to favour, or the automaton built of them. Build it once for many recordings.
-        pronunciations: how words sound; without them, what the network says of phones is not asked.
-        progress: called with the fraction done, from 0 to 1, every CHECK_STEPS steps; what it raises ends the search.
+        emissions: output of the network.
+        vocabulary: the characters of the tokens; its space stands between words.
+        options: beam width, thresholds for pruning, and weights.
+        language_model: word n-grams; without them, all words are equally probable.
+        hot_words: phrases to favour, or the automaton for them: build it once where there are many recordings.
+        pronunciations: the lexicon for rescoring by phones; without it, the phone output of the network is not used.
+        progress: called with the fraction done, from 0 to 1, every CHECK_STEPS steps; an exception from it ends the
+            search.
 
     Returns:
-        At most `options.n_best` hypotheses that differ in their words. Their acoustic score is the summed
+        At most `options.n_best` hypotheses, best first, which differ in their words. Their acoustic score is the summed
         probability of all paths that the search has followed.
     """
     options = options or DecoderOptions()
     if hot_words is not None and not isinstance(hot_words, HotWords):
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
-    best: list[tuple[float, int, tuple | None]] = [(0.0, 0, None)]  # sums of scores, hashes of the words, the parts
+    # For each of the n best hypotheses so far: score, hash of its words, and its chain (earlier chain, segment, text).
+    best: list[tuple[float, int, tuple | None]] = [(0.0, 0, None)]
     state = None  # of the language model at the beginning of a segment
     for segment in segments(emissions, space):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
-        said = emissions.slice(segment.start, segment.end)
-        for first in range(0, len(said), CHECK_STEPS):
-            beam.advance(said.log_probs[first : first + CHECK_STEPS])
+        inside = emissions.slice(segment.start, segment.end)
+        for first in range(0, len(inside), CHECK_STEPS):
+            beam.advance(inside.log_probs[first : first + CHECK_STEPS])
             if progress is not None:
                 progress((segment.start + first) / len(emissions))
         found = beam.texts(ended=not segment.goes_on)
-        texts = best_texts(found, said, vocabulary, options, pronunciations)
-        sums = [
-            (total + text.score, _said_after(said_before, text, vocabulary), (before, segment, text))
-            for total, said_before, before in best
+        texts = best_texts(found, inside, vocabulary, options, pronunciations)
+        extended = [
+            (score + text.score, _hash_of_words(previous, text, vocabulary), (chain, segment, text))
+            for score, previous, chain in best
             for text in texts
         ]
         different: dict[int, tuple] = {}
-        for entry in sorted(sums, key=lambda entry: -entry[0]):
-            different.setdefault(entry[1], entry)
+        for hypothesis in sorted(extended, key=lambda hypothesis: -hypothesis[0]):
+            different.setdefault(hypothesis[1], hypothesis)
         best = list(different.values())[: options.n_best]
         if language_model is not None:
             _, _, (_, _, text) = best[0]
@@ -102,19 +103,22 @@ def beam_search(
             state = language_model.state_after(words, state) if segment.goes_on else None
         if progress is not None:
             progress(segment.end / max(len(emissions), 1))
-    return [_hypothesis(chosen, emissions, vocabulary) for _, _, chosen in best]
+    return [_hypothesis(chain, emissions, vocabulary) for _, _, chain in best]
 
 
 def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
-    """Every stretch of PAUSE_SECONDS or more in which the network hears no letter."""
-    quiet = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
+    """Every run of PAUSE_SECONDS or more in which the best path has no letter, only blanks and spaces."""
+    silent = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
     shortest = PAUSE_SECONDS / emissions.step_seconds
-    return [pause for pause in runs(quiet) if pause.end - pause.start >= shortest]
+    return [pause for pause in runs(silent) if pause.end - pause.start >= shortest]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Steps from `start` to before `end` that are searched together, and whether their sentence goes on behind them."""
+    """The steps from `start` to before `end`, which are searched together.
+
+    `goes_on` is whether the sentence continues in the next segment.
+    """
 
     start: int
     end: int
@@ -122,12 +126,12 @@ class Segment:
 
 
 def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
-    """The segments that a recording is searched in, in order; sentences end where they do.
+    """The segments in which a recording is searched, in order.
 
-    What is not longer than MAX_SEGMENT_SECONDS is one segment, however haltingly it is read; what is longer is cut in
-    the middle of every pause. What is still longer from pause to pause is cut again, in the widest gap between two
-    words that lies MIN_SEGMENT_SECONDS and more from either end. The step of such a cut is the space between the two
-    words and belongs to no segment. There the sentence goes on, unless the gap is a pause, a part of a longer silence.
+    A recording of at most MAX_SEGMENT_SECONDS is one segment. A longer one is cut in the middle of every pause, where
+    the sentence ends. Where more than MAX_SEGMENT_SECONDS lie between two pauses, another cut is made in the widest gap
+    between two words that lies MIN_SEGMENT_SECONDS or more from either end. The step of such a cut is the space between
+    the two words and belongs to no segment. The sentence goes on there, unless the gap is as long as a pause.
     """
     inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
     edges = [pause.middle for pause in inner] if emissions.seconds > MAX_SEGMENT_SECONDS else []
@@ -144,15 +148,16 @@ def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
 
 
 def _widest_gap(log_probs: np.ndarray, space: int | None) -> tuple[int, int]:
-    """Where to cut: the most probable space in the longest run of steps without a letter, and the length of the run.
+    """The step at which to cut, and the length of the gap around it in steps.
 
-    Runs in which a space is the most probable token of some step come first. Where every step has a letter, it is the
-    step in which a letter is least probable.
+    The gap is the longest run of steps without a letter; where some runs have a space in the best path, it is the
+    longest of those. The cut is made at the most probable space of the gap, or in its middle if the vocabulary has no
+    space. Where every step has a letter, the cut is made at the step in which letters are least probable.
     """
-    best, between = best_path(log_probs), [BLANK] if space is None else [BLANK, space]
-    gaps = runs(np.isin(best, between))
+    best, no_letters = best_path(log_probs), [BLANK] if space is None else [BLANK, space]
+    gaps = runs(np.isin(best, no_letters))
     if not gaps:
-        return int(np.logaddexp.reduce(log_probs[:, between], axis=1).argmax()), 1
+        return int(np.logaddexp.reduce(log_probs[:, no_letters], axis=1).argmax()), 1
     gap = max(gaps, key=lambda gap: (bool((best[gap.start : gap.end] == space).any()), gap.end - gap.start))
     if space is None:
         return gap.middle, gap.end - gap.start
@@ -161,25 +166,33 @@ def _widest_gap(log_probs: np.ndarray, space: int | None) -> tuple[int, int]:
 
 def best_texts(
     texts: Iterable[BeamResult],
-    said: Emissions,
+    emissions: Emissions,
     vocabulary: Vocabulary,
     options: DecoderOptions,
     pronunciations: Pronunciations | None,
 ) -> list[BeamResult]:
-    """Of the texts that a search found, best first, `options.n_best` that differ in their words; phones have a say.
+    """The n-best list of a search after rescoring, with n-best posteriors of the words.
 
-    What is noise has one text, which is empty.
+    Args:
+        texts: what the search has found, best first.
+        emissions: the steps that were searched.
+        vocabulary: the characters of the tokens.
+        options: the number of hypotheses, `n_best`, the weight of phones, and the threshold for noise.
+        pronunciations: the lexicon for rescoring by phones, or None.
+
+    Returns:
+        At most `options.n_best` texts that differ in their words, best first. Noise has one text, which is empty.
     """
     different: dict[str, BeamResult] = {}
     for text in texts:
         if len(different) == max(options.n_best, N_BEST_COMPARED):
             break
         different.setdefault(" ".join(vocabulary.decode(text.tokens).split()), text)
-    if options.phone_weight and pronunciations is not None and said.phones is not None:
-        different = _weighed_by_phones(different, said, options, pronunciations)
+    if options.phone_weight and pronunciations is not None and emissions.phones is not None:
+        different = _rescore_by_phones(different, emissions, options, pronunciations)
     words, ranked = [text.split() for text in different], list(different.values())
-    if options.doubt_threshold and is_noise(ranked[0], len(words[0]), said, options.doubt_threshold):
-        blanks = float((said.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
+    if options.doubt_threshold and is_noise(ranked[0], len(words[0]), emissions, options.doubt_threshold):
+        blanks = float((emissions.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
         return [BeamResult((), (), blanks, 0.0, 0.0)]
     shares = softmax([text.score for text in ranked[:N_BEST_COMPARED]])
     return [
@@ -188,26 +201,31 @@ def best_texts(
     ]
 
 
-def _weighed_by_phones(
-    texts: dict[str, BeamResult], said: Emissions, options: DecoderOptions, pronunciations: Pronunciations
+def _rescore_by_phones(
+    texts: dict[str, BeamResult], emissions: Emissions, options: DecoderOptions, pronunciations: Pronunciations
 ) -> dict[str, BeamResult]:
-    """The texts once more by their words, the best first now that phones have their share."""
-    share = options.phone_weight
-    heard = said.phones[::2].astype(np.float32)
-    heard[:, BLANK] -= options.blank_penalty
-    scores = np.maximum(pronunciations.log_probabilities(heard, list(texts)), IMPOSSIBLE).tolist()
-    weighed = [
-        (words, replace(text, acoustic_score=(1 - share) * text.acoustic_score, phone_score=share * score))
+    """Rescoring: the texts by their words, best first, ranked by the weighted scores of both letters and phones."""
+    weight = options.phone_weight
+    log_probs = emissions.phones[::2].astype(np.float32)  # every row occurs twice
+    log_probs[:, BLANK] -= options.blank_penalty
+    scores = np.maximum(pronunciations.log_probabilities(log_probs, list(texts)), IMPOSSIBLE).tolist()
+    rescored = [
+        (words, replace(text, acoustic_score=(1 - weight) * text.acoustic_score, phone_score=weight * score))
         for (words, text), score in zip(texts.items(), scores, strict=True)
     ]
-    return dict(sorted(weighed, key=lambda pair: -pair[1].score))
+    return dict(sorted(rescored, key=lambda pair: -pair[1].score))
 
 
 def _word_posteriors(words: list[str], others: list[list[str]], shares: np.ndarray) -> tuple[float, ...]:
-    """For each word of a text, the summed shares of the texts that have it in the same place.
+    """N-best posterior of each word of a text: the summed probability of the hypotheses that have it in the same place.
 
-    Posteriors of words from a list of texts instead of a lattice (Wessel et al., 2001, "Confidence measures for large
-    vocabulary continuous speech recognition").
+    These are word posteriors as computed from a lattice, but from an n-best list (Wessel et al., 2001, "Confidence
+    measures for large vocabulary continuous speech recognition").
+
+    Args:
+        words: those of the text.
+        others: the words of each hypothesis of the n-best list.
+        shares: float [hypotheses], their probabilities, which sum to 1.
     """
     posterior = np.zeros(len(words))
     for other, share in zip(others, shares, strict=True):
@@ -216,32 +234,38 @@ def _word_posteriors(words: list[str], others: list[list[str]], shares: np.ndarr
     return tuple(np.minimum(posterior, 1.0).tolist())
 
 
-def is_noise(text: BeamResult, words: int, said: Emissions, threshold: float) -> bool:
-    """Whether a text of so many words was read out of something that is no speech.
+def is_noise(text: BeamResult, words: int, emissions: Emissions, threshold: float) -> bool:
+    """Whether a text was recognised in a signal that is no speech.
 
-    The network was trained on speech alone and hears letters in barks and drums, too, but it cannot decide on them. The
-    doubt around the letters (see `asr_core.decoding.confidence.doubts`) is compared with a threshold, in nats, that
-    rises with the logarithm of words a second.
+    Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
+    entropy of the frames around the letters (see `asr_core.decoding.confidence.frame_entropy`) shows this.
+
+    Args:
+        text: the best hypothesis.
+        words: the number of its words.
+        emissions: the steps that were searched.
+        threshold: the highest entropy of speech, in nats, for one word a second; it rises with the logarithm of words a
+            second.
     """
     if not words:
         return False
-    doubt = frame_entropy(said, [(step, step) for step in text.steps]).mean()
-    seconds = (text.steps[-1] - text.steps[0]) * said.step_seconds + EDGE_SECONDS
-    return doubt > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)
+    entropy = frame_entropy(emissions, [(step, step) for step in text.steps]).mean()
+    seconds = (text.steps[-1] - text.steps[0]) * emissions.step_seconds + EDGE_SECONDS
+    return entropy > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)
 
 
-def _said_after(said: int, text: BeamResult, vocabulary: Vocabulary) -> int:
-    """A hash of all words so far, wherever the pauses between them are."""
+def _hash_of_words(previous: int, text: BeamResult, vocabulary: Vocabulary) -> int:
+    """A hash of all words so far, wherever segments end between them; `previous` is that of the words before `text`."""
     for word in vocabulary.decode(text.tokens).split():
-        said = hash((said, word))
-    return said
+        previous = hash((previous, word))
+    return previous
 
 
-def _hypothesis(chosen: tuple | None, emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
-    """One text for the whole recording, of the texts of its segments: (those before, segment, text)."""
+def _hypothesis(chain: tuple | None, emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
+    """The hypothesis for the whole recording from a chain of texts: (earlier chain or None, segment, its text)."""
     parts: list[tuple[Segment, BeamResult]] = []
-    while chosen is not None:
-        chosen, segment, text = chosen
+    while chain is not None:
+        chain, segment, text = chain
         parts.append((segment, text))
     parts.reverse()
     space = space_token(vocabulary)
@@ -254,7 +278,7 @@ def _hypothesis(chosen: tuple | None, emissions: Emissions, vocabulary: Vocabula
             pieces.append((segment.start, segment.end, text.tokens))
             last = text.tokens[-1]
     scores = (sum(scores) for scores in zip(*(text.scores for _, text in parts), strict=True))
-    # Without a space, all that is said is one word.
+    # Without a space, the whole text is one word, which no posterior of a segment belongs to.
     posterior = tuple(share for _, text in parts for share in text.posterior) if space is not None else ()
     tokens = tuple(token for _, _, tokens in pieces for token in tokens)
     return Hypothesis(tokens, *scores, posterior, emissions, vocabulary, place=partial(_place, pieces, emissions))
@@ -263,9 +287,12 @@ def _hypothesis(chosen: tuple | None, emissions: Emissions, vocabulary: Vocabula
 def _place(
     pieces: list[tuple[int, int, tuple[int, ...]]], emissions: Emissions, check: Callable[[], None] | None
 ) -> list[TokenSpan]:
-    """The spans of tokens, given as (first step, step behind the last, tokens) of the segments and of spaces between.
+    """The spans of the tokens of a hypothesis, by forced alignment of each segment.
 
-    All paths of a text gave it its score, the best one gives it its times.
+    Args:
+        pieces: (first step, step behind the last, tokens) of each segment, and of each space between two segments.
+        emissions: those of the whole recording.
+        check: called before each piece, or None; an exception from it ends the work.
     """
     spans: list[TokenSpan] = []
     for start, end, tokens in pieces:

@@ -1,8 +1,7 @@
-"""How probable it is that a word is right: evidence from the network and the beam, and its calibration.
+"""Confidence: the probability that a word is right, from features of the network's output and of the n-best list.
 
-The evidence is the posterior of the word's tokens, the entropy of the frames around it, and the share of the n-best
-list that has the word there. `Calibration` maps it to a probability; `train.evaluate` fits that.
-
+The features are the probability of the word's tokens, the entropy of the steps around it, and its n-best posterior.
+`Calibration` maps them to a probability; `train.evaluate` fits its weights.
 """
 
 from collections.abc import Sequence
@@ -16,18 +15,17 @@ from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
 from asr_core.text.vocabulary import BLANK, WILDCARD
 
-CONTEXT_SECONDS = 0.5  # before and after a word: what is looked at to tell how undecided the network is there
+CONTEXT_SECONDS = 0.5  # before and after a word, over which the entropy is averaged as well
 
-UNCHECKED = 0.0  # the confidence of a word that the alphabet cannot write: the emissions say nothing about it
-NOT_SPOKEN = 1e-4  # the least confidence of any other word
+UNCHECKED = 0.0  # confidence of a word that the alphabet cannot write: the emissions have no token for it
+NOT_SPOKEN = 1e-4  # lowest confidence of any other word
 
 
 def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
-    """How probable the network found the letters of a word: the geometric mean of their peaks, in [0, 1].
+    """The geometric mean of the peak probabilities of a word's tokens, in [0, 1].
 
-    Letters that another text would have been written with, as when the language model overruled the network,
-    count with the probability that the network gave them. Wildcards do not count: of a word of nothing else the
-    confidence is UNCHECKED, and of any other it is more.
+    Where the language model overruled the network, the tokens count with the low probability that the network gave
+    them. Wildcards do not count: a word of wildcards alone has the confidence UNCHECKED, and any other word has more.
     """
     letters = [span for span in word if span.token != WILDCARD]
     if not letters:
@@ -38,44 +36,45 @@ def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
     return max(NOT_SPOKEN, float(np.exp(np.mean(peaks))))
 
 
-def frame_entropy(emissions: Emissions, places: Sequence[tuple[int, int]]) -> np.ndarray:
-    """How undecided the network is around places, from step to before step: float [places], in nats.
+def frame_entropy(emissions: Emissions, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The mean entropy of the network's output around ranges of steps (start, end), in nats: float [ranges].
 
-    The entropy of a step, on average from CONTEXT_SECONDS before a place to as long after it. A step counts as much as
-    it is not blank: of blanks a network is sure, be there silence or a dog. Where it hears speech it mostly is between
-    0.2 and 0.6 nats in doubt, where it hears letters in noise about 1.2.
+    The mean runs from CONTEXT_SECONDS before each range to CONTEXT_SECONDS after it. Each step is weighted with the
+    probability that it is not blank, because blanks have a low entropy in noise as well as in silence. The entropy is
+    higher where a network predicts letters in noise than where it predicts them in speech.
     """
-    if not len(places):
+    if not len(ranges):
         return np.zeros(0)
     probs = np.exp(emissions.log_probs)
     letters = 1 - probs[:, BLANK]
     sums = np.zeros((len(probs) + 1, 2))
     np.cumsum(np.column_stack([entr(probs).sum(axis=1) * letters, letters]), axis=0, out=sums[1:])
     around = round(CONTEXT_SECONDS / emissions.step_seconds)
-    starts, ends = np.clip(np.array(places) + [-around, around], 0, len(probs)).T
+    starts, ends = np.clip(np.array(ranges) + [-around, around], 0, len(probs)).T
     entropy, steps = (sums[ends] - sums[starts]).T
     return entropy / np.maximum(steps, 1e-9)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Maps what speaks for a word to the share of such words that are right (logistic regression; Platt, 1999).
+    """Maps the features of a word to the probability that it is right, by logistic regression (Platt, 1999).
 
-    A bundle keeps its numbers, the weights of the log-odds of a word's confidence and agreement, and of its doubt, for
-    words of the beam, of greedy decoding, and of a given text. Without them the confidence stays as it is.
+    Its numbers are the weights of the log-odds of a word's confidence and n-best posterior, the weight of its doubt,
+    and an offset. A bundle keeps them for words of the beam search, of greedy decoding, and of a given text; the
+    defaults return the confidence as it is.
     """
 
     scale: float = 1.0
     offset: float = 0.0
-    posterior: float = 0.0
+    agreement: float = 0.0  # the n-best posterior's weight, under its name in published bundles
     doubt: float = 0.0
 
     def __call__(self, word: WordSpan) -> float:
         confidence, posterior, doubt = evidence(word)
-        return float(expit(self.scale * confidence + self.posterior * posterior + self.doubt * doubt + self.offset))
+        return float(expit(self.scale * confidence + self.agreement * posterior + self.doubt * doubt + self.offset))
 
 
 def evidence(word: WordSpan) -> tuple[float, float, float]:
-    """What speaks for a word: log-odds of its confidence and of its agreement (0 if none is known), its doubt."""
+    """The features of a word: log-odds of its confidence and of its n-best posterior (0 if it has none), its doubt."""
     confidence, posterior = np.clip([word.confidence, 0.5 if word.posterior is None else word.posterior], 1e-3, 0.999)
     return float(logit(confidence)), float(logit(posterior)), word.doubt

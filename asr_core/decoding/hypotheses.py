@@ -1,4 +1,4 @@
-"""Hypotheses, the texts that a decoder proposes, and greedy decoding, which proposes one."""
+"""The result of decoding: hypotheses, of which the beam search gives several, the n-best list, and `greedy` one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,18 +13,20 @@ from asr_core.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text that the recording may hold. Where its words lie is found out once it is asked for.
+    """A text that a decoder proposes, with its score; the times of its words are computed at the first access.
 
     Attributes:
-        tokens: the text, blanks and repeats collapsed.
-        acoustic_score: log-probability of its letters given the sound (greedy: of their best path alone), less what
-            blanks are fined; weighted where its sounds have a say, too.
-        language_model_score: weighted log-probability of its words, and their bonus.
-        hot_word_score: what the hot-words in it have earned.
-        phone_score: weighted log-probability of its sounds.
-        agreement: for each word, the share of the best texts that have it there, too; empty if none were compared.
-        emissions, vocabulary: what it was read from, and by.
-        place: finds the spans of the tokens, which takes time; called with `locate`'s argument.
+        tokens: the text.
+        acoustic_score: log-probability of the text given the signal, in nats, less the blank penalties. Greedy decoding
+            takes that of the best path alone; rescoring by phones multiplies it by the weight of letters.
+        language_model_score: weighted log-probability of the words, and the bonus for each.
+        hot_word_score: boost of the hot-words in the text.
+        phone_score: weighted log-probability of the pronunciation.
+        posterior: n-best posterior of each word, in [0, 1]: the probability of the hypotheses that have it in the same
+            place; empty after greedy decoding.
+        emissions: those that were decoded.
+        vocabulary: the characters of the tokens.
+        place: computes the spans of the tokens; takes the argument of `locate`, or None.
     """
 
     tokens: tuple[int, ...]
@@ -39,7 +41,7 @@ class Hypothesis:
 
     @property
     def score(self) -> float:
-        """What hypotheses are ranked by, the sum of the four parts, in nats."""
+        """The sum of the four scores, by which hypotheses are ranked, in nats."""
         return self.acoustic_score + self.language_model_score + self.hot_word_score + self.phone_score
 
     @property
@@ -48,21 +50,21 @@ class Hypothesis:
 
     @cached_property
     def spans(self) -> tuple[TokenSpan, ...]:
-        """The steps of each token."""
+        """The steps of each token, in order."""
         return tuple(self.place(None))
 
     @cached_property
     def words(self) -> tuple[WordSpan, ...]:
-        """Its words with times and confidence."""
+        """The words with their times and confidence."""
         return self._words(None)
 
     def locate(self, check: Callable[[], None]) -> None:
-        """Finds `spans` and `words` now, which takes seconds for some hours of speech.
+        """Computes `spans` and `words` now, which takes seconds for some hours of speech.
 
         Args:
-            check: called several times a second; what it raises ends the work.
+            check: called several times a second; an exception from it ends the work.
         """
-        self.__dict__["spans"] = tuple(self.place(check))  # as cached_property keeps them
+        self.__dict__["spans"] = tuple(self.place(check))  # where cached_property looks for them
         self.__dict__["words"] = self._words(check)
 
     def _words(self, check: Callable[[], None] | None) -> tuple[WordSpan, ...]:
@@ -72,10 +74,7 @@ class Hypothesis:
 
 
 def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
-    """The text of the most probable path, with the times and confidence of its words.
-
-    Its score is the log-probability of that path.
-    """
+    """Greedy decoding: the text of the most probable path; its score is the log-probability of that path, in nats."""
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)

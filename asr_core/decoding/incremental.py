@@ -1,16 +1,14 @@
-"""Decoding of log-probabilities that arrive piece by piece: final words, partial words, and what is left to decode.
+"""Decoding of emissions that arrive piece by piece: final words, partial words, and the emissions left to decode.
 
-Words become final before a pause, or `PARTIAL_SECONDS` behind the latest step where nobody pauses.
-
+Words become final before a pause, or PARTIAL_SECONDS behind the latest step where nobody pauses. Streams and the
+preview of a long file use it.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
-
-from asr_core.ctc import BLANK, IMPOSSIBLE, TokenSpan, best_path, runs
+from asr_core.ctc import TokenSpan, best_path, runs
 from asr_core.decoding.beam_search import best_texts, pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.options import DecoderOptions
@@ -21,17 +19,15 @@ from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import space_token
 
-# of sound behind a word that becomes final, if only silence: at its edge a window hears badly
-RIGHT_CONTEXT_SECONDS = 1.0
-PARTIAL_SECONDS = 7.0  # of sound whose words are not final; the rest of the window lies before it, to be heard along
-MAX_UNSEGMENTED_SECONDS = 2.0  # what takes longer and is still no word is cut
-CONTEXT_WORDS = 3  # what a language model of four words sees
+RIGHT_CONTEXT_SECONDS = 1.0  # that follow a final word, silence included: at its edges a window is unreliable
+PARTIAL_SECONDS = 7.0  # whose words are not final yet; the audio before them in the window is their left context
+MAX_UNSEGMENTED_SECONDS = 2.0  # without a space, before the running word is cut
 
 
 class IncrementalDecoder:
-    """The words of sound that goes on: which of them are final, and what is left to be read again.
+    """Decodes a growing recording: returns words that are final, and the emissions that have to be decoded again.
 
-    Serves whoever has log-probabilities piece by piece, also those of a long file.
+    Within a sentence it keeps the states of the language model and of the hot-words after the final words.
     """
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
@@ -39,102 +35,100 @@ class IncrementalDecoder:
         self._pronunciations = recognizer.pronunciations
         self._options, self._hot_words = options, hot_words
         lengths = (RIGHT_CONTEXT_SECONDS, PARTIAL_SECONDS, MAX_UNSEGMENTED_SECONDS)
-        self._sure, self._open, self._endless = (int(seconds / recognizer.step_seconds) for seconds in lengths)  # steps
+        self._right_context, self._partial, self._max_unsegmented = (
+            int(seconds / recognizer.step_seconds) for seconds in lengths
+        )  # steps
         self._space = space_token(self._vocabulary)
-        self._latest: list[str] = []  # final words of this sentence, for the language model
         self._word_end = 0.0  # of the last final word, seconds
+        self._begin_sentence()
 
-    def finalize(self, said: Emissions, ended: bool = False) -> tuple[list[WordSpan], Emissions]:
-        """Decides on words.
+    def finalize(self, emissions: Emissions, ended: bool = False) -> tuple[list[WordSpan], Emissions]:
+        """Makes words final.
 
         Args:
-            said: of all sound behind the words that are final.
-            ended: nothing follows.
+            emissions: of all audio after the words that are final already.
+            ended: no more audio follows.
 
         Returns:
-            The words that are final now, and what was said behind them.
+            The words that have become final, and the emissions after them.
         """
-        *closed, last = self._stretches(said, len(said) - self._sure)
+        *closed, last = self._segments(emissions, len(emissions) - self._right_context)
         if ended:
             closed, last = [*closed, last], last.slice(len(last), len(last))
         words = []
-        for stretch in closed:
-            words += self._final(stretch, *self._read(stretch, self._latest))
-            self._latest = []
+        for segment in closed:
+            words += self._final(segment, *self._decode(segment))
+            self._begin_sentence()
         overdue, rest = self._overdue(last)
         return words + overdue, rest
 
-    def partial(self, said: Emissions) -> list[WordSpan]:
-        """The words behind the final ones, as they look now."""
-        words, latest = [], self._latest
-        for stretch in self._stretches(said, len(said)):
-            words += self._spoken(stretch, *self._read(stretch, latest))
-            latest = []
+    def partial(self, emissions: Emissions) -> list[WordSpan]:
+        """The current words after the final ones; later audio may change them."""
+        words, continues = [], True
+        for segment in self._segments(emissions, len(emissions)):
+            words += self._words(segment, *self._decode(segment, continues))
+            continues = False
         return words
 
-    def _stretches(self, said: Emissions, before: int) -> list[Emissions]:
-        """What is said from pause to pause, as far as pauses begin up to step `before`."""
-        edges = [pause.middle for pause in pauses(said, self._space) if pause.start <= before]
-        return [said.slice(start, end) for start, end in pairwise([0, *edges, len(said)])]
+    def _begin_sentence(self) -> None:
+        self._model_state: int | None = None  # of the language model; None at the beginning of a sentence
+        self._hot_state: int | None = None  # of the hot-words' automaton, likewise
 
-    def _overdue(self, said: Emissions) -> tuple[list[WordSpan], Emissions]:
-        """The words that lie PARTIAL_SECONDS and more before the end, and what follows them."""
-        overdue = len(said) - self._open
+    def _segments(self, emissions: Emissions, before: int) -> list[Emissions]:
+        """The emissions cut in the middle of every pause that begins up to step `before`."""
+        edges = [pause.middle for pause in pauses(emissions, self._space) if pause.start <= before]
+        return [emissions.slice(start, end) for start, end in pairwise([0, *edges, len(emissions)])]
+
+    def _overdue(self, emissions: Emissions) -> tuple[list[WordSpan], Emissions]:
+        """The words that end PARTIAL_SECONDS or more before the end, and the emissions after them."""
+        overdue = len(emissions) - self._partial
         if overdue <= 0:
-            return [], said
-        spans, posterior = self._read(said, self._latest)
+            return [], emissions
+        spans, posterior = self._decode(emissions)
         inside = [span for span in spans if span.end <= overdue]
         spaces = [count for count, span in enumerate(inside, 1) if span.token == self._space]
-        if not spaces and overdue <= self._endless:
-            return [], said
+        if not spaces and overdue <= self._max_unsegmented:
+            return [], emissions
         count = spaces[-1] if spaces else len(inside)
-        words = self._final(said, spans[:count], posterior)
-        self._latest = [*self._latest, *(word.text for word in words)][-CONTEXT_WORDS:]
+        words = self._final(emissions, spans[:count], posterior)
+        self._continue_sentence([word.text for word in words])
         cut = (spans[count - 1].end + spans[count].start) // 2 if spaces and count < len(spans) else overdue
-        return words, said.slice(cut, len(said))
+        return words, emissions.slice(cut, len(emissions))
 
-    def _read(self, said: Emissions, latest: list[str]) -> tuple[list[TokenSpan], tuple[float, ...]]:
-        """The tokens of the best text where they lie in the emissions, and the agreement on its words.
+    def _continue_sentence(self, words: list[str]) -> None:
+        """Moves the states of the language model and of the hot-words behind final words of the sentence."""
+        if self._space is None:
+            return
+        if self._model is not None:
+            self._model_state = self._model.state_after(words, self._model_state)
+        if self._hot_words is not None:
+            tokens = self._vocabulary.encode("".join(f"{word} " for word in words))
+            self._hot_state = self._hot_words.state_after(tokens, self._hot_state)
 
-        The beam is told the words before as if it had just heard them.
+    def _decode(self, emissions: Emissions, continues: bool = True) -> tuple[list[TokenSpan], tuple[float, ...]]:
+        """The tokens of the best hypothesis with their steps, and the n-best posteriors of its words.
+
+        `continues`: the emissions continue the sentence of the final words, instead of beginning one.
         """
         if self._options.decoder == "greedy":
-            return runs(best_path(said.log_probs)) if len(said) else [], ()
-        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words)
-        before = self._vocabulary.encode("".join(f"{word} " for word in latest)) if self._space else []
-        spelled = _spelled(before, len(self._vocabulary))
-        beam.advance(spelled)
-        beam.advance(said.log_probs)
-        texts = (
-            replace(
-                text,
-                tokens=text.tokens[len(before) :],
-                steps=tuple(step - len(spelled) for step in text.steps[len(before) :]),
-            )
-            for text in beam.texts()
-        )
-        best = best_texts(texts, said, self._vocabulary, self._options, self._pronunciations)[0]
-        return forced_align(said.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
+            return runs(best_path(emissions.log_probs)) if len(emissions) else [], ()
+        states = (self._model_state, self._hot_state) if continues else (None, None)
+        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words, *states)
+        beam.advance(emissions.log_probs)
+        best = best_texts(beam.texts(), emissions, self._vocabulary, self._options, self._pronunciations)[0]
+        return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
 
-    def _final(self, said: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
-        """The words of these tokens, from now on final."""
-        words = self._spoken(said, spans, posterior)
+    def _final(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
+        """The words of these tokens, which are final from now on."""
+        words = self._words(emissions, spans, posterior)
         if words:
             self._word_end = words[-1].end
         return words
 
-    def _spoken(self, said: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
-        """The words of these tokens; none begins before the last final one has ended."""
+    def _words(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
+        """The words of these tokens; none of them begins before the end of the last final word."""
         groups = split_words(spans, self._vocabulary)
         texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
         end = self._word_end
-        words = words_of(texts, groups, said, posterior[: len(groups)])
+        words = words_of(texts, groups, emissions, posterior[: len(groups)])
         return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]
-
-
-def _spelled(tokens: Sequence[int], size: int) -> np.ndarray:
-    """Log-probabilities that say a text beyond doubt: float32 [steps, size], a blank behind every token."""
-    path = [step for token in tokens for step in (token, BLANK)]
-    log_probs = np.full((len(path), size), IMPOSSIBLE, np.float32)
-    log_probs[np.arange(len(path)), path] = 0.0
-    return log_probs

@@ -1,9 +1,10 @@
-"""Word n-grams for the beam: how probable is the next word, and what can an unfinished one become.
+"""A back-off n-gram model of words, for the beam search: the probability of the next word after the words before it.
 
-An n-gram model knows the probability of some words after some others and backs off for the rest: what it
-has not seen after "of the" it takes from after "the", times a weight, and so on down to the word alone. The
-n-grams lie in one tree, each a node below its first n - 1 words; the node of the longest known context is the
-*state* that the beam carries from word to word. The file is the tree's arrays, never parsed.
+An n-gram model lists the probabilities of some words after some contexts and backs off for the rest: the probability
+of a word that is not listed after "of the" is its probability after "the" times a back-off weight, and so on down to
+the unigram. The n-grams form one trie, in which the parent of an n-gram is its first n - 1 words. The node of the
+longest known context is the *state* that the beam carries from word to word. The file holds the arrays of the trie,
+which are mapped into memory.
 """
 
 import json
@@ -31,15 +32,15 @@ DTYPES = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "F32": np.float32}
 ARRAYS = ("word", "log_prob", "backoff", "children", "log_prob_values", "backoff_values")
 
 UNKNOWN, SENTENCE_START, SENTENCE_END = range(3)
-SPECIAL_WORDS = ("<unk>", "<s>", "</s>")  # the first word numbers; the others follow in order of code points
-ROOT = 0  # the state of no context
+SPECIAL_WORDS = ("<unk>", "<s>", "</s>")  # have the first word numbers; the others follow in order of code points
+ROOT = 0  # the state without any context
 
-MIN_LOG_PROB = -30.0  # nats; what quantisation makes of anything less probable, such as log10 p = -99
-LEVELS = 256  # of a quantised column: one byte
+MIN_LOG_PROB = -30.0  # nats; quantisation raises anything below, such as log10 p = -99, to this value
+LEVELS = 256  # values of a quantised column, which takes one byte an entry
 
 
 class WordTables(NamedTuple):
-    """A model and its tree of beginnings, int32 and float32 throughout, for compiled code."""
+    """A model and the tree of its words' prefixes as int32 and float32 arrays, for compiled code."""
 
     first_child: np.ndarray
     word: np.ndarray
@@ -54,21 +55,22 @@ class WordTables(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class NGramModel:
-    """A back-off n-gram model as a tree in flat arrays.
+    """A back-off n-gram model as a trie in flat arrays.
 
-    Node 0 is the root, its children are the words, theirs the bigrams, and so on, order by order; the
-    children of a node stand in a row, sorted by word. Nodes below the highest order are contexts.
+    Node 0 is the root, its children are the unigrams, their children the bigrams, and so on, order by order. The
+    children of a node are adjacent, sorted by word. All nodes but those of the highest order are contexts.
 
     Attributes:
         words: the vocabulary, SPECIAL_WORDS first.
         counts: number of n-grams of each order.
         word: unsigned [nodes], the last word of each node; the root has 0.
         log_prob: natural logarithm of the probability of each node's last word after the others, float32
-            [nodes], or uint8 places in `log_prob_values`.
-        backoff: natural logarithm of the back-off weight of each context, float32 [contexts], or uint8 places
-            in `backoff_values`.
+            [nodes], or uint8 indices into `log_prob_values`.
+        backoff: natural logarithm of the back-off weight of each context, float32 [contexts], or uint8 indices
+            into `backoff_values`.
         children: unsigned [contexts], number of children.
-        log_prob_values, backoff_values: float32 [LEVELS], what the bytes of a quantised column stand for.
+        log_prob_values, backoff_values: float32 [LEVELS], the values of a quantised column; None for one that is not
+            quantised.
     """
 
     words: list[str]
@@ -82,15 +84,9 @@ class NGramModel:
 
     def __post_init__(self):
         _check(self)
-        views = {
-            "_first_child": np.concatenate([[1], 1 + np.cumsum(self.children, dtype=np.int64)]),
-            "_shorter": self._shorter_contexts(),
-            "_word": self.word,
-            "_log_prob": self.log_prob,
-            "_backoff": self.backoff,
-        }
-        for name, array in views.items():  # memoryviews: one number at a time they are faster than arrays
-            object.__setattr__(self, name, memoryview(np.require(array, requirements="CA")))
+        first_child = np.concatenate([[1], 1 + np.cumsum(self.children, dtype=np.int64)])
+        object.__setattr__(self, "_first_child", first_child)
+        object.__setattr__(self, "_shorter", self._shorter_contexts())
 
     @property
     def order(self) -> int:
@@ -102,51 +98,44 @@ class NGramModel:
         return 1 + SENTENCE_START if self.order > 1 else ROOT
 
     def word_number(self, word: str) -> int:
-        """The number of a word, UNKNOWN where the model does not have it."""
-        place = bisect_left(self.words, word, lo=len(SPECIAL_WORDS))
-        return place if place < len(self.words) and self.words[place] == word else UNKNOWN
+        """The number of a word, or UNKNOWN if it is not in the vocabulary."""
+        number = bisect_left(self.words, word, lo=len(SPECIAL_WORDS))
+        return number if number < len(self.words) and self.words[number] == word else UNKNOWN
 
     def score(self, state: int, word: int) -> tuple[float, int]:
-        """Log-probability of a word after a state, in nats, and the state after it."""
+        """Log-probability of a word in a state, in nats, and the state after the word."""
         log_prob = 0.0
         while (node := self._child(state, word)) < 0:
-            log_prob += self._value(self._backoff, self.backoff_values, state)
-            state = self._shorter[state]
-        log_prob += self._value(self._log_prob, self.log_prob_values, node)
-        while not 0 <= node < len(self._shorter):  # no context: forget words from the first on until it is one
-            state, node = self._shorter[state], self._child(self._shorter[state], word) if state else ROOT
+            log_prob += _value(self.backoff, self.backoff_values, state)
+            state = int(self._shorter[state])
+        log_prob += _value(self.log_prob, self.log_prob_values, node)
+        while not 0 <= node < len(self._shorter):  # not a context: drop its first words until it is one
+            shorter = int(self._shorter[state])
+            state, node = shorter, self._child(shorter, word) if state else ROOT
         return log_prob, node
 
     def state_after(self, words: Iterable[str], state: int | None = None) -> int:
-        """The state after some more words of a sentence, or after its first ones."""
+        """The state after some more words, from `state` on, or from the beginning of a sentence if it is None."""
         state = self.begin if state is None else state
         for word in words:
             _, state = self.score(state, self.word_number(word))
         return state
 
-    def sentence_log_prob(self, words: list[str]) -> float:
-        """Log-probability of a sentence with its end, in nats."""
-        total, state = 0.0, self.begin
-        for number in [*map(self.word_number, words), SENTENCE_END]:
-            log_prob, state = self.score(state, number)
-            total += log_prob
-        return total
-
     def most_frequent(self, count: int) -> list[str]:
-        """So many words, the most probable ones first."""
+        """The `count` words with the highest unigram probabilities, in descending order."""
         order = np.argsort(-self._unigram_log_probs(), kind="stable")[:count]
-        return [self.words[len(SPECIAL_WORDS) + place] for place in order]
+        return [self.words[len(SPECIAL_WORDS) + index] for index in order]
 
     @cached_property
     def prefixes(self) -> PrefixTree:
-        """The beginnings of all words, with the log-probability of the most frequent word each can become."""
+        """The prefixes of all words, each with the log-probability of the most frequent word that begins with it."""
         return PrefixTree.build(
             self.words[len(SPECIAL_WORDS) :], self._unigram_log_probs(), first_number=len(SPECIAL_WORDS)
         )
 
     @cached_property
     def tables(self) -> WordTables:
-        """The model for the beam: a copy of some 20 MB, made when it is first asked for."""
+        """The model for the beam: a copy without quantisation, made at first use."""
         tree = self.prefixes
         values = {"log_prob": self.log_prob_values, "backoff": self.backoff_values}
         log_prob, backoff = (
@@ -163,16 +152,12 @@ class NGramModel:
 
     def _child(self, state: int, word: int) -> int:
         """The node of a word below a state, or -1."""
-        first, last = self._first_child[state], self._first_child[state + 1]
-        node = first + word if state == ROOT else bisect_left(self._word, word, first, last)
-        return node if node < last and self._word[node] == word else -1
-
-    @staticmethod
-    def _value(column, values, place: int) -> float:
-        return column[place] if values is None else float(values[column[place]])
+        first, last = int(self._first_child[state]), int(self._first_child[state + 1])
+        node = first + word if state == ROOT else bisect_left(self.word, word, first, last)
+        return node if node < last and self.word[node] == word else -1
 
     def _shorter_contexts(self) -> np.ndarray:
-        """For every context, the longest known one that lacks its first word: int64 [contexts]."""
+        """For every context, the longest known context without its first word: int64 [contexts]."""
         contexts = len(self.children)
         shorter = np.zeros(contexts, np.int64)
         parents = np.repeat(np.arange(contexts), self.children)  # of the nodes from 1 on
@@ -180,31 +165,31 @@ class NGramModel:
         start = 1 + self.counts[0]
         for count in self.counts[1:-1]:
             nodes = np.arange(start, start + count)
-            above = shorter[parents[nodes - 1]]
-            shorter[nodes] = 1 + self.word[nodes]  # right where the root is above, and there alone
-            pending = above != ROOT
+            candidates = shorter[parents[nodes - 1]]  # contexts that may have a node's last word as a child
+            shorter[nodes] = 1 + self.word[nodes]  # the unigram, which is right where the candidate is the root
+            pending = candidates != ROOT
             while pending.any():
-                wanted = above[pending] * len(self.words) + self.word[nodes[pending]]
+                wanted = candidates[pending] * len(self.words) + self.word[nodes[pending]]
                 found = np.searchsorted(keys, wanted)
                 hit = np.append(keys, -1)[found] == wanted
                 shorter[nodes[pending][hit]] = found[hit] + 1
-                above = shorter[above]
+                candidates = shorter[candidates]
                 pending[pending] = ~hit
-                pending &= above != ROOT
+                pending &= candidates != ROOT
             start += count
         return shorter
 
     @classmethod
     def from_ngrams(cls, words: list[str], orders: list[NGrams]) -> "NGramModel":
-        """Builds the tree from tables of n-grams whose words are places in `words`.
+        """Builds the trie from one table of n-grams for each order, whose words are indices into `words`.
 
         Raises:
-            LanguageModelError: an n-gram stands there twice, or without the n-gram of its first words.
+            LanguageModelError: an n-gram is listed twice, or without the n-gram of its first words.
         """
         while len(orders) > 1 and not len(orders[-1].words):
             orders = orders[:-1]
         listed = [*SPECIAL_WORDS, *sorted(set(words) - set(SPECIAL_WORDS))]
-        number = {word: place for place, word in enumerate(listed)}
+        number = {word: index for index, word in enumerate(listed)}
         renumber = np.array([number[word] for word in words], np.int64)
 
         unigrams = NGrams(
@@ -214,19 +199,19 @@ class NGramModel:
         )
         unigrams.log_probs[renumber[orders[0].words[:, 0]]] = orders[0].log_probs
         unigrams.backoffs[renumber[orders[0].words[:, 0]]] = orders[0].backoffs
-        keys = [np.arange(len(listed))]  # of each order, ascending: place of the context, then the last word
+        keys = [np.arange(len(listed))]  # of each order, ascending: index of the context, then the last word
         levels = [unigrams]
         children = [np.array([len(listed)])]
         for order, table in enumerate(orders[1:], 2):
             numbers = renumber[table.words]
-            above = _places(keys, numbers[:, :-1], listed)
-            key = above * len(listed) + numbers[:, -1]
+            contexts = _indices(keys, numbers[:, :-1], listed)
+            key = contexts * len(listed) + numbers[:, -1]
             ranks = np.argsort(key, kind="stable")
             keys.append(key[ranks])
             if (np.diff(keys[-1]) == 0).any():
                 raise LanguageModelError(f"The language model has a {order}-gram twice.")
             levels.append(NGrams(numbers[ranks], table.log_probs[ranks], table.backoffs[ranks]))
-            children.append(np.bincount(above, minlength=len(keys[-2])))
+            children.append(np.bincount(contexts, minlength=len(keys[-2])))
         return cls(
             listed,
             tuple(len(level.words) for level in levels),
@@ -238,17 +223,17 @@ class NGramModel:
 
     @classmethod
     def from_arpa(cls, path: str | PathLike) -> "NGramModel":
-        """Reads an ARPA file, plain or gzipped; words in capitals throughout are taken in lower case.
+        """Reads an ARPA file, plain or gzipped; words become lower case unless that makes two of them equal.
 
         Raises:
-            LanguageModelError: the file is missing, damaged, or not what it says.
+            LanguageModelError: the file is missing or damaged.
         """
         words, orders = read_arpa(Path(path))
         lower = [word if word in SPECIAL_WORDS else word.lower() for word in words]
         return cls.from_ngrams(lower if len(set(lower)) == len(words) else words, orders)
 
     def quantised(self, levels: int = LEVELS) -> "NGramModel":
-        """The same model with one byte for each probability and back-off weight; of few levels it compresses better."""
+        """The same model with one byte for each probability and back-off weight; fewer levels compress better."""
         if self.log_prob_values is not None:
             return self
         log_prob, log_prob_values = _quantise(np.maximum(self.log_prob, MIN_LOG_PROB), levels)
@@ -272,17 +257,17 @@ class NGramModel:
 
     @classmethod
     def load(cls, path: str | PathLike) -> "NGramModel":
-        """Maps a saved model into memory (reads it, where it is compressed) and checks that it is whole.
+        """Maps a saved model into memory (or reads it, if the file is compressed) and checks that it is complete.
 
         Raises:
-            LanguageModelError: the file is missing, damaged, or no language model of ours.
+            LanguageModelError: the file is missing, damaged, or not written by `save`.
         """
         path = Path(path)
         try:
             with unpacked(path) as plain:
                 arrays, metadata = _tensors(plain, mapped=plain == path)
             if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                raise ValueError("it says that it is something else")
+                raise ValueError("its metadata describes something else")
             words = bytes(arrays.pop("words")).decode().split("\n")
             counts = tuple(map(int, metadata["counts"].split()))
             model = cls(words, counts, **arrays)
@@ -291,26 +276,34 @@ class NGramModel:
         return model
 
 
-def _places(keys: list[np.ndarray], numbers: np.ndarray, words: list[str]) -> np.ndarray:
-    """Where the n-grams `numbers` [count, n] stand among those of their order."""
-    place = numbers[:, 0]
+def _value(column: np.ndarray, values: np.ndarray | None, index: int) -> float:
+    """An entry of a column, quantised or not."""
+    return float(column[index] if values is None else values[column[index]])
+
+
+def _indices(keys: list[np.ndarray], numbers: np.ndarray, words: list[str]) -> np.ndarray:
+    """The indices of the n-grams `numbers` [count, n] among all n-grams of their order."""
+    indices = numbers[:, 0]
     for depth in range(1, numbers.shape[1]):
-        wanted = place * len(words) + numbers[:, depth]
-        place = np.searchsorted(keys[depth], wanted)
-        known = np.append(keys[depth], -1)[place] == wanted
+        wanted = indices * len(words) + numbers[:, depth]
+        indices = np.searchsorted(keys[depth], wanted)
+        known = np.append(keys[depth], -1)[indices] == wanted
         if not known.all():
-            lost = " ".join(words[number] for number in numbers[np.argmin(known)])
-            raise LanguageModelError(f"The language model continues {lost!r} and does not have it itself.")
-    return place
+            missing = " ".join(words[number] for number in numbers[np.argmin(known)])
+            raise LanguageModelError(f"The language model continues {missing!r} and does not have it itself.")
+    return indices
 
 
 def _compact(array: np.ndarray) -> np.ndarray:
-    """Unsigned integers in as few bytes as hold them."""
+    """The array in the smallest unsigned type that holds its values."""
     return array.astype(np.min_scalar_type(int(array.max(initial=0))))
 
 
 def _quantise(column: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes and the evenly spaced values that they stand for, 0 among them: no back-off stays no back-off."""
+    """Uint8 indices, and the evenly spaced values that they stand for.
+
+    One of the values is 0, so that contexts without a back-off weight keep none.
+    """
     low, high = float(column.min()), float(max(column.max(), 0))
     step = max((high - low) / (levels - 2), 1e-6)
     values = ((np.arange(LEVELS) - np.ceil(-low / step)) * step).astype(np.float32)
@@ -318,7 +311,7 @@ def _quantise(column: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tensors(path: Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors of a safetensors file as views of the file or of what was read from it, and its metadata."""
+    """The tensors of a safetensors file, as views of the mapped file or of its contents, and its metadata."""
     with safe_open(path, framework="numpy") as file:  # checks the header against the file
         metadata = file.metadata() or {}
     with open(path, "rb") as file:
@@ -337,7 +330,7 @@ def _tensors(path: Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict[str,
 
 
 def _check(model: NGramModel) -> None:
-    """Raises ValueError unless the arrays make a tree that can be walked without a further look."""
+    """Raises ValueError unless the arrays form a trie that can be searched without further checks."""
     counts, words = model.counts, model.words
     nodes, contexts = 1 + sum(counts), 1 + sum(counts[:-1])
     lengths = [len(words), len(model.word), len(model.log_prob), len(model.backoff), len(model.children)]

@@ -1,9 +1,9 @@
-"""How words sound, and how well a text fits the sounds that the network hears.
+"""The lexicon: pronunciations of words, and rescoring of hypotheses by the probability of their phones.
 
-A Conformer with an inner head for phones (see `asr_core.models.conformer`) says at every step which letter it hears,
-and which sound. English letters are a poor guide to sounds: "know" and "no" are far apart in one alphabet and the same
-in the other. So a beam search over letters first finds the likeliest texts, and each of these is then weighed by the
-probability of its sounds, too: that of all paths through the phones that collapse to its pronunciation.
+A Conformer with an inner head for phones (see `asr_core.models.conformer`) predicts letters and phones. English
+spelling is a poor guide to pronunciation: "know" and "no" differ in their letters and agree in their phones. So a beam
+search over letters finds the n-best list, which is then rescored with the CTC probability of each pronunciation: the
+sum over all paths through the phones that collapse to it.
 """
 
 import zlib
@@ -22,17 +22,17 @@ from asr_core.storage import unpacked
 
 FORMAT = "pronunciations"
 FORMAT_VERSION = "1"
-PHONES_A_LETTER = 0.85  # in words whose sound is not known
-ANY_PHONE = 0.3  # the likeliest phone times this is the probability of one that is not known
+PHONES_PER_LETTER = 0.85  # in words that are not in the lexicon
+UNKNOWN_PHONE = 0.3  # probability of an unknown phone, as a fraction of that of the most probable phone
 
 
 @dataclass(frozen=True, eq=False)
 class Pronunciations:
-    """The phones of words, numbered from 1: 0 is the blank of the head that names them.
+    """The phones of words, numbered from 1: 0 is the blank of the network's head for phones.
 
     Attributes:
-        words: in any order; those of a language model.
-        lengths: uint8 [words], number of phones of each; 0 where it is not known how the word sounds.
+        words: those of a language model, in any order.
+        lengths: uint8 [words], number of phones of each word; 0 where its pronunciation is unknown.
         phones: uint8 [sum of lengths], word after word.
     """
 
@@ -43,35 +43,36 @@ class Pronunciations:
     def __post_init__(self):
         ends = np.cumsum(self.lengths, dtype=np.int64)
         known = np.flatnonzero(self.lengths)
-        of = {self.words[i]: self.phones[ends[i] - self.lengths[i] : ends[i]].tolist() for i in known.tolist()}
-        object.__setattr__(self, "_of", of)
+        phones_of = {self.words[i]: self.phones[ends[i] - self.lengths[i] : ends[i]].tolist() for i in known.tolist()}
+        object.__setattr__(self, "_phones_of", phones_of)
 
     @classmethod
     def build(cls, words: Sequence[str], phones_of: dict[str, Sequence[int]], known: set[str]) -> "Pronunciations":
-        """Of a dictionary, those of `words` that are in `known`."""
+        """The pronunciations of `words` in a dictionary, for those that are in `known`."""
         listed = [phones_of.get(word, ()) if word in known else () for word in words]
         lengths = np.array([len(phones) for phones in listed], np.uint8)
         return cls(words, lengths, np.array([phone for phones in listed for phone in phones], np.uint8))
 
     def spell(self, text: str, unknown: int) -> list[int]:
-        """The phones of a normalised text; `unknown` for each phone of a word whose sound is not known."""
+        """The phones of a normalised text; `unknown` for each phone of a word that is not in the lexicon."""
         phones: list[int] = []
         for word in text.split():
-            phones += self._of.get(word) or [unknown] * max(1, round(PHONES_A_LETTER * len(word.replace("'", ""))))
+            count = max(1, round(PHONES_PER_LETTER * len(word.replace("'", ""))))
+            phones += self._phones_of.get(word) or [unknown] * count
         return phones
 
-    def log_probabilities(self, heard: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-        """How probable the sounds of each text are, in nats: float64 [texts].
+    def log_probabilities(self, log_probs: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """The CTC log-probability of each text's pronunciation, in nats: float64 [texts].
 
         Args:
-            heard: log-probabilities of the phones, the blank first: float [steps, phones].
+            log_probs: of the phones, the blank first: float [steps, phones].
             texts: normalised.
         """
-        heard = heard.astype(np.float32)
-        any_phone = heard[:, 1:].max(axis=1, keepdims=True) + np.log(ANY_PHONE)
-        unknown = heard.shape[1]
-        heard = np.concatenate([heard, any_phone], axis=1)
-        return log_probabilities(heard, [self.spell(text, unknown) for text in texts], wildcard=unknown)
+        log_probs = log_probs.astype(np.float32)
+        any_phone = log_probs[:, 1:].max(axis=1, keepdims=True) + np.log(UNKNOWN_PHONE)
+        unknown = log_probs.shape[1]
+        log_probs = np.concatenate([log_probs, any_phone], axis=1)
+        return log_probabilities(log_probs, [self.spell(text, unknown) for text in texts], wildcard=unknown)
 
     def save(self, path: str | PathLike) -> None:
         """Writes one safetensors file; the words themselves stay in the language model."""
@@ -84,17 +85,17 @@ class Pronunciations:
 
         Args:
             path: the file.
-            words: of the language model that it was written for.
-            phones: how many there are, the blank included.
+            words: of the language model that the file was written for.
+            phones: number of phones, the blank included.
 
         Raises:
-            BundleError: it is missing, damaged, or made for other words.
+            BundleError: the file is missing, damaged, or was written for other words.
         """
         try:
             with unpacked(Path(path)) as plain, safe_open(plain, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise ValueError("it says that it is something else")
+                    raise ValueError("its metadata describes something else")
                 if metadata.get("words") != _fingerprint(words):
                     raise ValueError("it was made for another language model")
                 arrays = file.get_tensor("lengths"), file.get_tensor("phones")
@@ -109,11 +110,11 @@ def _fingerprint(words: Sequence[str]) -> str:
     return f"{zlib.crc32(chr(10).join(words).encode()):08x}"
 
 
-def _check(words: Sequence[str], lengths: np.ndarray, of_words: np.ndarray, phones: int) -> None:
-    """Raises ValueError unless lengths and phones belong to each other, to the words, and to the network."""
-    if any(array.dtype != np.uint8 or array.ndim != 1 for array in (lengths, of_words)):
+def _check(words: Sequence[str], lengths: np.ndarray, phones: np.ndarray, phone_count: int) -> None:
+    """Raises ValueError unless lengths and phones fit each other, the words, and the network's number of phones."""
+    if any(array.dtype != np.uint8 or array.ndim != 1 for array in (lengths, phones)):
         raise ValueError("its numbers are stored in an unknown way")
-    if len(lengths) != len(words) or int(lengths.sum(dtype=np.int64)) != len(of_words):
+    if len(lengths) != len(words) or int(lengths.sum(dtype=np.int64)) != len(phones):
         raise ValueError("its parts do not have the lengths that they announce")
-    if len(of_words) and not 1 <= of_words.min() <= of_words.max() < phones:
-        raise ValueError(f"its phones are not from 1 to {phones - 1}")
+    if len(phones) and not 1 <= phones.min() <= phones.max() < phone_count:
+        raise ValueError(f"its phones are not from 1 to {phone_count - 1}")

@@ -1,44 +1,41 @@
-"""The options of a decoder, with their defaults and limits."""
+"""The options of greedy decoding and of the beam search, with their defaults and limits."""
 
 from dataclasses import dataclass
 
-MAX_WIDTH = 1024  # prefixes in a beam
-MAX_SCORE = 1000  # of any weight or score that is set
+MAX_WIDTH = 1024  # prefixes in a beam, and hypotheses in an n-best list
+MAX_SCORE = 1000  # the largest weight, and the largest score in nats
 
 
 @dataclass(frozen=True)
 class DecoderOptions:
-    """What a listener may set.
+    """The options of a decoder. Scores are in nats; a higher score is better.
 
     Attributes:
-        decoder: "greedy", or "beam" for the search below.
-        beam_width: prefixes kept at every step. A network that is sure needs no more than 16; with one that is not,
-            128 get a word in a hundred more right. Costs in proportion.
-        token_threshold: a token less probable than this at a step does not lengthen a text, unless it is the
-            most probable one. A trained network is sure of most steps: 0.001 leaves two or three of thirty.
-        score_threshold: prefixes so many nats below the best are given up. Half of a beam of 16 lies lower
-            than 12 and hardly ever comes back.
-        language_model_weight: what a nat of the language model counts beside one of the network, which,
-            being sure of itself, exaggerates.
-        word_bonus: nats for every word, against the language model's liking for few words.
-        unknown_word_score: log-probability of a word that the language model does not have, in nats; low, for such
-            words are rare, yet within reach of a network that is sure of its letters. Lower still, down to -32, for
-            one that often misspells.
-        unknown_letter_score: nats more for every letter of such a word. Were its length free, one unknown word would be
-            cheaper than several known ones, and whole sentences would come without spaces. Letters of hot-words are
-            free all the same.
-        blank_penalty: nats taken from every blank, for a network that rather says nothing than a letter it is not sure
-            of: blank is its most frequent label by far, and a guess at it costs least. Others divide by the frequency
-            of every label (Miao et al., 2015, arXiv 1507.08240); with the embedded model, blank alone does as well.
-            The blanks between sounds are fined as much.
-        phone_weight: from 0 to 1, the share that sounds have in what the network heard, letters having the rest; where
-            it names sounds and it is known how words sound (see asr_core.decoding.lexicon). The twenty texts that the
-            search likes best are weighed so.
-        doubt_threshold: in nats; a text of which the network is more in doubt is noise and becomes empty (see
-            `asr_core.decoding.beam_search.is_noise`). 0 is off.
-        hot_word_boost: nats per letter of a hot-word; 0 is off. From 1 to 2 names that were missed are found,
-            from 3 on they turn up where nobody said them.
-        n_best: how many texts to return at most.
+        decoder: "greedy" for the text of the most probable path, or "beam" for prefix beam search.
+        beam_width: how many prefixes survive pruning at every step. Time grows in proportion. For a network whose
+            posteriors are near 0 and 1, 16 are enough; others gain from up to 128.
+        token_threshold: pruning of tokens: a token that is less probable than this at a step does not extend a prefix,
+            unless it is the most probable token. With 0.001 and a trained network, two or three tokens usually remain.
+        score_threshold: pruning of prefixes: those this many nats below the best are dropped. Prefixes more than 12
+            below hardly ever become the best again.
+        language_model_weight: weight of the language model's log-probabilities beside those of the network. It is below
+            1 because the posteriors of a CTC network are too close to 0 and 1.
+        word_bonus: nats added for every word, because a language model prefers texts of few words.
+        unknown_word_score: log-probability of a word that the language model does not have. It is low, since such words
+            are rare, yet high enough for a network that is sure of the letters. A network that often misspells needs a
+            lower one, down to -32.
+        unknown_letter_score: nats added for every letter of such a word, except in hot-words. If it were 0, one long
+            unknown word would cost less than several known ones, and sentences would lose their spaces.
+        blank_penalty: nats taken from blank at every step, of phones as of tokens. It helps a network that is unsure of
+            letters and emits blank instead, as blank is by far its most frequent label. Dividing the posteriors of
+            all labels by their priors has the same aim (Miao et al., 2015, arXiv 1507.08240).
+        phone_weight: weight of phones in rescoring, from 0 to 1; letters have the rest. It applies where the network
+            has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
+        doubt_threshold: in nats; a text counts as noise and becomes empty where the entropy of the frames around its
+            letters is higher (see `asr_core.decoding.beam_search.is_noise`). 0 turns this off.
+        hot_word_boost: nats added for every letter of a hot-word; 0 turns hot-words off. Values from 1 to 2 recover
+            names that were missed; from 3 on, hot-words are inserted where nobody spoke them.
+        n_best: the largest number of hypotheses to return.
     """
 
     decoder: str = "beam"

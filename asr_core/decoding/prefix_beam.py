@@ -1,23 +1,22 @@
-"""Prefix beam search: the most probable texts of a lattice, read step by step.
+"""Prefix beam search: the most probable texts of emissions, found step by step.
 
-A beam holds the most promising beginnings of texts, *prefixes*. Each has two scores, the log of the summed
-probability of all paths so far that collapse to it: those that end in a blank and those that end in its last
-token. They must be kept apart, for the same token once more makes a new letter after a blank and none without
-one (Hannun et al., 2014, arXiv 1408.2873). A prefix is ranked by its paths, by what the language model says
-of its words, and by its hot-words. A word that is not finished counts as the most frequent one that it can
-still become.
+`asr_core.decoding.plain_beam_search` specifies the search in a few lines; read it first. `PrefixBeam` does the same by
+compiled code (`asr_core.decoding.beam_kernel`) and adds shallow fusion: the score by which a prefix is ranked for
+pruning includes that of the language model and of the hot-words. A word that is not finished has the score of the most
+frequent word that it can still become.
 
-At a step, a prefix p hands its probability on to three kinds of prefixes:
+A beam holds hypotheses in the making, *prefixes*. Each has two scores, the log of the summed probability of all its
+paths so far that end in blank, and of those that end in its last token (Hannun et al., 2014, arXiv 1408.2873). At a
+step, a prefix passes its probability on to three kinds of prefixes:
 
-    p itself, ending in blank         (blank + label) of p, times the blank's probability
-    p itself, ending in its token     label of p, times the probability of that token
-    p and one more token              (blank + label) of p, times the probability of the token;
-                                      only blank of p, where it is p's own last token again
+    itself, ending in blank           (blank + non-blank) * probability of blank
+    itself, ending in its last token  non-blank * probability of the last token
+    itself and one more token         (blank + non-blank) * probability of that token;
+                                      blank alone * its probability, where the token is the last one again
 
-A space after a space, or before the first letter, makes no other text: it leaves p as it is, ending in its token.
-Networks say several in a pause, and prefixes that differ in nothing else would fill the beam.
-
-Then the best prefixes make the next beam. Most steps of a trained network are sure of blank and change nothing.
+A space after a space, or before the first letter, makes no other text and leaves the prefix as it is. Networks emit
+several spaces in a pause, and without this rule the beam would fill with prefixes that differ in nothing else. Then
+pruning keeps the best prefixes, at most as many as the beam width.
 """
 
 from collections.abc import Iterator
@@ -32,15 +31,21 @@ from asr_core.decoding.language_model import NGramModel, WordTables
 from asr_core.decoding.options import DecoderOptions
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
-CAPACITY = 1024  # prefixes that there is room for at first; it doubles when they are used up
+MIN_CAPACITY = 1024  # prefixes; the first size of the tree, which doubles when it is full
 
 
 @dataclass(frozen=True)
 class BeamResult:
-    """A text at the end of the search, with the parts of its score in nats, penalties of blanks included.
+    """A text that the search has found, with the parts of its score in nats.
 
-    `steps` says when the search first thought of each token, which is at or before its peak; `agreement`, for each
-    word, the share of the best texts that have it there, too (see `asr_core.decoding.beam_search.best_texts`).
+    Attributes:
+        tokens: the text.
+        steps: for each token, the step at which it came into the beam, which is at or before its peak.
+        acoustic_score: log-probability of all paths that the search has followed, blank penalties included.
+        language_model_score: weighted log-probability of the words, and the bonus for each.
+        hot_word_score: boost of the hot-words.
+        phone_score: weighted log-probability of the pronunciation, after rescoring by phones.
+        posterior: n-best posterior of each word (see `asr_core.decoding.beam_search.best_texts`).
     """
 
     tokens: tuple[int, ...]
@@ -61,13 +66,16 @@ class BeamResult:
 
 
 class PrefixBeam:
-    """The search itself; feed it log-probabilities as they come, and ask for texts at any time.
+    """The state of a search: `advance` takes log-probabilities as they come, `texts` gives the hypotheses so far.
 
     Args:
-        vocabulary: what the tokens write.
-        options: widths and weights.
-        language_model, hot_words: what to favour, if anything.
-        state: of the language model, where a sentence goes on (see `NGramModel.state_after`); else one begins.
+        vocabulary: the characters of the tokens.
+        options: beam width, thresholds for pruning, and weights.
+        language_model: word n-grams for shallow fusion, or None.
+        hot_words: phrases to favour, or None.
+        state: state of the language model in the middle of a sentence (see `NGramModel.state_after`), or None where a
+            sentence begins.
+        hot_state: state of the hot-words' automaton there (see `HotWords.state_after`), or None likewise.
     """
 
     def __init__(
@@ -77,14 +85,15 @@ class PrefixBeam:
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
         state: int | None = None,
+        hot_state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         self._words = language_model.tables if language_model else NO_WORDS
         self._phrases = hot_words.tables if hot_words else NO_PHRASES
-        self._rules = kernel.Rules(
-            width=options.beam_width,
+        self._settings = kernel.SearchSettings(
+            beam_width=options.beam_width,
             score_threshold=float(options.score_threshold),
-            weight=float(options.language_model_weight),
+            language_model_weight=float(options.language_model_weight),
             word_bonus=float(options.word_bonus),
             unknown_word_score=float(options.unknown_word_score),
             unknown_letter_score=float(options.unknown_letter_score),
@@ -98,58 +107,67 @@ class PrefixBeam:
         self._penalties = np.zeros(len(vocabulary), np.float32)
         self._penalties[BLANK] = options.blank_penalty
         self.tree = np.zeros(0, kernel.PREFIX)
-        self._progress = kernel.Progress(
-            beam=np.zeros(options.beam_width + 1, np.int32),
+        self._beam = kernel.Beam(
+            prefixes=np.zeros(options.beam_width + 1, np.int32),
             size=np.ones(1, np.int32),
             greedy=np.zeros(1, np.int32),
             last=np.array([BLANK], np.int32),
             step=np.zeros(1, np.int32),
             free=np.zeros(1, np.int32),
         )
-        self._grow(max(CAPACITY, 4 * options.beam_width))
+        self._grow(max(MIN_CAPACITY, 4 * options.beam_width))
         root = self.tree[self._take()]
         root["parent"] = root["child"] = root["sibling"] = kernel.NONE
         root["token"], root["status"] = BLANK, kernel.KEPT
-        root["label"] = -np.inf
+        root["non_blank"] = -np.inf
         if language_model:
-            root["state"] = language_model.begin if state is None else state
+            root["lm_state"] = language_model.begin if state is None else state
         if hot_words:
-            root["hot_state"] = hot_words.start
+            root["hot_state"] = hot_words.start if hot_state is None else hot_state
+            root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
 
     def _take(self) -> int:
-        """A free place in the tree."""
-        free = self._progress.free
+        """Takes a free place of the tree into use and returns it."""
+        free = self._beam.free
         place = free[free[0]]
         free[0] -= 1
         return int(place)
 
     def _grow(self, places: int) -> None:
-        """Adds free places to the tree."""
+        """Adds so many free places to the tree."""
         size = len(self.tree)
         self.tree = np.concatenate([self.tree, np.zeros(places, kernel.PREFIX)])
-        count = self._progress.free[0]
+        count = self._beam.free[0]
         free = np.zeros(1 + len(self.tree), np.int32)
-        free[1 : count + 1] = self._progress.free[1 : count + 1]
+        free[1 : count + 1] = self._beam.free[1 : count + 1]
         free[count + 1 : count + 1 + places] = np.arange(size + places - 1, size - 1, -1)
         free[0] = count + places
-        self._progress = self._progress._replace(free=free)
+        self._beam = self._beam._replace(free=free)
 
     def advance(self, log_probs: np.ndarray) -> None:
-        """Reads some more steps: float32 [steps, tokens]."""
+        """Advances the search by some steps.
+
+        Args:
+            log_probs: float32 [steps, tokens]; NaN and infinite values are allowed and count as finite ones.
+        """
         log_probs = finite(log_probs) - self._penalties
         order = np.argsort(-log_probs, axis=1, kind="stable")
-        worth = np.maximum((log_probs >= self._token_threshold).sum(axis=1), 1)
+        counts = np.maximum((log_probs >= self._token_threshold).sum(axis=1), 1)
         done = 0
         while done < len(log_probs):
-            steps = (log_probs[done:], order[done:], worth[done:])
-            done += kernel.advance(*steps, self.tree, self._progress, self._rules, self._words, self._phrases)
+            steps = (log_probs[done:], order[done:], counts[done:])
+            done += kernel.advance(*steps, self.tree, self._beam, self._settings, self._words, self._phrases)
             if done < len(log_probs):
                 self._grow(len(self.tree))
 
     def texts(self, ended: bool = True) -> Iterator[BeamResult]:
-        """The texts of the beam, best first, if the last word ends here, and with it the sentence if that has ended."""
-        scores = kernel.finish(self.tree, self._progress, self._rules, self._words, self._phrases, ended)
-        places = self._progress.beam[: self._progress.size[0]]
+        """The texts in the beam, best first, if the last word ends here.
+
+        Args:
+            ended: whether the sentence ends here too, so that the language model scores its end.
+        """
+        scores = kernel.finish(self.tree, self._beam, self._settings, self._words, self._phrases, ended)
+        places = self._beam.prefixes[: self._beam.size[0]]
         for entry in np.argsort(-scores.sum(axis=1), kind="stable"):
             yield BeamResult(*self._history(places[entry]), *scores[entry].tolist())
 

@@ -1,4 +1,4 @@
-"""A given text aligned with a recording: word times and confidence for words that are known."""
+"""Alignment of a given text with a recording: times and confidence of its words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,19 @@ from asr_core.text.pasted import NOT_CHECKED, NOT_THIS_TEXT
 from asr_core.text.spelling import SpelledWord, spell
 from asr_core.text.vocabulary import Vocabulary, space_token
 
-MIN_MATCH_SCORE = 0.25  # texts of other recordings score below this, correct ones and excerpts of them above
+MIN_MATCH_SCORE = 0.25  # texts of other recordings score lower; correct texts and excerpts of them score higher
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """A given text laid along a recording.
+    """A given text aligned with a recording.
 
     Attributes:
         words: the words of the text as written, punctuation attached.
-        characters: their sounding characters; a group that the alphabet cannot write, such as 1989, is one.
-        score: how well the text fits the recording, in [0, 1]: the mean confidence of the words that can be checked,
-            weighted by their letters. What the recording holds besides does not count, so that an excerpt fits.
+        characters: the characters that are pronounced; a group that is not pronounced character by character, such as
+            1989, is one.
+        score: how well the text matches the recording, in [0, 1]: the mean confidence of the words that the alphabet
+            can write, weighted by their letters. Speech that the text lacks does not count, so that an excerpt matches.
     """
 
     words: tuple[WordSpan, ...]
@@ -34,63 +35,66 @@ class Alignment:
 
     @property
     def belongs(self) -> bool:
-        """Whether this is a text of this recording at all."""
+        """Whether the text belongs to the recording."""
         return self.score >= MIN_MATCH_SCORE
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of the text as a whole: sentences for people, see `Transcript.notes`."""
+        """Remarks on the text as a whole, as sentences for users (see `Transcript.notes`)."""
         if all(word.confidence == UNCHECKED for word in self.words):
             return (NOT_CHECKED,)
         return () if self.belongs else (NOT_THIS_TEXT,)
 
 
 def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Alignment:
-    """Lay a text along a recording: the most probable alignment (see `partial_alignment.align_words`).
+    """Finds the most probable alignment of a text with a recording (see `partial_alignment.align_words`).
 
-    Words are spelled as they are spoken (see `spelling.spell`); punctuation makes no sound and stays with its word.
-    Speech that the text lacks is passed over. A word that was not spoken has no length and stands where it would be.
+    Words are spelled as they are spoken (see `spelling.spell`); punctuation stays with its word. Speech that the text
+    lacks is skipped. A word that was not spoken has no duration and stands at the end of the word before it.
 
     Raises:
-        AlignmentError: a text without a sounding character, or one too long for the recording.
+        AlignmentError: the text has no character that is pronounced, or is too long for the recording.
     """
     words = spell(text, vocabulary)
     found = align_words(emissions.log_probs, [word.tokens for word in words], space_token(vocabulary))
-    spans = _with_places(words, found, emissions)
+    spans = _with_times(words, found, emissions)
     return Alignment(
         spans,
         tuple(
             WordSpan(
                 character,
-                emissions.time(group[place][0].start),
-                emissions.time(group[place][-1].end),
-                confidence(emissions.log_probs, group[place]),
+                emissions.time(group[part][0].start),
+                emissions.time(group[part][-1].end),
+                confidence(emissions.log_probs, group[part]),
             )
             for word, group in zip(words, found.words, strict=True)
-            for character, place in word.characters
+            for character, part in word.characters
             if character != " "
         ),
         _score(spans, [len(word.tokens) for word in words]),
     )
 
 
-def _with_places(words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions) -> tuple[WordSpan, ...]:
-    """The words with their times. Speech between them that the text lacks bounds them as a word would."""
-    spoken = [(place, group) for place, group in enumerate(found.words) if group[0].start < group[-1].end]
-    passed = [(place - 0.5, spans) for place, spans in found.passed]
-    places, groups = zip(*sorted([*spoken, *passed], key=lambda entry: entry[0]), strict=True)
-    texts = [words[int(place)].text if place == int(place) else "" for place in places]
-    placed = dict(zip(places, words_of(texts, groups, emissions), strict=True))
-    at = placed[spoken[0][0]].start if spoken else emissions.start
+def _with_times(words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions) -> tuple[WordSpan, ...]:
+    """The words with their times. Speech between them that the text lacks bounds them like a word.
+
+    An index is that of a word in the text; half an index less is skipped speech before the word.
+    """
+    spoken = [(index, group) for index, group in enumerate(found.words) if group[0].start < group[-1].end]
+    skipped = [(index - 0.5, spans) for index, spans in found.passed]
+    indices, groups = zip(*sorted([*spoken, *skipped], key=lambda entry: entry[0]), strict=True)
+    texts = [words[int(index)].text if index == int(index) else "" for index in indices]
+    timed = dict(zip(indices, words_of(texts, groups, emissions), strict=True))
+    time = timed[spoken[0][0]].start if spoken else emissions.start
     result = []
-    for place, word in enumerate(words):
-        skipped = WordSpan(word.text, at, at, confidence(emissions.log_probs, found.words[place]))
-        result.append(placed.get(place) or skipped)
-        at = result[-1].end
+    for index, word in enumerate(words):
+        unspoken = WordSpan(word.text, time, time, confidence(emissions.log_probs, found.words[index]))
+        result.append(timed.get(index) or unspoken)
+        time = result[-1].end
     return tuple(result)
 
 
 def _score(words: Sequence[WordSpan], letters: Sequence[int]) -> float:
-    """Mean confidence of the words that can be checked, weighted by their letters; 0 if there are none."""
+    """Mean confidence of the words that the alphabet can write, weighted by their letters; 0 if there are none."""
     weights = np.array([count * (word.confidence > UNCHECKED) for word, count in zip(words, letters, strict=True)])
     return float(weights @ [word.confidence for word in words] / max(1, weights.sum()))

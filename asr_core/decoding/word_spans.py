@@ -1,4 +1,4 @@
-"""Tokens grouped into words: the type that carries a word from the decoder to its transcript."""
+"""A word with its times and confidence features: the type that the decoders return."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from asr_core.ctc import TokenSpan
 from asr_core.text.vocabulary import Vocabulary, space_token
 
-CHECK_WORDS = 500  # between two looks at whether the work is cancelled: some hundredths of a second
+CHECK_WORDS = 500  # between two checks for cancellation; they take some hundredths of a second
 
 
 @dataclass(frozen=True)
 class WordSpan:
-    """A word, or a character of one, with its place in the recording, and what speaks for it.
+    """A word, or a character of one, with its times and the features that its confidence is computed from.
 
     Attributes:
-        text: what is said there.
+        text: as the vocabulary writes it, or as written in a given text.
         start, end: seconds from the start of the recording.
-        confidence: how probable the network found its letters, in [0, 1]; see Calibration. Of a word of a given text
-            that the alphabet cannot write it is UNCHECKED, and of no other one.
-        doubt: how undecided the network was around it, in nats (see `doubts`).
-        agreement: the share, by probability, of the best texts that have it there, in [0, 1]; None where no other text
-            was looked for.
+        confidence: mean probability of its tokens in [0, 1], not calibrated (see `confidence.confidence`). UNCHECKED
+            for a word of a given text that the alphabet cannot write, and for no other word.
+        doubt: mean entropy of the steps around it, in nats (see `confidence.frame_entropy`).
+        posterior: total probability of the hypotheses in the n-best list that have the word there, in [0, 1]; None
+            without an n-best list.
     """
 
     text: str
@@ -32,7 +32,7 @@ class WordSpan:
 
 
 def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list[TokenSpan]]:
-    """The spans of each word, the spaces between them left out."""
+    """The token spans of each word, without the spaces between words."""
     space = space_token(vocabulary)
     words: list[list[TokenSpan]] = [[]]
     for span in spans:
@@ -43,8 +43,8 @@ def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list
     return [word for word in words if word]
 
 
-def _checked(items: Iterable, check: Callable[[], None] | None) -> Iterator:
-    """The items; `check` is called before every CHECK_WORDS-th."""
+def checked(items: Iterable, check: Callable[[], None] | None) -> Iterator:
+    """Yields the items, and calls `check` before every CHECK_WORDS-th."""
     for i, item in enumerate(items):
         if check is not None and i % CHECK_WORDS == 0:
             check()

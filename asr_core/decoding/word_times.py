@@ -1,29 +1,27 @@
-"""Start and end of words, from the peaks of their tokens and the energy of the signal.
+"""Start and end times of words, from the peaks of their tokens and the energy of the signal.
 
-CTC decides *which* token follows which and leaves *when* half open: a token is one short peak somewhere inside its
-phone, and between peaks there is blank, be it speech or silence. So peaks only tell where to look for the boundary
-between two words; the energy of the signal tells where it is.
-
+CTC predicts the order of tokens but not their extent: a token is a short peak somewhere within its phone, and between
+peaks there is blank, be it speech or silence. So the peaks only bound the search for the boundary between two words;
+the energy of the signal locates it.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asr_core.audio.energy import NO_SOUND_DB
+from asr_core.audio.energy import DIGITAL_SILENCE_DB
 from asr_core.ctc import TokenSpan
 from asr_core.decoding.confidence import confidence, frame_entropy
-from asr_core.decoding.word_spans import WordSpan, _checked
+from asr_core.decoding.word_spans import WordSpan, checked
 from asr_core.emissions import Emissions
 
-# A pause is quieter than this far up, in dB, from the quiet between two words to the level of the words.
-PAUSE_LEVEL = 0.2
-QUIET_PERCENTILE = 5  # of the frames between two words, smoothed; the lowest frame alone is chance
-SMOOTHING_FRAMES = 3
-MAX_DEPTH_DB = 40.0  # quieter than this below the words tells nothing more
-MIN_CONTRAST_DB = 6.0  # a dip less deep than this is no pause
-REACH_SECONDS = 0.5  # how far before its first or after its last peak a word beside a pause can sound
-PEAK_MARGIN_SECONDS = 0.04  # where no pause is found: how much longer than its peak a sound lasts, either side
+PAUSE_LEVEL = 0.2  # threshold of a pause, as a fraction of the way in dB from the noise floor to the words' level
+QUIET_PERCENTILE = 5  # of smoothed frames between two words, for the noise floor; a minimum would be an outlier
+SMOOTHING_FRAMES = 3  # length of the moving average for the noise floor
+MAX_DEPTH_DB = 40.0  # of the noise floor below the words' level; anything below counts as this
+MIN_CONTRAST_DB = 6.0  # between the words' level and the noise floor; with less there is no pause
+REACH_SECONDS = 0.5  # that the first or last word of a recording may extend beyond its peaks, at most
+PEAK_MARGIN_SECONDS = 0.04  # that a token extends beyond its peak on either side, where no pause is found
 
 
 def words_of(
@@ -33,15 +31,15 @@ def words_of(
     posterior: Sequence[float] | None = None,
     check: Callable[[], None] | None = None,
 ) -> tuple[WordSpan, ...]:
-    """Words with their times and what speaks for them, from the spans of their tokens; `check` as for `word_times`."""
-    places = [(group[0].start, group[-1].end) for group in groups]
+    """Words with their times and confidence features, from the spans of their tokens; `check` as for `word_times`."""
+    peaks = [(group[0].start, group[-1].end) for group in groups]
     return tuple(
         WordSpan(text, start, end, confidence(emissions.log_probs, group), doubt, posterior)
         for text, group, (start, end), doubt, posterior in zip(
             texts,
-            _checked(groups, check),
+            checked(groups, check),
             word_times(emissions, groups, check),
-            frame_entropy(emissions, places).tolist(),
+            frame_entropy(emissions, peaks).tolist(),
             posterior or [None] * len(groups),
             strict=True,
         )
@@ -53,11 +51,11 @@ def word_times(
 ) -> list[tuple[float, float]]:
     """Start and end of each word in seconds, from the peaks of its tokens and the energy of the signal.
 
-    The peaks alone, widened by PEAK_MARGIN_SECONDS but at most to the middle between two words, are right to
-    some 50 ms. Where the energy dips between two words there is a pause, and the words end and begin at its
-    two ends. A peak itself may lie in the pause, for a network may name a sound after it has ended; so the
-    search begins at the far side of both peaks. Words that run into each other keep the times of their peaks.
-    `check` is called before every CHECK_WORDS-th word; what it raises ends the work.
+    Without energy, a word extends PEAK_MARGIN_SECONDS beyond its peaks, but at most to the middle between two words.
+    Where the energy dips between two words there is a pause, and the words end and begin at its edges. A peak may lie
+    inside the pause, because a network may emit a token after its phone has ended; so the search begins at the far
+    side of both peaks. Words without a pause between them keep the times of their peaks.
+    `check` is called before every CHECK_WORDS-th word; an exception that it raises ends the work.
     """
     if not words:
         return []
@@ -70,7 +68,7 @@ def word_times(
 
 
 def _edges_of_peaks(emissions: Emissions, peaks) -> tuple[list[float], list[float]]:
-    """Starts and ends in steps."""
+    """Starts and ends of words in steps, from their peaks alone."""
     margin = PEAK_MARGIN_SECONDS / emissions.step_seconds
     starts = [max(0.0, first - margin) for first, _, _, _ in peaks]
     ends = [min(float(len(emissions)), last + margin) for _, _, _, last in peaks]
@@ -81,16 +79,16 @@ def _edges_of_peaks(emissions: Emissions, peaks) -> tuple[list[float], list[floa
 
 
 def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list[float], check) -> None:
-    """Moves starts and ends, in steps, to the ends of the pauses in the gaps before, between and after words."""
+    """Moves starts and ends, in steps, to the edges of the pauses before, between and after words."""
     energy = emissions.energy
     per_step = len(energy) // len(emissions)
     reach = round(REACH_SECONDS / emissions.step_seconds)
     gap_starts = [max(0, peaks[0][0] - reach), *(last_start for _, _, last_start, _ in peaks)]
     gap_ends = [*(first_end for _, first_end, _, _ in peaks), min(len(emissions), peaks[-1][3] + reach)]
     levels = [
-        float(np.median(energy[first * per_step : last * per_step])) for first, _, _, last in _checked(peaks, check)
+        float(np.median(energy[first * per_step : last * per_step])) for first, _, _, last in checked(peaks, check)
     ]
-    for i, (gap_start, gap_end) in enumerate(_checked(zip(gap_starts, gap_ends, strict=True), check)):
+    for i, (gap_start, gap_end) in enumerate(checked(zip(gap_starts, gap_ends, strict=True), check)):
         neighbours = levels[max(i - 1, 0) : i + 1]
         pause = _pause(energy[gap_start * per_step : gap_end * per_step], min(neighbours))
         if pause is None:
@@ -102,19 +100,19 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
 
 
 def _pause(gap: np.ndarray, level: float) -> tuple[int, int] | None:
-    """The frames (from, before) of the pause in a gap between words of some level in dB, if there is one.
+    """The pause in the energy of a gap between words of a `level` in dB, as frames (start, end), or None.
 
-    It is the stretch that is quieter than the limit by most in all, so that a click does not break it.
+    It is the interval with the largest sum of dB below the threshold, so that a click does not end it.
     """
     padded = np.pad(gap, SMOOTHING_FRAMES // 2, mode="edge")
     smooth = np.convolve(padded, np.full(SMOOTHING_FRAMES, 1 / SMOOTHING_FRAMES), "valid")
-    room = smooth[smooth > NO_SOUND_DB] if smooth.max() > NO_SOUND_DB else smooth
-    quiet = max(float(np.percentile(room, QUIET_PERCENTILE)), level - MAX_DEPTH_DB)
-    depth = level - quiet
+    audible = smooth[smooth > DIGITAL_SILENCE_DB] if smooth.max() > DIGITAL_SILENCE_DB else smooth
+    noise_floor = max(float(np.percentile(audible, QUIET_PERCENTILE)), level - MAX_DEPTH_DB)
+    depth = level - noise_floor
     if depth < MIN_CONTRAST_DB:
         return None
-    limit = quiet + PAUSE_LEVEL * depth
-    quieter = np.clip(limit - gap, -depth, PAUSE_LEVEL * depth)
-    total = np.concatenate([[0.0], np.cumsum(quieter)])
+    threshold = noise_floor + PAUSE_LEVEL * depth
+    below = np.clip(threshold - gap, -depth, PAUSE_LEVEL * depth)
+    total = np.concatenate([[0.0], np.cumsum(below)])
     end = int(np.argmax(total - np.minimum.accumulate(total)))
     return int(np.argmin(total[: end + 1])), end

@@ -1,1 +1,1 @@
-"""Samples -> emissions: windows, the compiled network, the worker that batches, and the process it may live in."""
+"""Samples -> emissions: windows, the compiled network, the worker that batches, and the process it may run in."""

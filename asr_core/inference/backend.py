@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported without what only other people's programs need, and without their greetings."""
+"""Imports TensorFlow and Keras without optional dependencies that nothing here uses, and without their messages."""
 
 import contextlib
 import os
@@ -11,17 +11,16 @@ from typing import BinaryIO
 from asr_core import process
 from asr_core.errors import AsrError
 
-# Both try to import these where they are installed, and go without where they are not: for estimators of scikit-learn
-# and models of JAX: 1.2 and 0.7 of 6.7 seconds (python -X importtime -c "import tensorflow"). Nobody else in the app
-# asks for them; matplotlib, which Keras imports, too, Gradio looks for at every request.
+# TensorFlow and Keras import these for wrappers of scikit-learn and JAX where they are installed, and work without
+# them. Nothing in the app uses them, and importing them takes nearly a third of the time.
 LEFT_OUT = {"sklearn", "jax"}
-LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # of TensorFlow; 3 leaves out all but fatal errors
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's environment variable; at 3 it logs fatal errors only
 
 
 def import_tensorflow() -> None:
-    """Imports both, unless they are there.
+    """Imports TensorFlow and Keras, unless they have been imported.
 
-    A later import of what is left out works as ever; in another thread meanwhile it does not.
+    The modules in LEFT_OUT can be imported afterwards, but not by another thread while this one imports TensorFlow.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever the user's keras.json says
     if "tensorflow" in sys.modules and "keras" in sys.modules:
@@ -39,13 +38,14 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def quiet_libraries(printed: Callable[[], BinaryIO] = tempfile.TemporaryFile) -> Iterator[None]:
-    """Keep standard error clear of what TensorFlow 2.21 prints when it starts, whatever its log level.
+    """Keeps the messages that TensorFlow 2.21 prints at its start, whatever its log level, off standard error.
 
-    Its libraries write to the file descriptor itself. What they wrote is shown after all where the block raises
-    an exception that is no AsrError. With TF_CPP_MIN_LOG_LEVEL=0 in the environment everything is shown at once.
+    Its libraries write to the file descriptor directly, which therefore points to a file inside the block. Its content
+    is printed after all if the block raises an exception that is no AsrError. With TF_CPP_MIN_LOG_LEVEL=0 in the
+    environment nothing is redirected.
 
     Args:
-        printed: opens the file for it.
+        printed: opens that file.
     """
     if os.environ.setdefault(LOG_LEVEL, "3") == "0":
         yield
@@ -70,9 +70,9 @@ def quiet_libraries(printed: Callable[[], BinaryIO] = tempfile.TemporaryFile) ->
 
 
 class PrintedAtStart:
-    """What another process prints while it starts, so that its last words are not lost if it is aborted.
+    """A file for the standard error of a child process while it starts, readable here if the child is aborted.
 
-    Made by the process that begins the other one, and handed to it.
+    The parent makes the object and passes it to the child.
     """
 
     def __init__(self):
@@ -84,13 +84,13 @@ class PrintedAtStart:
         return {"_path": self._path}
 
     def open(self) -> BinaryIO:
-        """The file, for the other process."""
+        """The file, for the child process to write to."""
         file = open(self._path, "ab+", buffering=0)
-        _remove(self._path)  # it goes with the last process that has it open
+        _remove(self._path)  # POSIX deletes it when the last process closes it
         return file
 
     def taken(self) -> str:
-        """What was printed until now; nothing when called again."""
+        """What the child has printed so far; later calls return nothing."""
         if self._file.closed:
             return ""
         with self._file:
@@ -98,5 +98,5 @@ class PrintedAtStart:
 
 
 def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):  # gone already, or open on Windows
+    with contextlib.suppress(OSError):  # removed already, or still open on Windows
         os.remove(path)

@@ -1,4 +1,4 @@
-"""A model of a bundle as one TensorFlow graph: samples -> log-probabilities, feature extraction included."""
+"""A bundle's network as one TensorFlow graph, feature extraction included: samples -> log-probabilities."""
 
 from dataclasses import dataclass
 
@@ -11,59 +11,66 @@ from asr_core.inference.backend import import_tensorflow
 
 @dataclass(frozen=True)
 class FrameGeometry:
-    """How a model cuts sound, in samples and feature frames."""
+    """How samples become feature frames, and frames output steps.
+
+    Attributes:
+        frame_samples: length of a frame.
+        hop_samples: from one frame to the next.
+        subsampling: frames per output step.
+    """
 
     frame_samples: int
     hop_samples: int
-    subsampling: int  # frames to a step
+    subsampling: int
 
     @property
     def step_samples(self) -> int:
         return self.hop_samples * self.subsampling
 
     def steps(self, samples: int) -> int:
-        """Steps that so many samples give; at least one."""
+        """Output steps of a recording with this many samples; at least one."""
         frames = max((samples - self.frame_samples) // self.hop_samples + 1, 1)
         return -(-frames // self.subsampling)
 
 
 class CompiledModel:
-    """A bundle's network, compiled, in this process. Building it takes seconds, the first call some more.
+    """A bundle's network, compiled in this process. Building it takes seconds, and the first call some more.
 
     Raises:
-        BundleError: the bundle's weights are not those of its network.
+        BundleError: the bundle's weights do not fit its network.
     """
 
     def __init__(self, bundle: Bundle):
         import_tensorflow()
         model, featurizer = bundle.build(), bundle.featurizer()
         self.geometry = FrameGeometry(featurizer.frame_samples, featurizer.hop_samples, model.subsampling)
-        self.compiled = compiled_step(featurizer, model, phones=bundle.phones > 0)
+        self.compiled = compiled_graph(featurizer, model, phones=bundle.phones > 0)
 
     def __call__(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-        """As `compiled_step` has it, in NumPy's arrays."""
+        """Runs a batch; arguments and outputs as those of `compiled_graph`, but NumPy arrays."""
         return [output.numpy() for output in self.compiled(samples, lengths)]
 
 
-def compiled_step(featurizer, model, samples: int | None = None, phones: bool = False):
-    """Sound to log-probabilities in one graph of TensorFlow, features included.
+def compiled_graph(featurizer, model, samples: int | None = None, phones: bool = False):
+    """Samples to log-probabilities in one TensorFlow graph, feature extraction included.
 
-    The blocks of a Conformer are one function with their weights as arguments, traced once: the graph is there in a
-    third of the time. TensorFlow's own rewriting of graphs is switched off for the whole process: it takes longer than
-    it saves (8.3 s of processor from the network to the first words without both, 2.7 with; then 0.1 for 10 s either
-    way). One graph serves every length. Measured on 2 cores with a Conformer of 8.8 M parameters, it is a tenth
-    slower than graphs of fixed lengths, but nothing is padded to the next of those, and 5 s compile it where
-    each of them takes 3; XLA takes 6 for each and runs no faster.
+    One graph serves every length, so that nothing is padded to the next of several fixed lengths and nothing compiled
+    for each of them. The blocks of a Conformer share one function that takes their weights as arguments, and is traced
+    once instead of once a block. TensorFlow's graph optimiser is switched off for the whole process, because it takes
+    longer than it saves.
 
     Args:
         featurizer, model: of a bundle.
-        samples: fixes the graph to one clip of this length, for runtimes that can do no other.
-        phones: whether to tell what the inner head of a Conformer says, too.
+        samples: fixes the graph to one clip of this length, for runtimes without dynamic shapes.
+        phones: whether the outputs include the phone head of a Conformer.
 
     Returns:
         tf.function: samples float32 [batch, samples], lengths int32 [batch] -> log-probabilities float32
-        [batch, steps, tokens], with `phones` those of `asr_core.emissions.Emissions.phones`, float16 [batch, steps,
-        phones], and the valid ones among the steps, int32 [batch].
+        [batch, steps, tokens]; with `phones`, those of the phones, float16 [batch, steps, phones]; and the valid
+        steps, int32 [batch].
+
+    Raises:
+        AsrError: Keras runs on another backend.
     """
     import keras
     import tensorflow as tf
@@ -72,8 +79,8 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
         raise AsrError("Recognition runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     batch = None if samples is None else 1
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    shared = samples is None and hasattr(model, "blocks")  # LiteRT mixes up the calls of one graph
-    network_outputs = (_with_one_block if shared else _as_it_is)(model)
+    shared = samples is None and hasattr(model, "blocks")  # LiteRT confuses several calls of one function
+    network_outputs = (_with_shared_block if shared else _without_phones)(model)
 
     @tf.function(
         input_signature=[
@@ -82,28 +89,28 @@ def compiled_step(featurizer, model, samples: int | None = None, phones: bool = 
         ],
         autograph=False,
     )
-    def step(samples, lengths):
-        # Room for one frame more: even the shortest clip has one, and the last frame of the longest clip of a
-        # batch ends in zeros as those of the others do.
+    def graph(samples, lengths):
+        # Zeros for one more frame: even the shortest clip then fills a frame, and the last frame of the longest clip
+        # of a batch ends in zeros as those of the others do.
         samples = tf.pad(samples, [[0, 0], [0, featurizer.frame_samples]])
         features, frames = featurizer(samples, lengths)
-        logits, sounds = network_outputs(features, frames)
+        logits, phone_logits = network_outputs(features, frames)
         log_probs, steps = tf.nn.log_softmax(tf.cast(logits, tf.float32)), model.output_lengths(frames)
         if not phones:
             return log_probs, steps
-        sounds = tf.cast(tf.nn.log_softmax(tf.cast(sounds, tf.float32)), tf.float16)
-        return log_probs, tf.repeat(sounds, model.parts, axis=1)[:, : tf.shape(log_probs)[1]], steps
+        phone_log_probs = tf.cast(tf.nn.log_softmax(tf.cast(phone_logits, tf.float32)), tf.float16)
+        return log_probs, tf.repeat(phone_log_probs, model.upsample, axis=1)[:, : tf.shape(log_probs)[1]], steps
 
-    return step
+    return graph
 
 
-def _as_it_is(model):
-    """(features, lengths) -> logits of a network that names no phones, and None."""
+def _without_phones(model):
+    """(features, lengths) -> logits of a network without a phone head, and None."""
     return lambda features, lengths: (model(features, lengths, training=False), None)
 
 
-def _with_one_block(model):
-    """(features, lengths) -> logits of a Conformer and of its phones, all blocks run by one graph of the first."""
+def _with_shared_block(model):
+    """(features, lengths) -> logits of a Conformer and of its phone head, all blocks run by the graph of the first."""
     import tensorflow as tf
 
     first = model.blocks[0]
@@ -116,4 +123,4 @@ def _with_one_block(model):
         values = ([v.value for v in part] for part in (block.trainable_variables, block.non_trainable_variables))
         return block_of(*values, *inputs)
 
-    return lambda features, lengths: model.logits(features, lengths, run=run)[::2]
+    return lambda features, lengths: model.logits(features, lengths, run=run)

@@ -1,8 +1,7 @@
 """A compiled network in a process of its own.
 
-The app uses it: importing TensorFlow and tracing the first graph take as long as the rest of its start, and happen
-beside the page instead of before it.
-
+The app uses it: its page starts while the other process imports TensorFlow and compiles the network, which takes as
+long as the rest of the start.
 """
 
 import logging
@@ -25,10 +24,10 @@ ENDED = "The network's process has ended again and again, perhaps for want of me
 
 
 class InferenceProcess:
-    """A `CompiledModel` in a process of its own; this one then needs no TensorFlow. For one thread.
+    """A `CompiledModel` in a child process; this process then needs no TensorFlow. For one thread at a time.
 
-    The process ends with the object, and with this process, however that ends. If it is ended itself, a new one hears
-    the batch; only what ends that one, too, is told.
+    The child process ends when the object is collected or this process ends, in whatever way. If the child process
+    itself was ended, a new one is started and runs the batch again.
     """
 
     def __init__(self, bundle: Bundle):
@@ -37,24 +36,29 @@ class InferenceProcess:
 
     @property
     def geometry(self) -> FrameGeometry:
-        """The model's, as soon as the process has built and compiled its network.
+        """The model's geometry; waits until the child process has built and compiled the network.
 
         Raises:
-            BundleError: as `CompiledModel`.
-            ProcessEnded: it was ended.
+            BundleError: as for `CompiledModel`.
+            ProcessEnded: the child process was ended.
         """
         return self._ready()
 
     def __call__(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-        """As `CompiledModel`. Raises what that raises, and ProcessEnded."""
-        try:
-            return self._heard(samples, lengths)
-        except ProcessEnded:
-            return self._heard(samples, lengths)
+        """Runs a batch, as `CompiledModel` does.
 
-    def _heard(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        Raises:
+            AsrError, RuntimeError: the model failed; a RuntimeError holds the traceback of the child process.
+            ProcessEnded: the child process was ended, and so was the one started in its place.
+        """
+        try:
+            return self._run(samples, lengths)
+        except ProcessEnded:
+            return self._run(samples, lengths)
+
+    def _run(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         self._ready()
-        return self._told((samples, lengths))
+        return self._exchange((samples, lengths))
 
     def _begin(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit the locks of other threads
@@ -65,58 +69,56 @@ class InferenceProcess:
         network = spawn.Process(target=_serve, args=(self._bundle, theirs, self._printed), name="network", daemon=True)
         with without_interrupts():
             network.start()
-        theirs.close()  # it is the process's alone, so that its end is noticed
+        theirs.close()  # the child alone then holds it, and its end is noticed here
 
     def _ready(self) -> FrameGeometry:
         if self._ended:
             log.warning("The network's process had ended; another begins")
             self._begin()
         if self._geometry is None:
-            self._geometry = self._told()
+            self._geometry = self._exchange()
         return self._geometry
 
-    def _told(self, batch: tuple | None = None):
-        """What the process answers to a batch, or says unasked when it is ready."""
-        self._ended = True  # unless all goes well: after half an exchange, the next would be given this one's answer
+    def _exchange(self, batch: tuple | None = None):
+        """Sends a batch and returns the outputs; without a batch, returns the geometry that the child sends first."""
+        self._ended = True  # reset below: the exchange after an aborted one would receive the outputs of that
         try:
             if batch is not None:
                 self._connection.send(batch)
-            answer = self._connection.recv()
+            reply = self._connection.recv()
         except (EOFError, OSError) as error:
             if last_words := self._printed.taken():
                 log.error("The network's process ended while it started; it printed:\n%s", last_words)
             raise ProcessEnded(ENDED) from error
         self._printed.taken()
         self._ended = False
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def _serve(bundle: Bundle, connection, printed: PrintedAtStart) -> None:
-    """The process of a `InferenceProcess`: tells its geometry, then answers batches, until nobody is there to be
-    told.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks: it finishes its requests
+    """The child of an `InferenceProcess`: sends its geometry, then outputs for batches, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which first finishes its requests
     with suppress(EOFError, OSError):
         try:
             with quiet_libraries(printed.open):
-                step = CompiledModel(bundle)
-                second = 50 * step.geometry.step_samples
-                step(np.zeros((1, second), np.float32), np.array([second], np.int32))  # compiles it
+                model = CompiledModel(bundle)
+                count = 50 * model.geometry.step_samples
+                model(np.zeros((1, count), np.float32), np.array([count], np.int32))  # the first call compiles it
         except Exception as error:
             connection.send(_portable(error))
             return
-        connection.send(step.geometry)
+        connection.send(model.geometry)
         while True:
             batch = connection.recv()
             try:
-                answer = step(*batch)
+                reply = model(*batch)
             except Exception as error:
-                answer = _portable(error)
-            connection.send(answer)
+                reply = _portable(error)
+            connection.send(reply)
 
 
 def _portable(error: Exception) -> Exception:
-    """The error as it can be told to a process without TensorFlow."""
+    """The error in a form that a process without TensorFlow can unpickle."""
     return error if isinstance(error, AsrError) else RuntimeError("".join(traceback.format_exception(error)))

@@ -1,8 +1,7 @@
-"""The log-probabilities of overlapping windows, put together into those of the whole recording.
+"""Joins the log-probabilities of overlapping windows to those of the whole recording.
 
-The seam between two windows lies where both are most certain of blank, so that no token is cut in two, written twice,
-or lost. Segments that no window covers are silence.
-
+The seam between two windows lies where both give blank the highest probability, so that no token is split, doubled or
+lost. Steps that no window covers are silence.
 """
 
 from collections.abc import Iterable
@@ -11,41 +10,45 @@ import numpy as np
 
 from asr_core.ctc import BLANK
 
-SEAM_SECONDS = 1.0  # how far around the middle of the overlap the seam may lie
+SEAM_SECONDS = 1.0  # how far from the middle of an overlap the seam may lie
+SEAM_DISTANCE_PENALTY = 1e-4  # nats a step of distance from the middle: decides between steps that are equally blank
+NON_BLANK_PROBABILITY = 1e-4  # what silent steps leave to all tokens but blank together
 
-NON_BLANK_PROBABILITY = 1e-4  # probability that silence leaves to all tokens but blank
 
-
-def _silence(steps: int, tokens: int, kind) -> np.ndarray:
-    """Log-probabilities of sure blanks: [steps, tokens]."""
-    log_probs = np.full((steps, tokens), np.log(NON_BLANK_PROBABILITY / (tokens - 1)), kind)
+def _silence(steps: int, tokens: int, dtype) -> np.ndarray:
+    """Log-probabilities of steps that are blank with near certainty: [steps, tokens]."""
+    log_probs = np.full((steps, tokens), np.log(NON_BLANK_PROBABILITY / (tokens - 1)), dtype)
     log_probs[:, BLANK] = np.log(1 - NON_BLANK_PROBABILITY)
     return log_probs
 
 
 class EmissionStitcher:
-    """The log-probabilities of a whole recording, as its windows arrive in order; silence where none is.
+    """The log-probabilities of a recording, filled in window by window. The windows are added in order of time.
 
     Args:
         steps: output steps of the recording.
-        tokens: size of the alphabet.
-        seam_steps: how far around the middle of an overlap the seam may lie.
-        phones: size of the alphabet of sounds; 0 where the windows name none.
+        tokens: size of the vocabulary.
+        seam_steps: how far from the middle of an overlap the seam may lie.
+        phones: number of phones, blank included; 0 for a network without a phone head.
+
+    Attributes:
+        log_probs: float32 [steps, tokens].
+        phones: log-probabilities of the phones, float16 [steps, phones], or None.
     """
 
     def __init__(self, steps: int, tokens: int, seam_steps: int, phones: int = 0):
         self.log_probs = _silence(steps, tokens, np.float32)
         self.phones = _silence(steps, phones, np.float16) if phones else None
         self.seam_steps = seam_steps
-        self.end = 0  # where the latest window ended
+        self.end = 0  # the step behind the latest window
 
     def insert_word_boundaries(self, steps: Iterable[int], space: int) -> None:
-        """Says a space at each of these silent steps: who was silent for so long has ended the word."""
+        """Makes the space token certain at these silent steps: a silence this long ends the word before it."""
         for step in steps:
             self.log_probs[step, [BLANK, space]] = self.log_probs[step, [space, BLANK]]
 
     def add(self, start: int, log_probs: np.ndarray, phones: np.ndarray | None = None) -> None:
-        """Takes what a window says from step `start` on, float32 [steps, tokens] and float16 [steps, phones]."""
+        """Adds a window that begins at step `start`: float32 [steps, tokens] and float16 [steps, phones]."""
         seam = self._seam(start, log_probs)
         self.end = min(start + len(log_probs), len(self.log_probs))
         self.log_probs[seam : self.end] = log_probs[seam - start : self.end - start]
@@ -53,13 +56,13 @@ class EmissionStitcher:
             self.phones[seam : self.end] = phones[seam - start : self.end - start]
 
     def _seam(self, start: int, log_probs: np.ndarray) -> int:
-        """The step near the middle of the overlap at which both windows are surest of blank."""
+        """The step near the middle of the overlap at which blank is most probable in both windows."""
         overlap = min(self.end - start, len(log_probs))
         if overlap <= 0:
             return start
         middle = overlap // 2
         reach = min(self.seam_steps, overlap // 4)
         near = slice(middle - reach, middle + reach + 1)
-        both = self.log_probs[start:][:overlap][near, BLANK] + log_probs[:overlap][near, BLANK]
-        distance = np.abs(np.arange(len(both)) - reach)
-        return start + middle - reach + int(np.argmax(both - 1e-4 * distance))
+        blank = self.log_probs[start:][:overlap][near, BLANK] + log_probs[:overlap][near, BLANK]
+        distance = np.abs(np.arange(len(blank)) - reach)
+        return start + middle - reach + int(np.argmax(blank - SEAM_DISTANCE_PENALTY * distance))

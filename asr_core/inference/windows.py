@@ -1,9 +1,9 @@
-"""Long recordings are cut into overlapping windows of at most WINDOW_SECONDS, the longest clips of training.
+"""Cuts a recording into overlapping windows of at most WINDOW_SECONDS, as long as the longest clips of training.
 
-A network knows less near the edges of a window, so neighbours overlap and each counts for its middle
-(`asr_core.inference.stitching`). Segments of silence or room noise are left out: they would shift the mean that the
-features are normalised by. For the same reason no window reaches across a pause from a quiet voice to a loud one.
-
+The network lacks context near the edges of a window. Neighbouring windows therefore overlap, and
+`asr_core.inference.stitching` keeps the middle of each. Silence and background noise are left out, because they would
+shift the mean by which features are normalised; for the same reason a window ends at a pause between a quiet and a
+loud speaker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,19 +12,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from asr_core.audio.speech_activity import WINDOW_SECONDS, _utterances, level_changes
+from asr_core.audio.speech_activity import WINDOW_SECONDS, level_changes, utterances
 
-OVERLAP_SECONDS = 4.0  # so that each window is heard with 2 s around the part that it speaks for
-ALIGNED_STEPS = 4  # windows lie this many steps apart, or a multiple: a network may join neighbours inside
+OVERLAP_SECONDS = 4.0  # of neighbouring windows: gives the network 2 s of context beyond the steps that are kept
+ALIGNED_STEPS = 4  # windows lie a multiple of this many steps apart, since networks may join neighbouring steps
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a recording.
+    """A segment of a recording that the network sees at once.
 
     Attributes:
-        start_step: the output step nearest to its start; steps of the window count on from there.
-        start, end: its samples, `start` to before `end`.
+        start_step: the output step of the recording that is nearest to the window's start, its step 0.
+        start, end: its samples, from `start` to before `end`.
     """
 
     start_step: int
@@ -33,10 +33,10 @@ class Window:
 
 
 def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list[Window]:
-    """Windows over all of a recording but silence and the noise of an empty room.
+    """Windows over all utterances of a recording; silence and long background noise are left out.
 
-    The first one begins with the first sample that can be heard, so that a clip is cut, and hence heard, alike
-    wherever in a recording it stands; further ones begin whole steps later.
+    The first window of an utterance begins with its first audible sample, so that a clip is cut, and therefore
+    transcribed, alike wherever it stands in a recording; the further ones begin whole steps later.
 
     Args:
         samples: float32 [n].
@@ -44,18 +44,18 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
         step_samples: samples from one output step to the next.
 
     Returns:
-        For each stretch of sound one window if it lasts up to WINDOW_SECONDS, as a clip of training does. A longer
-        one is parted where the level changes, and each part has one window, or as few of WINDOW_SECONDS as overlap
-        by OVERLAP_SECONDS or more.
+        One window for each utterance of up to WINDOW_SECONDS. Longer utterances are first divided where their level
+        changes; each segment then has one window, or as few windows of WINDOW_SECONDS as it takes for neighbours to
+        overlap by OVERLAP_SECONDS or more.
     """
     unit = step_samples * ALIGNED_STEPS
     length = int(WINDOW_SECONDS * sample_rate) // unit
     overlap = -int(-OVERLAP_SECONDS * sample_rate // unit)
     windows = []
-    for begin, end in _parts(samples, sample_rate, unit):
-        last = max(-(-(end - begin) // unit) - length, 0)  # units from the first window to the last
-        hops = -(-last // (length - overlap))
-        starts = [begin + i * last // max(hops, 1) * unit for i in range(hops + 1)]
+    for begin, end in _segments(samples, sample_rate, unit):
+        distance = max(-(-(end - begin) // unit) - length, 0)  # units from the first window to the last
+        hops = -(-distance // (length - overlap))
+        starts = [begin + i * distance // max(hops, 1) * unit for i in range(hops + 1)]
         ends = [start + length * unit for start in starts[:-1]] + [end]
         first = round(begin / step_samples)
         windows += [
@@ -65,7 +65,7 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
 
 
 def silent_steps(windows: Sequence[Window], step_samples: int) -> list[int]:
-    """The middle step of every silence between two windows."""
+    """The middle step of every gap between two windows."""
     return [
         (before.end + after.start) // 2 // step_samples
         for before, after in pairwise(windows)
@@ -73,9 +73,12 @@ def silent_steps(windows: Sequence[Window], step_samples: int) -> list[int]:
     ]
 
 
-def _parts(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[int, int]]:
-    """What is said; beyond WINDOW_SECONDS parted, whole units from its start, where levels change."""
-    for begin, end in _utterances(samples, sample_rate):
+def _segments(samples: np.ndarray, sample_rate: int, unit: int) -> Iterator[tuple[int, int]]:
+    """(first sample, sample after the last) of each utterance or, beyond WINDOW_SECONDS, of each segment of one level.
+
+    Segments begin a multiple of `unit` samples after the start of their utterance.
+    """
+    for begin, end in utterances(samples, sample_rate):
         edges = [begin]
         if end - begin > WINDOW_SECONDS * sample_rate:
             edges += [begin + change // unit * unit for change in level_changes(samples[begin:end], sample_rate)]

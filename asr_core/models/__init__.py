@@ -1,4 +1,4 @@
-"""The networks: features [batch, frames, bins] -> logits [batch, steps, tokens]."""
+"""Networks and their front ends: samples -> features [batch, frames, bins] -> logits [batch, steps, tokens]."""
 
 from asr_core.errors import reason
 
@@ -6,16 +6,16 @@ ARCHITECTURES = ("conformer", "deepspeech2")
 
 
 def build(architecture: str, bins: int, tokens: int, **sizes):
-    """A network with fresh weights, built and ready to be called.
+    """A network with initial weights, built and ready to be called.
 
     Args:
         architecture: one of `ARCHITECTURES`.
-        bins: feature values a frame.
+        bins: values in a feature frame.
         tokens: size of the alphabet, blank included.
-        **sizes: the network's own arguments.
+        **sizes: further arguments of the network's constructor.
 
     Raises:
-        ValueError: unknown architecture, or an argument that it does not have.
+        ValueError: unknown architecture, unknown argument, or sizes that do not go together.
     """
     if architecture == "conformer":
         from asr_core.models.conformer import Conformer as network

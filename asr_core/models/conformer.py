@@ -1,10 +1,12 @@
 """The default network: a Conformer over log-mel features, with explicit length masks throughout.
 
-Two strided convolutions bring 100 frames a second down to 25 steps. Optionally the inner blocks run at half that
-rate again (pairs of steps are joined, and parted at the end), which halves their cost. English has 15 characters a
-second, and 25 in quick syllables, which 25 steps with the blanks between them cannot hold: the head may part every
-step once more. Every operation that looks beyond one step masks the padding, and every normalisation looks at
-one step alone: a clip gives the same logits alone and in a batch of longer ones.
+Two convolutions of stride 2 bring 100 feature frames a second down to 25 steps a second. With `reduction=2` the inner
+blocks run on pairs of steps, which halves their cost; their output is split into single steps again before the head.
+With `parts=2` the head writes 50 output steps a second: quick speech has up to 25 characters a second, which 25 steps
+cannot hold together with the blanks between repeated characters.
+
+Every operation that looks beyond one step masks the padding, and every normalisation sees one step only. A clip
+therefore has the same logits alone and in a batch with longer clips.
 """
 
 from functools import partial
@@ -14,15 +16,15 @@ from keras import layers, ops
 
 from asr_core.models.features import length_mask
 
-NEVER = -1e9  # logit of an attention weight that must be zero
+MASKED_LOGIT = -1e9  # added to the attention scores of padding, whose weights then are zero after the softmax
 
 
 class ConvolutionSubsampling(layers.Layer):
     """Two 3x3 convolutions of stride 2: [batch, frames, bins] -> [batch, ceil(frames / 4), width].
 
     Args:
-        channels: of both convolutions.
-        width: of the projection that follows.
+        channels: output channels of both convolutions.
+        width: output width of the projection that follows them.
     """
 
     def __init__(self, channels, width, **kwargs):
@@ -30,7 +32,8 @@ class ConvolutionSubsampling(layers.Layer):
         self.convolutions = [
             layers.Conv2D(channels, 3, strides=2, activation="relu", name=f"convolution_{i}") for i in range(2)
         ]
-        self.pad = layers.ZeroPadding2D(1)  # not "same", which pads even and odd lengths differently
+        # Explicit padding of 1: "same" would pad even and odd lengths differently.
+        self.pad = layers.ZeroPadding2D(1)
         self.project = layers.Dense(width, name="project")
 
     def build(self, shape):
@@ -43,18 +46,18 @@ class ConvolutionSubsampling(layers.Layer):
         self.project.build((batch, shape[1], shape[2] * shape[3]))
 
     def call(self, features, lengths):
-        """Returns steps [batch, steps, width] and their lengths [batch]."""
+        """Features [batch, frames, bins], lengths [batch] -> [batch, steps, width] and the lengths in steps [batch]."""
         x = ops.expand_dims(features, -1)
         for convolution in self.convolutions:
             x = convolution(self.pad(x))
-            lengths = half(lengths)
+            lengths = ceil_half(lengths)
             x = x * ops.cast(ops.expand_dims(length_mask(lengths, ops.shape(x)[1]), -1), x.dtype)
         batch, steps = ops.shape(x)[0], ops.shape(x)[1]
         return self.project(ops.reshape(x, (batch, steps, x.shape[2] * x.shape[3]))), lengths
 
 
 class FeedForward(layers.Layer):
-    """Normalise, widen, SiLU, narrow: [batch, steps, width] -> the same shape."""
+    """Layer normalisation, a wider layer with SiLU, and a projection back: [batch, steps, width] -> the same shape."""
 
     def __init__(self, width, expansion, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -73,9 +76,10 @@ class FeedForward(layers.Layer):
 
 
 class SelfAttention(layers.Layer):
-    """Multi-head self-attention with rotary positions (Su et al., 2021), masked: shape kept.
+    """Masked multi-head self-attention with rotary positions (Su et al., 2021): [batch, steps, width], shape kept.
 
-    Rotary positions depend on distances only, so that a window of a long recording is heard like a clip.
+    With rotary positions the scores depend on the distance between steps only, so that a window is transcribed the
+    same way wherever it lies in a recording.
     """
 
     def __init__(self, width, heads, dropout, **kwargs):
@@ -97,7 +101,7 @@ class SelfAttention(layers.Layer):
         """
         Args:
             x: [batch, steps, width].
-            bias: [batch, 1, 1, steps], 0 for valid steps and `NEVER` for padding.
+            bias: [batch, 1, 1, steps], 0 for valid steps and `MASKED_LOGIT` for padding.
             positions: cosines and sines from `rotary_positions`.
         """
         batch, steps = ops.shape(x)[0], ops.shape(x)[1]
@@ -109,19 +113,19 @@ class SelfAttention(layers.Layer):
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_width**-0.5
         scores = ops.cast(scores, "float32") + ops.cast(bias, "float32")
         weights = ops.cast(ops.softmax(scores, axis=-1), x.dtype)
-        heard = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         return self.dropout(
-            self.merge(ops.reshape(heard, (batch, steps, self.width))), training=training
+            self.merge(ops.reshape(context, (batch, steps, self.width))), training=training
         )
 
 
 class ConvolutionModule(layers.Layer):
-    """Gated pointwise, masked depthwise over time, pointwise: [batch, steps, width] -> the same shape.
+    """Gated pointwise, masked depthwise and pointwise convolution over time: [batch, steps, width] -> the same shape.
 
-    In training the depthwise convolution is a sum of shifted products, which XLA fuses into one loop, where its
-    grouped convolutions are several times slower on CPUs. A graph to listen with is not compiled by XLA: there one
-    operation instead of two hundred is built and begun a third sooner. Layer normalisation stands where the paper
-    (Gulati et al., 2020) has batch normalisation.
+    The depthwise convolution has two forms with equal results. In training it is a sum of shifted products: XLA fuses
+    them into one loop, whereas its grouped convolutions are slow on CPUs. The inference graph is not compiled by XLA;
+    it holds one depthwise operation, so that it is built and loaded sooner. Layer normalisation stands where the
+    paper (Gulati et al., 2020) has batch normalisation, which would make a clip depend on the rest of its batch.
     """
 
     def __init__(self, width, kernel, dropout, **kwargs):
@@ -145,13 +149,16 @@ class ConvolutionModule(layers.Layer):
         self.project.build(shape)
 
     def call(self, x, mask, training=False):
-        """`mask` is [batch, steps, 1] in the type of `x`."""
+        """`x` is [batch, steps, width]; `mask` is [batch, steps, 1] in the dtype of `x`, 1 for valid steps."""
         value, gate = ops.split(self.gate(self.normalise(x)), 2, axis=-1)
         x = self.depthwise(value * ops.sigmoid(gate) * mask, training)
         return self.dropout(self.project(ops.silu(self.normalise_inside(x))), training=training)
 
     def depthwise(self, x, fused):
-        """Each channel with its own `kernel_size` taps, centred: shape kept."""
+        """Convolves every channel with its own `kernel_size` taps, centred: [batch, steps, width], shape kept.
+
+        `fused` chooses the sum of shifted products instead of one depthwise operation (see the class).
+        """
         steps, taps = ops.shape(x)[1], ops.cast(self.taps, x.dtype)
         before = self.kernel_size // 2
         padded = ops.pad(x, [[0, 0], [before, self.kernel_size - 1 - before], [0, 0]])
@@ -162,11 +169,11 @@ class ConvolutionModule(layers.Layer):
 
 
 class ConformerBlock(layers.Layer):
-    """Half a feed-forward, self-attention, convolution, half a feed-forward, each added to what it was given.
+    """Half a feed-forward module, self-attention, convolution, half a feed-forward module, each a residual branch.
 
-    Every part ends in weights of zero: a fresh block passes on what it gets, and grows from there. The paper's
-    normalisation at the end of every block is left out. With it, parts whose output grew drowned the block's
-    input, the next block's too, and nothing passed through eight of them (see train/LOG.md).
+    The last matrix of every branch is initialised with zeros, so that a new block is the identity. The layer
+    normalisation that the paper has at the end of every block is left out: with it, branches of growing scale
+    displaced the residual signal, and deep stacks did not train.
     """
 
     def __init__(self, width, heads, kernel, expansion, dropout, **kwargs):
@@ -177,8 +184,8 @@ class ConformerBlock(layers.Layer):
         self.feed_forward_out = FeedForward(width, expansion, dropout, name="feed_forward_out")
 
     def build(self, shape):
-        for part in (self.feed_forward_in, self.attention, self.convolution, self.feed_forward_out):
-            part.build(shape)
+        for branch in (self.feed_forward_in, self.attention, self.convolution, self.feed_forward_out):
+            branch.build(shape)
 
     def call(self, x, mask, bias, positions, training=False):
         x = x + 0.5 * self.feed_forward_in(x, training=training)
@@ -192,25 +199,30 @@ class Conformer(keras.Model):
     """Conformer encoder with a CTC head (Gulati et al., 2020, arXiv 2005.08100).
 
     Args:
-        bins: feature values a frame.
+        bins: values in a feature frame.
         tokens: size of the alphabet, blank included.
-        width, blocks, heads, kernel, expansion: sizes of the blocks; `kernel` in steps of the block's own rate.
-        outer_blocks: how many of the blocks, from the first, run at the full 25 steps a second.
-        reduction: 1, or 2 to run the other blocks on pairs of steps.
-        parts: output steps that the head makes of every one of the 25.
+        width: of the blocks' input and output.
+        blocks: number of blocks.
+        heads: attention heads of a block.
+        kernel: taps of the convolution modules, in steps at the rate of their block.
+        expansion: inner width of the feed-forward modules, as a multiple of `width`.
+        outer_blocks: how many of the blocks, counted from the first, run at the full 25 steps a second.
+        reduction: downsampling of the other blocks: 1 for none, 2 for pairs of steps.
+        parts: upsampling before the head: output steps for each of the 25 steps a second, 1 or 2.
         channels: of the subsampling convolutions.
-        dropout: after every module, in training.
-        intermediate: 1-based numbers of blocks behind which the CTC head reads as well, in training only (Lee and
-            Watanabe, 2021, arXiv 2102.03216).
-        phones: size of an alphabet of sounds, blank included, that an inner CTC head writes at 25 steps a second
-            (Sanabria and Metze, 2018, arXiv 1807.06234); 0 for none. The blocks that follow hear what it says
-            (Nozaki and Komatsu, 2021, arXiv 2104.02724): spelling is easier from sounds.
-        phones_block: 1-based number of the block behind which it reads.
+        dropout: rate after every module, in training.
+        phones: size of a phone alphabet, blank included, for an inner CTC head that runs at 25 steps a second
+            (Sanabria and Metze, 2018, arXiv 1807.06234); 0 for no such head. The blocks behind the head are conditioned
+            on its posteriors (Nozaki and Komatsu, 2021, arXiv 2104.02724).
+        phones_block: 1-based number of the block whose output the phone head takes.
+
+    Raises:
+        ValueError: sizes that do not go together.
     """
 
     def __init__(
         self, bins, tokens, width=192, blocks=10, heads=4, kernel=15, expansion=4, outer_blocks=1, reduction=2,
-        parts=1, channels=32, dropout=0.1, intermediate=(), phones=0, phones_block=0, name="conformer", **kwargs,
+        parts=1, channels=32, dropout=0.1, phones=0, phones_block=0, name="conformer", **kwargs,
     ):  # fmt: skip
         super().__init__(name=name, **kwargs)
         for name_of, value in (("reduction", reduction), ("parts", parts)):
@@ -219,10 +231,10 @@ class Conformer(keras.Model):
         self.sizes = {
             "bins": bins, "tokens": tokens, "width": width, "blocks": blocks, "heads": heads, "kernel": kernel,
             "expansion": expansion, "outer_blocks": outer_blocks, "reduction": reduction, "parts": parts,
-            "channels": channels, "dropout": dropout, "intermediate": list(intermediate),
-            "phones": phones, "phones_block": phones_block,
+            "channels": channels, "dropout": dropout, "phones": phones, "phones_block": phones_block,
         }  # fmt: skip
-        self.reduction, self.parts, self.intermediate = reduction, parts, tuple(intermediate)
+        self.downsample, self.upsample = reduction, parts
+        self.steps_per_position = reduction * parts  # output steps for every position of the last block
         self.subsampling = 4 // parts  # feature frames per output step
         self.outer_blocks = min(outer_blocks, blocks - 1)
         self.rotary_width = width // heads
@@ -232,18 +244,19 @@ class Conformer(keras.Model):
             for i in range(blocks)
         ]
         self.normalise_blocks = layers.LayerNormalization(name="normalise_blocks")
-        if reduction > 1:
-            self.join = layers.Dense(width, name="join")
-        if reduction * parts > 1:
-            self.part = layers.Dense(reduction * parts * width, name="part")
+        # The names of layers are those of the weights in published bundles.
+        if self.downsample > 1:
+            self.project_pairs = layers.Dense(width, name="join")
+        if self.steps_per_position > 1:
+            self.split_steps = layers.Dense(self.steps_per_position * width, name="part")
             self.normalise = layers.LayerNormalization(name="normalise")
         self.head = layers.Dense(tokens, name="head")
         if phones:
             if not self.outer_blocks < phones_block < blocks:
                 raise ValueError(f"phones_block is from {self.outer_blocks + 1} to {blocks - 1}, not {phones_block}")
             self.normalise_phones = layers.LayerNormalization(name="normalise_phones")
-            self.phones_head = layers.Dense(reduction * phones, name="phones_head")
-            self.condition_on_phones = layers.Dense(width, kernel_initializer="zeros", name="condition_on_phones")
+            self.phones_head = layers.Dense(self.downsample * phones, name="phones_head")
+            self.phone_conditioning = layers.Dense(width, kernel_initializer="zeros", name="hear_phones")
 
     def build(self, features_shape=None, lengths_shape=None):
         width, bins = self.sizes["width"], self.sizes["bins"]
@@ -251,96 +264,100 @@ class Conformer(keras.Model):
         for block in self.blocks:
             block.build((None, None, width))
         self.normalise_blocks.build((None, None, width))
-        if self.reduction > 1:
-            self.join.build((None, None, self.reduction * width))
-        if self.reduction * self.parts > 1:
-            self.part.build((None, None, width))
+        if self.downsample > 1:
+            self.project_pairs.build((None, None, self.downsample * width))
+        if self.steps_per_position > 1:
+            self.split_steps.build((None, None, width))
             self.normalise.build((None, None, width))
         self.head.build((None, None, width))
         if phones := self.sizes["phones"]:
             self.normalise_phones.build((None, None, width))
             self.phones_head.build((None, None, width))
-            self.condition_on_phones.build((None, None, self.reduction * phones))
+            self.phone_conditioning.build((None, None, self.downsample * phones))
         self.built = True
 
     def call(self, features, lengths, training=False):
         """Logits of a batch.
 
         Args:
-            features: [batch, frames, bins], zero where there is padding.
+            features: [batch, frames, bins], zero in the padding.
             lengths: int32 [batch], valid frames.
 
         Returns:
-            Logits [batch, steps, tokens]; `output_lengths` tells how many of the steps are valid.
+            Logits [batch, steps, tokens], of which the first `output_lengths(lengths)` steps are valid.
         """
         return self.logits(features, lengths, training)[0]
 
     def logits(self, features, lengths, training=False, run=None):
-        """Logits [batch, steps, tokens], the list of those of the intermediate heads, and of phones, if any.
+        """Logits of both heads.
 
-        `run(block, x, *surroundings)` runs a block in a way of its own: all of them are alike but for their weights.
+        Args:
+            features, lengths: as for `call`.
+            run: replaces the call of a block, as `run(block, x, mask, bias, positions)`. The blocks differ in their
+                weights only, so that a caller can trace one graph for all of them.
+
+        Returns:
+            Logits of the tokens [batch, steps, tokens], and of the phones [batch, phone steps, phones] or None.
         """
         run = run or partial(ConformerBlock.__call__, training=training)
         outputs = self.output_lengths(ops.shape(features)[1])
         x, lengths = self.subsample(features, lengths)
-        surroundings = self._surroundings(lengths, ops.shape(x)[1], x.dtype)
-        intermediate, phones = [], None
+        mask, bias, positions = self._masks_and_positions(lengths, ops.shape(x)[1], x.dtype)
+        phones = None
         for number, block in enumerate(self.blocks, 1):
-            if self.reduction > 1 and number == self.outer_blocks + 1:
-                x = self.join(pairs(x * surroundings[0]))
-                surroundings = self._surroundings(half(lengths), ops.shape(x)[1], x.dtype)
-            x = run(block, x, *surroundings)
-            if number in self.intermediate:
-                intermediate.append(self._read(x, outputs))
+            if self.downsample > 1 and number == self.outer_blocks + 1:
+                x = self.project_pairs(stack_pairs(x * mask))
+                mask, bias, positions = self._masks_and_positions(ceil_half(lengths), ops.shape(x)[1], x.dtype)
+            x = run(block, x, mask, bias, positions)
             if self.sizes["phones"] and number == self.sizes["phones_block"]:
-                x, phones = self._read_phones(x)
-        return self._read(x, outputs), intermediate, phones
+                x, phones = self._condition_on_phones(x)
+        return self._token_logits(x, outputs), phones
 
-    def _read_phones(self, x):
-        """The inner head on a block's output: that output with what the head says, and its logits."""
+    def _condition_on_phones(self, x):
+        """Adds the posteriors of the phone head to a block's output: returns the sum and the logits of the head."""
         batch, steps, count = ops.shape(x)[0], ops.shape(x)[1], self.sizes["phones"]
-        logits = ops.reshape(self.phones_head(self.normalise_phones(x)), (batch, steps * self.reduction, count))
-        said = ops.reshape(ops.softmax(logits, axis=-1), (batch, steps, self.reduction * count))
-        return x + self.condition_on_phones(said), logits
+        logits = ops.reshape(self.phones_head(self.normalise_phones(x)), (batch, steps * self.downsample, count))
+        posteriors = ops.reshape(ops.softmax(logits, axis=-1), (batch, steps, self.downsample * count))
+        return x + self.phone_conditioning(posteriors), logits
 
-    def _read(self, x, outputs):
-        """The CTC head on the blocks' output, at the rate of the output steps."""
+    def _token_logits(self, x, outputs):
+        """The CTC head on the output of the last block, brought to the rate of the output steps."""
         x = self.normalise_blocks(x)
-        if self.reduction * self.parts > 1:
+        if self.steps_per_position > 1:
             batch, width = ops.shape(x)[0], self.sizes["width"]
-            x = ops.reshape(self.part(x), (batch, ops.shape(x)[1] * self.reduction * self.parts, width))
+            x = ops.reshape(self.split_steps(x), (batch, ops.shape(x)[1] * self.steps_per_position, width))
             x = self.normalise(x[:, :outputs])
         return self.head(x)
 
-    def _surroundings(self, lengths, steps, dtype):
-        """What a block needs to know beside its input: mask, attention bias, rotary positions."""
+    def _masks_and_positions(self, lengths, steps, dtype):
+        """The arguments of a block beside its input: mask [batch, steps, 1], attention bias, rotary positions."""
         mask = length_mask(lengths, steps)
-        bias = ops.expand_dims(ops.transpose(1.0 - mask, (0, 2, 1)), 1) * NEVER
+        bias = ops.expand_dims(ops.transpose(1.0 - mask, (0, 2, 1)), 1) * MASKED_LOGIT
         return ops.cast(mask, dtype), bias, rotary_positions(steps, self.rotary_width, dtype)
 
     def output_lengths(self, frame_lengths):
-        """Steps that so many frames give (ints, arrays or tensors): `1 / subsampling` of them, rounded up."""
-        return half(frame_lengths) if self.parts == 2 else half(half(frame_lengths))
+        """Number of output steps for a number of frames, rounded up (an int, an array or a tensor)."""
+        return ceil_half(frame_lengths) if self.upsample == 2 else ceil_half(ceil_half(frame_lengths))
 
     @staticmethod
     def phone_lengths(frame_lengths):
-        """Steps of the phones' head that so many frames give: a quarter, rounded up."""
-        return half(half(frame_lengths))
+        """Number of steps of the phone head for a number of frames: a quarter, rounded up."""
+        return ceil_half(ceil_half(frame_lengths))
 
     def get_config(self):
         return {**self.sizes, "name": self.name}
 
 
-def half(length):
+def ceil_half(length):
     """ceil(length / 2), for ints and tensors."""
     return (length + 1) // 2
 
 
-def pairs(x):
-    """Neighbouring steps joined: [batch, steps, width] -> [batch, ceil(steps / 2), 2 * width]."""
+def stack_pairs(x):
+    """Concatenates neighbouring steps: [batch, steps, width] -> [batch, ceil(steps / 2), 2 * width]."""
     batch, steps, width = ops.shape(x)[0], ops.shape(x)[1], x.shape[2]
-    x = ops.pad(x, [[0, 0], [0, 1], [0, 0]])[:, : half(steps) * 2]
-    return ops.reshape(x, (batch, half(steps), 2 * width))
+    x = ops.pad(x, [[0, 0], [0, 1], [0, 0]])[:, : ceil_half(steps) * 2]
+    return ops.reshape(x, (batch, ceil_half(steps), 2 * width))
 
 
 def rotary_positions(steps, width, dtype):
@@ -351,7 +368,10 @@ def rotary_positions(steps, width, dtype):
 
 
 def rotate(x, positions):
-    """Turns the two halves of each vector against each other: [batch, heads, steps, width], shape kept."""
+    """Applies rotary positions to queries or keys: [batch, heads, steps, width], shape kept.
+
+    Each coordinate of the first half of a vector is rotated together with its counterpart in the second half.
+    """
     cosines, sines = positions
     first, second = ops.split(x, 2, axis=-1)
     return ops.concatenate([first * cosines - second * sines, first * sines + second * cosines], axis=-1)

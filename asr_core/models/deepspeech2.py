@@ -1,8 +1,8 @@
-"""The network of the Keras example "Automatic Speech Recognition using CTC", layer by layer, as logits.
+"""The network of the Keras example "Automatic Speech Recognition using CTC", layer by layer, without its softmax.
 
-Two convolutions over time and frequency, five bidirectional GRUs, a dense layer and the classifier, after
-Amodei et al., 2015, "Deep Speech 2: End-to-End Speech Recognition in English and Mandarin". Unlike the
-example's, it takes lengths: a clip says the same alone and in a padded batch.
+Two convolutions over time and frequency, five bidirectional GRUs, a dense layer and the classifier, after Amodei et
+al., 2015, "Deep Speech 2: End-to-End Speech Recognition in English and Mandarin". Unlike the example's network it takes
+lengths: a clip has the same logits alone and in a padded batch.
 """
 
 import keras
@@ -19,11 +19,10 @@ FREQUENCY_STRIDE = 2
 
 @keras.saving.register_keras_serializable("asr_core")
 class BidirectionalGRU(keras.layers.Layer):
-    """Two GRUs, one of which reads every clip from its own end.
+    """A forward and a backward GRU whose outputs are concatenated.
 
-    The backward one reads the clip reversed within its length instead of masking the padding: right padding
-    then touches neither direction, and no masked recurrent kernel is involved (those of cuDNN are known to
-    corrupt results).
+    For the backward GRU every clip is reversed within its own length. Right padding then affects neither direction,
+    and no masking is needed (the masked recurrent kernels of cuDNN are known to corrupt results).
 
     Args:
         units: cells in each direction; the output has twice as many channels.
@@ -41,7 +40,7 @@ class BidirectionalGRU(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, lengths, training=False):
-        """float [batch, steps, channels], int32 [batch] -> float [batch, steps, 2 * units]."""
+        """Inputs float [batch, steps, channels], lengths int32 [batch] -> float [batch, steps, 2 * units]."""
         ahead = self.forward(inputs, training=training)
         back = self.backward(reverse_within(inputs, lengths), training=training)
         return ops.concatenate([ahead, reverse_within(back, lengths)], axis=-1)
@@ -60,9 +59,8 @@ class DeepSpeech2(keras.Model):
         rnn_layers: bidirectional GRU layers.
         rnn_units: GRU cells in each direction.
         dropout: rate between the recurrent layers and before the classifier, in training.
-        extra_blanks: further classes of the classifier that also stand for no character. Their probability
-            is added to the blank's. The example's network has one: it tells "unknown character", printed as
-            nothing, from blank; for the text of a path the two are the same thing.
+        extra_blanks: further classes of the classifier that stand for no character; their probability is added to that
+            of the blank. The example's network has one, for unknown characters, which it prints as nothing.
 
     With `bins=193` and 32 classes (`tokens=32`, or `tokens=31, extra_blanks=1` as the example counts them:
     30 characters, unknown, blank) it has 26,628,480 parameters.
@@ -71,7 +69,7 @@ class DeepSpeech2(keras.Model):
     subsampling = TIME_STRIDE
 
     def __init__(self, bins, tokens, rnn_layers=5, rnn_units=512, dropout=0.5, extra_blanks=0, **kwargs):
-        kwargs.setdefault("name", "deepspeech2")  # weight paths must not depend on how many models there were
+        kwargs.setdefault("name", "deepspeech2")  # weight paths must not depend on the number of models built before
         super().__init__(**kwargs)
         self.bins = bins
         self.tokens = tokens
@@ -106,18 +104,18 @@ class DeepSpeech2(keras.Model):
         self.built = True
 
     def call(self, features, lengths, training=False):
-        """What the network says at every step, before softmax.
+        """Logits of a batch.
 
         Args:
             features: float32 [batch, frames, bins].
-            lengths: int32 [batch], valid frames of each clip; what lies beyond them is ignored.
+            lengths: int32 [batch], valid frames; frames beyond them are ignored.
 
         Returns:
-            float32 [batch, steps, tokens]; steps beyond `output_lengths(lengths)` mean nothing.
+            float32 [batch, steps, tokens], of which the first `output_lengths(lengths)` steps are valid.
         """
         lengths = ops.cast(lengths, "int32")
         steps = self.output_lengths(lengths)
-        x = self._hear(features, lengths, steps, training)
+        x = self._convolve(features, lengths, steps, training)
         for i, layer in enumerate(self.recurrent):
             x = layer(x, steps, training=training)
             if i < len(self.recurrent_dropouts):
@@ -125,8 +123,8 @@ class DeepSpeech2(keras.Model):
         x = self.dense_dropout(self.dense(x), training=training)
         return self._merge_blanks(self.classifier(x))
 
-    def _hear(self, features, lengths, steps, training):
-        """The convolutions: [batch, frames, bins] -> [batch, steps, channels], zero beyond each clip."""
+    def _convolve(self, features, lengths, steps, training):
+        """Both convolutions: [batch, frames, bins] -> [batch, steps, channels], zero in the padding."""
         x = features * ops.cast(length_mask(lengths, ops.shape(features)[1]), features.dtype)
         x = pad_frequency(pad_time(x, lengths)[..., None], FREQUENCY_KERNELS[0])
         x = self.conv_1(x)
@@ -140,15 +138,16 @@ class DeepSpeech2(keras.Model):
         return ops.reshape(x, (-1, ops.shape(x)[1], x.shape[2] * x.shape[3]))
 
     def _merge_blanks(self, logits):
+        """Adds the probability of the extra blanks to that of the blank."""
         if not self.extra_blanks:
             return logits
-        silent = ops.concatenate([logits[..., :1], logits[..., self.tokens :]], axis=-1)
+        blanks = ops.concatenate([logits[..., :1], logits[..., self.tokens :]], axis=-1)
         return ops.concatenate(
-            [ops.logsumexp(silent, axis=-1, keepdims=True), logits[..., 1 : self.tokens]], axis=-1
+            [ops.logsumexp(blanks, axis=-1, keepdims=True), logits[..., 1 : self.tokens]], axis=-1
         )
 
     def output_lengths(self, frame_lengths):
-        """Steps made of so many feature frames: half of them, rounded up. An int or a tensor of ints."""
+        """Number of output steps for a number of frames: half of them, rounded up (an int or a tensor)."""
         return (frame_lengths + TIME_STRIDE - 1) // TIME_STRIDE
 
     def get_config(self):
@@ -161,7 +160,7 @@ class DeepSpeech2(keras.Model):
 
 
 def reverse_within(x, lengths):
-    """Turns every clip of [batch, steps, channels] end to front within its length; padding stays in place."""
+    """Reverses every clip of [batch, steps, channels] within its length; padding stays in place."""
     steps = ops.arange(ops.shape(x)[1], dtype="int32")[None, :]
     ends = lengths[:, None]
     source = ops.where(steps < ends, ends - 1 - steps, steps)
@@ -171,10 +170,10 @@ def reverse_within(x, lengths):
 
 
 def pad_time(x, lengths):
-    """Room for the first convolution, as "same" padding gives it to each clip alone.
+    """Pads the time axis for the first convolution, as "same" padding would for each clip alone.
 
-    "Same" puts (kernel - 1) / 2 frames before a clip of odd length but one less before an even one, so the
-    length of the padded batch must not decide it.
+    "Same" padding adds (kernel - 1) / 2 frames before a clip of odd length and one fewer before a clip of even length.
+    The padded length of the batch must therefore not decide it.
     """
     before = TIME_KERNEL // 2
     padded = ops.pad(x, ((0, 0), (before, before + 1), (0, 0)))
@@ -183,7 +182,7 @@ def pad_time(x, lengths):
 
 
 def pad_frequency(x, kernel):
-    """ "Same" padding of [batch, time, bins, channels] along its bins, for a stride of 2."""
+    """Adds "same" padding to [batch, time, bins, channels] along the bins, for a stride of 2."""
     bins = x.shape[2]
     total = max((_halve(bins) - 1) * FREQUENCY_STRIDE + kernel - bins, 0)
     return ops.pad(x, ((0, 0), (0, 0), (total // 2, total - total // 2), (0, 0)))

@@ -1,8 +1,8 @@
-"""Audio -> features, in `keras.ops`: batched, with lengths, on whatever device the network runs on.
+"""Samples -> features, in `keras.ops`: batched, with lengths, on the device of the network.
 
-Two front ends share one interface. `LogMel` is ours; `KerasStft` is the front end of the Keras example, kept so
-that networks trained with it hear what they were trained on. Neither pads the sound at its edges: every frame
-lies inside the clip, hence padding a clip never changes its valid frames.
+Two front ends share one interface: `LogMel`, the default, and `KerasStft`, which networks in the manner of the Keras
+example are trained with. Neither pads the audio at its edges. Every valid frame lies inside the clip, so that padding
+a clip never changes its valid frames.
 """
 
 import math
@@ -14,7 +14,7 @@ from asr_core.errors import reason
 
 
 class _Featurizer:
-    """What both front ends share: frames of `frame_samples` every `hop_samples`, `bins` values each."""
+    """Base of both front ends: frames of `frame_samples` every `hop_samples`, with `bins` values each."""
 
     name: str
     sample_rate: int
@@ -23,44 +23,45 @@ class _Featurizer:
     bins: int
 
     def frame_count(self, samples):
-        """Number of frames in so many samples (an int, an array or a tensor; at least one frame's worth)."""
+        """Number of frames of a number of samples, at least `frame_samples` (an int, an array or a tensor)."""
         return (samples - self.frame_samples) // self.hop_samples + 1
 
     def config(self) -> dict:
-        """What `make_featurizer` needs to make this one again."""
+        """The arguments from which `make_featurizer` makes an equal front end."""
         return {"name": self.name, "sample_rate": self.sample_rate, "bins": self.bins}
 
     def _spectrum(self, samples):
-        """Power of the short-time spectrum: [batch, n] -> float32 [batch, frames, fft_length // 2 + 1].
+        """Power spectrogram: [batch, n] -> float32 [batch, frames, fft_length // 2 + 1].
 
-        Frames are cut and windowed here, since `keras.ops.stft` takes `fft_length` samples for every frame and so
-        finds fewer of them.
+        Frames are cut and windowed here, since `keras.ops.stft` takes `fft_length` samples for every frame and
+        therefore returns fewer frames.
         """
         frames = ops.extract_sequences(samples, self.frame_samples, self.hop_samples)
         real, imaginary = ops.rfft(frames * hann(self.frame_samples), self.fft_length)
         return ops.square(real) + ops.square(imaginary)
 
     def _mask(self, features, lengths):
-        """1 for valid frames, 0 for padding: float32 [batch, frames, 1], and the frame lengths [batch]."""
+        """Mask float32 [batch, frames, 1], 1 for valid frames, and lengths in frames int32 [batch], at least 1."""
         frame_lengths = ops.maximum(self.frame_count(ops.cast(lengths, "int32")), 1)
         return length_mask(frame_lengths, ops.shape(features)[1]), frame_lengths
 
 
 class LogMel(_Featurizer):
-    """Log-mel energies, each bin with mean 0 and variance 1 over the clip's valid frames.
+    """Log-mel energies, each bin normalised to mean 0 and variance 1 over the valid frames of the clip.
 
-    Energies more than 80 dB below the loudest of the clip are raised to that floor, so that the features do not
-    depend on the gain of the recording. The mel scale and its slopes are those of HTK without area normalisation.
+    Energies are floored at 80 dB below the largest of the clip, so that the features do not depend on the gain of the
+    recording. The mel scale and the triangular filters are those of HTK, without area normalisation.
 
     Args:
         sample_rate: Hz.
-        bins: mel bands between 0 Hz and half the sample rate.
-        frame_seconds, hop_seconds: length and distance of the frames.
+        bins: number of mel bands between 0 Hz and half the sample rate.
+        frame_seconds: length of a frame.
+        hop_seconds: time from the start of a frame to that of the next.
     """
 
     name = "log-mel"
-    DYNAMIC_RANGE = 1e-8  # of power: 80 dB
-    SILENCE = 1e-10  # power below which even the loudest frame holds nothing
+    DYNAMIC_RANGE = 1e-8  # ratio of power, 80 dB
+    SILENCE = 1e-10  # power; lowest floor, for clips that are silent throughout
 
     def __init__(self, sample_rate=16_000, bins=80, frame_seconds=0.025, hop_seconds=0.010):
         self.sample_rate, self.bins = sample_rate, bins
@@ -77,24 +78,24 @@ class LogMel(_Featurizer):
         """Features of a batch of clips.
 
         Args:
-            samples: float32 [batch, n] in [-1, 1], at `sample_rate`, padded with anything.
+            samples: float32 [batch, n] in [-1, 1], at `sample_rate`; the padding may have any values.
             lengths: int32 [batch], valid samples of each clip.
 
         Returns:
-            float32 [batch, frames, bins], zero where there is padding, and int32 [batch], valid frames.
+            Features float32 [batch, frames, bins], zero in the padding, and lengths in frames int32 [batch].
         """
         energies = ops.matmul(self._spectrum(samples), self.filters)
         mask, frame_lengths = self._mask(energies, lengths)
-        loudest = ops.max(energies * mask, axis=(1, 2), keepdims=True)
-        floor = ops.maximum(loudest * self.DYNAMIC_RANGE, self.SILENCE)
+        peak = ops.max(energies * mask, axis=(1, 2), keepdims=True)
+        floor = ops.maximum(peak * self.DYNAMIC_RANGE, self.SILENCE)
         return normalise_bins(ops.log(ops.maximum(energies, floor)), mask), frame_lengths
 
 
 class KerasStft(_Featurizer):
-    """The front end of the Keras example: square root of the STFT magnitude, normalised frame by frame.
+    """The front end of the Keras example: square root of the STFT magnitude, each frame normalised.
 
-    Frame 256, hop 160 and FFT 384 samples, periodic Hann window (Keras example "Automatic Speech Recognition using
-    CTC"). The example never resamples, so that its networks belong to LJSpeech's 22,050 Hz.
+    Frames of 256 samples every 160 samples, a periodic Hann window and an FFT of 384 samples, as in the Keras example
+    "Automatic Speech Recognition using CTC". The example does not resample: the default rate is that of LJSpeech.
     """
 
     name = "keras-stft"
@@ -106,7 +107,7 @@ class KerasStft(_Featurizer):
         self.sample_rate, self.bins = sample_rate, bins
 
     def __call__(self, samples, lengths):
-        """As `LogMel.__call__`, with 193 bins."""
+        """The same interface as `LogMel.__call__`, with 193 bins."""
         spectrum = ops.power(self._spectrum(samples), 0.25)  # the square root of the magnitude
         mean = ops.mean(spectrum, axis=-1, keepdims=True)
         deviation = ops.std(spectrum, axis=-1, keepdims=True)
@@ -115,13 +116,13 @@ class KerasStft(_Featurizer):
 
 
 def length_mask(lengths, size):
-    """1 for valid positions, 0 for padding: int [batch] -> float32 [batch, size, 1]."""
+    """Lengths int [batch] -> mask float32 [batch, size, 1], 1 for valid positions and 0 for padding."""
     positions = ops.arange(size, dtype="int32")
     return ops.expand_dims(ops.cast(positions < ops.expand_dims(ops.cast(lengths, "int32"), 1), "float32"), -1)
 
 
 def normalise_bins(features, mask):
-    """Each bin with mean 0 and variance 1 over the valid frames; zero elsewhere.
+    """Normalises each bin to mean 0 and variance 1 over the valid frames; padding becomes zero.
 
     Args:
         features: float32 [batch, frames, bins].
@@ -156,10 +157,10 @@ FEATURIZERS = {kind.name: kind for kind in (LogMel, KerasStft)}
 
 
 def make_featurizer(config: dict):
-    """The front end that a bundle's `config.json` describes.
+    """The front end that the `featurizer` field of a bundle's `config.json` describes.
 
     Raises:
-        ValueError: an unknown name or parameter.
+        ValueError: unknown name or parameter.
     """
     parameters = dict(config)
     name = parameters.pop("name", None)

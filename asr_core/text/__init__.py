@@ -1,1 +1,1 @@
-"""Text as people write it -> the text that models transcribe, and its tokens."""
+"""Written text -> normalised text, in the spelling that models are trained on, and its tokens."""

@@ -1,4 +1,7 @@
-"""Texts that people give: files of text, and lists of hot-words. No NumPy here, so that slips are reported at once."""
+"""Texts that users supply: text files and lists of hot-words.
+
+The module does not import NumPy, so that the command line reports mistakes without delay.
+"""
 
 import codecs
 import os
@@ -6,10 +9,10 @@ import re
 
 from asr_core.errors import GivenTextError, printable, reason
 
-MAX_TEXT_BYTES = 10_000_000  # of a file; an hour of speech is 60 kB
-MAX_HOT_WORD_CHARACTERS = 100  # of one; a longer one is a sentence, or the separators are not those below
-MAX_HOT_WORDS = 200  # the more there are, the more often one is found where nobody said it
-SEPARATORS = re.compile(r"[\r\n\t;]|(?<!\d),|,(?!\d{3}\b)")  # not the comma of 1,000
+MAX_TEXT_BYTES = 10_000_000  # of a file; the text of an hour of speech has about 60 kB
+MAX_HOT_WORD_CHARACTERS = 100  # of one hot-word; a longer one is a sentence, or uses other separators than those below
+MAX_HOT_WORDS = 200  # in a list; every further hot-word adds false recognitions
+SEPARATORS = re.compile(r"[\r\n\t;]|(?<!\d),|,(?!\d{3}\b)")  # of hot-words; not the comma of 1,000
 ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -17,7 +20,7 @@ def read_text(path: str | os.PathLike) -> str:
     """The contents of a text file in UTF-8, or in UTF-16 with a byte order mark.
 
     Raises:
-        GivenTextError: it cannot be opened, is larger than MAX_TEXT_BYTES, or is no text.
+        GivenTextError: the file cannot be opened, is larger than MAX_TEXT_BYTES, or is not text.
     """
     shown = printable(os.fspath(path))
     try:
@@ -38,10 +41,10 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def read_hot_words(path: str | os.PathLike) -> tuple[str, ...]:
-    """The hot-words of a file, as `split_hot_words` has them; lines that begin with # are comments.
+    """The hot-words of a file, as `split_hot_words` returns them; lines that begin with # are comments.
 
     Raises:
-        GivenTextError: the file cannot be read, or holds no hot-words or too many.
+        GivenTextError: the file cannot be read, or holds no hot-words or too many of them.
     """
     lines = read_text(path).splitlines()
     words = split_hot_words("\n".join(line for line in lines if not line.lstrip().startswith("#")))
@@ -51,7 +54,7 @@ def read_hot_words(path: str | os.PathLike) -> tuple[str, ...]:
 
 
 def split_hot_words(text: str) -> tuple[str, ...]:
-    """Hot-words written one on each line, or with commas, semicolons or tabs between them; each of them once.
+    """The distinct hot-words in a text that has one on each line, or commas, semicolons or tabs between them.
 
     Raises:
         GivenTextError: there are more than MAX_HOT_WORDS, or one is longer than MAX_HOT_WORD_CHARACTERS.

@@ -1,6 +1,4 @@
-"""Published transcripts -> the spelling that models are trained and scored on: small letters, spoken forms of
-numbers.
-"""
+"""Published transcripts -> the spelling that models are trained and scored on: lower case, numbers in words."""
 
 import re
 import unicodedata
@@ -9,7 +7,7 @@ from dataclasses import dataclass, field
 
 from asr_core.text.spoken_forms import ABBREVIATION_RULES, DIGIT, NUMBER_RULES, SHORTHAND
 
-# Characters that mean the same as an ASCII one. NFKD takes the accents off the rest.
+# Characters with an ASCII equivalent. NFKD removes the accents of all others.
 FOLDED = str.maketrans(
     {mark: "'" for mark in "\u2018\u2019\u201a\u201b\u2032\u02bc\u0060\u00b4\u2039\u203a"}
     | {mark: '"' for mark in "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033"}
@@ -21,8 +19,9 @@ FOLDED = str.maketrans(
     | {"ß": "ss", "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H", "ə": "a"}
 )
 SYMBOLS = {"&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals", "°": "degrees"}
+SYMBOLS |= {"£": "", "€": "", "¥": "", "¢": ""}  # signs that no number stands beside are not spoken
 
-CLITICS = frozenset("'s 't 'm 're 've 'll 'd".split())  # cut off from their word by a tokeniser
+CLITICS = frozenset("'s 't 'm 're 've 'll 'd".split())  # which tokenisers separate from their word
 ELISIONS = frozenset(
     "'tis 'twas 'twere 'twill 'twould 'twouldn't 'tain't 'em 'cause 'cos 'til 'till 'bout 'round 'neath "
     "'gainst 'midst 'tween 'n 'un 'uns 'ere 'im 'ave 'ad 'as 'ow 'ome 'ouse 'ead 'ud 'pon 'kay 'nuff "
@@ -38,19 +37,19 @@ def normalise(text: str, keep: str = "'") -> str:
 
 @dataclass
 class Normaliser:
-    """Turns published text into lower-case words as they are spoken, and counts what it had to change.
+    """Converts published text to lower-case words as they are spoken, and counts the changes.
 
-    Letters are folded to a-z; numbers, money, times, dates and common abbreviations are spelled out; hyphens,
-    dashes and other punctuation part words. An apostrophe stays inside a word (don't), before a known elision
-    ('tis, 'em), and after a plural or a dropped g (dogs', goin') unless a quotation is open; elsewhere it was
-    a quotation mark and goes. Initials become letters (U.S. -> u s); Roman numerals and capitals without full
-    stops (NATO, USA) stay as they are, for spelling does not tell how they sound.
+    Letters are folded to a-z; numbers, amounts of money, times, dates and common abbreviations are spelled out;
+    hyphens, dashes and other punctuation separate words. An apostrophe is kept inside a word (don't), before a known
+    elision ('tis, 'em), and after a plural or a dropped g (dogs', goin') unless a quotation is open; any other
+    apostrophe is a quotation mark and is removed. Initials become letters (U.S. -> u s). Roman numerals, and acronyms
+    without full stops (NATO, USA), are only put in lower case: their spelling does not show their pronunciation.
 
     Attributes:
-        keep: punctuation that stays, of "'?!" (marks stay attached to the word before them).
+        keep: punctuation to keep, out of "'?!" (marks stay attached to the word before them).
         changes: kind of change -> number of texts that needed it.
-        dropped: letters and marks of other scripts that had no equivalent -> occurrences.
-        texts: number of texts seen.
+        dropped: characters of other scripts without an equivalent -> number of occurrences.
+        texts: number of texts so far.
     """
 
     keep: str = "'"
@@ -94,7 +93,7 @@ class Normaliser:
         return lower
 
     def _spell(self, text: str, rules) -> str:
-        text = " ".join(text.split())  # long runs of space would make the rules slow
+        text = " ".join(text.split())  # the rules are slow on long runs of spaces
         for kind, pattern, spoken in rules:
             text, found = pattern.subn(spoken, text)
             if found:
@@ -102,7 +101,7 @@ class Normaliser:
         return text
 
     def _fold(self, text: str) -> str:
-        """Curly marks, accents and ligatures to ASCII; currency signs and the degree stay for the numbers."""
+        """Folds typographic marks, accents and ligatures to ASCII, but not the signs of the rules for numbers."""
         folded = text.translate(FOLDED)
         if folded != text:
             self.changes["typography"] += 1
@@ -116,14 +115,14 @@ class Normaliser:
                 letters.append(character)
             elif kind == "Mn":
                 accented = True
-            elif kind != "Cf":  # invisible ones, such as the soft hyphen, leave no gap
+            elif kind != "Cf":  # invisible characters, such as the soft hyphen, do not separate words
                 self.dropped[character] += 1
                 letters.append(" ")
         self.changes["accents"] += accented
         return "".join(letters)
 
     def _apostrophes(self, text: str) -> str:
-        """Keep the apostrophes that belong to words; drop those that quote."""
+        """Keeps the apostrophes that belong to words, and removes quotation marks."""
         words: list[str] = []
         quoting = cut = False
         for word in text.split():

@@ -1,9 +1,9 @@
-"""Text that people paste, for the words in it: subtitles and transcripts carry times, numbers, tags and remarks."""
+"""Pasted text -> the words in it: subtitles and transcripts also hold times, numbers, tags and remarks."""
 
 import re
 from html import unescape
 
-# Notes on a text as a whole, once it is laid along a recording (see `Transcript.notes`).
+# Notes on a text as a whole, after its alignment with a recording (see `Transcript.notes`).
 NOT_THIS_TEXT = "This is probably not the text of this recording: most of its words do not fit."
 NOT_CHECKED = "This text cannot be checked: the model has no letters for any of its words."
 ALIGNMENT_NOTES = (NOT_THIS_TEXT, NOT_CHECKED)
@@ -14,11 +14,11 @@ _SETTINGS = r"(?:[ \t]+(?:align|position|line|size|region|vertical|[XY][12]):\S+
 _TIMING = rf"{_TIME}{_ARROW}{_TIME}{_SETTINGS}"
 _CUE = re.compile(rf"^[ \t]*{_TIMING}[ \t]*$", re.M)
 _NUMBERED_CUE = re.compile(rf"^[ \t]*\d+[ \t]*\n[ \t]*{_TIMING}", re.M)
-_NAMED_CUE = re.compile(rf"(?:\A|(?<=\n\n))[^\n]+\n[ \t]*{_TIMING}")  # WebVTT allows any name
+_NAMED_CUE = re.compile(rf"(?:\A|(?<=\n\n))[^\n]+\n[ \t]*{_TIMING}")  # a cue of WebVTT may have any name
 _CUE_IN_LINE = re.compile(_TIMING)
 _NUMBERED_CUE_IN_LINE = re.compile(rf"(?:(?<=\s)|^)\d+[ \t]+{_TIMING}", re.M)
 _PAIR_OF_TIMES = re.compile(rf"^[ \t]*{_TIME},{_TIME}[ \t]*$", re.M)  # SubViewer
-_TIME_ALONE = re.compile(rf"^[ \t]*{_TIME}[ \t]*$", re.M)  # beside a video, to be copied
+_TIME_ALONE = re.compile(rf"^[ \t]*{_TIME}[ \t]*$", re.M)  # copied from a transcript beside a video
 _VTT_HEADER = re.compile(r"\AWEBVTT\b[^\n]*(?:\n[^\n]+)*?(?=\n[ \t]*\n|\n[^\n]*-->|\Z)")
 _VTT_BLOCK = re.compile(r"(?<=\n\n)(?:NOTE|STYLE|REGION)\b[^\n]*(?:\n[^\n]+)*")
 
@@ -32,7 +32,7 @@ _NOISE = re.compile(
     r"sniff\w*|inaudible|unintelligible|indistinct|crosstalk|silence|pause|static|foreign language)\b",
     re.I,
 )
-_NOISE_WORDS = 3  # most words of a remark such as "upbeat music playing"
+_MAX_NOISE_WORDS = 3  # of a remark such as "upbeat music playing"
 _MUSIC = re.compile("[\u2669-\u266c\U0001f3b5\U0001f3b6]")
 _TURN = re.compile(r"(?:^|(?<=\s))>{2,3}(?=\s|\w)[ \t]*(?:[A-Z][A-Z .'-]{0,30}:)?", re.M)
 _SPEAKER = re.compile(r"^[ \t]*(?:[A-Z][A-Z0-9 .'-]{1,30}|Speaker[ \t]+\w+)(?<! ):(?=\s|$)", re.M)
@@ -42,11 +42,12 @@ _INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f\u2060]")
 
 
 def words_alone(text: str) -> str:
-    """The text without what nobody says: cue times and numbers, tags, remarks in brackets, marks of music and turns.
+    """Removes what is not spoken: cue times and numbers, tags, remarks in brackets, marks of music and of turns.
 
-    SubRip, WebVTT and their like are recognised by their times, also where the line breaks are lost. Words in round
-    brackets stay unless they name a noise. Names in capitals before a colon, at the start of a line, are taken for
-    speakers in subtitles, and where there are two of them. Any other text comes back as it is, line breaks included.
+    SubRip, WebVTT and similar formats are detected by their times, even if line breaks are lost. Words in round
+    brackets are kept unless they name a noise. A name in capitals before a colon, at the start of a line, counts as a
+    speaker in subtitles, and in other text if there are two such names. Any other text is returned unchanged, line
+    breaks included.
     """
     text = _INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     timed = _CUE_IN_LINE.search(text) or _PAIR_OF_TIMES.search(text)
@@ -66,7 +67,7 @@ def words_alone(text: str) -> str:
 
 
 def _is_noise(remark: str) -> bool:
-    return _NOISE.search(remark) is not None and len(remark.split()) <= _NOISE_WORDS
+    return _NOISE.search(remark) is not None and len(remark.split()) <= _MAX_NOISE_WORDS
 
 
 def _without_cues(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The words of a text that a person gives, as they are written, and the tokens by which they are spoken.
+"""The written words of a given text, each with the tokens of its spoken form, for alignment.
 
-For an English alphabet the normaliser spells the text: figures, symbols, abbreviations. It looks beyond single words
-("$5 million" is "five million dollars"), so the whole text is spelled, and what is spoken is then shared out among the
-written words. What it cannot spell, such as the letters of another script, becomes a wildcard.
+With an English alphabet, the normaliser spells out figures, symbols and abbreviations. Its rules span several words
+("$5 million" is "five million dollars"), so it normalises the whole text, and the spoken words are then assigned to
+the written words. What it cannot spell out, such as letters of another script, becomes a wildcard.
 """
 
 import unicodedata
@@ -16,19 +16,21 @@ from asr_core.errors import AlignmentError
 from asr_core.text.normaliser import normalise
 from asr_core.text.vocabulary import WILDCARD, Vocabulary
 
-READ_PUNCTUATION = "%&@#"  # what Unicode calls punctuation though it is read out
-UNREAD_SYMBOLS = "^~|<>`=+"  # ASCII symbols that nobody reads out where the normaliser does not
+SPOKEN_PUNCTUATION = "%&@#"  # is pronounced, though Unicode classes it as punctuation
+SILENT_SYMBOLS = "^~|<>`=+"  # ASCII symbols that are not pronounced unless the normaliser spells them out
+
+Part = tuple[str, str | None]  # of a word: as written, as spoken; None stands for a wildcard
 
 
 @dataclass(frozen=True)
 class SpelledWord:
-    """A word as written, and how it is spoken.
+    """A word as written, and its spoken form.
 
     Attributes:
-        text: as written, punctuation attached; words that make no sound follow or precede after a space.
-        tokens: of what is spoken, with the separator between words; WILDCARD for what cannot be spelled.
-        characters: what of the text is spoken, each with its share of the tokens: single characters, or a group, such
-            as 1989, whose characters are not spoken one by one.
+        text: as written, punctuation attached; silent words beside it are included, separated by spaces.
+        tokens: of the spoken form, with a space between spoken words; WILDCARD for what cannot be spelled out.
+        characters: the parts of the text that are spoken, each with its slice of the tokens: single characters, or a
+            group, such as 1989, whose characters are not spoken one by one.
     """
 
     text: str
@@ -37,10 +39,10 @@ class SpelledWord:
 
 
 def spell(text: str, vocabulary: Vocabulary) -> list[SpelledWord]:
-    """The words of a text; those that make no sound hang on to their neighbour.
+    """The words of a text; silent words, such as punctuation alone, are attached to a neighbour.
 
     Raises:
-        AlignmentError: nothing in the text makes a sound.
+        AlignmentError: nothing in the text is spoken.
     """
     written = text.split()
     if _is_english(vocabulary):
@@ -66,18 +68,18 @@ def spell(text: str, vocabulary: Vocabulary) -> list[SpelledWord]:
 
 
 def _opens(word: str) -> bool:
-    """Whether a word that makes no sound belongs to the next one, such as a sign of money or a bracket."""
+    """Whether a silent word belongs to the next word, such as a currency sign or an opening bracket."""
     return all(unicodedata.category(character) in ("Sc", "Ps", "Pi") for character in word)
 
 
 def _is_english(vocabulary: Vocabulary) -> bool:
-    """Whether the alphabet is that of the normaliser: a to z and no other letter."""
+    """Whether the vocabulary has the alphabet of the normaliser: a to z and no other letter."""
     letters = {character for character in vocabulary.characters if character.isalpha()}
     return letters == set(ascii_lowercase)
 
 
-def _encode(parts: Sequence[tuple[str, str | None]], vocabulary: Vocabulary):
-    """The tokens and the characters of a word's parts: (written, spoken), where None stands for a wildcard."""
+def _encode(parts: Sequence[Part], vocabulary: Vocabulary) -> tuple[tuple[int, ...], tuple[tuple[str, slice], ...]]:
+    """The `tokens` and `characters` of a SpelledWord, from the parts of the word."""
     tokens: list[int] = []
     characters: list[tuple[str, slice]] = []
     for written, spoken in parts:
@@ -92,18 +94,18 @@ def _encode(parts: Sequence[tuple[str, str | None]], vocabulary: Vocabulary):
     return tuple(tokens), tuple(characters)
 
 
-def _spelled_by_letters(written: str, vocabulary: Vocabulary) -> Iterator[tuple[str, str | None]]:
-    """The parts of a word in an alphabet that the normaliser does not know: every letter stands for itself."""
+def _spelled_by_letters(written: str, vocabulary: Vocabulary) -> Iterator[Part]:
+    """The parts of a word in an alphabet that the normaliser does not know: every letter is one part."""
     text = unicodedata.normalize("NFKC", written.replace("\u2019", "'"))
-    parts: list[tuple[str, str | None]] = []
+    parts: list[Part] = []
     for i, character in enumerate(text):
         if character == "'" and not (text[:i][-1:].isalpha() and text[i + 1 : i + 2].isalpha()):
-            continue  # a quotation mark, or one that nobody hears
+            continue  # a quotation mark, or a silent apostrophe
         kind = unicodedata.category(character)
         spoken = _letter(character, vocabulary)
         if (kind[0] in "LN" or character == "'") and spoken:
             parts.append((character, spoken))
-        elif kind[0] in "LNS" or character in READ_PUNCTUATION:
+        elif kind[0] in "LNS" or character in SPOKEN_PUNCTUATION:
             before = parts.pop()[0] if parts and parts[-1][1] is None else ""
             parts.append((before + character, None))
         elif kind == "Pd" and parts and " " in vocabulary.characters and parts[-1][1] != " ":
@@ -114,7 +116,7 @@ def _spelled_by_letters(written: str, vocabulary: Vocabulary) -> Iterator[tuple[
 
 
 def _letter(character: str, vocabulary: Vocabulary) -> str:
-    """How the vocabulary writes a letter: as it is, in lower case, or without its accent; or ""."""
+    """A letter in the vocabulary: unchanged, in lower case, or without its accent; "" if none of them is in it."""
     bare = unicodedata.normalize("NFKD", character)[0]
     for form in (character, character.lower(), bare, bare.lower()):
         if form in vocabulary.characters:
@@ -124,34 +126,41 @@ def _letter(character: str, vocabulary: Vocabulary) -> str:
 
 @dataclass
 class _Piece:
-    """A part of a written word that the normaliser can spell, or that it cannot (`spoken` is None)."""
+    """A maximal piece of a written word that the normaliser can spell out, or that it cannot.
+
+    Attributes:
+        text: as written.
+        word: index of the word in the text.
+        alone: the spoken words of the piece without its context; None if the normaliser cannot spell it out.
+        spoken: the spoken words that are assigned to it.
+    """
 
     text: str
-    word: int  # its place in the text
-    alone: tuple[str, ...] | None  # the spoken words, if nothing else is in the text
+    word: int
+    alone: tuple[str, ...] | None
     spoken: list[str] = field(default_factory=list)
 
 
-def _spelled_by_normaliser(written: Sequence[str]) -> list[list[tuple[str, str | None]]]:
-    """The parts of each word."""
-    pieces = [piece for place, word in enumerate(written) for piece in _pieces(word, place)]
+def _spelled_by_normaliser(written: Sequence[str]) -> list[list[Part]]:
+    """The parts of each word, in the alphabet of the normaliser."""
+    pieces = [piece for index, word in enumerate(written) for piece in _pieces(word, index)]
     spoken = normalise(" ".join(piece.text for piece in pieces if piece.alone is not None)).split()
-    _share_out(spoken, [piece for piece in pieces if piece.alone])
-    parts: list[list[tuple[str, str | None]]] = [[] for _ in written]
+    _assign(spoken, [piece for piece in pieces if piece.alone])
+    parts: list[list[Part]] = [[] for _ in written]
     for piece in pieces:
         if piece.alone is None:
             parts[piece.word].append((piece.text, None))
         elif piece.spoken:
             parts[piece.word] += _with_characters(piece.text, piece.spoken)
-    for place, word in enumerate(written):
-        beside = "".join(written[max(0, place - 1) : place + 2])
-        if not parts[place] and _is_unread(word) and not any(character.isdigit() for character in beside):
-            parts[place] = [(word, None)]
+    for index, word in enumerate(written):
+        context = "".join(written[max(0, index - 1) : index + 2])
+        if not parts[index] and _has_unknown_symbol(word) and not any(character.isdigit() for character in context):
+            parts[index] = [(word, None)]
     return parts
 
 
-def _pieces(word: str, place: int) -> Iterator[_Piece]:
-    """A word cut before and after the letters and digits of other scripts."""
+def _pieces(word: str, index: int) -> Iterator[_Piece]:
+    """A word, cut before and after the letters and digits of other scripts."""
     pieces: list[_Piece] = []
     for character in word:
         foreign = _is_foreign(character)
@@ -160,7 +169,7 @@ def _pieces(word: str, place: int) -> Iterator[_Piece]:
         if pieces and foreign == (pieces[-1].alone is None):
             pieces[-1].text += character
         else:
-            pieces.append(_Piece(character, place, None if foreign else ()))
+            pieces.append(_Piece(character, index, None if foreign else ()))
     for piece in pieces:
         if piece.alone is not None:
             piece.alone = _alone(piece.text)
@@ -177,24 +186,22 @@ def _alone(text: str) -> tuple[str, ...]:
     return tuple(normalise(text).split())
 
 
-def _is_unread(word: str) -> bool:
-    """Whether a word holds a symbol that may be read out, though the normaliser does not know how."""
-    symbols = (
-        (unicodedata.category(character)[0] == "S" and character not in UNREAD_SYMBOLS) or character in READ_PUNCTUATION
-        for character in word
-    )
-    return not _alone(word) and any(symbols)
+def _has_unknown_symbol(word: str) -> bool:
+    """Whether a word holds a symbol that may be pronounced, but that the normaliser does not know."""
+    if _alone(word):
+        return False
+    symbols = (character for character in word if unicodedata.category(character)[0] == "S")
+    return any(symbol not in SILENT_SYMBOLS for symbol in symbols) or any(mark in word for mark in SPOKEN_PUNCTUATION)
 
 
-def _with_characters(written: str, spoken: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Character for character if each of them is spoken as it is written, else as one group."""
-    heard = "".join(spoken)
+def _with_characters(written: str, spoken: Sequence[str]) -> list[Part]:
+    """The parts of a piece: single characters if each of them is spoken as it is written, else one group."""
     composed = unicodedata.normalize("NFKC", written)
     letters = [character for character in composed if _alone(character) or character in "'\u2019"]
     plain = [unicodedata.normalize("NFKD", letter.replace("\u2019", "'"))[0].lower() for letter in letters]
-    if heard.replace("'", "") != "".join(plain).replace("'", ""):
+    if "".join(spoken).replace("'", "") != "".join(plain).replace("'", ""):
         return [(written.strip("\"'()[]{}.,;:!?\u201c\u201d\u2018\u2019"), " ".join(spoken))]
-    parts: list[tuple[str, str | None]] = []
+    parts: list[Part] = []
     rest = iter(letter for letter, bare in zip(letters, plain, strict=True) if bare != "'")
     for number, word in enumerate(spoken):
         parts += [(" ", " ")] if number else []
@@ -202,47 +209,48 @@ def _with_characters(written: str, spoken: Sequence[str]) -> list[tuple[str, str
     return parts
 
 
-def _share_out(spoken: Sequence[str], pieces: Sequence[_Piece]) -> None:
-    """Gives every piece its share of the spoken words of the whole text.
+def _assign(spoken: Sequence[str], pieces: Sequence[_Piece]) -> None:
+    """Assigns the spoken words of the whole text to its pieces.
 
-    Where these are what the pieces would be alone, that is clear. Between such places, the words are shared out so
-    that most of them go where they would be alone.
+    The assignment is certain where the spoken words equal those of the pieces without context. Between such places,
+    the words are divided so that as many as possible agree with those of their piece without context.
     """
     alone = [word for piece in pieces for word in piece.alone]
     if list(spoken) == alone:
         for piece in pieces:
             piece.spoken = list(piece.alone)
         return
-    for some_pieces, some_words in _groups(spoken, pieces, alone):
-        for piece, words in zip(some_pieces, _shares(some_pieces, tuple(some_words)), strict=True):
+    for group, group_words in _groups(spoken, pieces, alone):
+        for piece, words in zip(group, _divide(group, tuple(group_words)), strict=True):
             piece.spoken = list(words)
 
 
 def _groups(spoken, pieces, alone) -> Iterator[tuple[list[_Piece], list[str]]]:
-    """Consecutive pieces with what is spoken of them together: as few in each as the comparison tells."""
+    """Splits the pieces into the smallest groups whose spoken words are certain, and yields both."""
     from rapidfuzz.distance import LCSseq
 
-    matches = {}  # place of a word alone -> place in the whole
+    matches = {}  # index of a word in `alone` -> its index in `spoken`
     for kind, from_, to, start, _ in LCSseq.opcodes(alone, spoken):
         if kind == "equal":
             matches |= {from_ + i: start + i for i in range(to - from_)}
     group: list[_Piece] = []
-    begin = place = 0  # of the group in the whole; of the piece's first word alone
+    begin = index = 0  # of the group in `spoken`; of the piece's first word in `alone`
     for piece in pieces:
-        first, last = matches.get(place), matches.get(place + len(piece.alone) - 1)
-        clear = first is not None and last is not None and last - first == len(piece.alone) - 1
-        if group and clear and matches.get(place - 1) == first - 1:
+        first, last = matches.get(index), matches.get(index + len(piece.alone) - 1)
+        certain = first is not None and last is not None and last - first == len(piece.alone) - 1
+        if group and certain and matches.get(index - 1) == first - 1:
             yield group, list(spoken[begin:first])
             group, begin = [], first
         group.append(piece)
-        place += len(piece.alone)
+        index += len(piece.alone)
     yield group, list(spoken[begin:])
 
 
-def _shares(pieces: Sequence[_Piece], words: Sequence[str]) -> list[Sequence[str]]:
-    """Cuts words into one share for each piece so that the shares have most words in common with the pieces alone.
+def _divide(pieces: Sequence[_Piece], words: Sequence[str]) -> list[Sequence[str]]:
+    """Cuts words into one share for each piece, so that shares have most words in common with the pieces alone.
 
-    Of equal ones that in which words are left to earlier pieces: a unit follows its number.
+    Among equally good divisions, words belong to earlier pieces, because a unit follows its number. Dynamic
+    programming: `best[i][end]` is the best score of the first i pieces with the first `end` words, and the cuts.
     """
     if len(pieces) == 1:
         return [words]

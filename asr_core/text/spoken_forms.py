@@ -1,4 +1,4 @@
-"""How numbers, dates, money and abbreviations are spoken: the rules by which the normaliser spells them out.
+"""The normaliser's rules for spelling out numbers, dates, amounts of money and abbreviations.
 
 A rule is (kind, pattern, replacement); rules apply in the order of their list. The words are English, with
 American units and dates, and "and" after the hundreds.
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-TITLES = {  # shortened only before a name
+TITLES = {  # abbreviated only before a name
     "gen": "general", "col": "colonel", "rev": "reverend", "hon": "honorable", "gov": "governor",
     "sen": "senator", "rep": "representative", "maj": "major", "pres": "president", "mt": "mount",
     "ft": "fort", "st": "saint", "sgt": "sergeant", "lt": "lieutenant", "capt": "captain",
@@ -39,12 +39,12 @@ UNITS = {
 COINS = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen")}
 MAGNITUDES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
 FRACTIONS = {"1/2": "half", "1/3": "third", "2/3": "two thirds", "1/4": "quarter", "3/4": "three quarters"}
-MAX_DIGITS = 15  # a longer number is read digit by digit, whatever its commas say
+MAX_DIGITS = 15  # a longer number is spelled digit by digit, with or without commas
 
 
 @lru_cache(maxsize=65536)
 def _number(digits: str, to: str = "cardinal") -> str:
-    """Digits as words without hyphens or commas; a leading zero or too many digits: one digit at a time."""
+    """Digits in words without hyphens or commas; digit by digit after a leading zero or beyond MAX_DIGITS."""
     from num2words import num2words
 
     digits = digits.replace(",", "")
@@ -58,7 +58,7 @@ def _is_year(digits: str) -> bool:
 
 
 def _cardinal(digits: str) -> str:
-    """A plain number: 1999 is a year, 5551234 a row of digits, 1,999 and 5000000 are counts."""
+    """A number without context: 1999 is a year, 5551234 is spelled digit by digit, 1,999 and 5000000 are counts."""
     if _is_year(digits):
         return _number(digits, "year")
     if "," not in digits and len(digits) > 6 and not digits.endswith("000"):
@@ -122,7 +122,7 @@ def _rule(kind: str, pattern: str, spoken: Callable[[re.Match], str] | str, flag
 DIGIT = re.compile("[0-9]")
 _COUNT = r"(\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _ONE_OF_UNITS = "|".join(sorted(UNITS, key=len, reverse=True))
-NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no digits for the later ones
+NUMBER_RULES = [  # in this order: later rules find no digits where an earlier rule has spelled them out
     _rule("number", r"#\s*(?=\d)", " number "),
     _rule("number", r"\b401\s?\(?k\b", " four oh one k "),
     _rule("abbreviation", rf"\b({'|'.join(BEFORE_NUMBER)})\.\s*(?=\d)",
@@ -134,7 +134,7 @@ NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no dig
           lambda m: f" {_number(str(int(m.group(1))))} {m.group(2).lower()} m ", re.I),
     _rule("digits", r"(?<!\d)\d{3}[- ]\d{3}[- ]\d{4}(?!\d)",
           lambda m: f" {' '.join(_number(digit) for digit in m.group() if digit.isdigit())} "),
-    _rule("money", r"(?<![\d.,$£€¥])" + _COUNT + r"(\.\d\d?)?\s?([$£€¥])(?!\s?\d)", r" \3\1\2 "),  # the sign in front
+    _rule("money", r"(?<![\d.,$£€¥])" + _COUNT + r"(\.\d\d?)?\s?([$£€¥])(?!\s?\d)", r" \3\1\2 "),  # puts the sign first
     _rule("money", r"(?<=\d)\s?¢", " cents "),
     _rule("money", r"(?:\b(?:US|AU|CA|NZ|HK|A|C))?([$£€¥])\s?" + _COUNT + r"(?:\.(\d+))?"
           r"(?:\s?(k|mn?|bn?|thousand|million|billion|trillion)\b)?", _money, re.I),
@@ -152,7 +152,7 @@ NUMBER_RULES = [  # in this order: what an earlier rule spelled out holds no dig
     _rule("decimal", r"(?<![\w.,])" + _COUNT[:-1] + r"|)\.(\d+)(?![\d.])", _decimal),
     _rule("number", _COUNT, lambda m: f" {_cardinal(m.group(1))} "),
 ]  # fmt: skip
-_BARE = ("st", "mt", "sgt", "lt", "capt", "prof")  # titles also written without their full stop
+_BARE = ("st", "mt", "sgt", "lt", "capt", "prof")  # titles that also occur without their full stop
 ABBREVIATION_RULES = [
     _rule("abbreviation", rf"\b({'|'.join(t.capitalize() for t in TITLES)})\.\s*(?=[A-Z])",
           lambda m: f"{TITLES[m.group(1).lower()]} "),
@@ -164,7 +164,7 @@ ABBREVIATION_RULES = [
           lambda m: f"{DOTTED[m.group(1).lower()]} ", re.I),
     _rule("abbreviation", r"\.(com|org|net)\b", r" dot \1"),
 ]  # fmt: skip
-SHORTHAND = frozenset(  # every spelling that one of the rules above may mean
+SHORTHAND = frozenset(  # every spelling that a rule above may match
     form + stop
     for stop, shortened in (("", ALWAYS), ("", _BARE), (".", [*TITLES, *ALWAYS, *DOTTED]))
     for word in shortened

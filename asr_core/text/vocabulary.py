@@ -1,19 +1,17 @@
-"""Characters <-> tokens. Token 0 is the CTC blank."""
+"""The vocabulary of a model: characters <-> tokens. Token 0 is the CTC blank."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from asr_core.text.normaliser import SYMBOLS
-
-BLANK = 0  # the token of "nothing new"; the characters follow from 1
+BLANK = 0  # the CTC blank; characters have the tokens from 1 on
+WILDCARD = -1  # in a text to align, stands for speech that the alphabet cannot write
 EXAMPLE_CHARACTERS = "abcdefghijklmnopqrstuvwxyz'?! "  # in the order of the Keras example
-SYMBOLS |= {"£": "", "€": "", "¥": "", "¢": ""}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The characters a model can write; token 0 is blank, token i is `characters[i - 1]`.
+    """The characters that a model can write; token 0 is the blank, token i is `characters[i - 1]`.
 
     Attributes:
         characters: every character once, in token order.
@@ -27,7 +25,7 @@ class Vocabulary:
 
     @cached_property
     def tokens(self) -> list[str]:
-        """What each token writes; the blank writes nothing."""
+        """The text of each token; that of the blank is empty."""
         return ["", *self.characters]
 
     @cached_property
@@ -38,20 +36,22 @@ class Vocabulary:
         return len(self.characters) + 1
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a normalised text; a character outside the vocabulary raises ValueError."""
+        """The tokens of a normalised text.
+
+        Raises:
+            ValueError: a character is not in the vocabulary.
+        """
         try:
             return [self._token_of[character] for character in text]
         except KeyError as missing:
-            odd = missing.args[0]
-            raise ValueError(f"{odd!r} in {text!r} is not in the vocabulary: normalise first.") from None
+            character = missing.args[0]
+            raise ValueError(f"{character!r} in {text!r} is not in the vocabulary: normalise first.") from None
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text of collapsed tokens; blanks write nothing."""
+        """The text of tokens whose repeats are collapsed already; blanks are skipped."""
         return "".join(self.tokens[token] for token in tokens)
 
 
 def space_token(vocabulary: Vocabulary) -> int | None:
-    """The token that parts words, or None in a vocabulary without one."""
+    """The token of the space between words, or None if the vocabulary has none."""
     return vocabulary.encode(" ")[0] if " " in vocabulary.characters else None
-
-WILDCARD = -1  # in a text to align: a sound that the alphabet cannot write

@@ -24,7 +24,7 @@ SILENCE, ROOM = 0.0, 0.003  # amplitudes of the background
 def recording(words, pauses, background, seed=0, lag_steps=0):
     """Noise bursts for words, with pauses of known length between, and emissions that peak inside them.
 
-    A letter sounds for 80 ms and peaks in the middle of it, `lag_steps` later if the network lags.
+    A letter lasts 80 ms; its emission peaks in the middle, or `lag_steps` later if the network lags.
 
     Returns:
         Emissions with energy, and the true (start, end) of every word.
@@ -67,7 +67,7 @@ WORDS = ["how", "many", "of", "them", "were", "singing"]
 
 @pytest.mark.parametrize("background", [SILENCE, ROOM])
 @pytest.mark.parametrize("lag_steps", [-1, 0, 1])
-def test_words_between_pauses_begin_and_end_where_their_sound_does(background, lag_steps):
+def test_words_between_pauses_begin_and_end_where_their_signal_does(background, lag_steps):
     emissions, times = recording(WORDS, [0.3, 0.2, 0.5, 0.12, 0.3, 0.9, 0.4], background, lag_steps=lag_steps)
     words = greedy(emissions, VOCABULARY).words
     assert [word.text for word in words] == WORDS
@@ -154,9 +154,9 @@ def test_a_hyphen_parts_words_without_a_space():
 
 
 @pytest.mark.parametrize("text", ["'well' you know", "\u2018well\u2019 you know", "well--you know", "well -- you know"])
-def test_quotation_marks_and_dashes_sound_of_nothing(text):
-    said = emissions_of("-w-e-l-l- -y-o-u- -k-n-o-w-")
-    plain, quoted = (align_text(said, one, VOCABULARY) for one in ("well you know", text))
+def test_quotation_marks_and_dashes_have_no_pronunciation(text):
+    emissions = emissions_of("-w-e-l-l- -y-o-u- -k-n-o-w-")
+    plain, quoted = (align_text(emissions, one, VOCABULARY) for one in ("well you know", text))
     assert quoted.score == pytest.approx(plain.score)
     assert min(word.confidence for word in quoted.words) > 0.9
 
@@ -180,7 +180,7 @@ def test_digits_and_symbols_get_a_wildcard_and_their_place():
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?!", "\u2014 ..."])
-def test_a_text_without_sound_is_refused(text):
+def test_a_text_without_a_letter_is_refused(text):
     with pytest.raises(AlignmentError, match="holds no letter"):
         align_text(emissions_of("-a-"), text, VOCABULARY)
 
@@ -191,7 +191,7 @@ def test_a_text_longer_than_the_recording_is_refused():
 
 
 def noisy(text, generator):
-    """Emissions of a text by a network that hears about every fifth letter wrong."""
+    """Emissions of a text by a network that gets about every fifth letter wrong."""
     path = []
     for letter in text:
         wrong = letter != " " and generator.random() < 0.2
@@ -217,7 +217,7 @@ def test_the_score_tells_texts_that_do_not_belong_apart():
     assert not align_text(recordings[0], "the theory of numbers", VOCABULARY).belongs
 
 
-def test_words_that_were_misheard_are_less_sure():
+def test_words_that_the_emissions_contradict_have_low_confidence():
     emissions = emissions_of("-t-h-e- -c-a-b-", confident=0.9)
     right, wrong = align_text(emissions, "the cat", VOCABULARY).words
     assert right.confidence == pytest.approx(0.9, abs=0.01)
@@ -233,16 +233,16 @@ def test_calibration_bends_the_confidence_and_keeps_its_order():
     assert bent(WordSpan("a", 0, 1, 0.5)) == pytest.approx(1 / (1 + np.e))
 
 
-def test_agreement_speaks_for_a_word_and_doubt_against_it():
+def test_the_posterior_raises_the_confidence_of_a_word_and_entropy_lowers_it():
     word = WordSpan("a", 0, 1, confidence=0.5, doubt=1.5, posterior=0.9)
     odds = 0.9 / 0.1
-    assert Calibration(posterior=1.0)(word) == pytest.approx(0.9)
-    assert Calibration(posterior=0.5, doubt=-1.0)(word) == pytest.approx(1 / (1 + np.exp(1.5) / odds**0.5))
+    assert Calibration(agreement=1.0)(word) == pytest.approx(0.9)
+    assert Calibration(agreement=0.5, doubt=-1.0)(word) == pytest.approx(1 / (1 + np.exp(1.5) / odds**0.5))
     unknown = WordSpan("a", 0, 1, confidence=0.5)
-    assert Calibration(posterior=1.0)(unknown) == pytest.approx(0.5)
+    assert Calibration(agreement=1.0)(unknown) == pytest.approx(0.5)
 
 
-def test_doubt_is_the_entropy_where_the_network_says_letters():
+def test_frame_entropy_counts_steps_in_which_the_network_emits_letters():
     steps = round(10 / STEP)
     probabilities = np.full((steps, len(VOCABULARY)), 1e-9)
     probabilities[:, 0] = 1.0  # sure of blanks ...
@@ -300,7 +300,7 @@ def test_a_word_that_was_not_spoken_takes_no_time_from_its_neighbours():
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "read"),
     [
         ("the 15. century", "the fifteen century"),
         ("in 1234 it was", "in twelve thirty four it was"),
@@ -311,8 +311,8 @@ def test_a_word_that_was_not_spoken_takes_no_time_from_its_neighbours():
         ("at 10:30 on Jan. 5th", "at ten thirty on january fifth"),
     ],
 )
-def test_figures_are_spelled_and_keep_their_written_form(written, said):
-    emissions = spoken(said)
+def test_figures_are_spelled_and_keep_their_written_form(written, read):
+    emissions = spoken(read)
     words = align_text(emissions, written, VOCABULARY).words
     assert [word.text for word in words] == written.split()
     assert all(word.confidence > 0.9 and word.end - word.start > 2 * STEP for word in words)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_core.audio import files as sound_files
+from asr_core.audio import files as audio_files
 from asr_core.audio import loading as audio
-from asr_core.audio.loading import Audio, audio_blocks, audio_from_array, load_audio
+from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.errors import AudioError
 
 RATE = 16_000
@@ -20,9 +20,7 @@ TONE = 440.0  # Hz
 
 
 def tone(seconds, rate=RATE, frequency=TONE, level=0.5):
-    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(
-        np.float32
-    )
+    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def wav(samples, rate=RATE, **options):
@@ -45,18 +43,11 @@ def encoded(container, codec, samples, rate, channels=1, video=None, offset_seco
             stream.open()
             size = stream.codec_context.frame_size or 1024
             resampler = av.AudioResampler(stream.format, layout, rate, frame_size=size)
-            frame = av.AudioFrame.from_ndarray(
-                np.repeat(samples, channels)[None], format="flt", layout=layout
-            )
+            frame = av.AudioFrame.from_ndarray(np.repeat(samples, channels)[None], format="flt", layout=layout)
             frame.sample_rate, frame.pts = rate, round(offset_seconds * rate)
             frame.time_base = Fraction(1, rate)
             streams.append((stream, [*resampler.resample(frame), *resampler.resample(None)]))
-        packets = [
-            packet
-            for stream, frames in streams
-            for frame in [*frames, None]
-            for packet in stream.encode(frame)
-        ]
+        packets = [packet for stream, frames in streams for frame in [*frames, None] for packet in stream.encode(frame)]
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
             output.mux(packet)
     return file.getvalue()
@@ -131,7 +122,7 @@ class TestFormats:
         assert_is_the_tone(load_audio(content, RATE), 1.5, tolerance=0.12)
 
     @pytest.mark.parametrize("channels", [6, 8])
-    def test_the_sound_of_a_cinema(self, channels):
+    def test_cinema_channels(self, channels):
         content = encoded("mp4", "aac", tone(1.5, 48_000), 48_000, channels)
         assert_is_the_tone(load_audio(content, RATE), 1.5, tolerance=0.12)  # the bass channel holds no 440 Hz
 
@@ -150,7 +141,7 @@ class TestFormats:
             for source in [path, str(path), bytearray(content), file, io.BytesIO(content), Pipe(content)]:
                 np.testing.assert_array_equal(load_audio(source, RATE).samples, expected)
 
-    def test_sound_that_starts_later_than_the_pictures_keeps_its_time(self):
+    def test_audio_that_starts_later_than_the_pictures_keeps_its_time(self):
         content = encoded("matroska", "pcm_s16le", tone(1), RATE, video="mpeg4", offset_seconds=0.5)
         result = load_audio(content, RATE)
         assert result.seconds == pytest.approx(1.5, abs=0.01)
@@ -158,12 +149,8 @@ class TestFormats:
 
     def test_samples_are_the_ones_written(self):
         samples = tone(0.5)
-        np.testing.assert_allclose(
-            load_audio(wav(samples, subtype="FLOAT"), RATE).samples, samples, atol=1e-7
-        )
-        np.testing.assert_allclose(
-            load_audio(wav(samples, subtype="PCM_16"), RATE).samples, samples, atol=4e-5
-        )
+        np.testing.assert_allclose(load_audio(wav(samples, subtype="FLOAT"), RATE).samples, samples, atol=1e-7)
+        np.testing.assert_allclose(load_audio(wav(samples, subtype="PCM_16"), RATE).samples, samples, atol=4e-5)
 
 
 class Pipe(io.RawIOBase):
@@ -207,7 +194,7 @@ BROKEN = {
 
 class TestWhatIsBroken:
     @pytest.mark.parametrize("content, message", BROKEN.values(), ids=BROKEN.keys())
-    def test_is_said_in_one_sentence(self, content, message):
+    def test_is_an_error_of_one_sentence(self, content, message):
         with pytest.raises(AudioError) as caught:
             load_audio(content, RATE)
         text = str(caught.value)
@@ -255,12 +242,12 @@ class TestWhatIsBroken:
                 load_audio(source, RATE)
 
     @pytest.mark.parametrize("make", [
-        lambda sound: wav(sound, format="WAV"),
-        lambda sound: wav(sound, format="FLAC"),
-        lambda sound: wav(sound, format="OGG"),
-        lambda sound: encoded("mp3", "libmp3lame", sound, RATE),
-        lambda sound: encoded("webm", "libopus", sound, RATE),
-        lambda sound: encoded("adts", "aac", sound, RATE),
+        lambda samples: wav(samples, format="WAV"),
+        lambda samples: wav(samples, format="FLAC"),
+        lambda samples: wav(samples, format="OGG"),
+        lambda samples: encoded("mp3", "libmp3lame", samples, RATE),
+        lambda samples: encoded("webm", "libopus", samples, RATE),
+        lambda samples: encoded("adts", "aac", samples, RATE),
     ], ids=["wav", "flac", "ogg", "mp3", "webm", "aac"])  # fmt: skip
     def test_a_truncated_recording_gives_what_is_there(self, make):
         content = make(tone(4) + 0.1 * np.random.default_rng(0).standard_normal(4 * RATE, np.float32))
@@ -303,9 +290,7 @@ class TestBounds:
         with pytest.MonkeyPatch.context() as patch:
             original = audio.decoded
             patch.setattr(audio, "decoded", lambda *args: counted(original(*args)))
-            with pytest.raises(
-                AudioError, match=r"longer than the limit of 30 s: cut it into shorter parts\.$"
-            ):
+            with pytest.raises(AudioError, match=r"longer than the limit of 30 s: cut it into shorter parts\.$"):
                 load_audio(content, RATE, max_seconds=30)
         assert 30 < decoded < 60
 
@@ -324,29 +309,14 @@ class TestBounds:
 
     def test_time_stamps_cannot_ask_for_endless_silence(self):
         silence = np.zeros((1600, 1), np.float32)
-        parts = [sound_files._Part(RATE, 500.0 * index, silence) for index in range(50)]
-        filled = list(sound_files._gathered(iter(parts), 0.0))
-        assert 500 < sum(len(samples) for _, samples in filled) / RATE < sound_files.MAX_SILENCE_SECONDS + 10
+        parts = [audio_files._Frame(RATE, 500.0 * index, silence) for index in range(50)]
+        filled = list(audio_files._gathered(iter(parts), 0.0))
+        assert 500 < sum(len(samples) for _, samples in filled) / RATE < audio_files.MAX_SILENCE_SECONDS + 10
 
     def test_an_endless_pipe_is_refused(self, monkeypatch):
-        monkeypatch.setattr(sound_files, "MAX_PIPE_BYTES", 10_000)
+        monkeypatch.setattr(audio_files, "MAX_PIPE_BYTES", 10_000)
         with pytest.raises(AudioError, match="through a pipe"):
             load_audio(Pipe(wav(tone(1))), RATE)
-
-
-class TestBlocks:
-    def test_joined_are_the_whole(self):
-        content = wav(tone(3.3, 22_050), 22_050)
-        blocks = list(audio_blocks(content, RATE, block_seconds=0.5))
-        assert [len(block) for block in blocks] == [8000] * 6 + [round(0.3 * RATE)]
-        np.testing.assert_array_equal(np.concatenate(blocks), load_audio(content, RATE).samples)
-
-    def test_come_before_the_end_is_reached(self):
-        sound = np.r_[tone(60), np.full(61 * RATE, np.float32("nan"))]
-        blocks = audio_blocks(wav(sound, subtype="FLOAT"), RATE, block_seconds=1)
-        assert len(next(blocks)) == RATE
-        with pytest.raises(AudioError, match="NaN"):
-            list(blocks)
 
 
 class TestArrays:
@@ -377,7 +347,7 @@ class TestArrays:
         assert np.abs(result.samples[1000:-1000]).max() < 1e-3
 
     @pytest.mark.parametrize("samples", [np.zeros(0, np.int16), np.zeros((0, 2)), np.zeros(1), np.zeros(800)])
-    def test_too_little_sound_is_an_audio_error(self, samples):
+    def test_too_few_samples_are_an_audio_error(self, samples):
         with pytest.raises(AudioError, match=r"at least 0\.1 s are needed"):
             audio_from_array(samples, RATE, RATE)
 

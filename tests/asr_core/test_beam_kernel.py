@@ -1,4 +1,4 @@
-"""The compiled inner loops where nothing can be written."""
+"""The compiled inner loops where Numba cannot write its cache."""
 
 import numba.core.caching
 import pytest

@@ -41,38 +41,38 @@ def likeness(a, b):
 class TestWhatCancels:
     @pytest.mark.parametrize("gain", [1.0, 0.8, 0.6])
     def test_the_louder_of_two_opposite_channels_is_taken(self, gain):
-        said = voice()
-        np.testing.assert_allclose(mixed(stereo(said, -gain * said)), said, atol=1e-6)
+        speech = voice()
+        np.testing.assert_allclose(mixed(stereo(speech, -gain * speech)), speech, atol=1e-6)
 
     def test_polarity_that_flips_loses_nothing_and_makes_no_click(self):
-        said = voice(12)
-        other = said.copy()
-        other[len(said) // 2 :] *= -1
-        result = mixed(stereo(said, other))
-        np.testing.assert_allclose(result, said, atol=1e-6)
+        speech = voice(12)
+        other = speech.copy()
+        other[len(speech) // 2 :] *= -1
+        result = mixed(stereo(speech, other))
+        np.testing.assert_allclose(result, speech, atol=1e-6)
 
     def test_a_part_of_the_spectrum_that_cancels_counts(self):
-        said = voice()
-        spectrum = np.fft.rfft(said)
-        spectrum[np.fft.rfftfreq(len(said), 1 / RATE) > 1500] *= -1
-        assert likeness(mixed(stereo(said, np.fft.irfft(spectrum, len(said)))), said) > 0.99
+        speech = voice()
+        spectrum = np.fft.rfft(speech)
+        spectrum[np.fft.rfftfreq(len(speech), 1 / RATE) > 1500] *= -1
+        assert likeness(mixed(stereo(speech, np.fft.irfft(spectrum, len(speech)))), speech) > 0.99
 
     def test_one_pair_of_four_microphones_changes_nothing_of_the_sum(self):
-        said = voice()
-        assert likeness(mixed(np.stack([said, -said, said, -said], axis=1)), said) > 0.99
+        speech = voice()
+        assert likeness(mixed(np.stack([speech, -speech, speech, -speech], axis=1)), speech) > 0.99
 
     @pytest.mark.parametrize("right", [
-        lambda said: said, lambda said: 0.3 * said, lambda said: 0 * said, lambda said: voice(seed=5),
-        lambda said: said + 0.01 * voice(20, seed=7),
+        lambda speech: speech, lambda speech: 0.3 * speech, lambda speech: 0 * speech, lambda speech: voice(seed=5),
+        lambda speech: speech + 0.01 * voice(20, seed=7),
     ], ids=["twice", "panned", "dead", "another voice", "nearly twice"])  # fmt: skip
     def test_ordinary_stereo_is_its_mean_to_the_bit(self, right):
         samples = stereo(voice(20), np.resize(right(voice(20)), 20 * RATE))
         np.testing.assert_array_equal(mixed(samples), samples.mean(axis=1, dtype=np.float32))
 
     def test_pieces_give_what_the_whole_gives(self):
-        said = voice(40)
-        flips = np.where(np.arange(len(said)) // (7 * RATE) % 2, -1, 1)
-        samples = stereo(said, said * flips)
+        speech = voice(40)
+        flips = np.where(np.arange(len(speech)) // (7 * RATE) % 2, -1, 1)
+        samples = stereo(speech, speech * flips)
         whole = mixed(samples, piece=len(samples))
         for piece in (997, 40_000):
             np.testing.assert_allclose(mixed(samples, piece=piece), whole, atol=1e-6)
@@ -81,9 +81,9 @@ class TestWhatCancels:
 class TestNoise:
     @pytest.mark.parametrize("level", [0.05, 0.3])
     def test_a_channel_of_nothing_but_noise_is_left_out(self, level):
-        said = voice()
-        noise = level * np.random.default_rng(3).standard_normal(len(said))
-        np.testing.assert_allclose(mixed(stereo(noise, said)), said, atol=1e-6)
+        speech = voice()
+        noise = level * np.random.default_rng(3).standard_normal(len(speech))
+        np.testing.assert_allclose(mixed(stereo(noise, speech)), speech, atol=1e-6)
 
 
 def music(seconds=8.0, seed=1):
@@ -95,28 +95,28 @@ class TestSurround:
     @pytest.mark.parametrize("channels, bass", [(3, None), (5, None), (6, 3), (7, 3), (8, 3)])
     @pytest.mark.parametrize("level", [0.3, 1.0, 3.0])
     def test_dialogue_in_the_centre_is_taken_alone(self, channels, bass, level):
-        said = voice()
+        speech = voice()
         parts = [level * music(seed=channel) for channel in range(channels)]
-        parts[2] = said
+        parts[2] = speech
         result = audio_from_array(0.2 * np.stack(parts, axis=1), RATE, RATE).samples
-        np.testing.assert_allclose(result, 0.2 * said, atol=1e-6)
+        np.testing.assert_allclose(result, 0.2 * speech, atol=1e-6)
 
     def test_an_empty_centre_leaves_the_fronts_and_no_bass(self):
-        said, nothing = voice(), np.zeros(8 * RATE, np.float32)
-        samples = np.stack([said, said, nothing, music(), nothing, nothing], axis=1)
-        assert likeness(audio_from_array(samples, RATE, RATE).samples, said) > 0.999
+        speech, nothing = voice(), np.zeros(8 * RATE, np.float32)
+        samples = np.stack([speech, speech, nothing, music(), nothing, nothing], axis=1)
+        assert likeness(audio_from_array(samples, RATE, RATE).samples, speech) > 0.999
 
     def test_dialogue_that_leaves_the_centre_is_followed(self):
-        said = voice(40)
-        early = np.arange(len(said)) < len(said) // 2
-        parts = [said * ~early, said * ~early, said * early]
+        speech = voice(40)
+        early = np.arange(len(speech)) < len(speech) // 2
+        parts = [speech * ~early, speech * ~early, speech * early]
         result = mixed(np.stack(parts, axis=1))
-        np.testing.assert_allclose(result[: 15 * RATE], said[: 15 * RATE], atol=1e-6)
-        np.testing.assert_allclose(result[-14 * RATE :], said[-14 * RATE :], atol=1e-6)
+        np.testing.assert_allclose(result[: 15 * RATE], speech[: 15 * RATE], atol=1e-6)
+        np.testing.assert_allclose(result[-14 * RATE :], speech[-14 * RATE :], atol=1e-6)
 
     def test_opposite_fronts_beside_an_empty_centre(self):
-        said = voice()
-        assert likeness(mixed(np.stack([said, -said, 0 * said], axis=1)), said) > 0.99
+        speech = voice()
+        assert likeness(mixed(np.stack([speech, -speech, 0 * speech], axis=1)), speech) > 0.99
 
     @pytest.mark.parametrize("names, expected", [
         ("FL FR LFE", [0.15, 0.15]),
@@ -139,16 +139,17 @@ class TestSurround:
         ("matroska", "ac3", "5.1(side)"), ("mp4", "aac", "5.1"), ("mp4", "aac", "7.1"), ("flac", "flac", "5.1"),
         ("matroska", "flac", "4.0"), ("wav", "pcm_s16le", "5.1"), ("ogg", "libopus", "5.1"),
     ])  # fmt: skip
-    def test_the_layout_of_a_file_says_where_the_centre_is(self, container, codec, layout):
+    def test_the_layout_of_a_file_names_the_centre(self, container, codec, layout):
         content = tracks_file(container, codec, [voice()], layout=layout)
         assert likeness(load_audio(content, RATE).samples[: 7 * RATE], voice()[: 7 * RATE]) > 0.8
 
     def test_vorbis_has_an_order_of_its_own(self):
-        said = voice()
-        parts = [music(seed=1), said, music(seed=2), music(seed=3), music(seed=4), music(seed=5)]  # FL FC FR BL BR LFE
+        speech = voice()
+        music_parts = [music(seed=seed) for seed in range(1, 6)]
+        parts = [music_parts[0], speech, *music_parts[1:]]  # FL FC FR BL BR LFE
         file = io.BytesIO()
         soundfile.write(file, 0.3 * np.stack(parts, axis=1), RATE, format="OGG", subtype="VORBIS")
-        assert likeness(load_audio(file.getvalue(), RATE).samples, said) > 0.8
+        assert likeness(load_audio(file.getvalue(), RATE).samples, speech) > 0.8
 
 
 SILENCE = np.zeros(3 * RATE, np.float32)
@@ -198,12 +199,12 @@ def tracks_file(container, codec, tracks, layout="mono", default=None):
     with av.open(file, "w", format=container) as output:
         streams = [output.add_stream(codec, rate=rate, layout=layout) for _ in tracks]
         packets = []
-        for number, (stream, said) in enumerate(zip(streams, tracks, strict=True), 1):
+        for number, (stream, speech) in enumerate(zip(streams, tracks, strict=True), 1):
             stream.disposition = av.stream.Disposition.default if number == default else 0
             stream.open()
             names = [speaker.name for speaker in stream.layout.channels]
             parts = [
-                said if len(names) == 1 or name == "FC" else np.resize(music(seed=index), len(said))
+                speech if len(names) == 1 or name == "FC" else np.resize(music(seed=index), len(speech))
                 for index, name in enumerate(names)
             ]
             samples = np.repeat(0.3 * np.stack(parts, axis=1), 3, axis=0).astype(np.float32)

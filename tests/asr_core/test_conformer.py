@@ -1,4 +1,4 @@
-"""The Conformer: lengths, masks and what it is made of."""
+"""The Conformer: lengths, masks, branches and heads."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SMALL = {"width": 32, "blocks": 3, "heads": 2, "kernel": 7, "channels": 4, "drop
 
 
 def conformer(**sizes):
-    """A network none of whose parts is idle, as those of a fresh one are."""
+    """A network with random matrices: in a new one the last matrix of every branch is zero."""
     model = models.build("conformer", bins=20, tokens=7, **{**SMALL, **sizes})
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
@@ -20,19 +20,19 @@ def conformer(**sizes):
     return model
 
 
-def test_fresh_blocks_pass_on_what_they_get():
+def test_a_new_block_is_the_identity():
     block = models.build("conformer", bins=20, tokens=7, **SMALL).blocks[0]
     x = np.random.default_rng(0).standard_normal((1, 9, 32)).astype("float32")
     ones = np.ones((1, 9, 1), "float32")
     np.testing.assert_array_equal(block(x, ones, ones[:, None, None, :, 0] * 0, rotary_positions(9, 16, "float32")), x)
 
 
-def test_the_depthwise_convolution_is_the_same_in_training_and_in_use():
-    part = conformer().blocks[1].convolution
+def test_the_depthwise_convolution_is_the_same_in_training_and_inference():
+    module = conformer().blocks[1].convolution
     x = np.random.default_rng(0).standard_normal((2, 11, 32)).astype("float32")
-    wanted = [[np.convolve(clip[:, c], part.taps[::-1, c], "same") for c in range(32)] for clip in x]
+    wanted = [[np.convolve(clip[:, c], module.taps[::-1, c], "same") for c in range(32)] for clip in x]
     for fused in (True, False):
-        np.testing.assert_allclose(part.depthwise(x, fused), np.transpose(wanted, (0, 2, 1)), atol=1e-5)
+        np.testing.assert_allclose(module.depthwise(x, fused), np.transpose(wanted, (0, 2, 1)), atol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -56,7 +56,7 @@ def test_padding_never_changes_the_logits(reduction, outer, parts, frames):
     np.testing.assert_allclose(together[1, : alone.shape[1]], alone[0], atol=2e-5)
 
 
-def test_a_sound_is_heard_at_its_own_time():
+def test_a_change_of_the_features_changes_the_steps_of_its_time():
     model = conformer(reduction=2, blocks=1)
     before = np.random.default_rng(0).standard_normal((1, 80, 20)).astype("float32")
     after = before.copy()
@@ -66,37 +66,28 @@ def test_a_sound_is_heard_at_its_own_time():
     assert abs(int(difference.argmax()) - 40 // model.subsampling) <= 1
 
 
-def test_intermediate_heads_read_the_same_steps_and_cost_no_parameters():
-    model, plain = conformer(intermediate=[1, 2]), conformer()
-    features = np.random.default_rng(0).standard_normal((2, 40, 20)).astype("float32")
-    logits, intermediate, phones = model.logits(features, np.array([40, 30]))
-    assert phones is None
-    assert [head.shape for head in intermediate] == [logits.shape] * 2
-    assert model.count_params() == plain.count_params()
-
-
 PHONES = {"phones": 5, "phones_block": 2}
 
 
 @pytest.mark.parametrize("reduction", [1, 2])
-def test_the_inner_head_writes_25_steps_a_second_and_the_blocks_behind_it_hear_what_it_says(reduction):
+def test_the_phone_head_has_25_steps_a_second_and_conditions_the_blocks_behind_it(reduction):
     model = conformer(reduction=reduction, parts=2, **PHONES)
     features = np.random.default_rng(0).standard_normal((2, 45, 20)).astype("float32")
     lengths = np.array([45, 30])
-    before, _, phones = model.logits(features, lengths)
+    before, phones = model.logits(features, lengths)
     assert phones.shape[0] == 2 and phones.shape[2] == 5
     assert phones.shape[1] >= model.phone_lengths(45) == 12
-    alone = model.logits(features[1:, :30], lengths[1:])[2]
+    alone = model.logits(features[1:, :30], lengths[1:])[1]
     np.testing.assert_allclose(phones[1, : model.phone_lengths(30)], alone[0, : model.phone_lengths(30)], atol=2e-5)
     bias = np.zeros(reduction * 5, "float32")
     bias[0] = 9.0  # nothing but blank
     model.phones_head.bias.assign(bias)
     assert np.abs(model(features, lengths) - before).max() > 1e-3
-    model.condition_on_phones.kernel.assign(np.zeros(model.condition_on_phones.kernel.shape))
-    model.condition_on_phones.bias.assign(np.zeros(32))
-    deaf = model(features, lengths)
+    model.phone_conditioning.kernel.assign(np.zeros(model.phone_conditioning.kernel.shape))
+    model.phone_conditioning.bias.assign(np.zeros(32))
+    unconditioned = model(features, lengths)
     model.phones_head.bias.assign(0 * bias)
-    np.testing.assert_array_equal(model(features, lengths), deaf)
+    np.testing.assert_array_equal(model(features, lengths), unconditioned)
 
 
 def test_dropout_acts_in_training_only():
@@ -109,7 +100,7 @@ def test_dropout_acts_in_training_only():
 
 
 def test_configuration_makes_the_same_network():
-    model = conformer(intermediate=[2], **PHONES)
+    model = conformer(**PHONES)
     config = model.get_config()
     again = type(model)(**config)
     again.build((None, None, 20), (None,))

@@ -1,4 +1,4 @@
-"""The loss and the aligner against all paths of tiny lattices, and the aligner on long recordings."""
+"""The loss and the forced alignment against all paths over a few steps, and the alignment of long recordings."""
 
 import itertools
 import tracemalloc
@@ -22,15 +22,15 @@ def random_log_probs(steps, tokens=4, seed=0, sharpness=1.5):
 
 
 def all_paths(log_probs):
-    """Every path of a lattice with its log-probability."""
+    """Every path with its log-probability."""
     for path in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
         yield path, sum(float(row[token]) for row, token in zip(log_probs, path, strict=True))
 
 
-def spoken(path_of_spans, steps):
-    """The path that spans describe."""
+def path_of(spans, steps):
+    """The path that spans describe, int [steps]."""
     path = np.zeros(steps, dtype=int)
-    for span in path_of_spans:
+    for span in spans:
         path[span.start : span.end] = span.token
     return path
 
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_the_loss():
 
 
 def gradient_of(function, value):
-    """By whichever backend there is."""
+    """The gradient of a function of one array, by the backend in use."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -114,12 +114,12 @@ def gradient_of(function, value):
     return tape.gradient(total, variable).numpy()
 
 
-def test_a_label_that_does_not_fit_costs_much_and_harms_nothing():
+def test_a_label_that_does_not_fit_has_a_large_finite_loss():
     found = loss_of([(1, 1, 1)], [random_log_probs(4)])
     assert np.isfinite(found).all() and found[0] > 1e4
 
 
-def test_texts_are_as_probable_as_all_their_paths_together():
+def test_the_probability_of_a_text_is_the_sum_over_its_paths():
     for steps in (0, 1, 3, 6):
         log_probs = random_log_probs(steps, seed=steps) if steps else np.empty((0, 4), np.float32)
         expected = dict.fromkeys(LABELS, -np.inf)
@@ -138,7 +138,7 @@ def test_padding_does_not_change_the_loss():
     np.testing.assert_allclose(together[1], loss_of([(3,)], [second])[0], rtol=1e-5)
 
 
-def test_the_loss_does_not_ask_for_normalised_rows():
+def test_the_loss_takes_unnormalised_rows():
     log_probs = random_log_probs(5)
     np.testing.assert_allclose(loss_of([(1, 2)], [log_probs + 3]), loss_of([(1, 2)], [log_probs]), rtol=1e-5)
 
@@ -167,7 +167,7 @@ def test_the_alignment_is_the_best_of_all_paths(steps, block_steps, monkeypatch)
         best[text] = max(best.get(text, (-np.inf, ())), (log_prob, path))
     for text in (label for label in best if label):
         spans, path_log_probs = forced_align(log_probs, text)
-        assert tuple(spoken(spans, steps)) == best[text][1]
+        assert tuple(path_of(spans, steps)) == best[text][1]
         assert path_log_probs.sum() == pytest.approx(best[text][0], abs=1e-4)
 
 
@@ -175,7 +175,7 @@ def test_an_alignment_collapses_to_its_text_at_the_tightest_fit():
     tokens = [1, 1, 2, 2, 2, 3]
     log_probs = random_log_probs(steps_needed(tokens), seed=3)
     spans, _ = forced_align(log_probs, tokens)
-    assert collapse(spoken(spans, len(log_probs))) == tokens
+    assert collapse(path_of(spans, len(log_probs))) == tokens
 
 
 def test_a_text_that_does_not_fit_is_refused_with_both_numbers():
@@ -201,7 +201,7 @@ def test_a_text_against_all_evidence_still_gets_spans_in_order():
     assert 0 <= spans[0].start < spans[0].end < spans[1].start < spans[1].end <= 5
 
 
-def test_a_wildcard_takes_the_sounds_that_the_text_does_not_explain():
+def test_a_wildcard_takes_the_steps_that_the_text_does_not_explain():
     path = [0, 1, 0, 2, 2, 0, 3, 2, 0, 1, 0]
     log_probs = np.log(np.where(np.eye(4)[path] > 0, 0.97, 0.01)).astype(np.float32)
     spans, _ = forced_align(log_probs, [1, WILDCARD, 1])
@@ -209,7 +209,7 @@ def test_a_wildcard_takes_the_sounds_that_the_text_does_not_explain():
 
 
 def speech(tokens, generator, confident=6.0):
-    """Emissions that say the tokens: short runs between blanks, with noise."""
+    """Log-probabilities and spans of a path of the tokens: short runs between blanks, with noise."""
     path = []
     for token in tokens:
         path += [token] * generator.integers(1, 3) + [0] * generator.integers(1, 4)
@@ -231,8 +231,8 @@ def test_ten_minutes_align_in_bounded_memory_as_their_parts_do():
     tracemalloc.stop()
     assert peak < 25e6  # all columns would be 1 GB, one byte for each 130 MB
     offset, aligned = 0, iter(spans)
-    for clip, spoken_spans in clips:
-        alone, _ = forced_align(clip, [span.token for span in spoken_spans])
+    for clip, clip_spans in clips:
+        alone, _ = forced_align(clip, [span.token for span in clip_spans])
         for span in alone:
             whole = next(aligned)
             assert abs(whole.start - offset - span.start) <= 1

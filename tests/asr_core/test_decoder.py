@@ -1,4 +1,4 @@
-"""Greedy decoding and the beam search, by hand and against all paths of small lattices."""
+"""Greedy decoding and the beam search, by hand, against all paths over a few steps, and against the plain search."""
 
 import itertools
 import math
@@ -17,6 +17,7 @@ from asr_core.decoding.beam_search import DecoderOptions, beam_search, pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
@@ -27,7 +28,7 @@ SPACE_OF_ALL = VOCABULARY.encode(" ")[0]
 
 
 def emissions_of(path, confident=0.97, vocabulary=VOCABULARY):
-    """Emissions that say a path, written with - for blank."""
+    """Emissions whose best path is given, written with - for blank."""
     tokens = [0 if character == "-" else vocabulary.encode(character)[0] for character in path]
     rest = (1 - confident) / (len(vocabulary) - 1)
     probabilities = np.full((len(tokens), len(vocabulary)), rest, np.float32)
@@ -48,7 +49,7 @@ def emissions_of(path, confident=0.97, vocabulary=VOCABULARY):
         ("", ""),
     ],
 )
-def test_greedy_reads_the_best_path(path, text):
+def test_greedy_decoding_collapses_the_best_path(path, text):
     assert greedy(emissions_of(path), VOCABULARY).text == text
 
 
@@ -105,7 +106,7 @@ SPACE = 3
 
 
 def without_idle_spaces(text):
-    """A text with no space before its first letter or after another: what is said is the same."""
+    """A text with no space before its first letter or after another: the words are the same."""
     pairs = itertools.pairwise((SPACE, *text))
     return tuple(token for before, token in pairs if (before, token) != (SPACE, SPACE))
 
@@ -217,7 +218,7 @@ def test_a_narrow_beam_is_never_worse_than_the_greedy_path(seed, steps, width, s
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 60), max_size=4))
-def test_reading_in_chunks_is_reading_the_whole(seed, cuts, model):
+def test_advancing_in_chunks_is_advancing_at_once(seed, cuts, model):
     emissions = random_emissions(60, seed=seed, sharpness=3)
     hot_words = HotWords.build(["ab b"], SMALL)
     whole = PrefixBeam(SMALL, DecoderOptions(), model, hot_words)
@@ -228,66 +229,35 @@ def test_reading_in_chunks_is_reading_the_whole(seed, cuts, model):
     assert list(pieces.texts()) == list(whole.texts())
 
 
-def worth_of_beginning(tokens, options, model, phrases):
-    """What a prefix is ranked by beside its paths, by definition: a function of its text alone."""
+def fusion_score_of(tokens, options, model, phrases):
+    """What language model and hot-words add to the rank of a prefix, by definition: a function of its text alone."""
     *finished, unfinished = SMALL.decode(tokens).split(" ")
     finished = [word for word in finished if word]
-    worth, _ = score_of_words(finished, options, model, phrases)
+    score, _ = score_of_words(finished, options, model, phrases)
     if unfinished:
         could_be = [word for word in model.words[3:] if word.startswith(unfinished)]
         log_probs = [model.score(ROOT, model.word_number(word))[0] for word in could_be]
         unknown = unknown_score(unfinished, finished, options, phrases, str.startswith)
-        worth += options.language_model_weight * max(unknown, *log_probs, -99)
-        worth += options.word_bonus
+        score += options.language_model_weight * max(unknown, *log_probs, -99)
+        score += options.word_bonus
     read = " " + " ".join([*finished, unfinished])
-    worth += hot_word_score(SMALL.encode(" ".join(finished)), options, phrases)
+    score += hot_word_score(SMALL.encode(" ".join(finished)), options, phrases)
     ends = [read[start:] for start in range(len(read))]
     started = [end for end in ends for phrase in phrases if f" {phrase} ".startswith(end) and end != f" {phrase} "]
-    return worth + options.hot_word_boost * max((len(end.replace(" ", "")) for end in started), default=0)
-
-
-def plain_beam(log_probs, options, worth):
-    """Prefix beam search as it stands in the book: everything is looked up, then the best are kept."""
-    beam, greedy_text, last = {(): (0.0, -np.inf)}, (), 0
-    for row in log_probs:
-        best = int(row.argmax())
-        if best == 0 and row[1:].max() < np.log(options.token_threshold):  # nothing but blank
-            row = np.where(np.arange(len(row)) == 0, row, -np.inf)
-        met = {text: [-np.inf, -np.inf] for text in beam}
-        for text, (blank, label) in beam.items():
-            met[text][0] = np.logaddexp(met[text][0], np.logaddexp(blank, label) + row[0])
-            if text and text[-1] != SPACE:
-                met[text][1] = np.logaddexp(met[text][1], label + row[text[-1]])
-            for token in range(1, len(row)):
-                score = blank if text and token == text[-1] else np.logaddexp(blank, label)
-                longer = without_idle_spaces((*text, token))
-                if longer == text:  # a space more
-                    score = np.logaddexp(blank, label)
-                worthwhile = token == best or row[token] >= np.log(options.token_threshold) or longer in beam
-                if worthwhile and score > -np.inf:
-                    met.setdefault(longer, [-np.inf, -np.inf])
-                    met[longer][1] = np.logaddexp(met[longer][1], score + row[token])
-        if best not in (0, last):
-            greedy_text = without_idle_spaces((*greedy_text, best))
-        last = best
-        ranks = {text: np.logaddexp(*scores) + worth(text) for text, scores in met.items()}
-        order = sorted(met, key=lambda text: -ranks[text])
-        kept = [t for t in order[: options.beam_width] if ranks[t] >= ranks[order[0]] - options.score_threshold]
-        beam = {text: met[text] for text in {*kept, greedy_text}}
-    return {text: np.logaddexp(*scores) for text, scores in beam.items()}
+    return score + options.hot_word_boost * max((len(end.replace(" ", "")) for end in started), default=0)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 8])
 @pytest.mark.parametrize("phrases", [(), ("ab b", "a"), ("bba ba", "baab")])
-def test_a_narrow_beam_keeps_what_the_book_keeps(width, phrases, model):
+def test_the_compiled_search_keeps_what_the_plain_one_keeps(width, phrases, model):
     for seed in range(8):
         options = DecoderOptions(
-            beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02,
+            beam_width=width, score_threshold=4.0 + seed, token_threshold=0.02, blank_penalty=0.3 * (seed % 2),
             unknown_word_score=-3.0 * (seed % 3), unknown_letter_score=-0.5 * (seed % 4),
         )  # fmt: skip
         emissions = random_emissions(25, seed=100 * width + seed, sharpness=2.0)
-        worth = cache(lambda text, options=options: worth_of_beginning(text, options, model, phrases))
-        expected = plain_beam(emissions.log_probs.astype(float), options, worth)
+        fusion_score = cache(lambda prefix, options=options: fusion_score_of(prefix, options, model, phrases))
+        expected = plain_beam_search(emissions.log_probs, options, fusion_score, SPACE)
         search = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
         search.advance(emissions.log_probs)
         found = {text.tokens: text.acoustic_score for text in search.texts()}
@@ -295,7 +265,7 @@ def test_a_narrow_beam_keeps_what_the_book_keeps(width, phrases, model):
 
 
 @pytest.mark.parametrize("path", ["", "-", "----", "a", "   ", "aa-a", "hh-e-ll-l-oo  w"])
-def test_beam_search_reads_plain_emissions_as_greedy_does(path):
+def test_beam_search_agrees_with_greedy_decoding_on_clear_emissions(path):
     emissions = emissions_of(path)
     best = beam_search(emissions, VOCABULARY)[0]
     assert best.text == greedy(emissions, VOCABULARY).text
@@ -303,14 +273,14 @@ def test_beam_search_reads_plain_emissions_as_greedy_does(path):
 
 
 def test_a_long_recording_is_searched_from_pause_to_pause(model):
-    """The best combinations of what each stretch may say alone; every pause ends a sentence."""
+    """The best combinations of the hypotheses of each segment; every pause ends a sentence."""
     log_probs = emissions_of("aaaa-bbbb--bbbb-aaaa-aaaabbbb--", 0.6, SMALL).log_probs
-    heard = Emissions(log_probs, step_seconds=0.5)  # a blank alone is too short for a pause
-    assert [(p.start, p.end) for p in pauses(heard, SMALL.encode(" ")[0])] == [(9, 11), (29, 31)]
+    emissions = Emissions(log_probs, step_seconds=0.5)  # a blank alone is too short for a pause
+    assert [(p.start, p.end) for p in pauses(emissions, SMALL.encode(" ")[0])] == [(9, 11), (29, 31)]
     options = DecoderOptions(n_best=3, beam_width=64)
     alone = [beam_search(Emissions(part, 0.04), SMALL, options, model) for part in np.split(log_probs, [10])]
     combined = sorted(itertools.product(*alone), key=lambda pair: -sum(part.score for part in pair))[:3]
-    found = beam_search(heard, SMALL, options, model)
+    found = beam_search(emissions, SMALL, options, model)
     assert [text.text for text in found] == [" ".join(part.text for part in pair if part.text) for pair in combined]
     for text, pair in zip(found, combined, strict=True):
         assert text.language_model_score == pytest.approx(sum(part.language_model_score for part in pair))
@@ -330,12 +300,12 @@ def test_texts_of_a_long_recording_differ_wherever_their_words_are(model):
 
 
 def test_a_short_recording_is_one_sentence_whatever_its_pauses(model):
-    heard = Emissions(emissions_of("aa-bb----bb-aa", 0.9, SMALL).log_probs, step_seconds=0.2)
-    assert len(pauses(heard, SMALL.encode(" ")[0])) == 1
+    emissions = Emissions(emissions_of("aa-bb----bb-aa", 0.9, SMALL).log_probs, step_seconds=0.2)
+    assert len(pauses(emissions, SMALL.encode(" ")[0])) == 1
     options = DecoderOptions(beam_width=64)
     beam = PrefixBeam(SMALL, options, model)
-    beam.advance(heard.log_probs)
-    assert beam_search(heard, SMALL, options, model)[0].tokens == next(beam.texts()).tokens
+    beam.advance(emissions.log_probs)
+    assert beam_search(emissions, SMALL, options, model)[0].tokens == next(beam.texts()).tokens
 
 
 def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypatch):
@@ -354,22 +324,22 @@ def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypa
 SENTENCE = "-".join("the cat sat on a mat and looked at the dog that sat there too ")
 
 
-def test_what_nobody_pauses_in_is_searched_and_aligned_in_short_segments(monkeypatch):
+def test_a_recording_without_a_pause_is_searched_and_aligned_in_short_segments(monkeypatch):
     """Every part of the work has a bound, so that all of it grows with the length of the recording."""
     emissions = emissions_of(40 * SENTENCE, 0.8)
     assert emissions.seconds > 180 and not pauses(emissions, SPACE_OF_ALL)
-    aligned, weighed = [], []
+    aligned, rescored = [], []
     monkeypatch.setattr(decoder, "forced_align", lambda *given: aligned.append(len(given[0])) or forced_align(*given))
     best_texts = decoder.best_texts
     monkeypatch.setattr(
-        decoder, "best_texts", lambda texts, said, *rest: weighed.append(len(said)) or best_texts(texts, said, *rest)
+        decoder, "best_texts", lambda found, part, *rest: rescored.append(len(part)) or best_texts(found, part, *rest)
     )
     found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0]
     assert found.text == greedy(emissions, VOCABULARY).text
     assert [word.text for word in found.words] == found.text.split()
     longest = decoder.MAX_SEGMENT_SECONDS / emissions.step_seconds
-    assert max(aligned) <= max(weighed) <= longest and min(weighed) >= longest / 3 - 1
-    assert sum(weighed) + len(weighed) - 1 == len(emissions)
+    assert max(aligned) <= max(rescored) <= longest and min(rescored) >= longest / 3 - 1
+    assert sum(rescored) + len(rescored) - 1 == len(emissions)
 
 
 def test_twice_the_length_without_a_pause_takes_twice_the_time():
@@ -385,7 +355,7 @@ def test_twice_the_length_without_a_pause_takes_twice_the_time():
 
 
 @pytest.mark.parametrize("path", ["ab", "a b ", "-", " ", "aaab"])
-def test_whatever_is_said_without_a_pause_can_be_cut(path):
+def test_every_recording_without_a_pause_can_be_cut(path):
     """Letters in every step, which leave no gap to cut in, and silence, which is one."""
     emissions = emissions_of((path * 2000)[:2000], 0.9)
     for vocabulary in (VOCABULARY, Vocabulary(VOCABULARY.characters.replace(" ", "_"))):
@@ -418,21 +388,21 @@ def test_a_long_silence_is_cut_and_ends_the_sentence():
     assert beam_search(emissions, VOCABULARY)[0].text == "ab ba"
 
 
-def test_the_search_and_the_alignment_can_be_ended_within_a_segment():
+def test_the_search_and_the_alignment_can_be_cancelled_within_a_segment():
     emissions = emissions_of(10 * SENTENCE, 0.9)
     (first, *_) = decoder.segments(emissions, SPACE_OF_ALL)
-    told = []
+    fractions = []
 
     def stop_at_the_second(done):
-        told.append(done)
-        if len(told) == 2:
+        fractions.append(done)
+        if len(fractions) == 2:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=stop_at_the_second)
-    assert told[-1] < first.end / len(emissions)
-    found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=told.append)[0]
-    steps = np.diff(told[2:]) * len(emissions)
+    assert fractions[-1] < first.end / len(emissions)
+    found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4), progress=fractions.append)[0]
+    steps = np.diff(fractions[2:]) * len(emissions)
     assert (steps >= 0).all() and steps.max() <= decoder.CHECK_STEPS + 1
     checks = iter([None, None])
     with pytest.raises(StopIteration):
@@ -440,7 +410,7 @@ def test_the_search_and_the_alignment_can_be_ended_within_a_segment():
     assert len(found.words) == len(found.text.split())
 
 
-def test_only_what_is_asked_for_is_aligned(monkeypatch):
+def test_a_hypothesis_is_aligned_at_the_first_access(monkeypatch):
     aligned = []
     monkeypatch.setattr(decoder, "forced_align", lambda *given: aligned.append(given) or forced_align(*given))
     best, *others = beam_search(emissions_of("-a-b- -c-", 0.7), VOCABULARY, DecoderOptions(n_best=5))
@@ -448,7 +418,7 @@ def test_only_what_is_asked_for_is_aligned(monkeypatch):
     assert best.words is best.words and len(best.words) == 2 and len(aligned) == 1
 
 
-def test_a_fined_blank_gives_way_to_a_letter_that_is_nearly_as_sure():
+def test_a_blank_penalty_prefers_a_letter_that_is_nearly_as_probable():
     log_probs = np.log(np.array([[0.02, 0.97, 0.005, 0.005], [0.58, 0.005, 0.41, 0.005]], np.float32))
     emissions = Emissions(log_probs, 0.04)
     assert beam_search(emissions, SMALL)[0].text == "a"
@@ -457,7 +427,7 @@ def test_a_fined_blank_gives_way_to_a_letter_that_is_nearly_as_sure():
 
 
 def test_many_weak_paths_win_over_one_strong_path():
-    """Greedy says nothing (0.6 * 0.6 = 0.36); but "a" has 0.4 * 0.4 + 2 * 0.4 * 0.6 = 0.64."""
+    """Greedy decoding gives no letter (0.6 * 0.6 = 0.36); but "a" has 0.4 * 0.4 + 2 * 0.4 * 0.6 = 0.64."""
     emissions = Emissions(np.log(np.array([[0.6, 0.4], [0.6, 0.4]], np.float32)), 0.04)
     vocabulary = Vocabulary("a")
     assert greedy(emissions, vocabulary).text == ""
@@ -467,7 +437,7 @@ def test_many_weak_paths_win_over_one_strong_path():
 
 
 def test_the_language_model_flips_a_tie(model):
-    """ "a b" and "b a" sound the same; the model knows p(b | a) = 10 ** -0.5 and nothing of a after b."""
+    """ "a b" and "b a" have the same acoustic score; the model knows p(b | a) = 10 ** -0.5 and nothing of a after b."""
     probabilities = np.full((3, 4), 1e-6, np.float32)
     probabilities[0, 1:3] = probabilities[2, 1:3] = 0.5
     probabilities[1, 3] = 1
@@ -497,18 +467,18 @@ def test_a_word_that_the_model_does_not_know_can_win(model):
 
 
 def test_the_length_of_a_hot_word_does_not_speak_against_it(model):
-    heard = emissions_of("a-bb-b-a-a-b-a-b- -a", confident=0.8, vocabulary=SMALL)
+    emissions = emissions_of("a-bb-b-a-a-b-a-b- -a", confident=0.8, vocabulary=SMALL)
     options = DecoderOptions(language_model_weight=1.0, unknown_letter_score=-4.0, beam_width=64)
-    assert "abbaabab" not in beam_search(heard, SMALL, options, model)[0].text
-    assert beam_search(heard, SMALL, options, model, ["abbaabab"])[0].text == "abbaabab a"
-    phrase = beam_search(heard, SMALL, options, model, ["abbaabab a"])[0]
+    assert "abbaabab" not in beam_search(emissions, SMALL, options, model)[0].text
+    assert beam_search(emissions, SMALL, options, model, ["abbaabab"])[0].text == "abbaabab a"
+    phrase = beam_search(emissions, SMALL, options, model, ["abbaabab a"])[0]
     assert phrase.text == "abbaabab a" and phrase.hot_word_score == pytest.approx(1.5 * 9)
 
 
-def confusable(truth, misheard, confident=0.75):
-    """Emissions that rather say `misheard` than `truth`; both are paths of the same length."""
-    said, meant = emissions_of(misheard, 0.995), emissions_of(truth, 0.995)
-    mixed = confident * np.exp(said.log_probs) + (1 - confident) * np.exp(meant.log_probs)
+def confusable(truth, error, confident=0.75):
+    """Emissions in which `error` is more probable than `truth`; both are paths of the same length."""
+    wrong, right = emissions_of(error, 0.995), emissions_of(truth, 0.995)
+    mixed = confident * np.exp(wrong.log_probs) + (1 - confident) * np.exp(right.log_probs)
     return Emissions(np.log(mixed), 0.04)
 
 
@@ -525,10 +495,10 @@ def test_an_unknown_word_does_not_swallow_the_words_behind_it(model):
 
 
 def test_a_hot_word_is_found_where_it_was_missed_and_only_there():
-    heard = confusable("-m-a-y-a-h- -l-e-f-t-", "-m-y-a---r- -l-e-f-t-")
-    assert beam_search(heard, VOCABULARY)[0].text == "myar left"
+    emissions = confusable("-m-a-y-a-h- -l-e-f-t-", "-m-y-a---r- -l-e-f-t-")
+    assert beam_search(emissions, VOCABULARY)[0].text == "myar left"
     options = DecoderOptions(hot_word_boost=2.0)
-    best = beam_search(heard, VOCABULARY, options, hot_words=["Mayah"])[0]
+    best = beam_search(emissions, VOCABULARY, options, hot_words=["Mayah"])[0]
     assert best.text == "mayah left"
     assert best.hot_word_score == pytest.approx(2.0 * 5)
     for other in ("-h-e--l-e-f-t-", "-m-a-y-", "-m-a-y-a-h-s-"):  # a beginning, and a longer word
@@ -543,16 +513,16 @@ def test_a_partial_match_is_refunded():
         assert hypothesis.hot_word_score == 0
 
 
-def test_words_that_all_texts_have_in_common_are_agreed_on():
-    heard = confusable(f"-c-a-t-{40 * '-'} -l-e-f-t-", f"-c-u-t-{40 * '-'} -l-e-f-t-", confident=0.6)
-    unsure, sure = beam_search(heard, VOCABULARY, DecoderOptions(token_threshold=0.01))[0].words
+def test_words_that_all_hypotheses_have_in_common_have_a_high_posterior():
+    emissions = confusable(f"-c-a-t-{40 * '-'} -l-e-f-t-", f"-c-u-t-{40 * '-'} -l-e-f-t-", confident=0.6)
+    unsure, sure = beam_search(emissions, VOCABULARY, DecoderOptions(token_threshold=0.01))[0].words
     assert sure.posterior > 0.99
     assert 0.3 < unsure.posterior < 0.9
     assert sure.doubt < unsure.doubt
-    assert all(word.posterior is None for word in greedy(heard, VOCABULARY).words)
+    assert all(word.posterior is None for word in greedy(emissions, VOCABULARY).words)
 
 
-def test_agreement_is_the_share_of_the_texts_that_have_a_word():
+def test_the_posterior_is_the_share_of_the_hypotheses_that_have_a_word():
     log_probs = np.full((3, len(SMALL)), -30.0, np.float32)
     log_probs[0, [1, 2]] = np.log([0.7, 0.3])
     log_probs[1, 0] = 0.0
@@ -574,18 +544,18 @@ def undecided(path, between):
 
 
 def test_letters_that_the_network_cannot_decide_on_are_noise():
-    heard = DecoderOptions(doubt_threshold=0.0)
-    muted = DecoderOptions(doubt_threshold=0.9)
+    unfiltered = DecoderOptions(doubt_threshold=0.0)
+    filtered = DecoderOptions(doubt_threshold=0.9)
     bark = undecided(30 * "-" + "w-o-o-f" + 30 * "-", between=5)
-    assert beam_search(bark, VOCABULARY, heard)[0].text
-    (silent,) = beam_search(bark, VOCABULARY, muted)
+    assert beam_search(bark, VOCABULARY, unfiltered)[0].text
+    (silent,) = beam_search(bark, VOCABULARY, filtered)
     assert silent.text == "" and silent.words == () and np.isfinite(silent.score)
-    assert greedy(bark, VOCABULARY).text  # which shows what the network says, as it says it
-    said = emissions_of("-w-o-o-f-", 0.95)
-    assert beam_search(said, VOCABULARY, muted) == beam_search(said, VOCABULARY, heard)
+    assert greedy(bark, VOCABULARY).text  # which shows the output of the network as it is
+    speech = emissions_of("-w-o-o-f-", 0.95)
+    assert beam_search(speech, VOCABULARY, filtered) == beam_search(speech, VOCABULARY, unfiltered)
 
 
-def test_the_more_words_a_second_the_more_doubt_is_speech():
+def test_the_more_words_a_second_the_more_entropy_counts_as_speech():
     quick = undecided(5 * "a-b- -", between=4)
     slow = undecided(("a-b- -" + 75 * "-") * 3, between=4)
     options = DecoderOptions(doubt_threshold=0.9, beam_width=64)
@@ -596,8 +566,8 @@ def test_the_more_words_a_second_the_more_doubt_is_speech():
 
 def test_noise_between_sentences_leaves_them_alone():
     pause = 20 * "-"
-    said, bark = emissions_of("-s-i-t-" + pause), undecided(pause + "w-o-o-f" + pause, between=5)
-    long = said.concat(bark).concat(said)
+    speech, bark = emissions_of("-s-i-t-" + pause), undecided(pause + "w-o-o-f" + pause, between=5)
+    long = speech.concat(bark).concat(speech)
     long = long.concat(emissions_of(300 * "-"))
     assert beam_search(long, VOCABULARY, DecoderOptions(doubt_threshold=0.9))[0].text == "sit sit"
 

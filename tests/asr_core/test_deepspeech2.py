@@ -64,13 +64,13 @@ def test_has_the_parameters_of_the_example_with_32_classes(alphabet):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9, 30, 31])
-def test_says_what_the_example_says(network, frames):
+def test_log_probabilities_are_those_of_the_example(network, frames):
     example = the_example(BINS, TOKENS, rnn_layers=2, rnn_units=6)
     example.set_weights([weight.numpy() for weight in example_order(network)])
     (clip,) = clips(frames)
     expected = np.log(example(clip[None]).numpy())
-    said = ops.log_softmax(network(clip[None], np.array([frames], "int32")), axis=-1)
-    np.testing.assert_allclose(said, expected, atol=1e-5)
+    log_probs = ops.log_softmax(network(clip[None], np.array([frames], "int32")), axis=-1)
+    np.testing.assert_allclose(log_probs, expected, atol=1e-5)
 
 
 def example_order(network):
@@ -107,8 +107,8 @@ def test_padding_leaves_training_statistics_alone(network):
 
 def test_output_lengths_are_the_lengths_of_the_output(network):
     for frames in (1, 2, 3, 10, 11):
-        said = run(network, clips(frames)[0][None], [frames])
-        assert said.shape == (1, network.output_lengths(frames), TOKENS)
+        logits = run(network, clips(frames)[0][None], [frames])
+        assert logits.shape == (1, network.output_lengths(frames), TOKENS)
     np.testing.assert_array_equal(network.output_lengths(ops.array([1, 2, 3, 10])), [1, 1, 2, 5])
 
 
@@ -126,9 +126,9 @@ def test_extra_blanks_add_their_probability_to_the_blank():
     apart.set_weights(merged.get_weights())
     (clip,) = clips(12)
     expected = np.array(ops.softmax(apart(clip[None], np.array([12], "int32")), axis=-1))
-    said = np.array(ops.softmax(merged(clip[None], np.array([12], "int32")), axis=-1))
-    np.testing.assert_allclose(said[..., 1:], expected[..., 1:4], atol=1e-6)
-    np.testing.assert_allclose(said[..., 0], expected[..., [0, 4, 5]].sum(-1), atol=1e-6)
+    probabilities = np.array(ops.softmax(merged(clip[None], np.array([12], "int32")), axis=-1))
+    np.testing.assert_allclose(probabilities[..., 1:], expected[..., 1:4], atol=1e-6)
+    np.testing.assert_allclose(probabilities[..., 0], expected[..., [0, 4, 5]].sum(-1), atol=1e-6)
 
 
 def test_weight_paths_do_not_depend_on_what_was_built_before():

@@ -1,4 +1,4 @@
-"""Damaged and invented ARPA files: a model whose every score is a number, or one sentence; nothing else may happen."""
+"""Damaged and invented ARPA files: either a model whose every score is finite, or an error of one sentence."""
 
 import gzip
 import itertools
@@ -78,7 +78,7 @@ def assert_is_read_or_refused(content: bytes, name: str = "model.arpa") -> None:
 
 
 def test_the_whole_file_is_read():
-    """Else the tests below would only ever see refusals."""
+    """Otherwise the tests below might only see refusals."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.arpa")
         path.write_text(WHOLE)

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_core.audio.loading import MIN_SECONDS, audio_blocks, audio_from_array, load_audio
+from asr_core.audio.loading import MIN_SECONDS, audio_from_array, load_audio
 from asr_core.errors import AudioError
 from tests.asr_core.fuzzing import thoroughly
 
@@ -139,18 +139,3 @@ def test_any_array_is_taken_or_refused(dtype, shape, odd, rate):
     else:
         assert abs(len(audio.samples) - len(samples) * RATE / rate) <= 2
         assert np.abs(audio.samples).max() <= 1
-
-
-@thoroughly(60)
-@given(
-    seconds=st.floats(0.1, 3),
-    rate=st.sampled_from([8_000, 11_025, 16_000, 48_000]),
-    block_seconds=st.floats(0.001, 4),
-)
-def test_blocks_are_the_whole(seconds, rate, block_seconds):
-    file = io.BytesIO()
-    soundfile.write(file, noise(seconds + 1 / rate, rate), rate, format="WAV")
-    blocks = list(audio_blocks(file.getvalue(), RATE, block_seconds=block_seconds))
-    whole = load_audio(file.getvalue(), RATE).samples
-    np.testing.assert_array_equal(np.concatenate(blocks), whole)
-    assert len({len(block) for block in blocks[:-1]}) <= 1

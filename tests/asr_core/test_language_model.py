@@ -69,7 +69,7 @@ def normalised(probabilities):
 
 
 def random_model(order, seed):
-    """A random model over a few words with gaps: contexts whose own ends are not contexts."""
+    """A random model over a few words with gaps: contexts whose suffixes are not contexts."""
     generator = np.random.default_rng(seed)
     vocabulary = ["<unk>", "<s>", "</s>", "b", "c", "d"]
     masses = generator.random(len(vocabulary))
@@ -102,7 +102,7 @@ def from_text(text, folder, name="model.arpa"):
 
 
 def log_prob(model, word, history):
-    """log p(word | history) by walking the states from the empty one."""
+    """log p(word | history), word by word from the state without context."""
     state = ROOT
     for earlier in history:
         _, state = model.score(state, number(model, earlier))
@@ -111,6 +111,18 @@ def log_prob(model, word, history):
 
 def number(model, word):
     return model.words.index(word)
+
+
+def node_of(tree, prefix):
+    """The node of a prefix in a prefix tree, or NOWHERE: character by character, among the children of each node."""
+    node = 0
+    for character in prefix:
+        first, last = tree.first_child[node : node + 2]
+        matching = np.flatnonzero(tree.character[first:last] == ord(character))
+        if not len(matching):
+            return NOWHERE
+        node = first + matching[0]
+    return node
 
 
 def test_every_probability_equals_the_definition(model, reference):
@@ -142,7 +154,11 @@ def test_probabilities_after_any_history_sum_to_one(model):
 
 def test_a_sentence_by_hand(model):
     # <s> the cat sat </s>: 0.5 * 0.7 * 0.8 * 0.9
-    assert model.sentence_log_prob(["the", "cat", "sat"]) == pytest.approx(math.log(0.5 * 0.7 * 0.8 * 0.9))
+    total, state = 0.0, model.begin
+    for word in ("the", "cat", "sat", "</s>"):
+        score, state = model.score(state, number(model, word))
+        total += score
+    assert total == pytest.approx(math.log(0.5 * 0.7 * 0.8 * 0.9))
 
 
 def test_words_have_numbers_and_others_are_unknown(model):
@@ -167,7 +183,7 @@ def test_a_loaded_model_is_the_mapped_file_not_a_copy(model, tmp_path):
     assert isinstance(base, np.memmap)
 
 
-def test_a_quantised_model_is_close_and_keeps_what_does_not_back_off(model, tmp_path):
+def test_a_quantised_model_is_close_and_keeps_weights_of_zero(model, tmp_path):
     model.quantised().save(tmp_path / "small.safetensors")
     small = NGramModel.load(tmp_path / "small.safetensors")
     assert small.log_prob.dtype == small.backoff.dtype == np.uint8
@@ -191,7 +207,7 @@ def test_a_model_in_capitals_is_taken_in_lower_case(model, reference, tmp_path):
     assert from_text(text, tmp_path).words == model.words
 
 
-def test_capitals_stay_where_they_tell_words_apart(tmp_path):
+def test_capitals_stay_where_they_distinguish_words(tmp_path):
     text = "\\data\\\nngram 1=3\n\\1-grams:\n-1 Polish\n-1 polish\n-1 </s>\n\\end\\\n"
     assert from_text(text, tmp_path).words[3:] == ["Polish", "polish"]
 
@@ -261,7 +277,7 @@ def test_no_damage_to_a_file_gets_through_to_a_crash(model, quantised, tmp_path)
             for word in history:
                 log_prob, state = broken.score(state, word)
                 assert math.isfinite(log_prob)
-        broken.prefixes.find("cat")
+        node_of(broken.prefixes, "cat")
 
 
 @pytest.mark.parametrize(
@@ -305,17 +321,17 @@ def test_another_kind_of_file_and_an_unknown_version_are_refused(model, tmp_path
         NGramModel.load(path)
 
 
-def test_an_unfinished_word_knows_the_best_it_can_become(model):
+def test_a_prefix_has_the_score_of_the_best_word_that_it_begins(model):
     tree = model.prefixes
     for word in WORDS:
         for end in range(len(word) + 1):
-            node = tree.find(word[:end])
+            node = node_of(tree, word[:end])
             likely = [other for other in WORDS if other.startswith(word[:end])]
             best = max(math.log(TRIGRAM_PROBABILITIES[(other,)]) for other in likely)
             assert tree.best[node] == pytest.approx(best, abs=1e-5)
-        assert model.words[tree.word[tree.find(word)]] == word
-    assert tree.word[tree.find("ca")] == NO_WORD
-    assert tree.find("dog") == tree.find("cats") == tree.find("cat s") == NOWHERE
+        assert model.words[tree.word[node_of(tree, word)]] == word
+    assert tree.word[node_of(tree, "ca")] == NO_WORD
+    assert node_of(tree, "dog") == node_of(tree, "cats") == node_of(tree, "cat s") == NOWHERE
 
 
 def test_a_prefix_tree_holds_every_word_and_nothing_else():
@@ -324,20 +340,20 @@ def test_a_prefix_tree_holds_every_word_and_nothing_else():
     scores = generator.normal(size=len(words)).astype(np.float32)
     tree = PrefixTree.build(words, scores)
     for place, word in enumerate(words):
-        assert tree.word[tree.find(word)] == place
+        assert tree.word[node_of(tree, word)] == place
     beginnings = {word[:end] for word in words for end in range(len(word) + 1)}
     assert len(tree.word) == len(beginnings)
     for beginning in beginnings:
         best = max(score for word, score in zip(words, scores, strict=True) if word.startswith(beginning))
-        assert tree.best[tree.find(beginning)] == pytest.approx(best)
-        assert (tree.word[tree.find(beginning)] != NO_WORD) == (beginning in words)
+        assert tree.best[node_of(tree, beginning)] == pytest.approx(best)
+        assert (tree.word[node_of(tree, beginning)] != NO_WORD) == (beginning in words)
 
 
 def test_an_empty_vocabulary_and_endless_words_have_a_prefix_tree():
-    assert PrefixTree.build([], np.zeros(0, np.float32)).find("a") == NOWHERE
+    assert node_of(PrefixTree.build([], np.zeros(0, np.float32)), "a") == NOWHERE
     tree = PrefixTree.build(["a", "a" * 1000, "b"], np.zeros(3, np.float32))
-    assert tree.word[tree.find("b")] == 2
-    assert tree.find("aa") == NOWHERE
+    assert tree.word[node_of(tree, "b")] == 2
+    assert node_of(tree, "aa") == NOWHERE
 
 
 def test_sixty_thousand_words_load_in_well_under_a_second(tmp_path):
@@ -354,7 +370,7 @@ def test_sixty_thousand_words_load_in_well_under_a_second(tmp_path):
     from_text("\n".join(lines), tmp_path).quantised().save(tmp_path / "big.safetensors")
     start = time.perf_counter()
     model = NGramModel.load(tmp_path / "big.safetensors")
-    assert model.prefixes.find(words[7]) != NOWHERE
+    assert node_of(model.prefixes, words[7]) != NOWHERE
     assert time.perf_counter() - start < 1.0
     assert model.score(ROOT, SENTENCE_END)[0] < -20
 
@@ -364,7 +380,7 @@ def test_a_byte_order_mark_makes_no_difference(model, reference, tmp_path, name)
     assert from_text("\ufeff" + reference.arpa(), tmp_path, name).words == model.words
 
 
-def test_what_is_wrong_with_a_file_is_not_said_in_the_words_of_python(model, tmp_path):
+def test_errors_of_a_file_are_not_in_the_words_of_python(model, tmp_path):
     (tmp_path / "m.arpa").write_bytes("\\data\\".encode("utf-16"))
     with pytest.raises(LanguageModelError, match=r"cannot be read as an ARPA file \(it is not text in UTF-8\)\.$"):
         NGramModel.from_arpa(tmp_path / "m.arpa")

@@ -1,4 +1,4 @@
-"""The network's thread, which runs together what waits together, and its process, which may end at any moment."""
+"""The worker thread, which batches windows, and the process of the network, which may end at any moment."""
 
 import gc
 import multiprocessing
@@ -70,14 +70,14 @@ def process(bundle):
     return InferenceProcess(bundle)
 
 
-def test_a_process_says_what_the_step_says_here(bundle, batch, process):
+def test_a_process_gives_the_outputs_of_the_model_here(bundle, batch, process):
     here = CompiledModel(bundle)
     assert process.geometry == here.geometry
     for there, expected in zip(process(*batch), here(*batch), strict=True):
         np.testing.assert_allclose(there, expected, atol=1e-5)
 
 
-def test_a_failure_in_the_process_is_told_here_and_it_goes_on(batch, process):
+def test_a_failure_in_the_process_is_raised_here_and_it_goes_on(batch, process):
     with pytest.raises(RuntimeError, match="Traceback"):
         process(batch[0].ravel(), batch[1])  # no batch
     assert len(process(*batch)) == 2
@@ -106,7 +106,7 @@ def test_what_ends_every_process_is_told(bundle, batch, process, monkeypatch):
     assert len(process(*batch)) == 2
 
 
-def test_after_half_an_exchange_nobody_is_given_another_ones_answer(bundle, batch, process):
+def test_after_half_an_exchange_no_request_receives_the_outputs_of_another(bundle, batch, process):
     class Interrupted:
         """A connection whose reader is killed as an answer comes."""
 
@@ -146,12 +146,12 @@ def test_what_a_process_printed_before_it_was_aborted_is_in_the_log(bundle, capf
         os.write(2, b"compiled to use AVX instructions\n")
     newest().kill()
     with pytest.raises(ProcessEnded):
-        process._told()
+        process._exchange()
     assert capfd.readouterr().err == ""
     assert "ended while it started; it printed:\ncompiled to use AVX instructions" in caplog.text
     caplog.clear()
     with pytest.raises(ProcessEnded):
-        process._told()
+        process._exchange()
     assert not caplog.records and not os.path.exists(there._path)
 
 
@@ -159,7 +159,7 @@ def newest() -> multiprocessing.process.BaseProcess:
     return max(multiprocessing.active_children(), key=lambda process: process.pid)
 
 
-def test_what_is_wrong_with_a_bundle_is_told_as_from_here(tmp_path):
+def test_a_faulty_bundle_raises_the_same_error_as_here(tmp_path):
     folder = made(tmp_path / "broken").path
     (file,) = folder.glob("*.safetensors")
     save_file(load_file(file) | {"stray": np.zeros(1, np.float32)}, file)
@@ -171,12 +171,12 @@ def test_what_is_wrong_with_a_bundle_is_told_as_from_here(tmp_path):
 def test_the_program_needs_no_tensorflow_and_takes_its_process_with_it_however_it_ends(bundle):
     code = f"""
 import multiprocessing, sys, time
-from asr_core.bundle.bundle import load_bundle
-from asr_core.inference.worker import StepProcess
+from asr_core.bundle.loading import load_bundle
+from asr_core.inference.process import InferenceProcess
 from asr_core.recognizer import Recognizer
 if __name__ == "__main__":
     bundle = load_bundle({str(bundle.path)!r})
-    recognizer = Recognizer(bundle, StepProcess(bundle))
+    recognizer = Recognizer(bundle, InferenceProcess(bundle))
     recognizer.warm_up()
     assert not {{"tensorflow", "keras"}} & sys.modules.keys(), "imported here, too"
     print(multiprocessing.active_children()[0].pid, flush=True)
@@ -192,7 +192,7 @@ if __name__ == "__main__":
 
 
 class Repeating:
-    """A compiled step for tests: says each clip's first sample; waits until it may run."""
+    """A model for tests: its outputs repeat the first sample of each clip; it waits until it may run."""
 
     def __init__(self):
         self.batches, self.may_run = [], threading.Event()
@@ -211,32 +211,32 @@ def clip(value, length=10):
 
 
 def test_requests_that_wait_together_run_together():
-    step = Repeating()
-    network = InferenceWorker(step, most_samples=40)
-    futures = [network.submit(clip(i)) for i in range(7)]
-    step.may_run.set()
+    model = Repeating()
+    worker = InferenceWorker(model, max_samples=40)
+    futures = [worker.submit(clip(i)) for i in range(7)]
+    model.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == list(range(7))
-    assert sorted(map(len, step.batches)) == [1, 2, 4] or sorted(map(len, step.batches)) == [3, 4]
+    assert sorted(map(len, model.batches)) == [1, 2, 4] or sorted(map(len, model.batches)) == [3, 4]
 
 
 def test_a_short_clip_does_not_wait_in_a_batch_of_long_ones():
-    step = Repeating()
-    network = InferenceWorker(step, most_samples=1000)
-    futures = [network.submit(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
-    step.may_run.set()
+    model = Repeating()
+    worker = InferenceWorker(model, max_samples=1000)
+    futures = [worker.submit(clip(i, length)) for i, length in enumerate([100, 100, 10, 90, 12])]
+    model.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == list(range(5))
-    assert all(max(batch) <= 2 * min(batch) for batch in step.batches)
+    assert all(max(batch) <= 2 * min(batch) for batch in model.batches)
 
 
 def test_a_failure_reaches_those_concerned_and_the_next_is_answered():
-    step = Repeating()
-    network = InferenceWorker(step, most_samples=20)
-    futures = [network.submit(clip(13)), network.submit(clip(13))]
-    step.may_run.set()
+    model = Repeating()
+    worker = InferenceWorker(model, max_samples=20)
+    futures = [worker.submit(clip(13)), worker.submit(clip(13))]
+    model.may_run.set()
     for future in futures:
         with pytest.raises(RuntimeError, match="out of memory"):
             future.result(5)
-    assert network.submit(clip(1)).result(5)[0][0, 0] == 1
+    assert worker.submit(clip(1)).result(5)[0][0, 0] == 1
 
 
 @pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
@@ -247,47 +247,47 @@ def test_what_would_end_the_thread_fails_one_batch_and_no_more(end):
                 raise end
             return super().__call__(samples, lengths)
 
-    step = Deadly()
-    network = InferenceWorker(step, most_samples=10)  # of one clip each
-    futures = [network.submit(clip(value)) for value in (1, 14, 2)]
-    step.may_run.set()
+    model = Deadly()
+    worker = InferenceWorker(model, max_samples=10)  # of one clip each
+    futures = [worker.submit(clip(value)) for value in (1, 14, 2)]
+    model.may_run.set()
     with pytest.raises((RuntimeError, MemoryError)):  # nothing that would end the asker's thread in its turn
         futures[1].result(5)
     assert [futures[i].result(5)[0][0, 0] for i in (0, 2)] == [1, 2]
-    assert network.submit(clip(3)).result(5)[0][0, 0] == 3
+    assert worker.submit(clip(3)).result(5)[0][0, 0] == 3
 
 
 def test_no_memory_between_two_batches_loses_nothing(monkeypatch):
     failures = iter([MemoryError, MemoryError])
     next_batch = InferenceWorker._next_batch
 
-    def short_of_memory(network):
+    def short_of_memory(worker):
         if failure := next(failures, None):
             raise failure
-        return next_batch(network)
+        return next_batch(worker)
 
     monkeypatch.setattr(InferenceWorker, "_next_batch", short_of_memory)
-    step = Repeating()
-    step.may_run.set()
-    assert InferenceWorker(step, most_samples=10).submit(clip(1)).result(5)[0][0, 0] == 1
+    model = Repeating()
+    model.may_run.set()
+    assert InferenceWorker(model, max_samples=10).submit(clip(1)).result(5)[0][0, 0] == 1
 
 
 def test_a_cancelled_window_is_not_run():
-    step = Repeating()
-    network = InferenceWorker(step, most_samples=10)
-    futures = [network.submit(clip(i)) for i in range(3)]
+    model = Repeating()
+    worker = InferenceWorker(model, max_samples=10)
+    futures = [worker.submit(clip(i)) for i in range(3)]
     futures[1].cancel()
-    step.may_run.set()
+    model.may_run.set()
     assert futures[2].result(5)[0][0, 0] == 2
-    assert len(step.batches) == 2
+    assert len(model.batches) == 2
 
 
 def test_closing_answers_what_waits_and_refuses_what_comes():
-    step = Repeating()
-    network = InferenceWorker(step, most_samples=10)
-    futures = [network.submit(clip(i)) for i in range(3)]
-    network.close()
-    step.may_run.set()
+    model = Repeating()
+    worker = InferenceWorker(model, max_samples=10)
+    futures = [worker.submit(clip(i)) for i in range(3)]
+    worker.close()
+    model.may_run.set()
     assert [future.result(5)[0][0, 0] for future in futures] == [0, 1, 2]
     with pytest.raises(RuntimeError, match="has been closed"):
-        network.submit(clip(1))
+        worker.submit(clip(1))

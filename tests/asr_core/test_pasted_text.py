@@ -1,4 +1,4 @@
-"""Of pasted subtitles and transcripts, the words alone are left."""
+"""Only the words are left of pasted subtitles and transcripts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What words sound like has a say: the dictionary, the network's inner head, and the texts that it decides between."""
+"""Rescoring by phones: the lexicon, the network's head for phones, and the hypotheses that they decide between."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from asr_core.bundle.description import PRONUNCIATIONS
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.language_model import NGramModel
-from asr_core.decoding.lexicon import ANY_PHONE, Pronunciations
+from asr_core.decoding.lexicon import UNKNOWN_PHONE, Pronunciations
 from asr_core.decoding.options import DecoderOptions
 from asr_core.emissions import Emissions
 from asr_core.errors import BundleError
@@ -31,8 +31,8 @@ def pronunciations():
     return Pronunciations.build(WORDS, PHONES_OF, known={"cat", "cut"})
 
 
-def sure_of(path, size, probability=0.9):
-    """Log-probabilities [steps, size] that are sure of each step's token."""
+def log_probs_of(path, size, probability=0.9):
+    """Log-probabilities [steps, size] that give each step's token most of the probability."""
     rows = np.full((len(path), size), (1 - probability) / (size - 1))
     rows[np.arange(len(path)), path] = probability
     return np.log(rows).astype(np.float32)
@@ -44,33 +44,33 @@ def test_a_text_is_spelled_by_the_dictionary_and_unknown_words_by_their_length(p
     assert pronunciations.spell("", 9) == []
 
 
-def test_the_text_that_sounds_so_is_the_more_probable_one(pronunciations):
-    heard = sure_of([0, 3, 0, 2, 2, 4, 0], 7)
-    cat, cut, kit, nothing = pronunciations.log_probabilities(heard, ["cat", "cut", "kit", ""])
-    assert cut > max(cat, kit) and min(cat, kit) > nothing  # any sounds go for "kit", but none of them well
-    assert nothing == pytest.approx(float(heard[:, 0].sum()))
+def test_the_text_with_the_predicted_phones_is_the_more_probable_one(pronunciations):
+    phones = log_probs_of([0, 3, 0, 2, 2, 4, 0], 7)
+    cat, cut, kit, nothing = pronunciations.log_probabilities(phones, ["cat", "cut", "kit", ""])
+    assert cut > max(cat, kit) and min(cat, kit) > nothing  # "kit" may have any phones, at a lower probability
+    assert nothing == pytest.approx(float(phones[:, 0].sum()))
 
 
-def test_sounds_that_are_not_known_follow_each_other_without_a_pause(pronunciations):
-    """Three sounds on three steps: a blank between two of the same letter is a rule for letters."""
-    kit, cat = pronunciations.log_probabilities(sure_of([3, 2, 4], 7), ["kit", "cat"])
-    assert kit == pytest.approx(3 * np.log(ANY_PHONE * 0.9), abs=0.2) and kit > cat - 5
+def test_unknown_phones_follow_each_other_without_a_blank(pronunciations):
+    """Three unknown phones fit in three steps: a blank only separates two equal labels."""
+    kit, cat = pronunciations.log_probabilities(log_probs_of([3, 2, 4], 7), ["kit", "cat"])
+    assert kit == pytest.approx(3 * np.log(UNKNOWN_PHONE * 0.9), abs=0.2) and kit > cat - 5
 
 
 @pytest.mark.parametrize(("middle", "text"), [(1, "cat"), (2, "cut")])
-def test_sounds_decide_between_texts_whose_letters_are_as_likely(pronunciations, middle, text):
+def test_phones_decide_between_texts_whose_letters_are_as_likely(pronunciations, middle, text):
     c, a, u, t = VOCABULARY.encode("caut")
-    letters = sure_of([c, 0, a, 0, t, 0], len(VOCABULARY))
+    letters = log_probs_of([c, 0, a, 0, t, 0], len(VOCABULARY))
     letters[2, [a, u]] = np.log([0.46, 0.45])
-    phones = np.repeat(sure_of([3, middle, 4], 7), 2, axis=0).astype(np.float16)
+    phones = np.repeat(log_probs_of([3, middle, 4], 7), 2, axis=0).astype(np.float16)
     options = DecoderOptions(beam_width=32, phone_weight=0.5, blank_penalty=0.25)
     best = beam_search(Emissions(letters, 0.02, phones=phones), VOCABULARY, options, pronunciations=pronunciations)[0]
     by_letters = beam_search(Emissions(letters, 0.02), VOCABULARY, options, pronunciations=pronunciations)[0]
-    fined = phones[::2].astype(np.float32) - [0.25, *[0.0] * 6]
+    penalised = phones[::2].astype(np.float32) - [0.25, *[0.0] * 6]
     assert (best.text, by_letters.text) == (text, "cat")
     assert best.score == pytest.approx(best.acoustic_score + best.phone_score)
-    sounds = pronunciations.log_probabilities(fined, [text])[0]
-    assert best.phone_score == pytest.approx(0.5 * sounds) and by_letters.phone_score == 0
+    score = pronunciations.log_probabilities(penalised, [text])[0]
+    assert best.phone_score == pytest.approx(0.5 * score) and by_letters.phone_score == 0
     if text == "cat":
         assert best.acoustic_score == pytest.approx(0.5 * by_letters.acoustic_score)
 
@@ -112,7 +112,7 @@ def metadata_of(path):
 
 @pytest.fixture(scope="module")
 def recognizer(tmp_path_factory):
-    """A random network that names seven sounds, with a language model of three words and what two sound like."""
+    """A random network with seven phones, a language model of three words, and the pronunciations of two."""
     keras.utils.set_random_seed(4)
     network = models.build(
         "conformer", 12, len(TOKENS), width=16, blocks=3, heads=2, channels=4, kernel=5, parts=2, phones=7,
@@ -121,19 +121,19 @@ def recognizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phones")
     (folder / "words.arpa").write_text(ARPA)
     words = NGramModel.from_arpa(folder / "words.arpa")
-    sounds = Pronunciations.build(words.words, PHONES_OF, {"cat", "cut"})
+    lexicon = Pronunciations.build(words.words, PHONES_OF, {"cat", "cut"})
     config = CONFIGURATION | {"decoder": {"beam_width": 8, "phone_weight": 0.5}}
-    saved = save_bundle(folder / "tiny", network, config, language_model=words, pronunciations=sounds)
+    saved = save_bundle(folder / "tiny", network, config, language_model=words, pronunciations=lexicon)
     return Recognizer(load_bundle(saved))
 
 
-def test_the_emissions_hold_what_the_inner_head_says_each_step_twice(recognizer):
+def test_the_emissions_hold_the_output_of_the_inner_head_each_step_twice(recognizer):
     audio = sound(3)
     emissions = recognizer.emissions(audio)
     assert emissions.phones.shape == (len(emissions), 7) and emissions.phones.dtype == np.float16
     network, bundle = recognizer.bundle.build(), recognizer.bundle
     features, frames = bundle.featurizer()(np.pad(audio.samples, (0, RATE))[None], np.array([len(audio.samples)]))
-    expected = keras.ops.log_softmax(network.logits(features, frames)[2], axis=-1)[0]
+    expected = keras.ops.log_softmax(network.logits(features, frames)[1], axis=-1)[0]
     half = emissions.phones[::2]
     np.testing.assert_allclose(half, expected[: len(half)], atol=1e-2)
     np.testing.assert_array_equal(emissions.phones[1::2], half[: len(emissions) // 2])
@@ -154,8 +154,8 @@ def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
     audio = sound(4)
     assert recognizer.hypotheses(recognizer.emissions(audio))[0].phone_score < 0
     stream = Stream(recognizer)
-    said = [*stream.feed(audio.samples, RATE).final, *stream.finish().final]
-    assert " ".join(word.text for word in said) == recognizer.transcribe(audio).text
+    words = [*stream.feed(audio.samples, RATE).final, *stream.finish().final]
+    assert " ".join(word.text for word in words) == recognizer.transcribe(audio).text
 
 
 def test_a_network_without_phones_does_without_them(tmp_path):

@@ -1,4 +1,4 @@
-"""The whole path with a small random network: the same answer alone, among others and in parts."""
+"""The whole path with a small random network: the same emissions alone, in a batch and in windows."""
 
 import ctypes
 import gc
@@ -57,7 +57,7 @@ def recognizer(bundle):
     return Recognizer(bundle)
 
 
-def sound(seconds, seed=0):
+def babble(seconds, seed=0):
     """Babble: noise of changing colour and loudness, audible from the first sample to the last."""
     rng = np.random.default_rng(seed)
     samples = rng.normal(0, 0.1, round(seconds * RATE))
@@ -68,7 +68,7 @@ def sound(seconds, seed=0):
 
 
 def logits_of(network, bundle, audio):
-    """What the network says of a whole recording, in one pass and without compilation: [steps, tokens]."""
+    """The logits of a whole recording, in one pass and without compilation: [steps, tokens]."""
     samples = np.pad(audio.samples, (0, RATE))[None]
     features, frames = bundle.featurizer()(samples, np.array([len(audio.samples)], "int32"))
     return np.array(network(features, frames))[0, : int(network.output_lengths(frames)[0])]
@@ -79,7 +79,7 @@ def log_probs(recognizer, audio):
 
 
 def test_emissions_are_the_log_probabilities_of_the_network(recognizer, bundle):
-    audio = sound(3)
+    audio = babble(3)
     expected = keras.ops.log_softmax(logits_of(bundle.build(), bundle, audio), axis=-1)
     emissions = recognizer.emissions(audio)
     np.testing.assert_allclose(emissions.log_probs, expected, atol=1e-4)
@@ -89,8 +89,8 @@ def test_emissions_are_the_log_probabilities_of_the_network(recognizer, bundle):
     assert len(emissions.energy) % len(emissions) == 0
 
 
-def test_a_clip_says_the_same_alone_and_among_longer_ones(recognizer):
-    clips = [sound(seconds, seed) for seed, seconds in enumerate([1.7, 3, 2.2, 3.1, 2.9, 2.4, 3.3, 2.8])]
+def test_a_clip_gives_the_same_alone_and_among_longer_ones(recognizer):
+    clips = [babble(seconds, seed) for seed, seconds in enumerate([1.7, 3, 2.2, 3.1, 2.9, 2.4, 3.3, 2.8])]
     alone = [log_probs(recognizer, clip) for clip in clips]
     with ThreadPoolExecutor(8) as visitors:
         together = list(visitors.map(lambda clip: log_probs(recognizer, clip), clips))
@@ -98,8 +98,8 @@ def test_a_clip_says_the_same_alone_and_among_longer_ones(recognizer):
         np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_a_clip_says_the_same_inside_ten_minutes_of_silence(recognizer):
-    clip = sound(3).samples
+def test_a_clip_gives_the_same_inside_ten_minutes_of_silence(recognizer):
+    clip = babble(3).samples
     long = np.zeros(600 * RATE, "float32")
     start = 300 * RATE + 123  # on no step's beginning
     long[start : start + len(clip)] = clip
@@ -113,24 +113,24 @@ def test_a_clip_says_the_same_inside_ten_minutes_of_silence(recognizer):
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.13, 12.05, 47.3])
-def test_there_is_a_step_for_all_of_the_sound(recognizer, seconds):
-    emissions = recognizer.emissions(sound(seconds))
+def test_there_is_a_step_for_every_sample(recognizer, seconds):
+    emissions = recognizer.emissions(babble(seconds))
     assert emissions.seconds == pytest.approx(seconds, abs=2 * emissions.step_seconds)
     assert np.isfinite(emissions.log_probs).all()
 
 
-def test_a_long_recording_is_heard_as_in_one_pass(bundle, tmp_path):
+def test_a_long_recording_gives_the_same_as_one_pass(bundle, tmp_path):
     """Without attention the network sees less than windows overlap; only their levels differ a little."""
     network = bundle.build()
     for weight in network.weights:
         if weight.path.endswith("attention/merge/kernel"):
             weight.assign(0 * weight)
     local = load_bundle(save_bundle(tmp_path / "local", network, CONFIGURATION, bits=32))
-    audio = sound(50)
+    audio = babble(50)
     expected = logits_of(network, bundle, audio).argmax(axis=1)
-    said = log_probs(Recognizer(local), audio).argmax(axis=1)
-    assert len(said) == len(expected)
-    assert (said == expected).mean() > 0.9
+    tokens = log_probs(Recognizer(local), audio).argmax(axis=1)
+    assert len(tokens) == len(expected)
+    assert (tokens == expected).mean() > 0.9
 
 
 @pytest.mark.parametrize("samples", [np.zeros(2 * RATE), np.full(2 * RATE, 1e-5), np.zeros(60 * RATE)])
@@ -140,11 +140,11 @@ def test_silence_is_an_empty_transcript(recognizer, samples):
     assert transcript.seconds == len(samples) / RATE
 
 
-def test_every_kind_of_source_is_heard_alike(recognizer, tmp_path):
-    samples = (sound(2).samples * 32767).astype("int16")
+def test_every_kind_of_source_gives_the_same_words(recognizer, tmp_path):
+    samples = (babble(2).samples * 32767).astype("int16")
     path = tmp_path / "clip.wav"
     soundfile.write(path, samples, RATE)
-    sources = [path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), (RATE, samples)]
+    sources = [path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())]
     texts = {recognizer.transcribe(source).text for source in sources}
     texts.add(recognizer.transcribe(Audio(samples.astype("float32") / 32768, RATE)).text)
     assert len(texts) == 1 and texts != {""}
@@ -153,20 +153,20 @@ def test_every_kind_of_source_is_heard_alike(recognizer, tmp_path):
 def test_other_rates_are_resampled(recognizer):
     audio = recognizer.load(Audio(np.zeros(48_000, "float32"), 48_000))
     assert (audio.sample_rate, audio.seconds) == (RATE, 1)
-    with pytest.raises(ValueError, match="hears 8000 Hz, not 48000"):
+    with pytest.raises(ValueError, match="expects 8000 Hz, not 48000"):
         recognizer.emissions(Audio(np.zeros(48_000, "float32"), 48_000))
 
 
-def test_what_cannot_be_read_and_what_is_too_long_is_said(recognizer, tmp_path):
+def test_what_cannot_be_read_and_what_is_too_long_is_an_error(recognizer, tmp_path):
     with pytest.raises(AudioError):
         recognizer.transcribe(b"not a recording")
-    soundfile.write(tmp_path / "long.wav", sound(3).samples, RATE)
+    soundfile.write(tmp_path / "long.wav", babble(3).samples, RATE)
     with pytest.raises(AudioError, match="longer than the limit of 2 s"):
         recognizer.transcribe(tmp_path / "long.wav", max_seconds=2)
 
 
 def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
-    audio = sound(5)
+    audio = babble(5)
     emissions = recognizer.emissions(audio)
     transcript = recognizer.decode(emissions, audio.seconds)
     (hypothesis,) = recognizer.hypotheses(emissions)
@@ -178,13 +178,13 @@ def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
     assert transcript.words[0].confidence == pytest.approx(odds / (1 + odds))
     beam = DecoderOptions(decoder="beam")
     searched = recognizer.hypotheses(emissions, beam)[0].words[0]
-    expected = Calibration(posterior=0.5)(searched)
+    expected = Calibration(agreement=0.5)(searched)
     assert recognizer.decode(emissions, audio.seconds, beam).words[0].confidence == expected
 
 
 def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
-    emissions = recognizer.emissions(sound(2))
-    monkeypatch.setattr(recognizer._network, "hear", None)
+    emissions = recognizer.emissions(babble(2))
+    monkeypatch.setattr(recognizer._worker, "submit", None)
     beam = DecoderOptions(decoder="beam", n_best=3)
     assert recognizer.decode(emissions, 2).words
     assert recognizer.decode(emissions, 2, beam, hot_words=["word"]).words
@@ -192,7 +192,7 @@ def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
 
 
 def test_a_given_text_is_laid_along_the_recording(recognizer):
-    emissions = recognizer.emissions(sound(3))
+    emissions = recognizer.emissions(babble(3))
     transcript = recognizer.align(emissions, 3, "Hello there!")
     assert transcript.text == "Hello there!"
     words = align_text(emissions, "Hello there!", recognizer.vocabulary).words
@@ -200,24 +200,24 @@ def test_a_given_text_is_laid_along_the_recording(recognizer):
 
 
 @pytest.mark.parametrize("more", [176, 192, 480, 496])
-def test_a_click_at_the_end_of_a_recording_is_heard_on_the_way(recognizer, more):
+def test_a_click_at_the_end_of_a_recording_is_among_the_final_emissions(recognizer, more):
     """What follows digital silence is a window of its own; it may begin behind the last whole step."""
-    samples = np.concatenate([sound(2).samples, np.zeros(2 * RATE + more, np.float32), [np.float32(0.1)]])
+    samples = np.concatenate([babble(2).samples, np.zeros(2 * RATE + more, np.float32), [np.float32(0.1)]])
     parts = []
-    whole = recognizer.emissions(Audio(samples, RATE), heard=parts.append)
+    whole = recognizer.emissions(Audio(samples, RATE), on_emissions=parts.append)
     assert sum(len(part) for part in parts) == len(whole)
 
 
 def test_progress_grows_to_one(recognizer):
     fractions = []
-    recognizer.emissions(sound(80), progress=fractions.append)
+    recognizer.emissions(babble(80), progress=fractions.append)
     assert len(fractions) > 3
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
 
 
-def test_decoding_is_told_and_can_be_cancelled_too(recognizer):
-    whole, beam = sound(80), DecoderOptions(beam_width=8)
+def test_decoding_reports_progress_and_can_be_cancelled_too(recognizer):
+    whole, beam = babble(80), DecoderOptions(beam_width=8)
     fractions = []
     recognizer.transcribe(whole, beam, fractions.append)
     assert fractions == sorted(fractions) and fractions[-1] == 1
@@ -261,12 +261,12 @@ def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
     the, cat = word("the", 1.0, MIN_CONFIDENCE / 2), word("cat", 1.4, MIN_CONFIDENCE / 3)
     assert without_noise([]) == without_noise([the]) == without_noise([the, cat]) == ()
     assert without_noise([word("the", 1.0, MIN_CONFIDENCE)]) == (word("the", 1.0, MIN_CONFIDENCE),)
-    said = (the, word("cat", 1.4, 0.9), word("sat", 1.8, 0.02))
-    assert without_noise(said) == said  # in the midst of speech something was said
-    apart = word("the", said[-1].end + LONE_SECONDS + 0.1, 0.02)
-    near = word("the", said[-1].end + LONE_SECONDS - 0.1, 0.02)
-    assert without_noise([*said, apart]) == said
-    assert without_noise([*said, near]) == (*said, near)
+    words = (the, word("cat", 1.4, 0.9), word("sat", 1.8, 0.02))
+    assert without_noise(words) == words  # next to certain words they are speech
+    apart = word("the", words[-1].end + LONE_SECONDS + 0.1, 0.02)
+    near = word("the", words[-1].end + LONE_SECONDS - 0.1, 0.02)
+    assert without_noise([*words, apart]) == words
+    assert without_noise([*words, near]) == (*words, near)
 
 
 def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):
@@ -285,9 +285,9 @@ def test_an_uncalibrated_confidence_leaves_nothing_out(recognizer, monkeypatch):
     assert [word.text for word in recognizer.transcript([unsure], 1).words] == ["the"]
 
 
-def test_what_will_not_change_any_more_is_told_on_the_way(recognizer):
+def test_final_emissions_are_reported_on_the_way(recognizer):
     parts = []
-    whole = recognizer.emissions(sound(80), heard=parts.append)
+    whole = recognizer.emissions(babble(80), on_emissions=parts.append)
     assert len(parts) > 3
     np.testing.assert_array_equal(np.concatenate([part.log_probs for part in parts]), whole.log_probs)
     steps = np.cumsum([0, *(len(part) for part in parts[:-1])])
@@ -304,16 +304,16 @@ def test_cancelling_stops_between_windows(recognizer):
         cancel.set()
 
     with pytest.raises(Cancelled, match="The transcription was cancelled"):
-        recognizer.transcribe(sound(600), progress=stop_at_once, cancel=cancel)
+        recognizer.transcribe(babble(600), progress=stop_at_once, cancel=cancel)
     assert len(fractions) == 1
-    assert recognizer.transcribe(sound(2)).words  # the next request is answered
+    assert recognizer.transcribe(babble(2)).words  # the next request is answered
 
 
 def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
     """Counts windows, not seconds: those in the network when the flag is set are the last."""
     recognizer = Recognizer(bundle)
     run, cancel, gone = [], threading.Event(), threading.Event()
-    step = recognizer._network._step
+    step = recognizer._worker._model
     windows = 3600 / (WINDOW_SECONDS - OVERLAP_SECONDS)
 
     def watched(samples, lengths):
@@ -323,23 +323,23 @@ def test_an_hour_cancelled_at_a_tenth_runs_no_further_window(bundle):
             gone.wait(60)  # the network is busy until the request has given up
         return step(samples, lengths)
 
-    recognizer._network._step = watched
+    recognizer._worker._model = watched
     with pytest.raises(Cancelled):
-        recognizer.transcribe(Audio(np.resize(sound(60).samples, 3600 * RATE), RATE), cancel=cancel)
+        recognizer.transcribe(Audio(np.resize(babble(60).samples, 3600 * RATE), RATE), cancel=cancel)
     begun = sum(run)
     gone.set()
     assert windows / 10 <= begun < windows / 10 + 8
-    assert recognizer.transcribe(sound(2)).words
+    assert recognizer.transcribe(babble(2)).words
     assert sum(run) == begun + 1
 
 
 def test_warming_up_compiles_what_requests_will_run(bundle):
     recognizer = Recognizer(bundle)
-    assert recognizer._network._step.compiled.experimental_get_tracing_count() == 0
+    assert recognizer._worker._model.compiled.experimental_get_tracing_count() == 0
     recognizer.warm_up()
-    recognizer.transcribe(sound(1.5))
-    recognizer.transcribe(sound(45))
-    assert recognizer._network._step.compiled.experimental_get_tracing_count() == 1
+    recognizer.transcribe(babble(1.5))
+    recognizer.transcribe(babble(45))
+    assert recognizer._worker._model.compiled.experimental_get_tracing_count() == 1
 
 
 def test_a_dropped_recogniser_takes_its_thread_with_it(bundle):
@@ -390,29 +390,29 @@ def test_real_speech_is_the_same_words_alone_among_longer_clips_and_in_ten_minut
 
 
 class Oracle:
-    """A compiled step that reads what is said off the samples: the middle one of each step names a token, and all
-    others are as loud as everywhere.
+    """A model whose tokens are written in the samples: the middle one of each step encodes a token, and all others
+    are equally loud.
 
-    As a network does, it misses what lies at the edges of a window, and hears the same letter a step later in one
-    window than in the next.
+    As a network does, it misses tokens at the edges of a window, and finds the same token a step later in one window
+    than in the next.
     """
 
     def __init__(self, step_samples, tokens):
-        self.step_samples, self.tokens, self.heard = step_samples, tokens, 0
+        self.step_samples, self.tokens, self.windows = step_samples, tokens, 0
 
-    def say(self, tokens):
-        """[steps] -> the samples in which these are heard."""
+    def encode(self, tokens):
+        """Tokens [steps] -> the samples of which the model makes them."""
         samples = np.full((len(tokens), self.step_samples), 0.5, np.float32)
         samples[:, self.step_samples // 2] = 0.1 + 0.02 * np.asarray(tokens)
         return samples.ravel()
 
     def __call__(self, samples, lengths):
-        said = np.round((samples[:, self.step_samples // 2 :: self.step_samples] - 0.1) / 0.02).astype(int).clip(0)
+        encoded = np.round((samples[:, self.step_samples // 2 :: self.step_samples] - 0.1) / 0.02).astype(int).clip(0)
         steps = lengths // self.step_samples
-        log_probs = np.full((*said.shape, self.tokens), np.log(0.001), "float32")
-        for row, tokens, count in zip(log_probs, said, steps, strict=True):
-            late = self.heard % 2
-            self.heard += 1
+        log_probs = np.full((*encoded.shape, self.tokens), np.log(0.001), "float32")
+        for row, tokens, count in zip(log_probs, encoded, steps, strict=True):
+            late = self.windows % 2
+            self.windows += 1
             tokens = np.pad(tokens[: count - late], (late, 0))
             tokens[:EDGE_STEPS] = tokens[-EDGE_STEPS:] = 0
             row[np.arange(count), tokens] = np.log(0.97)
@@ -435,9 +435,9 @@ def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer
             tokens += [0] * rng.integers(10, 100)  # a pause; minutes pass without one
     tokens += [0] * (steps - len(tokens))
     oracle = Oracle(round(recognizer.step_seconds * RATE), len(TOKENS))
-    monkeypatch.setattr(recognizer, "_network", InferenceWorker(oracle, round(BATCH_SECONDS * RATE)))
-    words = recognizer.transcribe(Audio(oracle.say(tokens), RATE), DecoderOptions(decoder="greedy")).words
-    assert oracle.heard > 3600 / WINDOW_SECONDS
+    monkeypatch.setattr(recognizer, "_worker", InferenceWorker(oracle, round(BATCH_SECONDS * RATE)))
+    words = recognizer.transcribe(Audio(oracle.encode(tokens), RATE), DecoderOptions(decoder="greedy")).words
+    assert oracle.windows > 3600 / WINDOW_SECONDS
     assert [word.text for word in words] == spoken
     late = [word.start - start * recognizer.step_seconds for word, start in zip(words, starts, strict=True)]
     assert max(np.abs(late)) < 0.3
@@ -445,7 +445,7 @@ def test_an_hour_gives_its_words_none_doubled_and_none_lost_at_a_seam(recognizer
 
 def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeypatch):
     """As the interpreter kills one: an exception out of nowhere, here in the middle of the compiled step."""
-    step, killed = recognizer._network._step, []
+    step, killed = recognizer._worker._model, []
 
     def deadly(samples, lengths):
         if not killed:
@@ -453,9 +453,9 @@ def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeyp
             ctypes.pythonapi.PyThreadState_SetAsyncExc(killed[0], ctypes.py_object(SystemExit))
         return step(samples, lengths)
 
-    expected = recognizer.transcribe(sound(2)).text
-    monkeypatch.setattr(recognizer._network, "_step", deadly)
+    expected = recognizer.transcribe(babble(2)).text
+    monkeypatch.setattr(recognizer._worker, "_model", deadly)
     with pytest.raises(RuntimeError, match="ended by SystemExit"):
-        recognizer.transcribe(sound(2))
+        recognizer.transcribe(babble(2))
     with ThreadPoolExecutor(4) as visitors:
-        assert set(visitors.map(lambda _: recognizer.transcribe(sound(2)).text, range(4))) == {expected}
+        assert set(visitors.map(lambda _: recognizer.transcribe(babble(2)).text, range(4))) == {expected}

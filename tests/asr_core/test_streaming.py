@@ -1,7 +1,7 @@
-"""Running sound: final words stay, streams do not mix, and every second costs the same.
+"""Live recognition: final words stay, streams do not mix, and every second costs the same.
 
-The recogniser is a stand-in that reads its tokens off the samples: step by step the loudness names a token. As a real
-network it needs to hear what surrounds a step, and near the edges of its window it says nonsense.
+The recogniser is a stand-in that takes its tokens from the samples: the level of each step encodes a token. Like a
+real network it needs the context of a step, and near the edges of its window it predicts nonsense.
 """
 
 import itertools
@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from asr_core.decoding.beam_search import beam_search
+from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.incremental import MAX_UNSEGMENTED_SECONDS, PARTIAL_SECONDS, RIGHT_CONTEXT_SECONDS
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.emissions import Emissions
 from asr_core.errors import AudioError
 from asr_core.streaming import FINALIZE_SECONDS, HOP_SECONDS, WINDOW_SECONDS, Stream
@@ -25,39 +27,39 @@ RATE = 8000
 STEP = 320  # samples: 40 ms
 VOCABULARY = Vocabulary()
 GREEDY, BEAM = DecoderOptions(decoder="greedy"), DecoderOptions(decoder="beam", beam_width=8)
-SAID = "the cat sat on a mat and looked at the rain that fell on all the roofs of this old town "
-SAID += "while nobody spoke and the clock went on"
-SURE = np.log(np.eye(len(VOCABULARY)) * 0.9999 + 1e-6).astype("float32")  # one row a token
-EDGE_STEPS = 20  # of a window, on either side, at which the network cannot know
+TEXT = "the cat sat on a mat and looked at the rain that fell on all the roofs of this old town "
+TEXT += "while nobody spoke and the clock went on"
+ONE_HOT_LOG_PROBS = np.log(np.eye(len(VOCABULARY)) * 0.9999 + 1e-6).astype("float32")  # one row a token
+EDGE_STEPS = 20  # at either side of a window, whose tokens are wrong for lack of context
 
 
-class Reader:
-    """A recogniser that hears what `sound_of` writes."""
+class FakeRecognizer:
+    """A recogniser that recognises what `samples_of` encodes."""
 
     def __init__(self, options=GREEDY, language_model=None, doubt=0.0, edges=EDGE_STEPS):
         self.sample_rate, self.step_seconds = RATE, STEP / RATE
         self.vocabulary, self.language_model, self.pronunciations = VOCABULARY, language_model, None
         self.bundle = SimpleNamespace(decoder_options=lambda: options)
         self.doubt, self.edges = doubt, edges
-        self.heard_seconds, self.longest = 0.0, 0
+        self.audio_seconds, self.longest = 0.0, 0
 
     def emissions(self, audio):
-        self.heard_seconds += audio.seconds
+        self.audio_seconds += audio.seconds
         self.longest = max(self.longest, len(audio.samples))
         steps = -(-len(audio.samples) // STEP)
         padded = np.zeros(steps * STEP, "float32")
         padded[: len(audio.samples)] = audio.samples
         levels = padded.reshape(steps, STEP)[:, STEP // 2]
         tokens = np.rint(levels * 64).astype(int).clip(0, len(VOCABULARY) - 1)
-        beyond = np.arange(steps)
-        confused = np.minimum(beyond, beyond[::-1]) < self.edges if steps > 2 * self.edges else beyond < 0
-        tokens = np.where(confused & (tokens > 0), (tokens * 7 + beyond[::-1]) % len(VOCABULARY), tokens)
+        step = np.arange(steps)
+        confused = np.minimum(step, step[::-1]) < self.edges if steps > 2 * self.edges else step < 0
+        tokens = np.where(confused & (tokens > 0), (tokens * 7 + step[::-1]) % len(VOCABULARY), tokens)
         return Emissions(self._log_probs(tokens, levels), self.step_seconds)
 
     def _log_probs(self, tokens, levels):
-        """Sure of each token but for `doubt`, spread over others as the fine part of the level has it."""
+        """Probability 1 - `doubt` for each token; the fine part of the level determines how others share the rest."""
         if not self.doubt:
-            return SURE[tokens]
+            return ONE_HOT_LOG_PROBS[tokens]
         fine = np.abs(levels * 64 - np.rint(levels * 64)) * 2e3
         weights = np.maximum(np.sin(fine[:, None] + np.arange(len(VOCABULARY)) ** 2) - 0.9, 1e-6)
         weights *= self.doubt / weights.sum(axis=1, keepdims=True)
@@ -68,9 +70,9 @@ class Reader:
         return tuple(Word(s.text, min(s.start, seconds), min(s.end, seconds), s.confidence) for s in spans)
 
 
-def sound_of(text, seed=None, spacing=2):
-    """Samples that say a text: every token one step, with blanks around it; "_" is a second of silence, as is on
-    both sides of the text."""
+def samples_of(text, seed=None, spacing=2):
+    """Samples that encode a text: every token is one step, followed by blanks; "_" is a second of silence, which also
+    surrounds the text."""
     rng = np.random.default_rng(seed)
     tokens = []
     for character in f"_{text}_":
@@ -93,7 +95,7 @@ def chunks_of(samples, rng, longest):
         samples = samples[size:]
 
 
-def heard(stream, chunks):
+def transcribed(stream, chunks):
     """All final words, and every update on the way."""
     updates = [stream.feed(chunk, RATE) for chunk in chunks]
     updates.append(stream.finish())
@@ -106,11 +108,11 @@ def text_of(words):
 
 @pytest.fixture(scope="module")
 def language_model(tmp_path_factory):
-    words = sorted(set(SAID.split()))
-    lines = ["\\data\\", f"ngram 1={len(words) + 3}", f"ngram 2={len(SAID.split()) - 1}", "", "\\1-grams:"]
+    words = sorted(set(TEXT.split()))
+    lines = ["\\data\\", f"ngram 1={len(words) + 3}", f"ngram 2={len(TEXT.split()) - 1}", "", "\\1-grams:"]
     lines += ["-99 <s> -0.5", "-1.5 </s>", "-3 <unk>"] + [f"-1.7 {word} -0.4" for word in words]
     lines += ["", "\\2-grams:"]
-    pairs = sorted(set(itertools.pairwise(SAID.split())))
+    pairs = sorted(set(itertools.pairwise(TEXT.split())))
     lines[2] = f"ngram 2={len(pairs)}"
     lines += [f"-0.6 {a} {b}" for a, b in pairs] + ["", "\\end\\", ""]
     path = tmp_path_factory.mktemp("model") / "words.arpa"
@@ -119,57 +121,76 @@ def language_model(tmp_path_factory):
 
 
 def test_the_whole_text_comes_out_word_for_word():
-    words, _ = heard(Stream(Reader()), [sound_of(SAID)])
-    assert text_of(words) == SAID
+    words, _ = transcribed(Stream(FakeRecognizer()), [samples_of(TEXT)])
+    assert text_of(words) == TEXT
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_final_words_are_the_same_in_thousands_of_random_chunkings(part):
     """Each chunking gives the same words at the same times, in the end and on the way."""
-    samples = sound_of("the cat sat on a mat_ and looked", seed=part)
-    expected, _ = heard(Stream(Reader()), [samples])
+    samples = samples_of("the cat sat on a mat_ and looked", seed=part)
+    expected, _ = transcribed(Stream(FakeRecognizer()), [samples])
     assert text_of(expected) == "the cat sat on a mat and looked"
-    reader = Reader()
+    recognizer = FakeRecognizer()
     rng = np.random.default_rng(part)
     for _ in range(500):
-        stream, words = Stream(reader), []
+        stream, words = Stream(recognizer), []
         for chunk in chunks_of(samples, rng, longest=5):
             words += stream.feed(chunk, RATE).final
             assert words == expected[: len(words)]
         assert words + list(stream.finish().final) == expected
 
 
-def test_final_words_of_a_doubting_beam_never_change_either(language_model):
-    samples = sound_of(SAID[:40], seed=3)
-    reader = Reader(BEAM, language_model, doubt=0.45, edges=0)
-    expected, _ = heard(Stream(reader), [samples])
+def test_final_words_of_an_uncertain_beam_never_change_either(language_model):
+    samples = samples_of(TEXT[:40], seed=3)
+    recognizer = FakeRecognizer(BEAM, language_model, doubt=0.45, edges=0)
+    expected, _ = transcribed(Stream(recognizer), [samples])
     rng = np.random.default_rng(5)
     for _ in range(12):
-        words, _ = heard(Stream(reader), chunks_of(samples, rng, longest=4))
+        words, _ = transcribed(Stream(recognizer), chunks_of(samples, rng, longest=4))
         assert words == expected
 
 
+def test_a_hot_word_may_begin_among_the_final_words(language_model):
+    """A phrase of several words earns its bonus even if its first words were final before the others arrived."""
+    hot_words = HotWords.build(["town while nobody"], VOCABULARY)
+    tokens = VOCABULARY.encode("old town ")
+    state = hot_words.state_after(tokens)
+    assert state == hot_words.state_after(tokens[4:], hot_words.state_after(tokens[:4]))
+    assert hot_words.tables.credit[state] == len("town")
+    rest, options = (
+        ONE_HOT_LOG_PROBS[VOCABULARY.encode("while nobody")],
+        DecoderOptions(beam_width=8, hot_word_boost=1.5),
+    )
+    scores = []
+    for hot_state in (state, None):
+        beam = PrefixBeam(VOCABULARY, options, language_model, hot_words, None, hot_state)
+        beam.advance(rest)
+        scores.append(next(beam.texts()).hot_word_score)
+    assert scores == pytest.approx([1.5 * len("townwhilenobody"), 0.0])
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_the_beam_says_as_much_as_over_the_whole_recording(language_model, seed):
-    """The language model goes on where the last final word left it."""
-    samples = sound_of(SAID, seed=seed)
-    reader = Reader(BEAM, language_model, doubt=0.45, edges=0)
+def test_the_beam_gives_the_same_text_as_over_the_whole_recording(language_model, seed):
+    """The language model continues from its state after the last final word."""
+    samples = samples_of(TEXT, seed=seed)
+    recognizer = FakeRecognizer(BEAM, language_model, doubt=0.45, edges=0)
     whole = np.concatenate([samples, np.zeros(-len(samples) % STEP, "float32")])
     offline = beam_search(
-        reader.emissions(SimpleNamespace(samples=whole, seconds=1.0)), VOCABULARY, BEAM, language_model
+        recognizer.emissions(SimpleNamespace(samples=whole, seconds=1.0)), VOCABULARY, BEAM, language_model
     )[0]
-    words, _ = heard(Stream(reader), np.array_split(samples, 50))
+    words, _ = transcribed(Stream(recognizer), np.array_split(samples, 50))
     assert text_of(words) == offline.text
 
 
 def test_partial_words_go_on_from_the_final_ones():
-    stream, final = Stream(Reader(edges=0)), []
-    samples = sound_of(SAID)
+    stream, final = Stream(FakeRecognizer(edges=0)), []
+    samples = samples_of(TEXT)
     for end in range(RATE // 2, len(samples), RATE // 2):
         update = stream.feed(samples[end - RATE // 2 : end], RATE)
         final += update.final
         shown = text_of([*final, *update.partial])
-        spoken = greedy(Reader(edges=0).emissions(audio(samples[:end])), VOCABULARY).text
+        spoken = greedy(FakeRecognizer(edges=0).emissions(audio(samples[:end])), VOCABULARY).text
         assert shown == spoken
 
 
@@ -178,8 +199,8 @@ def audio(samples):
 
 
 def test_a_word_appears_within_a_second_of_its_end():
-    stream, final, seen = Stream(Reader(edges=0)), [], {}
-    samples = sound_of("the cat sat on a mat while nobody spoke")
+    stream, final, seen = Stream(FakeRecognizer(edges=0)), [], {}
+    samples = samples_of("the cat sat on a mat while nobody spoke")
     for start in range(0, len(samples), 800):
         update = stream.feed(samples[start : start + 800], RATE)
         final += update.final
@@ -190,8 +211,8 @@ def test_a_word_appears_within_a_second_of_its_end():
 
 
 def test_where_nobody_pauses_a_word_is_final_some_seconds_later():
-    stream, final = Stream(Reader()), []
-    samples = sound_of(SAID)
+    stream, final = Stream(FakeRecognizer()), []
+    samples = samples_of(TEXT)
     for start in range(0, len(samples), 800):
         update = stream.feed(samples[start : start + 800], RATE)
         final += [(word.end, update.seconds) for word in update.final]
@@ -201,8 +222,8 @@ def test_where_nobody_pauses_a_word_is_final_some_seconds_later():
 
 
 def test_the_last_word_before_a_pause_is_final_without_a_next_one():
-    stream, words = Stream(Reader()), []
-    for chunk in np.array_split(sound_of("good morning" + 10 * "_"), 50):
+    stream, words = Stream(FakeRecognizer()), []
+    for chunk in np.array_split(samples_of("good morning" + 10 * "_"), 50):
         update = stream.feed(chunk, RATE)
         words += update.final
         if words:
@@ -211,22 +232,22 @@ def test_the_last_word_before_a_pause_is_final_without_a_next_one():
     assert RIGHT_CONTEXT_SECONDS < update.seconds - words[-1].end < RIGHT_CONTEXT_SECONDS + FINALIZE_SECONDS + 0.5
 
 
-def test_a_quiet_voice_after_a_loud_one_is_heard_by_itself():
-    """Normalised together with the loud one it would be next to silence."""
-    reader, rng = Windows(), np.random.default_rng(0)
+def test_a_quiet_voice_after_a_loud_one_is_recognised_by_itself():
+    """Normalised together with the loud voice, it would be close to silence."""
+    recognizer, rng = Windows(), np.random.default_rng(0)
     voice = rng.normal(0, 0.1, 7 * RATE).astype("float32")
-    stream = Stream(reader)
+    stream = Stream(recognizer)
     for part in voice, np.zeros(RATE, "float32"), 0.1 * voice:
         for chunk in np.array_split(part, 14):
             stream.feed(chunk, RATE)
-    loud = [window.max() > 0.2 for window in reader.windows]
-    quiet = [np.abs(window[: 4 * RATE]).mean() < 0.02 for window in reader.windows]
+    loud = [window.max() > 0.2 for window in recognizer.windows]
+    quiet = [np.abs(window[: 4 * RATE]).mean() < 0.02 for window in recognizer.windows]
     assert sum(loud) > 10 and loud == sorted(loud, reverse=True)
-    assert not loud[-1] and quiet[-1] and len(reader.windows[-1]) > 6.5 * RATE
+    assert not loud[-1] and quiet[-1] and len(recognizer.windows[-1]) > 6.5 * RATE
 
 
-class Windows(Reader):
-    """Keeps what it is given to hear."""
+class Windows(FakeRecognizer):
+    """Keeps the samples of every window."""
 
     def __init__(self):
         super().__init__()
@@ -238,19 +259,19 @@ class Windows(Reader):
 
 
 def test_times_count_from_the_beginning_of_the_recording():
-    samples = sound_of("cat " * 60)
-    words, _ = heard(Stream(Reader()), np.array_split(samples, 77))
-    offline = greedy(Reader(edges=0).emissions(audio(samples)), VOCABULARY).words
+    samples = samples_of("cat " * 60)
+    words, _ = transcribed(Stream(FakeRecognizer()), np.array_split(samples, 77))
+    offline = greedy(FakeRecognizer(edges=0).emissions(audio(samples)), VOCABULARY).words
     assert len(words) == len(offline) == 60
     np.testing.assert_allclose([w.start for w in words], [w.start for w in offline], atol=0.05)
     assert all(a.end <= b.start for a, b in itertools.pairwise(words))
 
 
 def test_words_without_end_are_given_up_in_time():
-    """Nothing that sounds like one endless word may fill the memory."""
-    stream = Stream(Reader())
+    """Audio that resembles one endless word must not fill the memory."""
+    stream = Stream(FakeRecognizer())
     words = []
-    for chunk in np.array_split(sound_of("a" * 800), 96):
+    for chunk in np.array_split(samples_of("a" * 800), 96):
         words += stream.feed(chunk, RATE).final
     assert stream.seconds > 90 and len(words) > 5
     longest = MAX_UNSEGMENTED_SECONDS + FINALIZE_SECONDS + 2 * STEP / RATE
@@ -259,26 +280,26 @@ def test_words_without_end_are_given_up_in_time():
 
 
 def test_every_second_costs_the_same_and_memory_stays():
-    reader = Reader()
-    stream = Stream(reader)
-    minute = sound_of((SAID + " ") * 4)[: 60 * RATE]
+    recognizer = FakeRecognizer()
+    stream = Stream(recognizer)
+    minute = samples_of((TEXT + " ") * 4)[: 60 * RATE]
     work, held = [], []
     for _ in range(6):
-        before = reader.heard_seconds
+        before = recognizer.audio_seconds
         for chunk in np.array_split(minute, 120):
             stream.feed(chunk, RATE)
-        work.append(reader.heard_seconds - before)
+        work.append(recognizer.audio_seconds - before)
         held.append(bytes_of(stream, set()))
     assert max(work[1:]) - min(work[1:]) < 0.02 * work[1]
     assert work[1] <= 60 * WINDOW_SECONDS / HOP_SECONDS
-    assert reader.longest <= WINDOW_SECONDS * RATE
+    assert recognizer.longest <= WINDOW_SECONDS * RATE
     assert max(held[1:]) < 1.3 * min(held[1:])
     assert max(held) < 8 * RATE * (WINDOW_SECONDS + FINALIZE_SECONDS)
 
 
 def bytes_of(thing, seen):
-    """Of all arrays that hang on an object of ours."""
-    if id(thing) in seen or isinstance(thing, Reader):
+    """Bytes of all arrays that an object holds, directly or through others."""
+    if id(thing) in seen or isinstance(thing, FakeRecognizer):
         return 0
     seen.add(id(thing))
     if isinstance(thing, np.ndarray):
@@ -288,20 +309,20 @@ def bytes_of(thing, seen):
 
 
 def test_long_chunks_cost_less_than_short_ones():
-    """A stream that has fallen behind catches up: only the windows that settle words are heard."""
-    samples = sound_of(SAID)
-    short, long = Reader(), Reader()
-    heard(Stream(short), np.array_split(samples, len(samples) // (RATE // 2)))
-    heard(Stream(long), np.array_split(samples, 4))
-    assert long.heard_seconds < 0.5 * short.heard_seconds
+    """A stream that lags behind catches up: the network only runs on the windows that make words final."""
+    samples = samples_of(TEXT)
+    short, long = FakeRecognizer(), FakeRecognizer()
+    transcribed(Stream(short), np.array_split(samples, len(samples) // (RATE // 2)))
+    transcribed(Stream(long), np.array_split(samples, 4))
+    assert long.audio_seconds < 0.5 * short.audio_seconds
 
 
 def test_two_streams_never_mix():
-    reader = Reader()
-    texts = [SAID, "nobody spoke while " * 5]
-    streams = [Stream(reader), Stream(reader)]
+    recognizer = FakeRecognizer()
+    texts = [TEXT, "nobody spoke while " * 5]
+    streams = [Stream(recognizer), Stream(recognizer)]
     words = [[], []]
-    cut = [np.array_split(sound_of(text), 60) for text in texts]
+    cut = [np.array_split(samples_of(text), 60) for text in texts]
     for pair in zip(*cut, strict=True):
         for i, chunk in enumerate(pair):
             words[i] += streams[i].feed(chunk, RATE).final
@@ -310,15 +331,15 @@ def test_two_streams_never_mix():
 
 
 def test_reset_makes_it_as_new():
-    stream = Stream(Reader())
-    stream.feed(sound_of("this will be forgotten soon and nobody asks"), RATE)
+    stream = Stream(FakeRecognizer())
+    stream.feed(samples_of("this will be forgotten soon and nobody asks"), RATE)
     stream.reset()
-    words, updates = heard(stream, [sound_of("the cat")])
+    words, updates = transcribed(stream, [samples_of("the cat")])
     assert text_of(words) == "the cat"
-    assert words == heard(Stream(Reader()), [sound_of("the cat")])[0]
-    assert updates[0].seconds == len(sound_of("the cat")) / RATE
+    assert words == transcribed(Stream(FakeRecognizer()), [samples_of("the cat")])[0]
+    assert updates[0].seconds == len(samples_of("the cat")) / RATE
     with pytest.raises(ValueError, match="finished"):
-        stream.feed(sound_of("more"), RATE)
+        stream.feed(samples_of("more"), RATE)
     assert stream.finish().final == ()
 
 
@@ -332,18 +353,18 @@ def test_reset_makes_it_as_new():
         lambda s: (s * 32767).astype("int16")[:, None],
     ],
 )
-def test_samples_of_any_type_are_heard_alike(convert):
-    words, _ = heard(Stream(Reader()), [convert(chunk) for chunk in np.array_split(sound_of(SAID), 40)])
-    assert text_of(words) == SAID
+def test_samples_of_any_type_give_the_same_words(convert):
+    words, _ = transcribed(Stream(FakeRecognizer()), [convert(chunk) for chunk in np.array_split(samples_of(TEXT), 40)])
+    assert text_of(words) == TEXT
 
 
 @pytest.mark.parametrize("rates", [[16000], [48000], [44100], [4000], [16000, 48000, 8000]])
-def test_any_rate_is_heard_and_may_change_on_the_way(rates):
+def test_any_rate_is_accepted_and_may_change_on_the_way(rates):
     import soxr
 
-    samples = sound_of("the cat sat on a mat", spacing=4)
+    samples = samples_of("the cat sat on a mat", spacing=4)
     parts = np.split(samples, [len(samples) // len(rates) // STEP * STEP * (i + 1) for i in range(len(rates) - 1)])
-    stream, words = Stream(Reader()), []
+    stream, words = Stream(FakeRecognizer()), []
     for part, rate in zip(parts, rates, strict=True):
         for chunk in np.array_split(soxr.resample(part, RATE, rate), 30):
             words += stream.feed(chunk, rate).final
@@ -352,9 +373,9 @@ def test_any_rate_is_heard_and_may_change_on_the_way(rates):
     assert abs(stream.seconds - len(samples) / RATE) < 0.01
 
 
-def test_a_chunk_that_is_no_sound_is_left_out_and_said():
-    stream = Stream(Reader())
-    first, second = np.split(sound_of("the cat sat"), [RATE])
+def test_a_chunk_that_is_not_audio_is_left_out_and_reported():
+    stream = Stream(FakeRecognizer())
+    first, second = np.split(samples_of("the cat sat"), [RATE])
     stream.feed(first, RATE)
     with pytest.raises(AudioError, match="not numbers"):
         stream.feed(np.full(800, np.nan, "float32"), RATE)
@@ -366,13 +387,13 @@ def test_a_chunk_that_is_no_sound_is_left_out_and_said():
     assert text_of(words) == "the cat sat"
 
 
-def test_nothing_heard_is_nothing_said():
-    assert heard(Stream(Reader()), [])[0] == []
-    assert heard(Stream(Reader()), [np.zeros(0, "float32"), np.zeros(30 * RATE, "int16")])[0] == []
-    assert heard(Stream(Reader()), [np.zeros(10, "float32")])[0] == []
+def test_silence_has_no_words():
+    assert transcribed(Stream(FakeRecognizer()), [])[0] == []
+    assert transcribed(Stream(FakeRecognizer()), [np.zeros(0, "float32"), np.zeros(30 * RATE, "int16")])[0] == []
+    assert transcribed(Stream(FakeRecognizer()), [np.zeros(10, "float32")])[0] == []
 
 
-def test_chunks_of_single_samples_are_heard():
-    samples = sound_of("a cat")
-    words, _ = heard(Stream(Reader()), samples.reshape(-1, 4)[:, :1].repeat(4, 1).reshape(-1, 1))
+def test_chunks_of_single_samples_are_accepted():
+    samples = samples_of("a cat")
+    words, _ = transcribed(Stream(FakeRecognizer()), samples.reshape(-1, 4)[:, :1].repeat(4, 1).reshape(-1, 1))
     assert text_of(words) == "a cat"

@@ -1,4 +1,4 @@
-"""Characters and tokens; every kind of spelling that the normaliser speaks out."""
+"""Characters and tokens; every kind of spelling that the normaliser spells out."""
 
 import string
 import time

@@ -1,4 +1,4 @@
-"""Where windows lie over a recording, and that joining them gives back what one pass would have said."""
+"""The windows of a recording, and that stitching them gives the same as one pass over the whole."""
 
 import itertools
 
@@ -36,7 +36,7 @@ def test_windows_cover_a_long_recording_and_overlap(seconds):
         assert before.end - after.start >= OVERLAP_SECONDS * RATE
         assert before.start < after.start
     for window in windows:
-        assert window.start == window.start_step * STEP  # for the sound begins at once
+        assert window.start == window.start_step * STEP  # the recording begins with an audible sample
         assert abs(window.end - window.start - WINDOW_SECONDS * RATE) < ALIGNED_STEPS * STEP
         assert window.start_step % ALIGNED_STEPS == 0
 
@@ -68,40 +68,40 @@ def test_a_pause_is_no_silence():
 
 
 def log_probs_of(steps, tokens=5):
-    """What a network might say: rows that differ from step to step."""
+    """Log-probabilities as of a network: rows that differ from step to step."""
     rng = np.random.default_rng(1)
     return np.log(rng.dirichlet(np.ones(tokens), steps)).astype("float32")
 
 
-def join(samples, say):
-    """Windows of a recording, each saying `say(window)`, put together."""
-    joined = EmissionStitcher(-(-len(samples) // STEP), 5, round(SEAM_SECONDS * RATE / STEP))
+def stitched(samples, network):
+    """The windows of a recording stitched together, with the log-probabilities `network(window)`."""
+    stitcher = EmissionStitcher(-(-len(samples) // STEP), 5, round(SEAM_SECONDS * RATE / STEP))
     for window in windows_of(samples, RATE, STEP):
-        joined.add(window.start_step, say(window))
-    return joined.log_probs
+        stitcher.add(window.start_step, network(window))
+    return stitcher.log_probs
 
 
 @pytest.mark.parametrize("seconds", [3, 47.32, 120])
-def test_joined_windows_say_what_the_whole_says(seconds):
+def test_stitched_windows_equal_the_whole(seconds):
     whole = log_probs_of(-(-round(seconds * RATE) // STEP))
-    said = join(noise(seconds), lambda w: whole[w.start_step : -(-w.end // STEP)])
-    np.testing.assert_array_equal(said, whole)
+    log_probs = stitched(noise(seconds), lambda w: whole[w.start_step : -(-w.end // STEP)])
+    np.testing.assert_array_equal(log_probs, whole)
 
 
-def test_what_is_said_at_the_edges_of_a_window_does_not_count():
+def test_the_edges_of_a_window_do_not_count():
     samples = noise(100)
     whole = log_probs_of(len(samples) // STEP)
 
-    def say(window):
-        said = whole[window.start_step : window.end // STEP].copy()
+    def network(window):
+        log_probs = whole[window.start_step : window.end // STEP].copy()
         edge = round((OVERLAP_SECONDS / 2 - SEAM_SECONDS) * RATE / STEP)
         if window.start > 0:
-            said[:edge] = 7
+            log_probs[:edge] = 7
         if window.end < len(samples):
-            said[-edge:] = 7
-        return said
+            log_probs[-edge:] = 7
+        return log_probs
 
-    np.testing.assert_array_equal(join(samples, say), whole)
+    np.testing.assert_array_equal(stitched(samples, network), whole)
 
 
 def test_the_seam_lies_where_both_windows_are_silent():
@@ -110,35 +110,35 @@ def test_the_seam_lies_where_both_windows_are_silent():
     first, second = windows_of(samples, RATE, STEP)
     middle = (second.start + first.end) // 2 // STEP  # of the overlap
 
-    def say(window):
-        said = np.full(((window.end - window.start) // STEP, 5), np.log(0.001), "float32")
-        said[:, 0] = np.log(0.996)
+    def network(window):
+        log_probs = np.full(((window.end - window.start) // STEP, 5), np.log(0.001), "float32")
+        log_probs[:, 0] = np.log(0.996)
         at = middle - window.start_step + (window == first)
-        said[at, 0], said[at, 3] = np.log(0.001), np.log(0.996)
-        return said
+        log_probs[at, 0], log_probs[at, 3] = np.log(0.001), np.log(0.996)
+        return log_probs
 
-    best = join(samples, say).argmax(axis=1)
+    best = stitched(samples, network).argmax(axis=1)
     assert list(best[best > 0]) == [3]
 
 
 def test_silence_is_surely_blank():
-    said = join(np.zeros(5 * RATE, "float32"), None)
-    assert (said.argmax(axis=1) == 0).all()
-    np.testing.assert_allclose(np.exp(said).sum(axis=1), 1, atol=1e-6)
+    log_probs = stitched(np.zeros(5 * RATE, "float32"), None)
+    assert (log_probs.argmax(axis=1) == 0).all()
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-6)
 
 
-def test_a_silence_between_sounds_ends_a_word():
+def test_a_silence_between_utterances_ends_a_word():
     samples = np.concatenate([noise(4), np.zeros(2 * RATE, "float32"), noise(30)])
     windows = windows_of(samples, RATE, STEP)
     assert silent_steps(windows, STEP) == [125]  # 5 s, and none where windows overlap
-    joined = EmissionStitcher(len(samples) // STEP, 5, 0)
-    joined.part([125], space=4)
-    assert list(np.flatnonzero(joined.log_probs.argmax(axis=1) == 4)) == [125]
-    np.testing.assert_allclose(np.exp(joined.log_probs).sum(axis=1), 1, atol=1e-5)
+    stitcher = EmissionStitcher(len(samples) // STEP, 5, 0)
+    stitcher.insert_word_boundaries([125], space=4)
+    assert list(np.flatnonzero(stitcher.log_probs.argmax(axis=1) == 4)) == [125]
+    np.testing.assert_allclose(np.exp(stitcher.log_probs).sum(axis=1), 1, atol=1e-5)
 
 
 def voices(*levels, seconds=3.0, pause=0.8, hiss=1e-3):
-    """Noise as loud as the levels say, a pause of faint noise after each."""
+    """Noise of each of these levels, and a pause of faint noise after each."""
     random = np.random.default_rng(2)
     parts = []
     for level in levels:
@@ -173,7 +173,7 @@ def test_without_a_change_of_level_there_is_no_cut(samples):
     assert level_changes(samples, RATE) == []
 
 
-def test_a_short_recording_is_heard_whole_whatever_its_levels():
+def test_a_short_recording_is_one_window_whatever_its_levels():
     samples = voices(0.1, 0.01, 0.1)
     assert level_changes(samples, RATE)
     assert len(samples) < WINDOW_SECONDS * RATE
@@ -199,7 +199,7 @@ def room(seconds):
     return noise(seconds) / 100
 
 
-def test_the_noise_of_the_room_around_what_is_said_is_left_out_but_for_its_edges():
+def test_background_noise_around_utterances_is_left_out_but_for_a_margin():
     samples = np.concatenate([room(3), noise(4), room(5), noise(3), room(2)])
     first, second = spans(samples)
     assert first == pytest.approx((3 - 0.4, 7 + 0.4), abs=0.06)
@@ -217,7 +217,7 @@ def test_a_far_voice_between_near_ones_is_no_noise():
     assert [end - start for start, end in spans(samples)] == pytest.approx([3.8, 2.8, 3.8], abs=0.1)
 
 
-def test_noise_alone_is_heard_as_it_is():
+def test_noise_alone_is_one_window():
     assert spans(room(6)) == [(0, 6)]
 
 
@@ -243,7 +243,7 @@ def test_a_burst_far_above_the_speech_is_left_out_and_the_speech_is_not(at, seco
     assert all(end <= at + 0.05 or start >= at + seconds - 0.05 for start, end in found)
 
 
-def test_a_long_burst_is_heard_alone():
+def test_a_long_burst_has_a_window_of_its_own():
     expected = [(0, 5), (5, 6), (6, 11)]
     np.testing.assert_allclose(spans(with_burst(talk(10, 0.02), 5, 1)), expected, atol=0.05)
 
@@ -260,7 +260,7 @@ def test_a_word_in_noise_is_no_burst():
     assert not any(1 < start < 5 for start, _ in spans(samples)[1:])
 
 
-def test_a_click_does_not_say_what_is_silence():
+def test_a_click_does_not_raise_the_limit_of_silence():
     samples = np.concatenate([noise(3) * 0.002, np.zeros(2 * RATE, "float32")])
     alone = spans(samples)
     samples[-1] = 1

@@ -54,9 +54,9 @@ def report(name: str, path: Path, factor: float) -> None:
 
 
 def native(bundle):
-    from asr_core.inference.compiled import compiled_step
+    from asr_core.inference.compiled import compiled_graph
 
-    step = compiled_step(bundle.featurizer(), bundle.build())
+    step = compiled_graph(bundle.featurizer(), bundle.build())
     return lambda samples, lengths: step(samples, lengths)[0].numpy()
 
 

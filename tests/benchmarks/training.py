@@ -1,6 +1,6 @@
 """Training throughput: the default network's step beside the Keras example's, on batches of one shape, in one run.
 
-    python -m tests.benchmarks.training [--presets conformer-small] [--seconds 6] [--clips 8] [--steps 5]
+    python -m tests.benchmarks.training [--presets conformer-cpu] [--seconds 6] [--clips 8] [--steps 5]
 
 Prints seconds of audio per second for each, compiled, after warm-up, and their ratio to the example's. Needs no data:
 what is timed does not depend on what is said. On a machine that others use, seconds of CPU per second of audio are the
@@ -31,9 +31,7 @@ def step_seconds(preset, clips: int, seconds: float, steps: int) -> tuple[float,
     featurizer = make_featurizer(preset.featurizer)
     network = models.build(preset.architecture, featurizer.bins, 31, **preset.sizes)
     spec_augment = SpecAugment(**preset.spec_augment) if preset.spec_augment else None
-    training = TrainingModel(
-        featurizer, network, spec_augment, preset.intermediate_weight, preset.consistency_weight, preset.phones_weight
-    )
+    training = TrainingModel(featurizer, network, spec_augment, preset.consistency_weight, preset.phones_weight)
     compiled = preset.xla or keras.backend.backend() != "tensorflow"
     training.compile(optimizer=SafeAdamW(1e-4), loss=None, jit_compile=compiled)
     rng = np.random.default_rng(0)
@@ -56,7 +54,7 @@ def step_seconds(preset, clips: int, seconds: float, steps: int) -> tuple[float,
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--presets", nargs="+", default=["conformer-small"], help="default: of the embedded model")
+    parser.add_argument("--presets", nargs="+", default=["conformer-cpu"], help="default: of the embedded model")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each clip")
     parser.add_argument("--clips", type=int, default=8, help="in a batch")
     parser.add_argument("--steps", type=int, default=5)

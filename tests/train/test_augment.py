@@ -57,30 +57,30 @@ def test_speed_changes_tempo_and_pitch_together(speed):
 def test_pitch_moves_the_voice_and_keeps_the_tempo(semitones):
     beats = tone(500, 2.0)
     beats[np.arange(len(beats)) % 8000 > 4000] = 0  # a quarter of a second on, a quarter off
-    heard = change_pitch(beats, RATE, semitones)
-    assert heard.dtype == np.float32 and len(heard) == len(beats)
+    changed = change_pitch(beats, RATE, semitones)
+    assert changed.dtype == np.float32 and len(changed) == len(beats)
     steady = change_pitch(tone(500), RATE, semitones)
     assert loudest_hertz(steady) == pytest.approx(500 * 2 ** (semitones / 12), rel=0.005)
     for at in (0, 8000, 16_000, 24_000):
-        sound, rest = heard[at + 500 : at + 3500], heard[at + 4500 : at + 7500]
-        assert np.abs(sound).max() == pytest.approx(1, abs=0.15) and np.abs(rest).max() < 0.05
+        tone_part, rest = changed[at + 500 : at + 3500], changed[at + 4500 : at + 7500]
+        assert np.abs(tone_part).max() == pytest.approx(1, abs=0.15) and np.abs(rest).max() < 0.05
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
 def test_codecs_lose_something_and_leave_it_in_its_place(codec, seconds):
     sweep = 0.5 * np.sin(2 * np.pi * np.cumsum(np.linspace(200, 3000, int(seconds * RATE))) / RATE).astype("float32")
-    heard = encode(sweep, RATE, codec)
-    assert heard.dtype == np.float32 and len(heard) == len(sweep)
-    assert np.abs(heard - sweep).max() > 1e-3
-    spectrum = np.fft.rfft(heard, 2 * RATE) * np.fft.rfft(sweep, 2 * RATE).conj()
+    changed = encode(sweep, RATE, codec)
+    assert changed.dtype == np.float32 and len(changed) == len(sweep)
+    assert np.abs(changed - sweep).max() > 1e-3
+    spectrum = np.fft.rfft(changed, 2 * RATE) * np.fft.rfft(sweep, 2 * RATE).conj()
     lag = (np.fft.irfft(spectrum).argmax() + RATE) % (2 * RATE) - RATE
     assert abs(lag) <= 0.002 * RATE
-    assert np.corrcoef(heard, sweep)[0, 1] > 0.8
+    assert np.corrcoef(changed, sweep)[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("snr_db", [0, 10, 25])
-def test_noise_is_as_loud_as_said(rng, snr_db):
+def test_noise_has_the_signal_to_noise_ratio_asked_for(rng, snr_db):
     clean = tone(440)
     noise = mix(clean, synthetic_noise(len(clean), RATE, rng), snr_db) - clean
     assert 10 * np.log10(np.mean(clean**2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=0.1)
@@ -89,16 +89,16 @@ def test_noise_is_as_loud_as_said(rng, snr_db):
 def test_room_adds_a_decaying_tail_behind_the_direct_sound(rng):
     click = np.zeros(RATE, "float32")
     click[100] = 1
-    heard = reverberate(click, RATE, rng)
-    assert np.abs(heard[:100]).max() < 1e-6 and heard[100] == pytest.approx(1, abs=1e-3)
-    early, late = np.mean(heard[200:1200] ** 2), np.mean(heard[5000:6000] ** 2)
+    changed = reverberate(click, RATE, rng)
+    assert np.abs(changed[:100]).max() < 1e-6 and changed[100] == pytest.approx(1, abs=1e-3)
+    early, late = np.mean(changed[200:1200] ** 2), np.mean(changed[5000:6000] ** 2)
     assert early > 10 * late
 
 
 def test_telephone_keeps_one_kilohertz_and_loses_six():
-    heard = telephone(tone(1000) + tone(6000), RATE)
-    spectrum = np.abs(np.fft.rfft(heard))
-    assert len(heard) == RATE and spectrum[6000] < 0.01 * spectrum[1000]
+    changed = telephone(tone(1000) + tone(6000), RATE)
+    spectrum = np.abs(np.fft.rfft(changed))
+    assert len(changed) == RATE and spectrum[6000] < 0.01 * spectrum[1000]
 
 
 def test_an_overdriven_input_is_cut_off_at_full_scale():
@@ -111,29 +111,29 @@ def test_an_overdriven_input_is_cut_off_at_full_scale():
 
 def test_gain_brings_the_peak_into_its_range(rng):
     quiet = Augmentation(speeds=(1.0,), noise=0, babble=0, room=0, band=0, gain=1.0, gain_dbfs=(-40, -40))
-    heard = quiet((tone(440) * 30_000).astype(np.int16), RATE, rng, no_babble)
-    assert np.abs(heard.astype(int)).max() == pytest.approx(32767 * 0.01, abs=2)
+    changed = quiet((tone(440) * 30_000).astype(np.int16), RATE, rng, no_babble)
+    assert np.abs(changed.astype(int)).max() == pytest.approx(32767 * 0.01, abs=2)
 
 
 def test_everything_at_once_never_overflows(rng):
     full = Augmentation(noise=1.0, babble=1.0, room=1.0, band=1.0, gain=0.0, pitch=1.0, codec=1.0, clipping=1.0)
     loud = (tone(440) * 32_700).astype(np.int16)
-    heard = full(loud, RATE, rng, lambda: loud[:5000])
-    assert heard.dtype == np.int16 and len(heard) == len(loud)
+    changed = full(loud, RATE, rng, lambda: loud[:5000])
+    assert changed.dtype == np.int16 and len(changed) == len(loud)
     # A wrapped sample would jump by nearly the whole range.
-    assert np.abs(np.diff(heard.astype(int))).max() < 60_000
+    assert np.abs(np.diff(changed.astype(int))).max() < 60_000
 
 
-def test_every_change_is_heard_and_seen(tmp_path, capsys):
+def test_audition_writes_every_change_and_its_spectrogram(tmp_path, capsys):
     for number in range(2):
         soundfile.write(tmp_path / f"{number}.wav", 0.5 * tone(400 + 200 * number), RATE)
     out = tmp_path / "out"
     assert main([str(tmp_path / "0.wav"), str(tmp_path / "1.wav"), "--out", str(out)]) == 0
-    sounds = {path.stem: soundfile.read(path)[0] for path in (out / "0").glob("*.wav")}
-    assert len(sounds) == 12 + len(CODECS) - 1
-    original = sounds.pop("as-it-is")
-    for name, sound in sounds.items():
-        assert len(sound) != len(original) or np.abs(sound - original).max() > 1e-3, name
+    files = {path.stem: soundfile.read(path)[0] for path in (out / "0").glob("*.wav")}
+    assert len(files) == 12 + len(CODECS) - 1
+    original = files.pop("as-it-is")
+    for name, samples in files.items():
+        assert len(samples) != len(original) or np.abs(samples - original).max() > 1e-3, name
     for folder in ("0", "1"):
         assert (out / folder / "spectrograms.png").read_bytes().startswith(b"\x89PNG")
     assert main([str(tmp_path / "gone.wav"), "--out", str(out)]) == 1

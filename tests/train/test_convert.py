@@ -245,7 +245,8 @@ def test_the_command_writes_a_bundle_that_hears_any_rate(checkpoint, tmp_path, c
     assert bundle.config["licence"] == "MIT"
     assert bundle.sample_rate == 22_050
     assert "".join(bundle.vocabulary.tokens) == EXAMPLE_CHARACTERS
-    transcript = Recognizer(bundle).transcribe((16_000, np.random.default_rng(0).normal(0, 0.1, 16_000)))
+    audio = Audio(np.random.default_rng(0).normal(0, 0.1, 16_000).clip(-1, 1).astype("float32"), 16_000)
+    transcript = Recognizer(bundle).transcribe(audio)
     assert transcript.seconds == pytest.approx(1)
 
 

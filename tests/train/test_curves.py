@@ -1,4 +1,4 @@
-"""What a run looks like: events that TensorFlow reads back, and curves as a picture."""
+"""Progress of a run: events that TensorFlow reads back, and curves as a picture."""
 
 from xml.etree import ElementTree
 
@@ -30,7 +30,7 @@ def test_events_are_read_back_step_by_step(tmp_path):
     assert scalars[1][1] == {"wer": 81.5}
 
 
-def test_a_resumed_run_says_from_which_step_on_it_counts(tmp_path):
+def test_a_resumed_run_records_the_step_from_which_it_counts(tmp_path):
     EventLog(tmp_path, 30).write(40, {"loss": 1.0})
     assert events(tmp_path) == ([(40, {"loss": 1.0})], [30])
 

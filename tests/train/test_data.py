@@ -26,8 +26,8 @@ from asr_core.inference.windows import windows_of
 from asr_core.text.vocabulary import Vocabulary
 from tests.processes import ended
 from train.data.augmentation import NO_AUGMENTATION, Augmentation
-from train.data.batches import Batching, TrainingBatches, audible, evaluation_batches
-from train.data.cache import SoundCache, in_order
+from train.data.batches import Batching, TrainingBatches, evaluation_batches, trim_silence
+from train.data.cache import AudioCache, in_order
 from train.data.examples import SpeechData
 from train.data.loaders import batches_from_processes
 from train.data.manifest import ManifestClip, ManifestError, read_bytes, read_manifest
@@ -104,7 +104,7 @@ def test_manifests_of_other_programs(tmp_path):
         read_manifest(tmp_path / "m.jsonl")
 
 
-def test_sound_is_read_out_of_a_tar_archive(corpus, tmp_path):
+def test_audio_is_read_out_of_a_tar_archive(corpus, tmp_path):
     wav = (corpus.parent / "clip-0.wav").read_bytes()
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         entry = tarfile.TarInfo("x/clip-0.wav")
@@ -115,37 +115,37 @@ def test_sound_is_read_out_of_a_tar_archive(corpus, tmp_path):
     assert read_bytes(read_manifest(tmp_path / "m.jsonl")[0].audio) == wav
 
 
-def test_cache_holds_every_sound_and_names_what_it_could_not_read(corpus, tmp_path):
+def test_cache_holds_every_clip_and_names_what_it_could_not_decode(corpus, tmp_path):
     clips = read_manifest(corpus)
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     broken = clips[1].__class__("broken", str(tmp_path / "broken.wav"), 1.0, "s", "t")
-    cache = SoundCache([clips[0], broken, clips[2]], tmp_path / "cache", RATE)
+    cache = AudioCache([clips[0], broken, clips[2]], tmp_path / "cache", RATE)
     assert len(cache[0]) == pytest.approx(clips[0].seconds * RATE, abs=1)
     assert len(cache[1]) == 0 and list(cache.failures) == ["broken"]
     assert np.abs(cache[2]).max() > 10_000
-    again = SoundCache([clips[0], broken, clips[2]], tmp_path / "cache", RATE)
+    again = AudioCache([clips[0], broken, clips[2]], tmp_path / "cache", RATE)
     np.testing.assert_array_equal(cache[2], again[2])
 
 
 def test_cache_notices_a_file_that_has_changed(tmp_path):
     clip = ManifestClip("a", str(tmp_path / "a.wav"), 1.0, "s", "text")
-    assert SoundCache([clip], tmp_path / "cache", 8000).failures.keys() == {"a"}  # not there yet
+    assert AudioCache([clip], tmp_path / "cache", 8000).failures.keys() == {"a"}  # not there yet
     for level in (0.25, 0.5):
         soundfile.write(clip.audio, np.full(8000, level), 8000)
         os.utime(clip.audio, ns=(0, int(1e9 * level)))
-        assert SoundCache([clip], tmp_path / "cache", 8000)[0][4000] == pytest.approx(32767 * level, rel=0.01)
+        assert AudioCache([clip], tmp_path / "cache", 8000)[0][4000] == pytest.approx(32767 * level, rel=0.01)
     assert not list((tmp_path / "cache").glob("*partial*"))
 
 
 @pytest.mark.parametrize("damage", ["sound-*.pcm", "sound-*.json"])
 def test_a_cache_that_has_lost_a_part_is_made_again(damage, corpus, tmp_path):
     clips = read_manifest(corpus)[:2]
-    whole = SoundCache(clips, tmp_path, RATE)[1].copy()
+    whole = AudioCache(clips, tmp_path, RATE)[1].copy()
     (path,) = tmp_path.glob(damage)
     path.write_bytes(path.read_bytes()[:-20])
-    np.testing.assert_array_equal(SoundCache(clips, tmp_path, RATE)[1], whole)
+    np.testing.assert_array_equal(AudioCache(clips, tmp_path, RATE)[1], whole)
     path.unlink()
-    np.testing.assert_array_equal(SoundCache(clips, tmp_path, RATE)[1], whole)
+    np.testing.assert_array_equal(AudioCache(clips, tmp_path, RATE)[1], whole)
 
 
 def test_a_member_that_an_archive_lacks_is_named(tmp_path):
@@ -153,7 +153,7 @@ def test_a_member_that_an_archive_lacks_is_named(tmp_path):
         pass
     (tmp_path / "no.tar").write_bytes(b"no archive" * 100)
     clips = [ManifestClip(name, f"{tmp_path}/{name}.tar#x.wav", 1.0, "s", "t") for name in ("shard", "no")]
-    failures = SoundCache(clips, tmp_path / "cache", RATE).failures
+    failures = AudioCache(clips, tmp_path / "cache", RATE).failures
     assert failures["shard"].endswith("shard.tar holds no x.wav.")
     assert "no.tar cannot be read as a tar archive (" in failures["no"]
 
@@ -178,7 +178,7 @@ def test_threads_keep_the_order_and_stay_near_the_reader():
     assert len({thread for _, thread in found}) > 1
 
 
-def test_clips_that_cannot_be_learned_are_counted(corpus, tmp_path):
+def test_clips_that_cannot_be_trained_on_are_counted(corpus, tmp_path):
     clips = read_manifest(corpus)
     silent = clips[0].__class__("silent", clips[0].audio, clips[0].seconds, "s", "...")
     crowded = clips[0].__class__("crowded", clips[0].audio, clips[0].seconds, "s", "abc " * 40)
@@ -187,12 +187,12 @@ def test_clips_that_cannot_be_learned_are_counted(corpus, tmp_path):
     assert len(data.examples) == len(clips)
 
 
-def test_a_pass_sees_every_clip(data):
+def test_a_pass_has_every_clip(data):
     batches = TrainingBatches(data, BATCHING, NO_AUGMENTATION)
     wanted = sorted(tuple(example.labels) for example in data.examples)
     seen = set()
-    for i in range(len(batches)):
-        x, y = batches[i]
+    for i in range(batches.steps_per_pass):
+        x, y = batches.batch(i)
         assert x["samples"].dtype == np.int16 and x["samples"].shape[0] == len(y["labels"])
         for labels, length in zip(y["labels"], y["label_lengths"], strict=True):
             seen.add(tuple(labels[:length]))
@@ -201,7 +201,7 @@ def test_a_pass_sees_every_clip(data):
 
 
 def test_samples_lie_in_front_and_padding_is_silent(data):
-    x, _ = TrainingBatches(data, BATCHING, NO_AUGMENTATION)[0]
+    x, _ = TrainingBatches(data, BATCHING, NO_AUGMENTATION).batch(0)
     for samples, length in zip(x["samples"], x["lengths"], strict=True):
         assert np.abs(samples[:length]).max() > 10_000 and not samples[length:].any()
 
@@ -227,7 +227,7 @@ def three_corpora(data):
     return other
 
 
-def heard_in_a_pass(data, number, **batching):
+def counts_in_a_pass(data, number, **batching):
     """How often a pass plans each clip, before batches are filled up."""
     batches = TrainingBatches(data, dataclasses.replace(BATCHING, **batching), NO_AUGMENTATION, seed=5)
     order = batches._order(np.random.default_rng((5, number, 0)))
@@ -236,19 +236,19 @@ def heard_in_a_pass(data, number, **batching):
 
 @pytest.mark.parametrize("balance,shares", [(1.0, (21, 6, 3)), (0.5, (16, 8, 6)), (0.0, (10, 10, 10))])
 def test_a_pass_holds_corpora_in_the_shares_asked_for(three_corpora, balance, shares):
-    heard = heard_in_a_pass(three_corpora, 0, balance=balance, repeats=3)
+    drawn = counts_in_a_pass(three_corpora, 0, balance=balance, repeats=3)
     corpora = Counter()
     for clip in three_corpora.clips:
-        corpora[clip.corpus] += heard[clip.id]
+        corpora[clip.corpus] += drawn[clip.id]
     assert tuple(corpora[name] for name in ("large", "small", "one")) == shares
     for corpus in ("large", "small"):
-        often = [heard[clip.id] for clip in three_corpora.clips if clip.corpus == corpus]
+        often = [drawn[clip.id] for clip in three_corpora.clips if clip.corpus == corpus]
         assert max(often) - min(often) <= 1, "every clip of a corpus as often as the others"
 
 
 def test_balanced_passes_leave_out_other_clips_every_time(three_corpora):
-    passes = [heard_in_a_pass(three_corpora, number, balance=0.0) for number in range(12)]
-    assert all(len(heard) < 10 for heard in passes)
+    passes = [counts_in_a_pass(three_corpora, number, balance=0.0) for number in range(12)]
+    assert all(len(drawn) < 10 for drawn in passes)
     assert len(sum(passes, Counter())) == 10
 
 
@@ -267,7 +267,7 @@ def test_balanced_batches_depend_on_seed_and_step_alone(three_corpora):
 def test_short_clips_come_first_when_asked(data):
     batching = Batching(bucket_seconds=(1.2, 2.0), batch_seconds=4.0, short_first_passes=1)
     batches = TrainingBatches(data, batching, NO_AUGMENTATION)
-    sizes = [batches.batch(i)[0]["samples"].shape[1] for i in range(len(batches))]
+    sizes = [batches.batch(i)[0]["samples"].shape[1] for i in range(batches.steps_per_pass)]
     assert sizes == sorted(sizes) and len(set(sizes)) == 2
 
 
@@ -278,7 +278,7 @@ def test_clips_of_one_speaker_can_come_as_one(three_corpora):
     )
     batches = TrainingBatches(three_corpora, batching, NO_AUGMENTATION)
     texts = {three_corpora.vocabulary.decode(e.labels): e for e in three_corpora.examples}
-    said, parts_of = Counter(), []
+    drawn, parts_of = Counter(), []
     for step in range(batches.steps_per_pass):
         x, y = batches.batch(step)
         text = three_corpora.vocabulary.decode(y["labels"][0][: y["label_lengths"][0]])
@@ -286,11 +286,11 @@ def test_clips_of_one_speaker_can_come_as_one(three_corpora):
         assert text == " ".join(three_corpora.vocabulary.decode(part.labels) for part in parts)
         assert len({three_corpora.clips[part.number].corpus for part in parts}) == 1
         assert sum(part.seconds for part in parts) <= 5.0 or len(parts) == 1
-        whole = np.concatenate([three_corpora.sound[part.number] for part in parts])
-        np.testing.assert_array_equal(x["samples"][0][: x["lengths"][0]], audible(whole, RATE))
-        said.update(part.number for part in parts)
+        whole = np.concatenate([three_corpora.cache[part.number] for part in parts])
+        np.testing.assert_array_equal(x["samples"][0][: x["lengths"][0]], trim_silence(whole, RATE))
+        drawn.update(part.number for part in parts)
         parts_of.append(len(parts))
-    assert said == Counter(range(10)) and max(parts_of) >= 3
+    assert drawn == Counter(range(10)) and max(parts_of) >= 3
 
 
 def test_processes_make_the_batches_of_this_one(data):
@@ -328,9 +328,9 @@ def test_processes_end_with_a_trainer_that_was_killed(corpus, tmp_path):
     command = [sys.executable, str(tmp_path / "loading.py"), str(corpus), str(tmp_path / "cache")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as trainer:
-        said = trainer.stdout.readline()
+        line = trainer.stdout.readline()
         trainer.kill()
-    loader = int(said)
+    loader = int(line)
     if not ended(loader, seconds=30):
         os.kill(loader, signal.SIGKILL)
         pytest.fail("the loader is still there")
@@ -340,7 +340,7 @@ def with_silence_around(data, seconds):
     """The same examples, each between two digital silences."""
     silence = np.zeros(int(seconds * RATE), np.int16)
     other = data.part(lambda example: True)
-    other.sound = [np.concatenate([silence, data.sound[i], silence]) for i in range(len(data.clips))]
+    other.cache = [np.concatenate([silence, data.cache[i], silence]) for i in range(len(data.clips))]
     other.examples = [dataclasses.replace(e, seconds=e.seconds + 2 * seconds) for e in data.examples]
     return other
 
@@ -348,30 +348,31 @@ def with_silence_around(data, seconds):
 def test_digital_silence_is_cut_as_the_recogniser_cuts_it(data):
     whole, quiet = with_silence_around(data, 0.4), np.full(RATE, 1, np.int16)
     for number in range(len(data.clips)):
-        np.testing.assert_array_equal(audible(whole.sound[number], RATE), audible(data.sound[number], RATE))
-        window, = windows_of(whole.sound[number].astype("float32") / 32768, RATE, 640)
-        np.testing.assert_array_equal(audible(whole.sound[number], RATE),
-                                      whole.sound[number][window.start : window.end])  # fmt: skip
-    assert audible(quiet, RATE) is quiet
+        np.testing.assert_array_equal(trim_silence(whole.cache[number], RATE), trim_silence(data.cache[number], RATE))
+        window, = windows_of(whole.cache[number].astype("float32") / 32768, RATE, 640)
+        np.testing.assert_array_equal(trim_silence(whole.cache[number], RATE),
+                                      whole.cache[number][window.start : window.end])  # fmt: skip
+    assert trim_silence(quiet, RATE) is quiet
 
 
-def test_training_and_evaluation_hear_clips_without_the_silence_around_them(data):
+def test_training_and_evaluation_trim_the_silence_around_clips(data):
     whole = with_silence_around(data, 0.4)
-    wanted = sorted(len(audible(data.sound[e.number], RATE)) for e in data.examples)
+    wanted = sorted(len(trim_silence(data.cache[e.number], RATE)) for e in data.examples)
     batching = dataclasses.replace(BATCHING, bucket_seconds=(4.0,), batch_clips=10)
-    x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION)[0]
+    x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION).batch(0)
     (inputs, _), = evaluation_batches(whole, batching)
     assert sorted(x["lengths"]) == sorted(inputs["lengths"]) == wanted
-    x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION, steps_of=lambda samples: samples // 16_000 * 16)[0]
+    x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION, steps_of=lambda samples: samples // 16_000 * 16).batch(0)
     assert min(x["lengths"]) >= RATE, "what a text needs for its steps stays"
 
 
-def test_evaluation_sees_every_clip_once_as_the_app_hears_it(data):
+def test_evaluation_has_every_clip_once_trimmed_as_at_inference(data):
     seen = []
     for inputs, examples in evaluation_batches(data, BATCHING):
         for row, example in enumerate(examples):
             length = inputs["lengths"][row]
-            np.testing.assert_array_equal(inputs["samples"][row][:length], audible(data.sound[example.number], RATE))
+            trimmed = trim_silence(data.cache[example.number], RATE)
+            np.testing.assert_array_equal(inputs["samples"][row][:length], trimmed)
             seen.append(example.number)
     assert sorted(seen) == [example.number for example in data.examples]
 

@@ -134,7 +134,7 @@ def test_calibration_finds_how_often_words_are_right():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.05, 0.99, 20_000)
     posterior, doubt = rng.uniform(0.05, 0.99, 20_000), rng.uniform(0, 1.5, 20_000)
-    true = Calibration(scale=0.6, offset=-0.8, posterior=0.9, doubt=-1.2)
+    true = Calibration(scale=0.6, offset=-0.8, agreement=0.9, doubt=-1.2)
     words = [WordSpan("a", 0, 1, *known) for known in zip(confidence, doubt, posterior, strict=True)]
     right = rng.uniform(size=len(words)) < [true(word) for word in words]
     found = tuning.fit(list(zip(words, right, strict=True)))
@@ -144,7 +144,7 @@ def test_calibration_finds_how_often_words_are_right():
 def test_calibration_without_other_texts_does_without_agreement():
     words = [WordSpan("a", 0, 1, confidence) for confidence in np.linspace(0.1, 0.9, 200)]
     found = tuning.fit([(word, word.confidence > 0.5) for word in words])
-    assert found.posterior == found.doubt == 0
+    assert found.agreement == found.doubt == 0
     assert found.scale > 1
 
 
@@ -175,7 +175,7 @@ def test_words_of_a_search_are_calibrated_with_agreement_and_without():
     scores = [score(clip("a b c", speaker=f"s{i}"), posterior) for i in range(30)]
     found = tuning.calibrate(scores).calibrations
     assert list(found) == ["beam", "aligned"]
-    assert found["aligned"].posterior == 0 and found["aligned"](posterior[0]) == pytest.approx(2 / 3, abs=0.01)
+    assert found["aligned"].agreement == 0 and found["aligned"](posterior[0]) == pytest.approx(2 / 3, abs=0.01)
     assert found["beam"](posterior[0]) > 0.9 > 0.1 > found["beam"](posterior[2])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from asr_core import models
 from asr_core.bundle.loading import load_bundle, save_bundle
-from asr_core.inference.compiled import compiled_step
+from asr_core.inference.compiled import compiled_graph
 from train.export import OUTPUTS, export, main
 
 CONFORMER = ("conformer", {"width": 16, "blocks": 4, "heads": 2, "channels": 4, "kernel": 5, "parts": 2,
@@ -40,7 +40,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def native(bundle, samples):
-    step = compiled_step(bundle.featurizer(), bundle.build())
+    step = compiled_graph(bundle.featurizer(), bundle.build())
     return [output.numpy() for output in step(samples, LENGTHS)]
 
 

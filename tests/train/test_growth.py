@@ -1,4 +1,4 @@
-"""Deeper networks that begin as shallower ones."""
+"""Warm start: deeper networks with the weights of smaller ones."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SIZES = {"width": 16, "heads": 2, "kernel": 3, "channels": 2, "dropout": 0.0, "p
 
 
 def network(seed=0, **sizes):
-    """A conformer whose every weight is something else than what it begins with."""
+    """A Conformer with random values in all of its weights."""
     model = models.build("conformer", 80, 31, **SIZES, **sizes)
     rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.3, value.shape) for value in model.get_weights()])
@@ -32,14 +32,14 @@ def logits(model):
         ({"blocks": 3, "phones": 5, "phones_block": 2}, {"blocks": 5, "phones": 5, "phones_block": 3}),
     ],
 )
-def test_a_deeper_network_says_at_first_what_the_smaller_one_said(before, after):
+def test_a_deeper_network_has_the_logits_of_the_smaller_one(before, after):
     smaller, deeper = network(**before), network(seed=1, **after)
     assert np.abs(logits(deeper) - logits(smaller)).max() > 0.1
     warm_start(deeper, smaller)
     np.testing.assert_allclose(logits(deeper), logits(smaller), atol=1e-5)
 
 
-def test_a_head_for_phones_begins_afresh_and_changes_nothing_yet():
+def test_a_new_phone_head_does_not_change_the_logits():
     smaller = network(blocks=4)
     with_head = models.build("conformer", 80, 31, **SIZES, blocks=4, phones=5, phones_block=2)
     warm_start(with_head, smaller)
@@ -47,7 +47,7 @@ def test_a_head_for_phones_begins_afresh_and_changes_nothing_yet():
     assert np.any(with_head.phones_head.kernel)
 
 
-def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
+def test_copies_have_the_weights_of_their_originals_and_add_nothing():
     smaller, deeper = network(blocks=3), network(blocks=5)
     warm_start(deeper, smaller)
     for original, copy, first in ((2, 3, 2), (4, 5, 3)):
@@ -55,8 +55,8 @@ def test_the_copies_listen_as_their_originals_and_say_nothing_yet():
         np.testing.assert_array_equal(original.attention.merge.kernel, first.attention.merge.kernel)
         np.testing.assert_array_equal(copy.attention.project.kernel, first.attention.project.kernel)
         np.testing.assert_array_equal(copy.convolution.taps, first.convolution.taps)
-        for end in (copy.attention.merge, copy.convolution.project, copy.feed_forward_out.narrow):
-            assert not np.any(end.kernel)
+        for output in (copy.attention.merge, copy.convolution.project, copy.feed_forward_out.narrow):
+            assert not np.any(output.kernel)
 
 
 @pytest.mark.parametrize("sizes", [{"blocks": 2}, {"blocks": 3, "reduction": 1}, {"blocks": 3, "expansion": 2}])
@@ -65,7 +65,7 @@ def test_other_networks_are_refused(sizes):
         warm_start(network(**sizes), network(blocks=3))
 
 
-def test_a_head_for_phones_keeps_its_place():
+def test_a_phone_head_keeps_its_place():
     smaller = network(blocks=3, phones=5, phones_block=2)
     for block in (2, 4):
         with pytest.raises(ValueError, match="phones reads behind another block"):

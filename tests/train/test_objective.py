@@ -19,7 +19,7 @@ from train.fit.objective import TrainingModel, consistency, rounded
 from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
 
 ROOT = Path(__file__).parents[2]
-MANY_HEADS = {"intermediate": [1], "outer_blocks": 0, "phones": 7, "phones_block": 1}
+TWO_HEADS = {"outer_blocks": 0, "phones": 7, "phones_block": 1}
 SIZES = {"width": 16, "blocks": 2, "heads": 2, "kernel": 5, "channels": 4, "dropout": 0.0}
 
 
@@ -28,7 +28,7 @@ def training(**sizes):
 
 
 class HideFirstHalf(keras.layers.Layer):
-    """Instead of SpecAugment, and the same every time: the second view of every clip lacks its first half."""
+    """A deterministic SpecAugment: the second view of every clip lacks its first half."""
 
     def call(self, features, lengths):
         rows, frames = ops.shape(features)[0], ops.shape(features)[1]
@@ -57,13 +57,13 @@ def batch(seed=0):
 
 def test_loss_is_nats_per_character():
     model, (x, y) = training(), batch()
-    heard = model(x)
-    losses = ctc_loss(y["labels"], y["label_lengths"], heard["logits"], heard["lengths"])
-    loss = model.compute_loss(x, y, heard)
+    outputs = model(x)
+    losses = ctc_loss(y["labels"], y["label_lengths"], outputs["logits"], outputs["lengths"])
+    loss = model.compute_loss(x, y, outputs)
     assert float(loss) == pytest.approx(float(np.sum(losses)) / 16, rel=1e-5)
 
 
-def test_a_network_that_learns_with_five_bits_says_what_five_bits_can_say():
+def test_training_with_five_bits_has_the_loss_of_weights_that_are_rounded_to_five_bits():
     (x, y), exact, coarse = batch(), training(), training()
     coarse.network.set_weights(exact.network.get_weights())
     coarse.bits = 5
@@ -75,7 +75,7 @@ def test_a_network_that_learns_with_five_bits_says_what_five_bits_can_say():
     assert float(exact.compute_loss(x, y, exact(x))) == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_few_bits_learn_and_dropout_goes_on():
+def test_training_with_five_bits_lowers_the_loss_and_dropout_draws_anew():
     keras.utils.set_random_seed(3)
     model = TrainingModel(LogMel(), models.build("conformer", 80, 10, **SIZES | {"dropout": 0.1}), bits=5)
     optimizer = SafeAdamW(1e-2)
@@ -90,7 +90,7 @@ def test_few_bits_learn_and_dropout_goes_on():
     assert all((old != np.array(new)).any() for old, new in zip(before, seeds, strict=True))
 
 
-def test_bfloat16_hears_nearly_the_same_and_keeps_its_weights_in_float32():
+def test_bfloat16_has_nearly_the_same_loss_and_keeps_its_weights_in_float32():
     (x, y), exact = batch(), training()
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -109,26 +109,16 @@ def test_bfloat16_hears_nearly_the_same_and_keeps_its_weights_in_float32():
     assert np.isfinite(coarse.train_on_batch(x, y)) and int(optimizer.skipped) == 0
 
 
-def test_intermediate_heads_share_the_loss():
-    model, (x, y) = training(intermediate=[1]), batch()
-    heard = model(x)
-    outer, inner = (
-        model.compute_loss(x, y, {**heard, "logits": logits, "intermediate": []})
-        for logits in (heard["logits"], heard["intermediate"][0])
-    )
-    assert float(model.compute_loss(x, y, heard)) == pytest.approx(float(0.7 * outer + 0.3 * inner), rel=1e-5)
-
-
-def test_phones_are_learned_beside_the_letters_where_they_are_known():
+def test_the_phone_loss_is_added_for_clips_with_phones():
     model, (x, y) = training(outer_blocks=0, phones=7, phones_block=1), batch()
-    heard = model(x)
-    letters = model.compute_loss(x, y, {key: heard[key] for key in ("logits", "lengths", "intermediate")})
-    losses = ctc_loss(y["phones"], y["phone_lengths"], heard["phones"], heard["phone_steps"])
-    expected = (losses[0] + losses[2]) / 10  # nats a phone; the second clip has a word that nobody knows
-    loss = model.compute_loss(x, y, heard)
+    outputs = model(x)
+    letters = model.compute_loss(x, y, {key: outputs[key] for key in ("logits", "lengths")})
+    losses = ctc_loss(y["phones"], y["phone_lengths"], outputs["phones"], outputs["phone_steps"])
+    expected = (losses[0] + losses[2]) / 10  # nats per phone; the second clip has none
+    loss = model.compute_loss(x, y, outputs)
     assert float(loss) == pytest.approx(float(letters + 0.5 * expected), rel=1e-5)
-    nobody_knows = y | {"phone_lengths": np.zeros(3, np.int32)}
-    assert float(model.compute_loss(x, nobody_knows, heard)) == pytest.approx(float(letters), rel=1e-6)
+    unknown = y | {"phone_lengths": np.zeros(3, np.int32)}
+    assert float(model.compute_loss(x, unknown, outputs)) == pytest.approx(float(letters), rel=1e-6)
 
 
 def test_consistency_by_hand():
@@ -255,14 +245,14 @@ LOSS = """
 import json, sys
 import numpy as np
 import keras
-from tests_objective import MANY_HEADS, HideFirstHalf, batch, training
+from tests_objective import TWO_HEADS, HideFirstHalf, batch, training
 from asr_core.models.features import LogMel
-from train.fit.objective import Training
-model = training(**MANY_HEADS)
+from train.fit.objective import TrainingModel
+model = training(**TWO_HEADS)
 arrays = np.load(sys.argv[1])
 for i, variable in enumerate(model.network.variables):
     variable.assign(arrays[f"a{i}"])
-two_views = Training(LogMel(), model.network, HideFirstHalf(), consistency_weight=0.5)
+two_views = TrainingModel(LogMel(), model.network, HideFirstHalf(), consistency_weight=0.5)
 x, y = batch()
 twice = [{key: np.repeat(value, 2, axis=0) for key, value in part.items()} for part in (x, y)]  # no new shapes
 losses = [model.compute_loss(*twice, model(twice[0])), two_views.compute_loss(x, y, two_views(x, training=True))]
@@ -272,7 +262,7 @@ print(json.dumps([keras.backend.backend(), *map(float, losses)]))
 
 def test_tensorflow_and_jax_give_the_same_loss(tmp_path):
     """On the same weights and the same batch, each backend in a process of its own."""
-    weights = {f"a{i}": np.array(v) for i, v in enumerate(training(**MANY_HEADS).network.variables)}
+    weights = {f"a{i}": np.array(v) for i, v in enumerate(training(**TWO_HEADS).network.variables)}
     np.savez(tmp_path / "weights.npz", **weights)
     (tmp_path / "tests_objective.py").write_text(Path(__file__).read_text())
     losses = {}

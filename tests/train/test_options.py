@@ -34,23 +34,23 @@ def test_numbers_that_a_run_cannot_have(flags, capsys):
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"),
+    ("module", "arguments"),
     [
-        ("evaluate", "--manifest m.jsonl --limit -1"),
-        ("evaluate", "--manifest m.jsonl --worst -1"),
-        ("synthesis", "a.txt --kokoro k --out o --hours nan"),
-        ("synthesis", "a.txt --kokoro k --out o --hours -1"),
-        ("synthesis", "a.txt --kokoro k --out o --hours 1 --seed -1"),
-        ("audition", "a.wav --out o --seed -1"),
+        ("evaluate.__main__", "--manifest m.jsonl --limit -1"),
+        ("evaluate.__main__", "--manifest m.jsonl --worst -1"),
+        ("tools.synthesis", "a.txt --kokoro k --out o --hours nan"),
+        ("tools.synthesis", "a.txt --kokoro k --out o --hours -1"),
+        ("tools.synthesis", "a.txt --kokoro k --out o --hours 1 --seed -1"),
+        ("tools.audition", "a.wav --out o --seed -1"),
         ("export", "default --format onnx --out o --seconds nan"),
         ("export", "default --format onnx --out o --seconds inf"),
         ("convert", "a.h5 --out o --sample-rate 0"),
-        ("corpora", "folder f --out m.jsonl --valid nan"),
-        ("corpora", "folder f --out m.jsonl --valid 1"),
+        ("corpora.__main__", "folder f --out m.jsonl --valid nan"),
+        ("corpora.__main__", "folder f --out m.jsonl --valid 1"),
     ],
 )
-def test_numbers_that_other_commands_cannot_have(command, arguments, capsys):
-    main = importlib.import_module(f"train.{command}").main
+def test_numbers_that_other_commands_cannot_have(module, arguments, capsys):
+    main = importlib.import_module(f"train.{module}").main
     with pytest.raises(SystemExit) as stop:
         main(arguments.split())
     flag, value = arguments.split()[-2:]
@@ -58,7 +58,7 @@ def test_numbers_that_other_commands_cannot_have(command, arguments, capsys):
     assert stop.value.code == 2 and f"argument {flag}: '{value}' is not a" in error
 
 
-def test_limits_are_said_with_the_value():
+def test_messages_name_the_value_and_the_limits():
     for parse_number, text, message in [
         (whole(1), "x", "'x' is not a whole number of 1 or more"),
         (whole(0, 7), "8", "'8' is not a whole number from 0 to 7"),
@@ -87,14 +87,14 @@ def test_a_place_to_write_is_made_or_refused(tmp_path):
         make_room(tmp_path / "a")
 
 
-def test_errors_of_the_system_are_said_without_numbers(tmp_path):
+def test_messages_of_system_errors_have_no_numbers(tmp_path):
     with pytest.raises(OSError) as error:
         open(tmp_path / "gone")
     assert in_words(error.value) == f"{tmp_path}/gone: No such file or directory."
     assert in_words(ValueError("as it is")) == "as it is"
 
 
-def test_what_was_left_out_is_said_in_words():
+def test_counts_by_reason_as_text():
     assert counts({"no text": 2, "too short": 1}) == "2 no text, 1 too short"
     assert counts({}) == "none"
 

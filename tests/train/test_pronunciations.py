@@ -1,4 +1,4 @@
-"""How words sound, by a dictionary."""
+"""Texts become phones by a pronouncing dictionary."""
 
 import sys
 
@@ -24,13 +24,13 @@ def names(phones):
     return " ".join(PHONES[phone - 1] for phone in phones)
 
 
-def test_a_text_becomes_its_phones_the_first_way_of_each_word_without_stress(pronunciations):
+def test_a_text_becomes_the_first_pronunciation_of_each_word_without_stress(pronunciations):
     assert names(pronunciations("the cat")) == "DH AH K AE T"
     assert names(pronunciations("d'artagnan")) == "D AH R T AE NG Y AH N"
     assert pronunciations("") == []
 
 
-def test_of_a_text_with_an_unknown_word_nothing_is_known(pronunciations):
+def test_a_text_with_an_unknown_word_has_no_phones(pronunciations):
     assert pronunciations("the dog") is None
 
 

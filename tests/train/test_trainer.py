@@ -1,4 +1,4 @@
-"""Runs: they learn, they survive being killed, and what they leave behind can be loaded."""
+"""Training runs: they learn, they survive being killed, and their bundles and checkpoints can be loaded."""
 
 import csv
 import dataclasses
@@ -132,7 +132,7 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
 
 
-def test_a_damaged_checkpoint_is_said_with_what_to_do(corpus, tmp_path):
+def test_the_message_of_a_damaged_checkpoint_has_a_remedy(corpus, tmp_path):
     data, folder = data_of(corpus, tmp_path), tmp_path / "run"
     trainer = Trainer(TINY, data, None, folder, compiled=False)
     trainer.step = 5
@@ -146,13 +146,13 @@ def test_a_damaged_checkpoint_is_said_with_what_to_do(corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (OSError(28, "No space left on device", "checkpoint"), 1, "has stopped (checkpoint: No space left on device.)"),
         (KeyboardInterrupt(), 130, "Stopped; the same command goes on from the last checkpoint."),
     ],
 )
-def test_what_ends_a_run_is_one_line(error, code, said, corpus, tmp_path, monkeypatch, capsys):
+def test_what_ends_a_run_is_one_line(error, code, message, corpus, tmp_path, monkeypatch, capsys):
     from train.__main__ import main
 
     def fit(self):
@@ -162,7 +162,7 @@ def test_what_ends_a_run_is_one_line(error, code, said, corpus, tmp_path, monkey
     monkeypatch.setattr(Trainer, "fit", fit)
     arguments = ["--preset", "tiny", "--data", str(corpus), "--out", str(tmp_path / "x" / "run")]
     assert main(arguments) == code
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list((tmp_path / "x" / "cache").glob("sound-*.pcm")), "the cache lies beside the run"
 
 
@@ -178,7 +178,7 @@ def test_of_equally_good_passes_the_later_is_the_best(rates, best, corpus, tmp_p
     assert config["recipe"]["step"] == best * trainer.steps_per_pass
 
 
-def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
+def test_a_run_is_not_resumed_with_another_recipe(corpus, tmp_path):
     data = data_of(corpus, tmp_path)
     Trainer(TINY, data, None, tmp_path / "run", compiled=False)._save_checkpoint()
     other = dataclasses.replace(TINY, sizes={**TINY.sizes, "width": 32})
@@ -192,7 +192,7 @@ def test_another_recipe_is_not_poured_into_a_run(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_few_clips_are_parted_into_two_parts_that_both_have_some(seed, corpus, tmp_path):
+def test_a_few_clips_are_split_into_two_parts_that_both_have_some(seed, corpus, tmp_path):
     data = data_of(corpus, tmp_path)
     few = data.part(lambda example: example.number < 4)
     training, validation = split(few, 0.1, seed)
@@ -245,7 +245,7 @@ def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "line,said",
+    "line,message",
     [
         (None, "No such file"),
         ("", "There is nothing to learn from; left out: none."),
@@ -253,7 +253,7 @@ def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
         ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "left out: 1 not decodable"),
     ],
 )
-def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys, line, said):
+def test_data_that_cannot_be_trained_on_is_reported_in_a_line(tmp_path, capsys, line, message):
     from train.__main__ import main
 
     manifest = tmp_path / "m.jsonl"
@@ -261,4 +261,4 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys, line, sai
         manifest.write_text(line)
     arguments = ["--preset", "smoke", "--data", str(manifest), "--out", str(tmp_path / "run")]
     assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Workers that train together on one machine: they share their states, and notice when one is gone."""
+"""Workers that train together on one machine: they average their states, and notice when one has ended."""
 
 import csv
 import ctypes
@@ -16,23 +16,23 @@ from train.fit.workers import WorkerEnded, Workers
 
 
 def workers(count, values) -> list[Workers]:
-    """As many views of one meeting place, all in this process."""
+    """`count` workers with one shared memory, all in this process."""
     shared = Workers(0, count, (), (ctypes.c_int64 * count)(), (ctypes.c_float * (count * values))())
     return [replace(shared, rank=rank, others=[]) for rank in range(count)]
 
 
-def test_all_leave_a_meeting_with_the_mean_of_what_they_brought():
-    def meet(worker):
+def test_all_workers_get_the_mean_of_their_arrays():
+    def sync(worker):
         return [worker.mean([np.full((2, 2), 10.0 * turn + worker.rank), np.ones(1)]) for turn in range(50)]
 
     with ThreadPoolExecutor(3) as pool:
-        for meetings in pool.map(meet, workers(3, 5)):
-            for turn, (matrix, vector) in enumerate(meetings):
+        for means in pool.map(sync, workers(3, 5)):
+            for turn, (matrix, vector) in enumerate(means):
                 np.testing.assert_array_equal(matrix, np.full((2, 2), 10.0 * turn + 1))
                 np.testing.assert_array_equal(vector, [1])
 
 
-def test_nobody_waits_for_a_worker_that_has_ended():
+def test_no_worker_waits_for_one_that_has_ended():
     first, _ = workers(2, 1)
     first.others.append(SimpleNamespace(exitcode=-9))
     with pytest.raises(WorkerEnded, match="start the run again"):
@@ -48,8 +48,8 @@ def test_two_workers_share_a_pass_and_one_goes_on_alone(corpus, tmp_path):
         with open(tmp_path / "run" / "metrics.csv", newline="") as file:
             return ran.stdout, list(csv.DictReader(file))
 
-    said, (row,) = train("--passes", "1", "--workers", "2")
-    assert said.count("goes on with") == 1  # one of them speaks
+    output, (row,) = train("--passes", "1", "--workers", "2")
+    assert output.count("goes on with") == 1  # one of them prints
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", "np") as file:
         assert int(file.metadata()["batches"]) == 2 * int(row["step"])
     _, rows = train("--passes", "2")

@@ -51,7 +51,7 @@ class FakeRecognizer:
     def warm_up(self) -> None:
         pass
 
-    def emissions(self, audio, progress=None, cancel=None, heard=None) -> Emissions:
+    def emissions(self, audio, progress=None, cancel=None, on_emissions=None) -> Emissions:
         if cancel is not None and cancel.is_set():
             raise Cancelled()
         if progress:

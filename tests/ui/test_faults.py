@@ -30,7 +30,7 @@ class Gated(FakeRecognizer):
         self.may_hear, self.waiting, self.cancelled = threading.Event(), 0, threading.Event()
         self.may_hear.set()
 
-    def emissions(self, audio, progress=None, cancel=None, heard=None):
+    def emissions(self, audio, progress=None, cancel=None, on_emissions=None):
         self.waiting += 1
         share = 0.0
         while not self.may_hear.wait(0.05):
@@ -39,7 +39,7 @@ class Gated(FakeRecognizer):
             if cancel is not None and cancel.is_set():
                 self.cancelled.set()
                 raise Cancelled()
-        return super().emissions(audio, progress, cancel, heard)
+        return super().emissions(audio, progress, cancel, on_emissions)
 
 
 @pytest.fixture(scope="module")

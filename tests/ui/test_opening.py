@@ -17,10 +17,10 @@ class HalfWay(FakeRecognizer):
 
     go_on = threading.Event()
 
-    def emissions(self, audio, progress=None, cancel=None, heard=None):
+    def emissions(self, audio, progress=None, cancel=None, on_emissions=None):
         progress(0.5)
         self.go_on.wait()
-        return super().emissions(audio, progress, cancel, heard)
+        return super().emissions(audio, progress, cancel, on_emissions)
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ import app, ui.service.engine, ui.service.shutdown
 from tests.ui.fake import FakeRecognizer
 
 class Slow(FakeRecognizer):
-    def emissions(self, audio, progress=None, cancel=None, heard=None):
+    def emissions(self, audio, progress=None, cancel=None, on_emissions=None):
         print("listening", flush=True)
         time.sleep({listens})
-        return super().emissions(audio, progress, cancel, heard)
+        return super().emissions(audio, progress, cancel, on_emissions)
 
 ui.service.engine.Engine = functools.partial(ui.service.engine.Engine, load=Slow)
 ui.service.shutdown.FINISH_SECONDS = {finish}

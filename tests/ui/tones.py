@@ -32,7 +32,7 @@ class ToneRecognizer(FakeRecognizer):
 
     step_seconds = STEP_SECONDS
 
-    def emissions(self, audio, progress=None, cancel=None, heard=None) -> Emissions:
+    def emissions(self, audio, progress=None, cancel=None, on_emissions=None) -> Emissions:
         hz = [self._tone(audio.samples[start : start + STEP]) for start in range(0, len(audio.samples), STEP)]
         tokens = np.zeros(max(1, len(hz)), int)
         start = 0

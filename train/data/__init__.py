@@ -1,1 +1,1 @@
-"""Manifests -> batches: clips decoded once, labelled, augmented, bucketed by length."""
+"""Manifests -> training batches: clips are decoded once, labelled, augmented and grouped by length."""

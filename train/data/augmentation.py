@@ -1,7 +1,7 @@
-"""What a recording could also have sounded like: every change is small, and each can be switched off.
+"""Data augmentation: random changes of a clip that keep its text.
 
-Waveform changes run on the host in NumPy, on int16 samples; SpecAugment runs on the device, on features. To hear and
-see all of them (`train.tools.audition`): `python -m train.tools.audition CLIP --out FOLDER`.
+Changes of the waveform run on the host in NumPy; SpecAugment runs on the device, on features. To listen to every
+change and see its spectrogram: `python -m train.tools.audition CLIP --out FOLDER`.
 """
 
 import io
@@ -18,18 +18,18 @@ from scipy.signal import lfilter, oaconvolve
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Chances and ranges of the waveform changes; a chance of 0 switches one off.
+    """Probabilities and ranges of the waveform changes; a probability of 0 switches a change off.
 
     Attributes:
-        speeds: speed factors, drawn evenly; changes tempo and pitch together (Ko et al., 2015).
-        noise: chance of synthetic noise (white to brown, or mains hum), at `noise_snr` dB.
-        babble: chance of another clip in the background, at `babble_snr` dB.
-        room: chance of a simulated room.
-        band: chance of a telephone's 8 kHz sampling.
-        gain: chance of a level drawn from `gain_dbfs` (peak).
-        pitch: chance of a voice higher or lower by `pitch_semitones`, at the same tempo.
-        codec: chance of being encoded at a low rate by one of `CODECS`, and decoded again.
-        clipping: chance of an input that is overdriven by `clipping_db` and cut off at full scale.
+        speeds: speed factors, each drawn equally often; tempo and pitch change together (Ko et al., 2015).
+        noise: probability of synthetic noise (white to brown, or mains hum), at an SNR from `noise_snr` (dB).
+        babble: probability of another clip in the background, at an SNR from `babble_snr` (dB).
+        room: probability of the reverberation of a simulated room.
+        band: probability of a telephone's bandwidth (8 kHz sampling).
+        gain: probability of a new level, with a peak from `gain_dbfs` (dB below full scale).
+        pitch: probability of a pitch shift from `pitch_semitones`, at the same tempo.
+        codec: probability of being encoded by one of `CODECS` at a low bit rate, and decoded again.
+        clipping: probability of a peak above full scale by `clipping_db` (dB), clipped there.
     """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
@@ -52,13 +52,15 @@ class Augmentation:
         return rng.choice(np.array(self.speeds), count)
 
     def __call__(self, samples, sample_rate: int, rng, babble: Callable[[], np.ndarray]) -> np.ndarray:
-        """int16 [n] -> int16 [n]; `babble()` gives another clip."""
-        chances = (self.room, self.noise, self.babble, self.band, self.gain, self.pitch, self.codec, self.clipping)
-        wanted = rng.random(len(chances)) < chances
-        if not wanted.any():
+        """Draws and applies changes: int16 [n] -> int16 [n]. `babble()` returns the samples of another clip, int16."""
+        probabilities = (
+            self.room, self.noise, self.babble, self.band, self.gain, self.pitch, self.codec, self.clipping,
+        )  # fmt: skip
+        drawn = rng.random(len(probabilities)) < probabilities
+        if not drawn.any():
             return samples
         x = samples.astype(np.float32) / 32768
-        room, noise, other, band, gain, pitch, codec, clipping = wanted
+        room, noise, other, band, gain, pitch, codec, clipping = drawn
         if pitch:
             x = change_pitch(x, sample_rate, rng.uniform(*self.pitch_semitones))
         if room:
@@ -86,47 +88,49 @@ NO_AUGMENTATION = Augmentation(speeds=(1.0,), noise=0, babble=0, room=0, band=0,
 
 
 def change_speed(samples, speed: float):
-    """int16 [n] -> int16 [n / speed], played faster or slower (pitch moves along)."""
+    """Plays faster or slower, with the pitch: int16 [n] -> int16 [n / speed]."""
     if speed == 1.0:
         return samples
     return soxr.resample(samples, 1000 * speed, 1000, quality="LQ")
 
 
 def change_pitch(x, sample_rate: int, semitones: float):
-    """A voice higher or lower at the same tempo: float32 [n] -> float32 [n].
+    """Shifts the pitch at the same tempo: float32 [n] -> float32 [n].
 
-    Played faster, then brought back to its length by WSOLA (Verhelst and Roelands, 1993): windows of it are laid
-    over each other by half, each from where the sound goes on most like the window before.
+    The clip is resampled, then stretched to its original length by WSOLA (Verhelst and Roelands, 1993): windows are
+    added with an overlap of one half, each taken where the signal correlates best with the continuation of the window
+    before.
     """
     ratio = 2 ** (semitones / 12)
-    hop, reach = int(0.015 * sample_rate), int(0.006 * sample_rate)  # reach: more than half a period of a low voice
-    sound = np.pad(soxr.resample(x, 1000 * ratio, 1000, quality="LQ"), (hop + reach, 3 * hop + 2 * reach))
+    hop = int(0.015 * sample_rate)
+    reach = int(0.006 * sample_rate)  # search range to both sides: more than half a period of a low voice
+    source = np.pad(soxr.resample(x, 1000 * ratio, 1000, quality="LQ"), (hop + reach, 3 * hop + 2 * reach))
     taper = np.hanning(2 * hop + 1)[:-1].astype(np.float32)
-    heard = np.zeros(len(x) + 4 * hop, np.float32)
+    shifted = np.zeros(len(x) + 4 * hop, np.float32)
     place = reach
     for start in range(0, len(x) + hop, hop):
-        wanted = reach + int(start / ratio)
-        if start:  # every other sample is enough to compare by
-            following = sound[place + hop : place + 3 * hop : 2]
-            nearby = sound[wanted - reach : wanted + reach + 2 * hop : 2]
-            place = wanted - reach + 2 * int(np.correlate(nearby, following).argmax())
-        heard[start : start + 2 * hop] += taper * sound[place : place + 2 * hop]
-    return heard[hop : hop + len(x)]
+        nominal = reach + int(start / ratio)
+        if start:  # every other sample is enough for the correlation
+            following = source[place + hop : place + 3 * hop : 2]
+            nearby = source[nominal - reach : nominal + reach + 2 * hop : 2]
+            place = nominal - reach + 2 * int(np.correlate(nearby, following).argmax())
+        shifted[start : start + 2 * hop] += taper * source[place : place + 2 * hop]
+    return shifted[hop : hop + len(x)]
 
 
 def overdrive(x, decibels: float):
-    """`x` raised until its peak is so far above full scale, and cut off there: float32 [n], peak 1."""
+    """Amplifies `x` until its peak is `decibels` above full scale, and clips it: float32 [n] with peak 1."""
     return np.clip(x * np.float32(10 ** (decibels / 20) / (np.abs(x).max(initial=0) + 1e-9)), -1, 1)
 
 
 def mix(x, disturbance, snr_db: float):
-    """`x` with `disturbance` added so that the ratio of their powers is `snr_db`: float32 [n]."""
+    """Adds `disturbance` to `x` at a signal-to-noise ratio of `snr_db`: float32 [n]."""
     power, other = np.mean(x * x) + 1e-12, np.mean(disturbance * disturbance) + 1e-12
     return x + disturbance * np.float32(np.sqrt(power / other / 10 ** (snr_db / 10)))
 
 
 def synthetic_noise(count: int, sample_rate: int, rng):
-    """Noise of a random colour between white and brown, at times a mains hum with harmonics: float32 [count]."""
+    """Noise of a random colour between white and brown, or mains hum with harmonics (20 %): float32 [count]."""
     noise = rng.standard_normal(count).astype(np.float32)
     if rng.random() < 0.2:
         t = np.arange(count, dtype=np.float32) / sample_rate
@@ -137,8 +141,8 @@ def synthetic_noise(count: int, sample_rate: int, rng):
 
 
 def reverberate(x, sample_rate: int, rng):
-    """A simulated room (exponentially decaying noise behind the direct sound; Polack's model): float32 [n]."""
-    decay_seconds = rng.uniform(0.1, 0.6)  # until 60 dB down
+    """Reverberation by Polack's model, exponentially decaying noise after the direct sound: float32 [n]."""
+    decay_seconds = rng.uniform(0.1, 0.6)  # reverberation time RT60
     t = np.arange(int(decay_seconds * sample_rate)) / sample_rate
     tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / decay_seconds)
     tail *= np.sqrt(10 ** (-rng.uniform(0, 12) / 10) / np.sum(tail**2))  # direct-to-reverberant ratio
@@ -148,12 +152,13 @@ def reverberate(x, sample_rate: int, rng):
 
 
 def telephone(x, sample_rate: int):
-    """Through 8 kHz and back: float32 [n]."""
+    """Resamples to 8 kHz and back: float32 [n]."""
     narrow = soxr.resample(x, sample_rate, 8000, quality="LQ")
     return _of_length(soxr.resample(narrow, 8000, sample_rate, quality="LQ"), len(x))
 
 
-CODECS = {  # name -> sample rate, and what to ask libsndfile for; Opus is left out: it takes 0.2 s of CPU a clip
+# Name -> sample rate in Hz, and the arguments of `soundfile.write`. Opus is left out: it is slow to encode.
+CODECS = {
     "a-law": (8000, {"format": "WAV", "subtype": "ALAW"}),  # 64 kbit/s
     "adpcm": (8000, {"format": "WAV", "subtype": "IMA_ADPCM"}),  # 32 kbit/s
     "gsm": (8000, {"format": "WAV", "subtype": "GSM610"}),  # 13 kbit/s
@@ -163,27 +168,27 @@ CODECS = {  # name -> sample rate, and what to ask libsndfile for; Opus is left 
 
 
 def encode(x, sample_rate: int, codec: str):
-    """Through one of `CODECS` and back: float32 [n]."""
-    rate, how = CODECS[codec]
+    """Encodes with one of `CODECS` and decodes again: float32 [n]."""
+    rate, arguments = CODECS[codec]
     file = io.BytesIO()
-    sound = soxr.resample(np.clip(x, -1, 1), sample_rate, rate, quality="LQ")
-    soundfile.write(file, sound, rate, **how)
+    soundfile.write(file, soxr.resample(np.clip(x, -1, 1), sample_rate, rate, quality="LQ"), rate, **arguments)
     file.seek(0)
-    heard, _ = soundfile.read(file, dtype="float32")
-    return _of_length(soxr.resample(heard, rate, sample_rate, quality="LQ"), len(x))
+    decoded, _ = soundfile.read(file, dtype="float32")
+    return _of_length(soxr.resample(decoded, rate, sample_rate, quality="LQ"), len(x))
 
 
 def _of_length(x, count: int):
-    """Cut, or with silence behind it: float32 [count]."""
+    """Cuts `x` or appends silence: float32 [count]."""
     return np.pad(x[:count], (0, max(0, count - len(x))))
 
 
 class SpecAugment(keras.layers.Layer):
-    """Masks stripes of time and frequency (Park et al., 2019), on the device, in training only.
+    """Masks stripes of time and of frequency (Park et al., 2019), on the device.
 
     Args:
-        time_masks: per clip, each up to `time_fraction` of its frames.
-        frequency_masks: per clip, each up to `frequency_width` bins.
+        time_masks: number of time masks of a clip, each up to `time_fraction` of its frames wide.
+        frequency_masks: number of frequency masks of a clip, each up to `frequency_width` bins wide.
+        seed: of the masks.
     """
 
     def __init__(self, time_masks=4, time_fraction=0.05, frequency_masks=2, frequency_width=15, seed=0, **kwargs):
@@ -193,7 +198,7 @@ class SpecAugment(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, features, lengths):
-        """Features [batch, frames, bins] with stripes set to 0, the mean of normalised features."""
+        """Features [batch, frames, bins], lengths [batch] -> features with stripes set to 0, the mean of every bin."""
         batch, frames, bins = ops.shape(features)[0], ops.shape(features)[1], features.shape[2]
         lengths = ops.expand_dims(ops.cast(lengths, "float32"), 1)
         keep = 1.0
@@ -206,7 +211,13 @@ class SpecAugment(keras.layers.Layer):
         return features * ops.cast(keep, features.dtype)
 
     def _keep(self, widest, extent, size):
-        """0 inside the stripes, 1 elsewhere: widest float32 [batch, masks] -> float32 [batch, size]."""
+        """Random stripes along one axis: 0 inside them, 1 elsewhere, float32 [batch, size].
+
+        Args:
+            widest: float32 [batch, masks], largest width of each stripe.
+            extent: length of the axis in which stripes lie, a number or float32 [batch, 1].
+            size: length of the axis, padding included.
+        """
         shape = ops.shape(widest)
         width = keras.random.uniform(shape, seed=self.seed_generator) * widest
         start = keras.random.uniform(shape, seed=self.seed_generator) * (extent - width)

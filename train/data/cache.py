@@ -1,4 +1,4 @@
-"""Every clip decoded once, into one memory-mapped file."""
+"""Audio files -> one memory-mapped file of samples, so that every clip is decoded once."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from train.data.manifest import ManifestClip, read_bytes
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
-    """`function` of every item, in their order; the pool works up to so many items ahead of the reader."""
+    """Yields `function(item)` for every item, in order; the pool computes up to `ahead` items in advance."""
     items = iter(items)
     with pool:
         waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
@@ -31,7 +31,7 @@ def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) ->
 
 
 def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
-    """int16 samples [n] of a clip's `audio`, and why there are none where there are none."""
+    """Decodes a clip's `audio` (see `ManifestClip`): int16 samples [n] and "", or no samples and the reason."""
     try:
         samples = load_audio(io.BytesIO(read_bytes(audio)), sample_rate).samples
     except (AudioError, OSError) as error:
@@ -39,17 +39,17 @@ def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
     return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16), ""
 
 
-def _state_of(file: str) -> tuple[int, int] | None:
-    """Size and time of change; None where there is no file."""
+def _size_and_time(file: str) -> tuple[int, int] | None:
+    """Size in bytes and modification time in nanoseconds; None if there is no such file."""
     try:
-        facts = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return facts.st_size, facts.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
-def _index_of(base: Path, index: Path) -> dict | None:
-    """What a cache says that it holds; None where there is none, or where a part of it is missing."""
+def _read_index(base: Path, index: Path) -> dict | None:
+    """The index of a cache; None if there is none, or if its samples are not complete."""
     try:
         content = json.loads(index.read_text())
         size = base.with_suffix(".pcm").stat().st_size
@@ -58,26 +58,29 @@ def _index_of(base: Path, index: Path) -> dict | None:
     return content if size == np.dtype(np.int16).itemsize * content["total"] else None
 
 
-class SoundCache:
-    """Every clip decoded once, as int16 in one memory-mapped file.
+class AudioCache:
+    """Samples of clips, int16 in one memory-mapped file.
 
     Args:
-        clips: what to hold; a clip that cannot be decoded is left out and named in `failures`.
-        folder: where the file lies; it is made when missing, and named after its content: files that have changed
-            are decoded anew.
+        clips: in the order of their numbers. A clip that cannot be decoded has no samples.
+        folder: of the file, made if missing. The name of the file is a hash of the clips with the sizes and times of
+            their audio files, so that changed files are decoded anew.
         sample_rate: Hz.
+
+    Attributes:
+        failures: reason by clip id, for clips that could not be decoded.
     """
 
     def __init__(self, clips: list[ManifestClip], folder, sample_rate: int):
         files = [clip.audio.partition("#")[0] for clip in clips]
-        states = {file: _state_of(file) for file in set(files)}
+        state_of = {file: _size_and_time(file) for file in set(files)}
         identity = "\n".join(
-            f"{clip.audio} {clip.seconds} {states[file]}" for clip, file in zip(clips, files, strict=True)
+            f"{clip.audio} {clip.seconds} {state_of[file]}" for clip, file in zip(clips, files, strict=True)
         )
         digest = hashlib.sha256(f"{sample_rate}\n{identity}".encode()).hexdigest()[:16]
         base = Path(folder) / f"sound-{digest}"
         index = base.with_suffix(".json")
-        content = _index_of(base, index)
+        content = _read_index(base, index)
         if content is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._fill(clips, base, index, sample_rate)
@@ -90,14 +93,14 @@ class SoundCache:
         return np.memmap(self._file, np.int16, "r") if self._file else []
 
     def __getstate__(self):
-        """Without the samples: another process maps the file itself."""
+        """Pickles without the samples: every process maps the file for itself."""
         return {key: value for key, value in self.__dict__.items() if key != "_samples"}
 
     @staticmethod
     def _fill(clips, base, index, sample_rate):
         offsets, failures, position = [], {}, 0
         partial = base.with_suffix(f".partial-{os.getpid()}")
-        threads = os.cpu_count() or 1  # decoders and resampler let go of the interpreter while they work
+        threads = os.cpu_count() or 1  # decoders and resampler release the interpreter lock
         pool = ThreadPoolExecutor(threads)
         decoded = in_order(pool, lambda clip: decode(clip.audio, sample_rate), clips, ahead=4 * threads)
         try:
@@ -118,9 +121,10 @@ class SoundCache:
             partial.unlink(missing_ok=True)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """int16 samples of clip `number`, in the order of the clips given."""
+        """Samples of clip `number`: int16 [n]."""
         offset, length = self._offsets[number]
         return self._samples[offset : offset + length]
 
     def seconds(self, number: int, sample_rate: int) -> float:
+        """Duration of clip `number`."""
         return self._offsets[number][1] / sample_rate

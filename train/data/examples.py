@@ -1,4 +1,4 @@
-"""Clips with their labels and phones, less those that cannot be trained on."""
+"""Manifest clips -> training examples with labels and phones; clips that cannot be trained on are dropped."""
 
 import copy
 from collections import Counter
@@ -11,37 +11,53 @@ import numpy as np
 from asr_core.ctc import steps_needed
 from asr_core.text.normaliser import Normaliser
 from asr_core.text.vocabulary import Vocabulary
-from train.data.cache import SoundCache
+from train.data.cache import AudioCache
 from train.data.manifest import ManifestClip
 
-# Of a clip to learn from; train.corpora tells what lies outside before hours are spent on decoding.
-MIN_SECONDS, MAX_SECONDS, MAX_CHARACTERS_SECOND = 0.3, 16.0, 24.0
+# Limits of a training clip. `train.corpora` counts clips outside of them before time is spent on decoding.
+MIN_SECONDS = 0.3
+MAX_SECONDS = 16.0
+MAX_CHARACTERS_SECOND = 24.0  # per second of audio
 
 
 @dataclass(frozen=True)
 class Example:
-    """A clip made ready: its number in the cache, its tokens, its duration."""
+    """A clip that is ready for training.
+
+    Attributes:
+        number: index of its samples in the cache.
+        labels: tokens, int32 [characters].
+        seconds: duration.
+        phones: int32 [phones]; empty where a word is not in the pronouncing dictionary.
+    """
 
     number: int
-    labels: np.ndarray  # int32 [characters]
+    labels: np.ndarray
     seconds: float
-    # int32 [phones], none where a word is not in the dictionary
     phones: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @cached_property
     def steps_needed(self) -> int:
-        """The fewest steps of a network that its labels take."""
+        """The smallest number of output steps that a CTC path of its labels takes."""
         return steps_needed(self.labels.tolist())
 
 
 class SpeechData:
-    """Clips with their sound and labels, less those that cannot be trained on.
+    """Clips with their samples and labels, without those that cannot be trained on.
+
+    Args:
+        clips: of one or more manifests.
+        cache_folder: where decoded samples are kept.
+        vocabulary: of the labels.
+        sample_rate: Hz.
+        min_seconds, max_seconds, max_characters_second: limits of a clip.
+        pronunciations: normalised text -> phones or None (`train.data.pronunciations.Dictionary`), if any.
 
     Attributes:
-        clips, sound: all clips of the manifests, and their samples.
-        examples: those that remain.
-        dropped: how many were left out, by reason.
-        changes: what the normaliser changed, by kind.
+        clips, cache: all clips, and their samples by number.
+        examples: the clips that remain.
+        dropped: number of clips left out, by reason.
+        changes: number of the normaliser's changes, by kind.
     """
 
     def __init__(
@@ -50,15 +66,15 @@ class SpeechData:
         pronunciations=None,
     ):  # fmt: skip
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
-        self.sound = SoundCache(clips, cache_folder, sample_rate)
+        self.cache = AudioCache(clips, cache_folder, sample_rate)
         self.dropped: Counter[str] = Counter()
         normalise = Normaliser()
         self.examples: list[Example] = []
         for number, clip in enumerate(clips):
             text = normalise(clip.text)
-            seconds = self.sound.seconds(number, sample_rate)
+            seconds = self.cache.seconds(number, sample_rate)
             reason = (
-                "not decodable" if clip.id in self.sound.failures
+                "not decodable" if clip.id in self.cache.failures
                 else "no text" if not text
                 else "too short" if seconds < min_seconds
                 else f"longer than {max_seconds:g} s" if seconds > max_seconds
@@ -74,7 +90,7 @@ class SpeechData:
         self.changes = normalise.changes
 
     def part(self, wanted: Callable[[Example], bool]) -> "SpeechData":
-        """The same data with some of its examples only."""
+        """The same data with only those examples for which `wanted` is true."""
         other = copy.copy(self)
         other.examples = [example for example in self.examples if wanted(example)]
         return other

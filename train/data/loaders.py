@@ -1,4 +1,4 @@
-"""Batches made by processes: one interpreter cannot alter sound as fast as a GPU learns from it."""
+"""Batches made by several processes: one interpreter cannot augment audio as fast as a GPU trains on it."""
 
 import multiprocessing
 import os
@@ -12,16 +12,16 @@ import numpy as np
 from train.data.batches import TrainingBatches
 from train.data.cache import in_order
 
-AHEAD = 3  # batches a process, so that none waits for the slowest
+AHEAD = 3  # batches per process that are made in advance, so that a slow batch does not stall the trainer
 
 
 def batches_from_processes(batches: TrainingBatches, numbers: Iterable[int], processes: int) -> Iterator:
-    """`batches.batch(number)` for every number, in their order.
+    """Yields `batches.batch(number)` for every number, in order.
 
-    Samples come through shared memory: through a pipe they would keep the interpreter that trains busy.
+    Samples are passed through shared memory: to read them from a pipe would take the training process too long.
     """
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the locks of a backend's threads
-    pool = ProcessPoolExecutor(processes, spawn, initializer=_begin, initargs=(batches,))
+    pool = ProcessPoolExecutor(processes, spawn, initializer=_initialise, initargs=(batches,))
     for name, shape, (x, y) in in_order(pool, _make, numbers, ahead=AHEAD * processes):
         memory = SharedMemory(name)
         x["samples"] = np.ndarray(shape, np.int16, memory.buf).copy()
@@ -30,14 +30,14 @@ def batches_from_processes(batches: TrainingBatches, numbers: Iterable[int], pro
         yield x, y
 
 
-def _begin(batches: TrainingBatches) -> None:
+def _initialise(batches: TrainingBatches) -> None:
     global _batches
     _batches = batches
-    threading.Thread(target=_end_with_the_trainer, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_the_trainer() -> None:
-    """Who waits for work does not notice that there is nobody left to give any."""
+def _exit_with_parent() -> None:
+    """Ends this process when the trainer was killed: a pool's process that waits for work does not notice."""
     multiprocessing.parent_process().join()
     os._exit(1)
 

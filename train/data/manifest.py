@@ -10,17 +10,17 @@ from pathlib import Path
 from asr_core.errors import AsrError, AudioError
 from train.data.text_files import is_unicode, text_of
 
-MAX_RECORDING_SECONDS = 24 * 3600  # a longer one is a header that does not tell the length
-FIELDS = ("id", "audio", "seconds", "speaker", "text")  # that every line of a manifest has
+MAX_RECORDING_SECONDS = 24 * 3600  # a longer duration comes from a header whose length field is wrong
+FIELDS = ("id", "audio", "seconds", "speaker", "text")  # required in every line of a manifest
 
 
 class ManifestError(AsrError, ValueError):
-    """A manifest with a line that is no clip."""
+    """A line of a manifest does not describe a clip."""
 
 
 @dataclass(frozen=True)
 class ManifestClip:
-    """One line of a manifest. `audio` is a path, or `archive.tar#member`; `seconds` as the manifest says."""
+    """A line of a manifest. `audio` is a path or `archive.tar#member`; `seconds` is the stated duration."""
 
     id: str
     audio: str
@@ -36,7 +36,7 @@ def read_manifest(path) -> list[ManifestClip]:
 
     Raises:
         CorpusError: the file cannot be read, or is not in UTF-8.
-        ManifestError: a line that is not a JSON object with the fields of a clip, by its number.
+        ManifestError: a line is not a JSON object with the fields of a clip; the message has its number.
     """
     path = Path(path)
     clips = []
@@ -67,7 +67,7 @@ def read_manifest(path) -> list[ManifestClip]:
 
 
 def _fault_of(row) -> str:
-    """Why a row of a manifest is no clip, in words, or nothing."""
+    """Why a row of a manifest does not describe a clip; empty if it does."""
     if not isinstance(row, dict):
         return "it is no JSON object"
     if missing := [name for name in FIELDS if name not in row]:
@@ -95,10 +95,10 @@ def _string(value) -> str:
 
 
 def read_bytes(audio: str) -> bytes:
-    """The encoded recording behind a clip's `audio`.
+    """The encoded file that a clip's `audio` names.
 
     Raises:
-        AudioError: the archive has no such member, or is no archive.
+        AudioError: the archive has no such member, or is not a tar archive.
         OSError: the file cannot be read.
     """
     archive, _, member = audio.partition("#")
@@ -120,7 +120,7 @@ _ARCHIVES_LOCK = threading.Lock()
 
 
 def _members(archive: str) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size) of an uncompressed tar archive, read once a process."""
+    """Name -> (offset, size) in bytes of the files in an uncompressed tar archive, read once per process."""
     with _ARCHIVES_LOCK:
         if archive not in _ARCHIVES:
             with tarfile.open(archive) as tar:

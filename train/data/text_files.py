@@ -1,4 +1,4 @@
-"""Text files that people made: UTF-8 or an error by line number, lines parted at line feeds alone."""
+"""Reads text files in UTF-8, with errors that name the line; lines end at line feeds only."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ from asr_core.errors import AsrError
 
 
 class CorpusError(AsrError, ValueError):
-    """A folder or a table from which no manifest can be made."""
+    """A folder, table or text file from which no training data can be read."""
 
 
 def text_of(path: Path) -> str:
-    """The text of a file in UTF-8, with \\n at the ends of lines and without byte-order marks.
+    """The text of a UTF-8 file, with \\n as line ends and without byte-order marks.
 
     Raises:
-        CorpusError: it cannot be read, or is in another encoding.
+        CorpusError: the file cannot be read, or has another encoding.
     """
     try:
         content = path.read_bytes()
@@ -22,7 +22,7 @@ def text_of(path: Path) -> str:
         raise CorpusError(f"{path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise _other_encoding(path, content, error.start) from error
-    if (place := content.find(0)) >= 0:  # no text has it, and UTF-16 without a mark is full of it
+    if (place := content.find(0)) >= 0:  # UTF-8 text has no zero bytes; UTF-16 has many
         raise _other_encoding(path, content, place)
     return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
@@ -33,7 +33,7 @@ def _other_encoding(path: Path, content: bytes, place: int) -> CorpusError:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written; JSON may hold halves of characters, and names of files bytes that are no text."""
+    """Whether a string can be encoded: JSON and file names may bring surrogates, which are no characters."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -42,5 +42,5 @@ def is_unicode(text: str) -> bool:
 
 
 def lines_of(path: Path) -> list[str]:
-    """The lines of a text that are not blank; line separators of Unicode, such as U+2028, are part of a line."""
+    """The lines of a file that are not blank; other line separators, such as U+2028, belong to a line."""
     return [line for line in text_of(path).split("\n") if line.strip()]

@@ -1,1 +1,1 @@
-"""Batches -> a trained bundle: recipes, loss, optimiser, the loop with its checkpoints."""
+"""Batches -> a trained bundle: recipes, objective, optimiser, and the loop with its checkpoints."""

@@ -1,4 +1,4 @@
-"""What a run looks like: TensorBoard events while it goes on, learning curves as a picture after every pass."""
+"""Progress of a run: TensorBoard events during training, and a picture of the learning curves after every pass."""
 
 import os
 import platform
@@ -7,20 +7,20 @@ from pathlib import Path
 
 
 class EventLog:
-    """Scalars for TensorBoard; `tensorboard --logdir runs` shows them.
+    """Writes scalars for TensorBoard; `tensorboard --logdir runs` shows them.
 
-    The files are written with TensorFlow, on every backend; where it is not installed there are none. TensorBoard
-    itself is not needed.
+    TensorFlow writes the files, whatever the backend; without TensorFlow nothing is written. TensorBoard itself is not
+    needed.
 
     Args:
         folder: of the run.
-        step: from which on events count; a resumed run hides what it repeats.
+        step: first training step of this process. TensorBoard then hides earlier events of the same or later steps.
     """
 
     def __init__(self, folder, step: int):
         self._writer = None
         try:
-            import tensorflow as tf  # seconds, on another backend
+            import tensorflow as tf  # takes seconds where another backend is in use
         except ImportError:
             return
         from tensorflow.core.framework.summary_pb2 import Summary
@@ -36,6 +36,7 @@ class EventLog:
             self._add(step=step, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Writes scalars by tag, as the values at a training step."""
         if self._writer is None:
             return
         values = [self._summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
@@ -47,10 +48,10 @@ class EventLog:
 
 
 def draw_curves(rows: list[dict], path) -> None:
-    """Loss, WER and CER over the passes, as an SVG picture; nothing where matplotlib is not installed.
+    """Draws loss, WER and CER over the passes as an SVG picture; does nothing if matplotlib is not installed.
 
     Args:
-        rows: of `metrics.csv`, one a pass.
+        rows: of `metrics.csv`, one for each pass.
         path: of the picture.
     """
     try:

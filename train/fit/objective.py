@@ -1,4 +1,4 @@
-"""What is trained and how one step is made: network, loss, optimiser and learning rate, on any Keras backend."""
+"""The training objective: featurizer, SpecAugment, network and loss as one Keras model, on any backend."""
 
 import keras
 import numpy as np
@@ -11,37 +11,44 @@ from asr_core.models.features import length_mask
 class TrainingModel(keras.Model):
     """Featurizer, SpecAugment, network and loss as one model that Keras can fit.
 
+    The loss is the CTC loss of the characters, plus the weighted CTC loss of the phone head and the weighted
+    consistency of two masked views, each where there is one.
+
     Args:
         featurizer: from `asr_core.models.features`.
         network: from `asr_core.models`.
-        spec_augment: layer, or None.
-        intermediate_weight: share of the loss that the intermediate heads have.
-        phones_weight: of the loss of a network's inner head, which learns how the words sound.
-        consistency_weight: of the difference between two masked views of every clip (`consistency`), with 0 there is
-            one view; a step with two costs twice as much.
-        bits: of each number of the network's matrices, as `train.tools.embed --bits` will store them: the network
-        learns
-            what it can say with such weights (`rounded`). 16: with its weights as they are.
+        spec_augment: `train.data.augmentation.SpecAugment`, or None.
+        phones_weight: weight of the phone loss, where the network has a phone head.
+        consistency_weight: weight of the `consistency` of two masked views of every clip. With 0 there is one view;
+            with two views a training step costs twice as much.
+        bits: quantisation-aware training: the network computes with its matrices `rounded` to this many bits, as
+            `train.tools.embed --bits` will store them. 16 leaves the weights as they are.
 
     Raises:
-        ValueError: two views are wanted, and nothing makes them differ.
+        ValueError: two views are wanted, and there is no SpecAugment that makes them differ.
     """
 
     def __init__(
-        self, featurizer, network, spec_augment=None, intermediate_weight=0.3, consistency_weight=0.0,
-        phones_weight=0.5, bits=16,
+        self, featurizer, network, spec_augment=None, consistency_weight=0.0, phones_weight=0.5, bits=16,
     ):  # fmt: skip
         super().__init__(name="training", dtype="float32")  # its layers have precisions of their own
         if consistency_weight and spec_augment is None:
             raise ValueError("consistency_weight needs spec_augment, which makes the two views differ")
         self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
-        self.intermediate_weight, self.consistency_weight = intermediate_weight, consistency_weight
-        self.phones_weight, self.bits, self._state = phones_weight, bits, None
+        self.phones_weight, self.consistency_weight, self.bits = phones_weight, consistency_weight, bits
+        self._state = None
 
     def call(self, inputs, training=False):
-        """`samples` int16 [batch, n] and `lengths` int32 [batch] -> logits, their lengths, intermediate logits.
+        """Network outputs of a batch.
 
-        In training with two views, these have twice as many rows: the views of a clip follow each other.
+        Args:
+            inputs: `samples` int16 [batch, n] and `lengths` int32 [batch], valid samples.
+            training: whether dropout and SpecAugment act, and two views are made.
+
+        Returns:
+            dict: `logits` [batch, steps, tokens] and `lengths` int32 [batch], valid steps; with a phone head also
+            `phones` [batch, phone steps, phones] and `phone_steps` int32 [batch], valid steps of it. In training with
+            two views there are twice as many rows, and the views of a clip follow each other.
         """
         samples = ops.cast(inputs["samples"], "float32") / 32768.0
         features, lengths = self.featurizer(samples, inputs["lengths"])
@@ -51,34 +58,32 @@ class TrainingModel(keras.Model):
             features = self.spec_augment(features, lengths)
         if self.bits < 16:
             with keras.StatelessScope(self._rounded_weights()) as scope:
-                logits, intermediate, phones = self._say(features, lengths, training)
+                logits, phones = self._logits(features, lengths, training)
             for variable in self.network.non_trainable_variables:
                 variable.assign(scope.get_current_value(variable))
         else:
-            logits, intermediate, phones = self._say(features, lengths, training)
-        heard = {
-            "logits": logits,
-            "lengths": self.network.output_lengths(lengths),
-            "intermediate": intermediate,
-        }
+            logits, phones = self._logits(features, lengths, training)
+        outputs = {"logits": logits, "lengths": self.network.output_lengths(lengths)}
         if phones is not None:
-            heard |= {"phones": phones, "phone_steps": self.network.phone_lengths(lengths)}
-        return heard
+            outputs |= {"phones": phones, "phone_steps": self.network.phone_lengths(lengths)}
+        return outputs
 
-    def _say(self, features, lengths, training):
+    def _logits(self, features, lengths, training):
+        """Logits of the tokens, and of the phones or None."""
         if hasattr(self.network, "logits"):
             return self.network.logits(features, lengths, training=training)
-        return self.network(features, lengths, training=training), [], None
+        return self.network(features, lengths, training=training), None
 
     def _rounded_weights(self):
-        """Every variable of the network and the value that it is to have: a matrix its rounded one."""
+        """Pairs of each variable of the network and its value for this step: matrices `rounded`, the rest as it is."""
         return [(v, rounded(v.value, self.bits) if len(v.shape) > 1 else v.value) for v in self.network.variables]
 
     def step(self, x, y, learning_rate: float):
-        """Makes one step on a batch; its loss, which JAX may still be computing: `float` waits for that.
+        """Takes one training step on a batch; returns the loss.
 
-        What `train_on_batch` does, but on JAX that waits for each step, and hands over every variable and takes it
-        back, while a GPU has nothing to do. There the variables are up to date after `settle` only.
+        On JAX the loss may still be in computation, and `float` waits for it. `train_on_batch` would wait after every
+        step and copy all variables from and to the model, while the GPU idles: here they stay on the device, and are
+        up to date only after `settle`.
         """
         if self._state is None:
             self.optimizer.learning_rate = learning_rate
@@ -89,26 +94,25 @@ class TrainingModel(keras.Model):
         return self._state.step(x, y, learning_rate)
 
     def settle(self) -> None:
-        """Brings the variables up to date, for whoever reads or changes them between two steps."""
+        """Writes the values of the last step into the variables; call it before reading or changing them."""
         if self._state is not None:
             self._state.settle()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """CTC loss in nats per label character, and what the two views differ by."""
+        """The loss of a batch in nats per label character: the sum over its clips, divided by all their characters.
+
+        Args:
+            y: `labels` int32 [batch, characters] and `label_lengths` int32 [batch]; for a phone head also `phones` and
+                `phone_lengths`.
+            y_pred: what `call` returned.
+        """
         labels, label_lengths, lengths = y["labels"], y["label_lengths"], y_pred["lengths"]
         two_views = training and self.consistency_weight > 0
         if two_views:
             y = {key: ops.repeat(value, 2, axis=0) for key, value in y.items()}
             labels, label_lengths = y["labels"], y["label_lengths"]
         characters = ops.cast(ops.sum(label_lengths), "float32")
-
-        def per_character(logits):
-            return ops.sum(ctc_loss(labels, label_lengths, logits, lengths)) / characters
-
-        loss = per_character(y_pred["logits"])
-        if heads := y_pred["intermediate"]:
-            inner = sum(per_character(logits) for logits in heads) / len(heads)
-            loss = (1 - self.intermediate_weight) * loss + self.intermediate_weight * inner
+        loss = ops.sum(ctc_loss(labels, label_lengths, y_pred["logits"], lengths)) / characters
         if "phones" in y_pred and self.phones_weight:
             loss = loss + self.phones_weight * phone_loss(y, y_pred)
         if two_views:
@@ -117,12 +121,12 @@ class TrainingModel(keras.Model):
 
 
 def one_jax_device() -> bool:
-    """Whether JAX trains on one device, where a step need not wait for the one before."""
+    """Whether training runs on a single JAX device, where a step need not wait for the step before."""
     return keras.backend.backend() == "jax" and keras.distribution.distribution() is None
 
 
 class _StateBetweenSteps:
-    """The values of all variables of a model that JAX trains, from step to step."""
+    """Values of all variables of a JAX model, kept on the device between training steps."""
 
     def __init__(self, model):
         self.model, self.values = model, None
@@ -151,12 +155,13 @@ class _StateBetweenSteps:
 
 
 def rounded(weight, bits: int):
-    """A matrix as `asr_core.bundle.bundle` stores it with so few bits; its gradient is that of the matrix itself
-    (Bengio et
-    al., 2013, arXiv 1308.3432: "straight-through").
+    """A weight matrix rounded as `asr_core.bundle` stores it with few bits: integers and a scale for each column.
+
+    The gradient passes straight through the rounding (Bengio et al., 2013, arXiv 1308.3432).
 
     Args:
-        weight: float [..., columns]; every column has a scale of its own.
+        weight: float [..., columns].
+        bits: of each integer, sign included.
     """
     highest = 2 ** (bits - 1) - 1
     scale = ops.max(ops.abs(weight), axis=tuple(range(len(weight.shape) - 1))) / highest
@@ -165,7 +170,7 @@ def rounded(weight, bits: int):
 
 
 def phone_loss(y, y_pred):
-    """CTC loss of the inner head in nats per phone; a clip without phones (a word that no dictionary has) has none."""
+    """CTC loss of the phone head in nats per phone; clips without phones (`phone_lengths` 0) do not count."""
     counts = y["phone_lengths"]
     losses = ctc_loss(y["phones"], counts, y_pred["phones"], y_pred["phone_steps"])
     known = ops.cast(counts > 0, losses.dtype)
@@ -173,8 +178,9 @@ def phone_loss(y, y_pred):
 
 
 def consistency(logits, lengths):
-    """How much two views of a clip differ, by the consistency regularisation of CTC (Yao et al., 2024, arXiv
-    2410.05101, eq. 5): each view learns the posteriors of the other, which stand still.
+    """Consistency regularisation of CTC (Yao et al., 2024, arXiv 2410.05101, eq. 5).
+
+    The target of each view of a clip are the posteriors of the other view, through which no gradient flows.
 
     Args:
         logits: float [2 * clips, steps, tokens]; the views of a clip follow each other.

@@ -1,4 +1,4 @@
-"""AdamW that skips steps without finite gradients and averages the weights, and its learning-rate schedule."""
+"""AdamW with gradient clipping, weight averaging and a guard against non-finite gradients, and its schedule."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,18 @@ from keras import ops
 
 
 class SafeAdamW(keras.optimizers.Optimizer):
-    """AdamW (Loshchilov and Hutter, 2019) with gradient clipping, weight averaging, and a guard.
+    """AdamW (Loshchilov and Hutter, 2019) with gradient clipping, weight averaging and a guard.
 
-    A step whose gradient is not finite changes nothing and is counted in `skipped`. Matrices decay, biases and
-    normalisations do not. All of it is one expression a variable: with Keras's own optimiser, clipping and
-    averaging the compiled step of the default network took four times as long to compile.
+    A training step whose gradient is not finite changes no weight and is counted in `skipped`. Weight decay applies to
+    matrices, not to biases and normalisations. The whole update is one expression per variable: with the separate
+    mechanisms of Keras for clipping and averaging, the training step takes several times as long to compile.
 
     Args:
-        learning_rate: until it is set anew.
-        weight_decay: per step, times the learning rate.
-        clip_norm: largest norm of the whole gradient.
-        average: momentum of the exponential moving average of the weights.
+        learning_rate: initial value; the trainer sets it before every step.
+        weight_decay: per step, multiplied by the learning rate.
+        clip_norm: largest norm of the gradient of all variables together.
+        beta_1, beta_2, epsilon: as in Adam.
+        average: momentum of the exponential moving average of the weights, which is in `averaged`.
     """
 
     def __init__(
@@ -49,7 +50,8 @@ class SafeAdamW(keras.optimizers.Optimizer):
         step = ops.cast(self.iterations, "float32")
         rate = ops.cast(self._get_current_learning_rate(), "float32")
         first_share, second_share = 1 - self.beta_1 ** (step + 1), 1 - self.beta_2 ** (step + 1)
-        momentum = ops.minimum(self.average, (1 + step) / (10 + step))  # short memory at the start
+        # A shorter memory at the beginning, which forgets the initial weights.
+        momentum = ops.minimum(self.average, (1 + step) / (10 + step))
         for variable, gradient, first, second, averaged in zip(
             variables, grads, self.first, self.second, self.averaged, strict=True
         ):
@@ -71,14 +73,16 @@ class SafeAdamW(keras.optimizers.Optimizer):
 
 @dataclass(frozen=True)
 class WarmUpHoldDecay:
-    """The learning rate of every step: a linear warm-up, a plateau, and a linear way down to a hundredth.
+    """Learning rate as a function of the training step: linear warm-up, plateau, linear decay to a hundredth.
 
-    The optimiser is told it before each step. As one of Keras's schedules it would be part of the compiled step, which
-    a run of another length then could not share.
+    The trainer sets the rate before every step. A schedule of Keras would be compiled into the training step, and runs
+    of different lengths could not share the compiled step.
 
     Attributes:
         peak: learning rate of the plateau.
-        warm_up, decay, total: steps; the decay ends at `total`.
+        warm_up: length of the warm-up in training steps.
+        decay: length of the decay in training steps; it ends at `total`.
+        total: length of the run in training steps.
     """
 
     peak: float
@@ -87,7 +91,7 @@ class WarmUpHoldDecay:
     total: int
 
     def __call__(self, step: int, elapsed_fraction: float = 0.0) -> float:
-        """Of a step, when at least this share of the run is behind."""
+        """The rate of a training step; `elapsed_fraction` of the run counts as passed even if fewer steps have."""
         up = (step + 1) / max(1, self.warm_up)
         down = (self.total - max(step, elapsed_fraction * self.total)) / max(1, self.decay)
         return self.peak * max(min(up, down, 1.0), 0.01)

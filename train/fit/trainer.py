@@ -1,8 +1,8 @@
-"""The loop, and everything that a run writes.
+"""The training loop, and the files that a run writes into its folder.
 
-A run lives in one folder. `checkpoint.safetensors` holds all state (weights, optimiser, averages, random state) and
-is replaced in one step, so that a run survives being killed at any moment; batches depend on the step alone
-(`train.data.batches`), hence a resumed run goes on as if nothing had happened.
+`checkpoint.safetensors` holds the whole state (weights, optimiser, averages, random state) and is replaced atomically,
+so that a run survives being killed at any moment. Batches depend on the training step only (`train.data.batches`): a
+resumed run continues as if it had not been interrupted.
 """
 
 import csv
@@ -48,31 +48,31 @@ from train.fit.warm_start import warm_start
 from train.fit.workers import SYNC_STEPS, Workers
 
 CHECKPOINT = "checkpoint.safetensors"
-UNTRAINED_WER = 70.0  # percent; above, what comes out is no transcript yet, and the app says so
+UNTRAINED_WER = 70.0  # percent; above it a bundle is marked as untrained, which the app shows
 EVALUATION = Batching(bucket_seconds=(4.0, 8.0, 16.0), batch_seconds=96.0)
 
 
 class Trainer:
-    """Fits one preset on one set of clips, in one folder.
+    """Trains one preset on one data set, in one folder.
 
     Args:
         preset: the recipe.
-        data: what to learn from.
-        validation: what to measure on after every pass; may be None.
-        folder: of the run; a checkpoint in it is resumed.
+        data: training examples.
+        validation: examples on which error rates are measured after every pass, or None.
+        folder: of the run; if it has a checkpoint, the run is resumed.
         seed: of weights, order and augmentation.
-        checkpoint_seconds: at most so much work is lost when the run is killed.
+        checkpoint_seconds: time between checkpoints, the most that is lost when the run is killed.
         card: further fields for the bundle's `config.json` (licence, name, description).
-        compiled: whether XLA compiles the step.
-        start: a bundle whose weights the run begins with, of the preset's network or one with fewer blocks.
-        command: that started the run, to be written down.
-        workers: the processes that train together on this machine; by default this one alone.
-        loaders: processes that make batches; by default threads do, which share one interpreter.
-        minutes: after which the run ends, if the preset's passes do not end before; the learning rate falls by that
-            clock then. The times of a resumed run add up. For one process alone.
+        compiled: whether XLA compiles the training step.
+        start: a bundle with the initial weights, of the preset's network or of one with fewer blocks.
+        command: the command line of the run, recorded in `run.json`.
+        workers: the processes that train together on this machine; by default this one only.
+        loaders: number of processes that make batches; with 0 threads make them, which share one interpreter.
+        minutes: time limit, of all resumptions together. The run ends at the limit or after the preset's passes,
+            whichever comes first, and the learning rate decays accordingly. For a single process only.
 
     Raises:
-        ValueError: the checkpoint in `folder` is of another run, or `start` of another network than the preset's.
+        ValueError: the checkpoint in `folder` belongs to another run, or `start` is another network than the preset's.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Trainer:
         self.command, self.loaders = command, loaders
         self.devices, self.workers = Devices.of_this_run(), workers or Workers()
         if self.devices.processes > 1 or self.workers.rank:
-            self.validation = None  # only one process would measure, and the others would wait for it
+            self.validation = None  # one process would measure while the others wait for it
         self.folder, self.checkpoint_seconds, self.card = Path(folder), checkpoint_seconds, card or {}
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(seed)
@@ -96,8 +96,7 @@ class Trainer:
         )
         spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
         self.training = TrainingModel(
-            self.featurizer, self.network, spec_augment, preset.intermediate_weight, preset.consistency_weight,
-            preset.phones_weight, preset.bits,
+            self.featurizer, self.network, spec_augment, preset.consistency_weight, preset.phones_weight, preset.bits,
         )  # fmt: skip
         steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
         self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of)
@@ -116,25 +115,25 @@ class Trainer:
             self._start_from(start)
 
     def fit(self) -> None:
-        """Trains to the end, or from where the run was."""
+        """Trains from the beginning or from the checkpoint to the end."""
         if self.chief:
             self._describe()
         if self.step and self.chief:
             finished = self.step >= self.total or self.elapsed_fraction >= 1
             tqdm.write("This run is finished." if finished else f"Going on at step {self.step} of {self.total}.")
-        losses, heard, started, saved = [], 0.0, time.monotonic(), time.monotonic()
+        losses, audio_seconds, started, saved = [], 0.0, time.monotonic(), time.monotonic()
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
         events = EventLog(self.folder, self.step) if self.chief else None
         begun = time.monotonic() - self.seconds
 
         def end_pass():
             loss = float(np.nanmean([float(loss) for loss in losses]))
-            row = self._finish_pass(loss, heard, time.monotonic() - started)
+            row = self._finish_pass(loss, audio_seconds, time.monotonic() - started)
             if events:
                 events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
 
         for x, y in self._prefetched():
-            heard += float(np.sum(x["lengths"])) / self.data.sample_rate
+            audio_seconds += float(np.sum(x["lengths"])) / self.data.sample_rate
             learning_rate = self.schedule(self.step, self.elapsed_fraction)
             losses.append(self.training.step(*self.devices.share((x, y)), learning_rate))
             self.step += 1
@@ -149,7 +148,7 @@ class Trainer:
             self.workers.check()
             bar.update()
             if self.step % 20 == 0:
-                rate = self.workers.count * heard / (time.monotonic() - started)
+                rate = self.workers.count * audio_seconds / (time.monotonic() - started)
                 losses = [float(loss) for loss in losses]
                 bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
                 if events:
@@ -157,11 +156,11 @@ class Trainer:
                     events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
             if end_of_pass:
                 end_pass()
-                losses, heard, started = [], 0.0, time.monotonic()
+                losses, audio_seconds, started = [], 0.0, time.monotonic()
             if self.chief and (end_of_pass or due):
                 self._save_checkpoint()
                 saved = time.monotonic()
-        if self.step % self.steps_per_pass and losses:  # its time was over within a pass
+        if self.step % self.steps_per_pass and losses:  # the time limit fell within a pass
             self.training.settle()
             end_pass()
             self._save_checkpoint()
@@ -169,31 +168,32 @@ class Trainer:
 
     @property
     def elapsed_fraction(self) -> float:
-        """The share of its time that the run has had; 0 where it has no limit."""
+        """Share of the time limit that has passed; 0 if there is no limit."""
         return self.seconds / self.limit
 
     @property
     def chief(self) -> bool:
-        """Whether this process measures, and writes the run down."""
+        """Whether this process measures and writes files."""
         return self.devices.chief and self.workers.rank == 0
 
     @property
     def shared_values(self) -> int:
-        """How many numbers workers share when they meet."""
+        """Number of float values that workers average at a sync."""
         return sum(int(np.prod(variable.shape)) for variable in self._shared())
 
     def _shared(self) -> list:
-        """What differs between workers; what only counts is the same in all."""
+        """The variables that differ between workers: floats. Integers, which are counters, are the same in all."""
         return [variable for variable in self._state().values() if "float" in str(variable.dtype)]
 
     def _sync(self):
+        """Sets all shared variables to their mean over the workers."""
         shared = self._shared()
         values = self.workers.mean([ops.convert_to_numpy(variable) for variable in shared])
         for variable, value in zip(shared, values, strict=True):
             variable.assign(value)
 
     def _prefetched(self):
-        """The remaining batches in order, made by threads or processes while the device computes."""
+        """Yields the remaining batches in order, made in advance by threads or processes."""
         count, rank = self.workers.count, self.workers.rank
         numbers = range(self.step * count + rank, self.total * count, count)
         numbers = takewhile(lambda _: self.elapsed_fraction < 1, numbers)
@@ -204,21 +204,23 @@ class Trainer:
             batches = in_order(ThreadPoolExecutor(threads), self.batches.batch, numbers, ahead=3 * threads)
         if not one_jax_device():
             return batches
-        there = in_order(ThreadPoolExecutor(1), lambda _: _on_device(next(batches, None)), count_up(), ahead=2)
-        return takewhile(bool, there)
+        on_device = in_order(ThreadPoolExecutor(1), lambda _: _on_device(next(batches, None)), count_up(), ahead=2)
+        return takewhile(bool, on_device)
 
-    # What a pass ends with.
+    # The end of a pass: error rates, bundles, metrics.
 
-    def _finish_pass(self, loss, heard, seconds):
+    def _finish_pass(self, loss, audio_seconds, seconds):
+        """Measures, saves the bundles `last` and `best`, and logs; returns the row of `metrics.csv`."""
         number = -(-self.step // self.steps_per_pass)
+        rate = self.workers.count * audio_seconds / seconds
         row = {
             "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
-            "audio_seconds_per_second": round(self.workers.count * heard / seconds, 1), "seconds": round(seconds),
+            "audio_seconds_per_second": round(rate, 1), "seconds": round(seconds),
         }  # fmt: skip
-        with self.averaged_weights():  # in every process, since they share the weights
+        with self.averaged_weights():  # in every process, since the devices share the weights
             if self.validation is not None:
                 row |= self._validate()
-            better = row.get("wer", 0.0) <= self.best or self.validation is None  # of equals the later
+            better = row.get("wer", 0.0) <= self.best or self.validation is None  # the later of two equals
             self.best = row.get("wer", 0.0) if better else self.best
             if self.chief:
                 self.save_bundle(self.folder / "last", row)
@@ -229,45 +231,46 @@ class Trainer:
         return row
 
     def averaged_weights(self):
-        """Context in which the network has its averaged weights."""
+        """Context manager in which the network has its averaged weights."""
         return _AveragedWeights(self.network.trainable_variables, self.optimizer.averaged)
 
     def _validate(self) -> dict:
-        """WER and CER in percent over the validation clips, greedy; prints two transcripts."""
+        """Greedy WER and CER in percent on the validation clips; prints two references and hypotheses."""
         references, hypotheses, corpora = [], [], []
-        phones_said, phones_heard = [], []
+        phone_references, phone_hypotheses = [], []
         for inputs, examples in evaluation_batches(self.validation, EVALUATION):
-            heard = self.training.predict_on_batch(inputs)
+            outputs = self.training.predict_on_batch(inputs)
             for row, example in enumerate(examples):
-                tokens = _greedy(heard["logits"][row], heard["lengths"][row])
+                tokens = _greedy(outputs["logits"][row], outputs["lengths"][row])
                 hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
                 references.append(self.vocabulary.decode(example.labels))
                 corpora.append(self.validation.clips[example.number].corpus)
-                if "phones" in heard and len(example.phones):
-                    phones = _greedy(heard["phones"][row], heard["phone_steps"][row])
-                    phones_said.append(" ".join(map(str, example.phones)))
-                    phones_heard.append(" ".join(map(str, phones)))
+                if "phones" in outputs and len(example.phones):
+                    phones = _greedy(outputs["phones"][row], outputs["phone_steps"][row])
+                    phone_references.append(" ".join(map(str, example.phones)))
+                    phone_hypotheses.append(" ".join(map(str, phones)))
         words = jiwer.process_words(references, hypotheses)
         row = {
             "wer": round(100 * words.wer, 2),
             "cer": round(100 * jiwer.cer(references, hypotheses), 2),
         }
-        if phones_said:
-            row["phone_error_rate"] = round(100 * jiwer.wer(phones_said, phones_heard), 2)
+        if phone_references:
+            row["phone_error_rate"] = round(100 * jiwer.wer(phone_references, phone_hypotheses), 2)
         for corpus in sorted(set(corpora)):
             chosen = [i for i, name in enumerate(corpora) if name == corpus]
             wer = jiwer.wer([references[i] for i in chosen], [hypotheses[i] for i in chosen])
             row[f"wer_{corpus}"] = round(100 * wer, 2)
         for i in np.random.default_rng(self.step).choice(len(references), 2):
-            tqdm.write(f"  said:  {references[i]}\n  heard: {hypotheses[i]}")
+            tqdm.write(f"  reference:  {references[i]}\n  hypothesis: {hypotheses[i]}")
         return row
 
     def save_bundle(self, folder, row: dict) -> None:
-        """The network as it is, as a bundle that the app can load; `row` is what was measured on it."""
-        passes = round(self.step * self.preset.batching.repeats / self.steps_per_pass)  # over the data
+        """Saves the network with its current weights as a bundle; `row` has the error rates measured on it."""
+        # Passes over the data: a pass of the loop has `repeats` of them.
+        passes = round(self.step * self.preset.batching.repeats / self.steps_per_pass)
         recipe = {"preset": self.preset.name, "passes": passes, "step": self.step, "seed": self.seed}
-        part = ("what it was trained on", "train") if self.validation is self.data else ("validation", "valid")
-        evaluation = {"dataset": part[0], "split": part[1], "decoder": "greedy"}
+        dataset, part = ("what it was trained on", "train") if self.validation is self.data else ("validation", "valid")
+        evaluation = {"dataset": dataset, "split": part, "decoder": "greedy"}
         measured = {key: round(row[key] / 100, 4) for key in ("wer", "cer") if key in row}
         config = {
             "trained": row.get("wer", 0.0) < UNTRAINED_WER,
@@ -282,9 +285,10 @@ class Trainer:
         }
         save_bundle(folder, self.network, config)
 
-    # What a run writes.
+    # Files of a run.
 
     def _describe(self):
+        """Writes `run.json`: command, recipe, data and versions."""
         backend = keras.backend.backend()
         description = {
             "command": self.command,
@@ -305,6 +309,7 @@ class Trainer:
         _write(self.folder / "run.json", json.dumps(description, indent=1))
 
     def _log(self, row: dict):
+        """Adds a row to `metrics.csv`, in place of rows of the same or a later step, and draws the curves."""
         path = self.folder / "metrics.csv"
         rows = []
         if path.exists():
@@ -323,7 +328,7 @@ class Trainer:
     # Checkpoints.
 
     def _state(self):
-        """Every variable that a step reads or changes, under a name that is the same in the next process."""
+        """Every variable that a training step reads or changes, under a name that is the same in every process."""
         groups = {"model": self.training.variables, "optimizer": self.optimizer.variables}
         return {f"{group}/{i:04d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 
@@ -348,12 +353,12 @@ class Trainer:
 
     @cached_property
     def _identity(self) -> str:
-        """What makes the batches of a run: a checkpoint of another one does not go on here."""
+        """Preset, seed and clips, which determine the batches; a checkpoint with another identity is refused."""
         clips = "\n".join(self.data.clips[example.number].id for example in self.data.examples)
         return f"preset {self.preset.name}, seed {self.seed}, clips {zlib.crc32(clips.encode()):08x}"
 
     def _resume(self) -> bool:
-        """Whether there was a checkpoint to go on from."""
+        """Restores the checkpoint of the folder; returns whether there was one."""
         path = self.folder / CHECKPOINT
         if not path.exists():
             return False
@@ -367,10 +372,10 @@ class Trainer:
         if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
         progress = _metadata(path)
-        begun = progress.get("run", self._identity)
-        if begun != self._identity:
+        identity = progress.get("run", self._identity)
+        if identity != self._identity:
             raise ValueError(
-                f"{path} was begun with {begun}, and this is {self._identity}: use another --out, with --start "
+                f"{path} was begun with {identity}, and this is {self._identity}: use another --out, with --start "
                 f"{self.folder / 'best'} to go on from there"
             )
         for name, variable in state.items():
@@ -383,7 +388,7 @@ class Trainer:
 
 
 class _AveragedWeights:
-    """Swaps averaged weights in on entry and the trained ones back on exit."""
+    """Assigns the averaged weights on entry, and the trained weights again on exit."""
 
     def __init__(self, variables, averaged):
         self.variables, self.averaged = variables, averaged
@@ -391,7 +396,7 @@ class _AveragedWeights:
     def __enter__(self):
         self.trained = [np.array(ops.convert_to_numpy(v)) for v in self.variables]
         for variable, average in zip(self.variables, self.averaged, strict=True):
-            variable.assign(np.array(ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
+            variable.assign(np.array(ops.convert_to_numpy(average)))  # a copy, since JAX donates buffers
 
     def __exit__(self, *error):
         for variable, value in zip(self.variables, self.trained, strict=True):
@@ -399,19 +404,19 @@ class _AveragedWeights:
 
 
 def _on_device(batch):
-    """A batch, if it is one, whose samples, nearly all of it, JAX has on its device or brings there meanwhile."""
+    """A batch with its samples on the JAX device, copied asynchronously; None stays None."""
     import jax
 
     return batch and (batch[0] | {"samples": jax.device_put(batch[0]["samples"])}, batch[1])
 
 
 def _steps_of(featurizer, subsampling: int, samples: int) -> int:
-    """Steps that a network makes of so many samples."""
+    """Number of output steps for a number of samples."""
     return -(-max(1, featurizer.frame_count(samples)) // subsampling)
 
 
 def _greedy(logits, steps) -> list[int]:
-    """The tokens of the first so many steps of [steps, tokens]."""
+    """Greedy decoding of the first `steps` steps of logits [steps, tokens]: tokens, without blanks and repeats."""
     return collapse(best_path(np.asarray(logits[: int(steps)], np.float32)))
 
 
@@ -431,13 +436,16 @@ def _write(path: Path, text: str):
 def load_data(
     manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None, **limits
 ) -> SpeechData:
-    """The clips of some manifests, decoded into `cache`; `limits` as SpeechData has them."""
+    """Reads manifests and decodes their clips, or the first `limit` of them, into the folder `cache`.
+
+    Further arguments are the limits of `SpeechData`.
+    """
     clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
     return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations, **limits)
 
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
-    """Training and validation part, the latter about `share` of the clips but at least one, by seed and clip id."""
+    """Training and validation split by seed and clip id: about `share` of the clips, at least one, for validation."""
     draws = {e.number: zlib.crc32(f"{seed} {data.clips[e.number].id}".encode()) % 10_000 for e in data.examples}
     held_out = {number for number, draw in draws.items() if draw < share * 10_000}
     if not 0 < len(held_out) < len(draws):
@@ -447,10 +455,11 @@ def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, Speech
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """Where this process stands among those that train together.
+    """The place of this process in a data-parallel run over several processes.
 
     Attributes:
-        rank, processes: of how many; every process steps through all batches and computes its rows of each.
+        rank: number of this process, from 0.
+        processes: how many there are. Every process goes through all batches and computes its own rows of each.
     """
 
     rank: int = 0
@@ -466,11 +475,11 @@ class Devices:
 
     @property
     def chief(self) -> bool:
-        """Whether this process writes the run down."""
+        """Whether this process writes files."""
         return self.rank == 0
 
     def share(self, batch):
-        """The rows of a batch that belong to this process; all of them where there is one."""
+        """The rows of a batch that this process computes."""
         if self.processes == 1:
             return batch
         rows = slice(self.rank, None, self.processes)
