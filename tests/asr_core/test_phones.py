@@ -18,7 +18,7 @@ from asr_core.errors import BundleError
 from asr_core.recognizer import Recognizer
 from asr_core.streaming import Stream
 from asr_core.text.vocabulary import Vocabulary
-from tests.asr_core.test_recognizer import CONFIGURATION, RATE, TOKENS, logits_of, sound
+from tests.asr_core.test_recognizer import CONFIGURATION, RATE, TOKENS, babble, logits_of
 
 WORDS = ["<unk>", "<s>", "</s>", "cat", "cut", "kit"]
 PHONES_OF = {"cat": [3, 1, 4], "cut": [3, 2, 4], "dog": [5, 5, 5], "kit": [3, 6, 4]}
@@ -128,7 +128,7 @@ def recognizer(tmp_path_factory):
 
 
 def test_the_emissions_hold_the_output_of_the_inner_head_each_step_twice(recognizer):
-    audio = sound(3)
+    audio = babble(3)
     emissions = recognizer.emissions(audio)
     assert emissions.phones.shape == (len(emissions), 7) and emissions.phones.dtype == np.float16
     network, bundle = recognizer.bundle.build(), recognizer.bundle
@@ -141,7 +141,7 @@ def test_the_emissions_hold_the_output_of_the_inner_head_each_step_twice(recogni
 
 
 def test_phones_of_long_recordings_are_joined_beside_the_letters(recognizer):
-    audio = sound(30)
+    audio = babble(30)
     whole = recognizer.emissions(audio)
     assert len(whole.phones) == len(whole)
     np.testing.assert_allclose(np.exp(whole.phones.astype(float)).sum(axis=1), 1, atol=1e-2)
@@ -151,7 +151,7 @@ def test_phones_of_long_recordings_are_joined_beside_the_letters(recognizer):
 
 
 def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
-    audio = sound(4)
+    audio = babble(4)
     assert recognizer.hypotheses(recognizer.emissions(audio))[0].phone_score < 0
     stream = Stream(recognizer)
     words = [*stream.feed(audio.samples, RATE).final, *stream.finish().final]
@@ -161,4 +161,4 @@ def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
 def test_a_network_without_phones_does_without_them(tmp_path):
     network = models.build("conformer", 12, len(TOKENS), width=16, blocks=1, heads=2, channels=4, kernel=5)
     recognizer = Recognizer(load_bundle(save_bundle(tmp_path / "tiny", network, CONFIGURATION)))
-    assert recognizer.pronunciations is None and recognizer.emissions(sound(1)).phones is None
+    assert recognizer.pronunciations is None and recognizer.emissions(babble(1)).phones is None
