@@ -22,7 +22,7 @@ def import_tensorflow() -> None:
 
     The modules in LEFT_OUT can be imported afterwards, but not by another thread while this one imports TensorFlow.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever the user's keras.json says
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # takes precedence over the user's keras.json
     if "tensorflow" in sys.modules and "keras" in sys.modules:
         return
     needed = {"jax"} if os.environ.get("KERAS_BACKEND") == "jax" else set()
