@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import importlib.util
 import os
 import shlex
@@ -99,7 +100,9 @@ def main(argv=None, workers: Workers | None = None) -> int:
         data, validation, start = _load(args, preset)
         trainer = _make_trainer(args, preset, data, validation, start, workers, command(arguments))
         if workers.count > 1 and workers.rank == 0:
-            workers.start_others(main, arguments, trainer.shared_values)
+            # Under `python -m train` this module is `__main__`, from which a spawned process cannot import.
+            importable = importlib.import_module("train.__main__").main
+            workers.start_others(importable, arguments, trainer.shared_values)
         _fit(trainer)
         if args.push and trainer.chief:
             _push(args.out, args.push)
