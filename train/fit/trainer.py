@@ -8,6 +8,7 @@ resumed run continues as if it had not been interrupted.
 import csv
 import dataclasses
 import importlib
+import io
 import json
 import os
 import platform
@@ -32,6 +33,7 @@ from asr_core.bundle.bundle import Bundle
 from asr_core.bundle.loading import save_bundle
 from asr_core.ctc import best_path, collapse
 from asr_core.models.features import make_featurizer
+from asr_core.storage import replace_file
 from asr_core.text.vocabulary import Vocabulary
 from train.data.augmentation import SpecAugment
 from train.data.batches import Batching, TrainingBatches, evaluation_batches
@@ -306,7 +308,7 @@ class Trainer:
                 "backend": backend, backend: importlib.import_module(backend).__version__,
             },
         }  # fmt: skip
-        _write(self.folder / "run.json", json.dumps(description, indent=1))
+        replace_file(self.folder / "run.json", json.dumps(description, indent=1))
 
     def _log(self, row: dict):
         """Adds a row to `metrics.csv`, in place of rows of the same or a later step, and draws the curves."""
@@ -317,11 +319,11 @@ class Trainer:
                 rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
         rows.append(row)
         fields = list(dict.fromkeys(key for r in rows for key in r))
-        with open(path.with_suffix(".partial"), "w", newline="") as file:
-            writer = csv.DictWriter(file, fields)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(path.with_suffix(".partial"), path)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(path, table.getvalue())
         draw_curves(rows, self.folder / "curves.svg")
         tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()))
 
@@ -425,12 +427,6 @@ def _metadata(path) -> dict:
 
     with safe_open(path, "np") as file:
         return file.metadata()
-
-
-def _write(path: Path, text: str):
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def load_data(
