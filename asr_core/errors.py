@@ -31,10 +31,6 @@ class AlignmentError(AsrError, ValueError):
     """A text that cannot be aligned with a recording."""
 
 
-class TranscriptError(AsrError, ValueError):
-    """A file that should hold a transcript and does not."""
-
-
 class GivenTextError(AsrError, ValueError):
     """A text, a list of hot words, or another argument that cannot be used as given."""
 
