@@ -367,7 +367,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--levels", type=whole(4, LEVELS), default=LEVELS,
-        help="of quantised probabilities and weights; fewer compress better",
+        help="of quantised probabilities and weights",
     )  # fmt: skip
     parser.add_argument("--held-out", type=Path, help="text or manifest to measure the perplexity on")
     parser.add_argument("--out", type=Path, required=True, help="the model, *.safetensors")

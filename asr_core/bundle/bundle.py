@@ -17,7 +17,6 @@ from asr_core.bundle.description import (
 )
 from asr_core.bundle.weights import read_weights, weight_name, weight_shapes
 from asr_core.errors import BundleError, reason
-from asr_core.storage import XZ
 from asr_core.text.vocabulary import Vocabulary
 
 
@@ -56,9 +55,8 @@ class Bundle:
         return Vocabulary("".join(self.config["tokens"][1:]))
 
     def file(self, name: str) -> Path | None:
-        """The path of a file of the bundle, plain or compressed; None if `config.json` lists no such file."""
-        listed = self.config["files"]
-        return next((self.path / candidate for candidate in (name, name + XZ) if candidate in listed), None)
+        """The path of a file of the bundle; None if `config.json` lists no such file."""
+        return self.path / name if name in self.config["files"] else None
 
     @property
     def phones(self) -> int:

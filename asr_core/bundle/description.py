@@ -13,7 +13,6 @@ from pathlib import Path
 from asr_core import models
 from asr_core.decoding.confidence import Calibration
 from asr_core.errors import BundleError, reason
-from asr_core.storage import XZ
 from asr_core.text.vocabulary import BLANK
 
 FORMAT_VERSION = 1
@@ -21,7 +20,7 @@ LANGUAGE_MODEL = "language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
 CONFIG = "config.json"
 README = "README.md"
-WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.xz)?")
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"  # for error messages
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -147,7 +146,7 @@ def _check_tokens(tokens: list, name: str) -> None:
 def _check_files(files: dict, name: str) -> None:
     totals = {True: 0, False: 0}  # bytes, by whether a file holds weights of the network
     for file, facts in files.items():
-        if not WEIGHTS.fullmatch(file) and file.removesuffix(XZ) not in (LANGUAGE_MODEL, PRONUNCIATIONS):
+        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS):
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not complete or type(facts["bytes"]) is not int:

@@ -24,7 +24,7 @@ from asr_core.bundle.description import (
 from asr_core.bundle.hub import REPOSITORY, download_bundle
 from asr_core.bundle.weights import write_weights
 from asr_core.errors import BundleError, reason
-from asr_core.storage import ASSETS, compress, unpacked
+from asr_core.storage import ASSETS
 
 DEFAULT = "default"  # the name of the model that comes with the program
 DEFAULT_FOLDER = ASSETS / "default"
@@ -59,7 +59,7 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
 
 
 def save_bundle(
-    folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16, compressed=False
+    folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16
 ) -> Path:
     """Saves a model as a bundle: all of it or nothing.
 
@@ -73,8 +73,7 @@ def save_bundle(
             (`asr_core.decoding.lexicon.Pronunciations`), for a network that predicts phones.
         readme: text of README.md, the model card.
         bits: of each number in a matrix (vectors stay float32): 32 or 16 for floats, 8 or fewer for integers of one
-            byte each with a scale for every output. Fewer bits make smaller files only when they are compressed.
-        compressed: whether to compress the files, which helps with 8 bits or fewer and with a language model.
+            byte each with a scale for every output.
 
     Returns:
         The folder.
@@ -89,7 +88,7 @@ def save_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_files(fresh, model, language_model, pronunciations, bits, compressed)
+        files = _write_files(fresh, model, language_model, pronunciations, bits)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -111,20 +110,19 @@ def save_bundle(
     return folder
 
 
-def _write_files(folder: Path, model, language_model, pronunciations, bits: int, compressed: bool) -> list[str]:
+def _write_files(folder: Path, model, language_model, pronunciations, bits: int) -> list[str]:
     """Writes all files that `config.json` lists; returns their names. Arguments as for `save_bundle`."""
     files = write_weights(folder, model, bits)
     if language_model is not None:
         if isinstance(language_model, Path):
-            with unpacked(language_model) as plain:
-                shutil.copyfile(plain, folder / LANGUAGE_MODEL)
+            shutil.copyfile(language_model, folder / LANGUAGE_MODEL)
         else:
             language_model.save(folder / LANGUAGE_MODEL)
         files.append(LANGUAGE_MODEL)
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)
-    return [compress(folder / file).name for file in files] if compressed else files
+    return files
 
 
 def _replace(folder: Path, fresh: Path) -> None:

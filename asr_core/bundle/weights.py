@@ -7,7 +7,6 @@ import numpy as np
 from asr_core import models
 from asr_core.bundle.description import WEIGHTS
 from asr_core.errors import BundleError, reason
-from asr_core.storage import unpacked
 
 FILE_BYTES = 9_000_000  # size of a file of weights at most: the Hub requires Git LFS beyond 10 MB
 SCALE = ".scale"  # suffix of the name of the scale of a quantised matrix: one factor for each output column
@@ -56,7 +55,7 @@ def read_weights(bundle, shapes: dict) -> dict:
     weights = {}
     for file in filter(WEIGHTS.fullmatch, bundle.config["files"]):
         try:
-            with unpacked(bundle.path / file) as path, safe_open(path, framework="numpy") as tensors:
+            with safe_open(bundle.path / file, framework="numpy") as tensors:
                 names = tensors.keys()
                 scaled = [key for key in names if key in shapes and key + SCALE in names]
                 expected = shapes | {key + SCALE: shapes[key][-1:] for key in scaled}

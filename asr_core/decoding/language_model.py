@@ -11,7 +11,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -24,7 +24,6 @@ from safetensors.numpy import save
 from asr_core.decoding.arpa import NGrams, read_arpa
 from asr_core.decoding.prefix_tree import PrefixTree
 from asr_core.errors import LanguageModelError, reason
-from asr_core.storage import unpacked
 
 FORMAT = "word-ngrams"
 FORMAT_VERSION = "1"
@@ -233,7 +232,7 @@ class NGramModel:
         return cls.from_ngrams(lower if len(set(lower)) == len(words) else words, orders)
 
     def quantised(self, levels: int = LEVELS) -> "NGramModel":
-        """The same model with one byte for each probability and back-off weight; fewer levels compress better."""
+        """The same model with one byte for each probability and back-off weight."""
         if self.log_prob_values is not None:
             return self
         log_prob, log_prob_values = _quantise(np.maximum(self.log_prob, MIN_LOG_PROB), levels)
@@ -257,15 +256,14 @@ class NGramModel:
 
     @classmethod
     def load(cls, path: str | PathLike) -> "NGramModel":
-        """Maps a saved model into memory (or reads it, if the file is compressed) and checks that it is complete.
+        """Maps a saved model into memory and checks that it is complete.
 
         Raises:
             LanguageModelError: the file is missing, damaged, or not written by `save`.
         """
         path = Path(path)
         try:
-            with unpacked(path) as plain:
-                arrays, metadata = _tensors(plain, mapped=plain == path)
+            arrays, metadata = _tensors(path)
             if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
                 raise ValueError("its metadata describes something else")
             words = bytes(arrays.pop("words")).decode().split("\n")
@@ -310,15 +308,14 @@ def _quantise(column: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
     return np.searchsorted(values, column - step / 2).astype(np.uint8), values
 
 
-def _tensors(path: Path, mapped: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors of a safetensors file, as views of the mapped file or of its contents, and its metadata."""
+def _tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a safetensors file, as views of the mapped file, and its metadata."""
     with safe_open(path, framework="numpy") as file:  # checks the header against the file
         metadata = file.metadata() or {}
     with open(path, "rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(header_bytes))
-    read = partial(np.memmap, mode="r") if mapped else np.fromfile
-    data = np.asarray(read(path, dtype=np.uint8, offset=8 + header_bytes))
+    data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + header_bytes))
     header.pop("__metadata__", None)
     arrays = {}
     for name, tensor in header.items():

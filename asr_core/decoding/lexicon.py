@@ -18,7 +18,6 @@ from safetensors.numpy import save
 
 from asr_core.ctc import log_probabilities
 from asr_core.errors import BundleError, reason
-from asr_core.storage import unpacked
 
 FORMAT = "pronunciations"
 FORMAT_VERSION = "1"
@@ -92,7 +91,7 @@ class Pronunciations:
             BundleError: the file is missing, damaged, or was written for other words.
         """
         try:
-            with unpacked(Path(path)) as plain, safe_open(plain, framework="numpy") as file:
+            with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
                     raise ValueError("its metadata describes something else")

@@ -1,4 +1,4 @@
-"""The README's example for archives, as it stands there, with two local workers: the words are the recogniser's."""
+"""The example of ARCHIVES.md, as it stands there, with two local workers: the words are the recogniser's."""
 
 import json
 import os
@@ -26,8 +26,8 @@ ray.data.DataContext.get_current().wait_for_min_actors_s = 600  # else one worke
 
 
 def example() -> str:
-    """The block of Python in the README that speaks of Ray."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    """The block of Python in ARCHIVES.md that speaks of Ray."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "asr_core" / "ARCHIVES.md").read_text(encoding="utf-8"), re.S | re.M)
     (block,) = (block for block in blocks if "import ray" in block)
     return block
 

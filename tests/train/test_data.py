@@ -227,43 +227,6 @@ def three_corpora(data):
     return other
 
 
-def counts_in_a_pass(data, number, **batching):
-    """How often a pass plans each clip, before batches are filled up."""
-    batches = TrainingBatches(data, dataclasses.replace(BATCHING, **batching), NO_AUGMENTATION, seed=5)
-    order = batches._order(np.random.default_rng((5, number, 0)))
-    return Counter(data.clips[data.examples[i].number].id for i in order)
-
-
-@pytest.mark.parametrize("balance,shares", [(1.0, (21, 6, 3)), (0.5, (16, 8, 6)), (0.0, (10, 10, 10))])
-def test_a_pass_holds_corpora_in_the_shares_asked_for(three_corpora, balance, shares):
-    drawn = counts_in_a_pass(three_corpora, 0, balance=balance, repeats=3)
-    corpora = Counter()
-    for clip in three_corpora.clips:
-        corpora[clip.corpus] += drawn[clip.id]
-    assert tuple(corpora[name] for name in ("large", "small", "one")) == shares
-    for corpus in ("large", "small"):
-        often = [drawn[clip.id] for clip in three_corpora.clips if clip.corpus == corpus]
-        assert max(often) - min(often) <= 1, "every clip of a corpus as often as the others"
-
-
-def test_balanced_passes_leave_out_other_clips_every_time(three_corpora):
-    passes = [counts_in_a_pass(three_corpora, number, balance=0.0) for number in range(12)]
-    assert all(len(drawn) < 10 for drawn in passes)
-    assert len(sum(passes, Counter())) == 10
-
-
-def test_balanced_batches_depend_on_seed_and_step_alone(three_corpora):
-    batching = dataclasses.replace(BATCHING, balance=0.5)
-    through, resumed, other = (
-        TrainingBatches(three_corpora, batching, NO_AUGMENTATION, seed=seed) for seed in (3, 3, 4)
-    )
-    last = 2 * through.steps_per_pass + 1
-    for step in range(last):
-        through.batch(step)
-    np.testing.assert_array_equal(through.batch(last)[0]["samples"], resumed.batch(last)[0]["samples"])
-    assert not np.array_equal(through.batch(last)[1]["labels"], other.batch(last)[1]["labels"])
-
-
 def test_short_clips_come_first_when_asked(data):
     batching = Batching(bucket_seconds=(1.2, 2.0), batch_seconds=4.0, short_first_passes=1)
     batches = TrainingBatches(data, batching, NO_AUGMENTATION)

@@ -49,15 +49,14 @@ def test_the_network_is_new_and_the_language_model_the_same_file(old, tmp_path, 
     assert not {"evaluation", "confidence", "trained"} & config.keys()
 
 
-def test_rounded_and_compressed_with_another_language_model(old, tmp_path, capsys):
+def test_rounded_with_another_language_model(old, tmp_path, capsys):
     fresh = network(2)
     run = save_bundle(tmp_path / "best", fresh, CONFIGURATION, bits=32)
     (tmp_path / "others.arpa").write_text(WORDS.replace("abba", "aab"))
     NGramModel.from_arpa(tmp_path / "others.arpa").save(tmp_path / "others.safetensors")
-    options = ["--bits", "5", "--compressed", "--language-model", str(tmp_path / "others.safetensors")]
+    options = ["--bits", "5", "--language-model", str(tmp_path / "others.safetensors")]
     assert main([str(run), "--into", str(old), *options]) == 0
     bundle = load_bundle(old)
-    assert all(file.endswith(".xz") for file in bundle.config["files"])
     assert bundle.language_model().words[3:] == ["aab", "bab"]
     for weight, variable in zip(bundle.build().weights, fresh.weights, strict=True):
         learned_with = rounded(variable, 5) if len(variable.shape) > 1 else variable

@@ -29,9 +29,6 @@ class Batching:
         batch_clips: number of clips in a batch, whatever their length; with None `batch_seconds` decides.
         multiple_of: the number of clips is a multiple of this (the number of devices that share a batch).
         repeats: how often a pass has every clip; more than once for small data sets.
-        balance: exponent of a corpus's share of the clips of a pass (Conneau et al., 2020, arXiv 1911.02116, section
-            3.1). With 1 corpora have their natural shares, with 0 equal ones; values in between sample small corpora
-            more often.
         characters_second: size of the labels, in characters per second of the bucket; a clip with more characters goes
             to a longer bucket.
         short_first_passes: number of passes at the beginning that have short clips first.
@@ -45,7 +42,6 @@ class Batching:
     batch_clips: int | None = None
     multiple_of: int = 1
     repeats: int = 1
-    balance: float = 1.0
     characters_second: float = 20.0
     short_first_passes: int = 1
     join: float = 0.0
@@ -62,7 +58,7 @@ class Batching:
 
 
 class TrainingBatches:
-    """Augmented batches. A pass has every example, or as many in the shares that `Batching.balance` gives.
+    """Augmented batches. A pass has every example.
 
     The CTC loss of a clip is infinite if its text needs more steps than the network makes of its samples
     (`asr_core.ctc.feasible`). Such a clip keeps its original speed if only a faster one is infeasible, and is left
@@ -150,24 +146,9 @@ class TrainingBatches:
         return [clips[i] for i in rng.permutation(len(clips))]
 
     def _order(self, rng) -> np.ndarray:
-        """Indices of the examples of a pass in random order: int [repeats * examples].
-
-        No example of a corpus is drawn again before all the others of that corpus have been. A corpus whose share is
-        smaller than its size has another random subset in every pass.
-        """
+        """Indices of the examples of a pass in random order: int [repeats * examples], none again before all others."""
         total = len(self.data.examples) * self.batching.repeats
-        if self.batching.balance == 1:
-            return _shuffled(np.arange(len(self.data.examples)), total, rng)
-        names = np.array([self.data.clips[example.number].corpus for example in self.data.examples])
-        corpora, sizes = np.unique(names, return_counts=True)
-        weights = sizes**self.batching.balance
-        ends = np.round(np.cumsum(weights) / weights.sum() * total).astype(int)
-        counts = np.diff(ends, prepend=0)
-        parts = [
-            _shuffled(np.flatnonzero(names == corpus), count, rng)
-            for corpus, count in zip(corpora, counts, strict=True)
-        ]
-        return rng.permutation(np.concatenate(parts))
+        return _shuffled(np.arange(len(self.data.examples)), total, rng)
 
     def _bucket(self, parts: Parts, speed: float) -> float | None:
         """The shortest bucket for a clip of these parts at this speed, or None."""

@@ -2,7 +2,8 @@
 
 - `conformer-5bit` trains the embedded model, on a GPU: `python -m train --preset conformer-5bit --precision
   mixed_bfloat16 --loaders 14`, with KERAS_BACKEND=jax.
-- `conformer-cpu` continues with such a network on two CPU cores: `--preset conformer-cpu --start MODEL --minutes N`.
+- `conformer-cpu` continues with such a network on two CPU cores, as the embedded model did at its end: `--preset
+  conformer-cpu --start MODEL --minutes 27`.
 - `keras-example` is the recipe of the Keras example "Automatic Speech Recognition using CTC": its network, features,
   optimiser, batch size and 90/10 split.
 - `smoke` overfits a handful of clips within minutes on a CPU; it is also a test.
@@ -107,12 +108,10 @@ PRESETS = {
             weight_decay=0.05,
             clip_norm=1.0,
             bits=5,
-            batching=Batching(
-                batch_seconds=64.0, bucket_seconds=(3.2, 4.6, 6.6, 11.0), short_first_passes=0, balance=0.8,
-            ),
+            batching=Batching(batch_seconds=64.0, bucket_seconds=(3.2, 4.6, 6.6, 11.0), short_first_passes=0),
             augmentation=Augmentation(
                 speeds=(0.85, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.15),
-                noise=0.15, babble=0.03, room=0.12, band=0.04, gain=0.1, pitch=0.08, codec=0.02, clipping=0.06,
+                noise=0.15, babble=0.03, room=0.08, band=0.04, gain=0.1, pitch=0.05, codec=0.02,
             ),
             spec_augment={"time_masks": 4, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 15},
         ),

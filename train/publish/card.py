@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asr_core.bundle.description import PRONUNCIATIONS
 from asr_core.errors import AsrError
-from asr_core.storage import XZ, replace_file
+from asr_core.storage import replace_file
 from train.options import in_words
 
 DONE, FAILED = 0, 1
@@ -171,7 +171,7 @@ def _trained_on(config: dict) -> str:
         parts += ["The language model was trained on:", _table(["Text", "Licence"], texts, "ll")]
     if config["architecture"]["sizes"].get("phones"):
         parts.append(DICTIONARY)
-    if any(file.removesuffix(XZ) == PRONUNCIATIONS for file in config.get("files", ())):
+    if PRONUNCIATIONS in config.get("files", ()):
         from train.data.credits import DICTIONARY_NOTICE
 
         notice = "\n".join(f"> {line}".rstrip() for line in DICTIONARY_NOTICE.splitlines())

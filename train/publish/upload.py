@@ -9,7 +9,6 @@ from pathlib import Path
 from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL, PRONUNCIATIONS, README, WEIGHTS
 from asr_core.bundle.loading import load_bundle
 from asr_core.errors import AsrError, reason
-from asr_core.storage import XZ
 from train.publish.card import card
 
 CURVES = "curves.svg"  # a run's learning curves
@@ -158,7 +157,7 @@ def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
     others = [path for path in there if path not in upload.files and path not in upload.keeps]
     if upload.kind == "space":
         return others
-    return [path for path in others if WEIGHTS.fullmatch(path) or path.removesuffix(XZ) in MODEL_FILES]
+    return [path for path in others if WEIGHTS.fullmatch(path) or path in MODEL_FILES]
 
 
 def check_token() -> None:

@@ -1,7 +1,6 @@
 """Replaces the network of a bundle by that of a run's best model; language model and decoder options stay.
 
-    python -m train.tools.embed runs/x/best --into assets/default --bits 5 --compressed --description "A small
-    recogniser."
+    python -m train.tools.embed runs/x/best --into assets/default --bits 5 --description "A small recogniser."
 
 The weights of several bundles with the same architecture, such as those of a run and of its continuation, are averaged:
 the mean often has a lower error rate than each of them (Wortsman et al., 2022, arXiv 2203.05482). The description of
@@ -31,7 +30,7 @@ NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "langu
 
 def embed(
     runs: Sequence[Path], folder: Path, bits: int, description: str | None = None, dictionary: Path | None = None,
-    language_model: Path | None = None, compressed: bool = False,
+    language_model: Path | None = None,
 ) -> Path:  # fmt: skip
     """Replaces the network of a bundle atomically.
 
@@ -42,7 +41,6 @@ def embed(
         description: one sentence about the model; None keeps the old one.
         dictionary: of pronunciations, needed for a network with phones (see `train.data.pronunciations`).
         language_model: None keeps the old one.
-        compressed: compress the files.
 
     Returns:
         `folder`.
@@ -67,7 +65,7 @@ def embed(
     if words and new.config["architecture"]["sizes"].get("phones"):
         lexicon = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
     return save_bundle(
-        folder, network, config, language_model=path, pronunciations=lexicon, bits=bits, compressed=compressed
+        folder, network, config, language_model=path, pronunciations=lexicon, bits=bits
     )
 
 
@@ -83,7 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")
     bits = [4, 5, 6, 7, 8, 16, 32]
     parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a weight matrix")
-    parser.add_argument("--compressed", action="store_true", help="compress the files, if there are 8 bits or fewer")
     parser.add_argument("--language-model", type=Path, help="new language model; by default the old one stays")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
     parser.add_argument("--pronunciations", type=Path, help="dictionary for a network with phones (see train)")
@@ -91,8 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(
             embed(
-                args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model,
-                args.compressed,
+                args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model
             )
         )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:
