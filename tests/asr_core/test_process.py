@@ -87,7 +87,14 @@ def started(code: str) -> subprocess.Popen:
     """A program that has come to `wait`."""
     environment = os.environ | {"PYTHONPATH": PATHS}
     command = [sys.executable, "-c", BEGIN + code]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    program = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests may run in the background
+    )
     assert program.stdout.readline() == "ready\n", program.stderr.read()
     return program
 
