@@ -27,7 +27,8 @@ ray.data.DataContext.get_current().wait_for_min_actors_s = 600  # else one worke
 
 def example() -> str:
     """The block of Python in ARCHIVES.md that speaks of Ray."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "asr_core" / "ARCHIVES.md").read_text(encoding="utf-8"), re.S | re.M)
+    text = (ROOT / "asr_core" / "ARCHIVES.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
     (block,) = (block for block in blocks if "import ray" in block)
     return block
 
