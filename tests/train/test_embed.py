@@ -92,3 +92,13 @@ def test_no_bundle_is_one_line_and_changes_nothing(old, capsys):
     assert main(["no/such/run", "--into", str(old)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert json.loads((old / CONFIG).read_text()) == before
+
+
+def test_the_mean_of_several_networks_may_be_weighted(old, tmp_path, capsys):
+    networks = [network(3), network(4)]
+    runs = [str(save_bundle(tmp_path / str(i), one, CONFIGURATION, bits=32)) for i, one in enumerate(networks)]
+    assert main([*runs, "--into", str(old), "--bits", "32", "--shares", "1", "3"]) == 0
+    for weight, first, second in zip(load_bundle(old).build().weights, *(one.weights for one in networks), strict=True):
+        np.testing.assert_allclose(weight, 0.25 * np.array(first) + 0.75 * np.array(second), atol=1e-6)
+    assert main([*runs, "--into", str(old), "--shares", "1"]) == 1
+    assert "one for each bundle" in capsys.readouterr().err

@@ -30,7 +30,7 @@ NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "langu
 
 def embed(
     runs: Sequence[Path], folder: Path, bits: int, description: str | None = None, dictionary: Path | None = None,
-    language_model: Path | None = None,
+    language_model: Path | None = None, shares: Sequence[float] | None = None,
 ) -> Path:  # fmt: skip
     """Replaces the network of a bundle atomically.
 
@@ -41,6 +41,7 @@ def embed(
         description: one sentence about the model; None keeps the old one.
         dictionary: of pronunciations, needed for a network with phones (see `train.data.pronunciations`).
         language_model: None keeps the old one.
+        shares: of the bundles in the mean of their weights, brought to a sum of 1; None gives all the same.
 
     Returns:
         `folder`.
@@ -51,11 +52,15 @@ def embed(
     """
     *others, new = map(load_bundle, runs)
     old = load_bundle(folder)
-    if any(other.config["architecture"] != new.config["architecture"] for other in others):
+    if any(_inference_sizes(other) != _inference_sizes(new) for other in others):
         raise ValueError("Only networks of the same architecture and sizes can be averaged.")
+    shares = shares or [1.0] * len(runs)
+    if len(shares) != len(runs) or min(shares) < 0 or not sum(shares) > 0:
+        raise ValueError(f"The shares must be {len(runs)} numbers from 0 on, one for each bundle, and not all 0.")
     network, weights = new.build(), [bundle.build().weights for bundle in others]
     for variable, *values in zip(network.weights, *weights, strict=True):
-        variable.assign(sum(values, variable) / (len(values) + 1))
+        mean = sum(share * value for share, value in zip(shares, [*values, variable], strict=True)) / sum(shares)
+        variable.assign(mean)
     config = {key: old.config[key] for key in OLD_FIELDS if key in old.config}
     config |= {key: new.config[key] for key in NEW_FIELDS if key in new.config}
     if description:
@@ -67,6 +72,14 @@ def embed(
     return save_bundle(
         folder, network, config, language_model=path, pronunciations=lexicon, bits=bits
     )
+
+
+def _inference_sizes(bundle) -> dict:
+    """Architecture and sizes but for the dropout, which has no weights."""
+    architecture = bundle.config["architecture"]
+    unused = ("dropout", "intermediate")
+    sizes = {name: value for name, value in architecture["sizes"].items() if name not in unused}
+    return {"name": architecture["name"], **sizes}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, required=True, help="the bundle whose network it replaces")
     bits = [4, 5, 6, 7, 8, 16, 32]
     parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a weight matrix")
+    parser.add_argument("--shares", type=float, nargs="+", help="of the bundles in the mean; by default all the same")
     parser.add_argument("--language-model", type=Path, help="new language model; by default the old one stays")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
     parser.add_argument("--pronunciations", type=Path, help="dictionary for a network with phones (see train)")
@@ -88,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(
             embed(
-                args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model
+                args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model,
+                args.shares,
             )
         )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:
