@@ -1,5 +1,6 @@
 """Transcribe, as a visitor uses it."""
 
+import contextlib
 import json
 import re
 
@@ -7,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.conftest import TWO_FRAMES, record
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
@@ -259,8 +261,13 @@ def test_another_audio_track_is_chosen_below_the_picture(page, recording, folder
     choice.wait_for(state="visible")
     assert choice.input_value() == "1"
     page.get_by_text("track 1 was transcribed").wait_for()
-    choice.click()
-    page.get_by_role("option", name="2", exact=True).click()
+    page.wait_for_selector("#words .word")
+    for _ in range(5):  # Gradio closes a list that is opened while its choices are still being updated
+        choice.click()
+        page.get_by_role("option", name="2", exact=True).click()
+        with contextlib.suppress(PlaywrightTimeout):
+            page.get_by_text("track 2 was transcribed").wait_for(timeout=9000)
+            break
     page.get_by_text("track 2 was transcribed").wait_for()
     page.wait_for_selector("#words .word")
     choice.wait_for(state="visible")
