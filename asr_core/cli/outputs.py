@@ -3,16 +3,16 @@
 Obstacles to writing a file are found before anything is transcribed.
 """
 
-import contextlib
 import hashlib
 import os
 import stat
-import uuid
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from asr_core.errors import printable, reason
+from asr_core.storage import replace_file
 from asr_core.transcript.writers import WRITERS
 
 STDIN = "-"
@@ -131,14 +131,5 @@ def _blocked(path: str) -> str | None:
 
 def write_whole(path: str, content: str) -> None:
     """Writes a file, all of it or nothing, and creates missing parent folders. Raises OSError."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    part = os.path.join(folder, f".{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(part)
-        raise
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    replace_file(Path(path), content)
