@@ -161,6 +161,7 @@ def test_a_model_that_is_missing_or_untrained_is_said(visit, recording):
         try:
             page = visit(url)
             page.wait_for_selector(f"#masthead >> text={said}")
+            page.context.close()  # a page that still fetches its scripts would report a closed server as an error
         finally:
             server.close()
 
