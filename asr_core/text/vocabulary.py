@@ -24,9 +24,12 @@ class Vocabulary:
     Attributes:
         pieces: every character or piece once, in token order; a string is one of characters. The "" of the blank may
             stand before them.
+        language: code of the language that the model writes, such as "de"; "" if it is not known. Given texts are
+            normalised by it and by the alphabet (see `asr_core.text.alphabet`).
     """
 
     pieces: str | Sequence[str] = EXAMPLE_CHARACTERS
+    language: str = ""
 
     def __post_init__(self):
         pieces = tuple(self.pieces)
@@ -50,6 +53,21 @@ class Vocabulary:
     def characters(self) -> str:
         """Every character that the tokens can write, once, in token order; the mark of words is a space."""
         return "".join(dict.fromkeys("".join(self.pieces).replace(WORD_MARK, " ")))
+
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """The set of `characters`."""
+        return frozenset(self.characters)
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """The letters of the alphabet, of any script."""
+        return frozenset(filter(str.isalpha, self.alphabet))
+
+    @cached_property
+    def writes_single_characters(self) -> bool:
+        """Whether every token but the blank writes exactly one character."""
+        return self._longest == 1 and not self.has_word_marks
 
     @cached_property
     def has_word_marks(self) -> bool:
@@ -118,7 +136,7 @@ class Vocabulary:
             tokens = fewest(text, self._token_of, self._longest)
         if tokens is None:
             text = text.removeprefix(WORD_MARK)
-            character = next((character for character in text if character not in self.characters), text)
+            character = next((character for character in text if character not in self.alphabet), text)
             raise ValueError(f"{character!r} in {text!r} is not in the vocabulary: normalise first.")
         return tokens
 
