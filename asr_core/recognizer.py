@@ -128,7 +128,8 @@ class Recognizer:
             raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
-        stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
+        seam_steps, ratio = self._whole_steps(SEAM_SECONDS), self._geometry.steps_per_phone_step
+        stitcher = EmissionStitcher(steps, len(self.vocabulary), seam_steps, self._phones, ratio)
         if (space := space_token(self.vocabulary)) is not None:
             stitcher.insert_word_boundaries(silent_steps(windows, self._geometry.step_samples), space)
         final_steps = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # after each window
