@@ -1,0 +1,58 @@
+"""Where each weight of our networks comes from in a checkpoint of PyTorch, and in which layout."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def as_stored(tensor: np.ndarray) -> np.ndarray:
+    return tensor
+
+
+def transposed(tensor: np.ndarray) -> np.ndarray:
+    """All axes in reverse: the layout of Keras.
+
+    Dense [out, in] -> [in, out]; convolution over time [out, in, taps] -> [taps, in, out].
+    """
+    return np.ascontiguousarray(tensor.T)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tensors of a checkpoint that one weight is computed from.
+
+    Attributes:
+        tensors: their names, in the order in which `convert` takes them.
+        convert: float32 arrays, one for each name -> the weight in our layout.
+        alternatives: other names of the same tensors, which some checkpoints have instead.
+    """
+
+    tensors: tuple[str, ...]
+    convert: Callable[..., np.ndarray] = as_stored
+    alternatives: tuple[tuple[str, ...], ...] = ()
+
+    def names(self, available: Collection[str]) -> tuple[str, ...] | None:
+        """The names that a checkpoint with these tensors has; None if some are missing under every name."""
+        choices = (self.tensors, *self.alternatives)
+        return next((names for names in choices if all(name in available for name in names)), None)
+
+
+def dense(ours: str, theirs: str, bias: bool = True) -> dict[str, Source]:
+    """Sources of a `Dense` layer, or of a convolution over time, from `torch.nn.Linear` or `Conv1d`.
+
+    Args:
+        ours: path of our layer, without its weight's own name.
+        theirs: path of the module in the checkpoint.
+        bias: whether it has one.
+    """
+    kernel = {f"{ours}/kernel": Source((f"{theirs}.weight",), transposed)}
+    return kernel | ({f"{ours}/bias": Source((f"{theirs}.bias",))} if bias else {})
+
+
+def norm(ours: str, theirs: str) -> dict[str, Source]:
+    """Sources of a normalisation layer: gamma and beta from `weight` and `bias`. Arguments as for `dense`."""
+    return {
+        f"{ours}/gamma": Source((f"{theirs}.weight",), alternatives=((f"{theirs}.gamma",),)),
+        f"{ours}/beta": Source((f"{theirs}.bias",), alternatives=((f"{theirs}.beta",),)),
+    }
