@@ -56,3 +56,19 @@ def norm(ours: str, theirs: str) -> dict[str, Source]:
         f"{ours}/gamma": Source((f"{theirs}.weight",), alternatives=((f"{theirs}.gamma",),)),
         f"{ours}/beta": Source((f"{theirs}.bias",), alternatives=((f"{theirs}.beta",),)),
     }
+
+
+def joined(ours: str, theirs: list[str], bias: bool = True) -> dict[str, Source]:
+    """Sources of one `Dense` layer from several of `torch.nn.Linear`, whose outputs stand beside each other."""
+    kernels = tuple(f"{name}.weight" for name in theirs)
+    sources = {f"{ours}/kernel": Source(kernels, lambda *parts: np.concatenate([part.T for part in parts], axis=1))}
+    if bias:
+        biases = tuple(f"{name}.bias" for name in theirs)
+        sources[f"{ours}/bias"] = Source(biases, lambda *parts: np.concatenate(parts))
+    return sources
+
+
+def pointwise(ours: str, theirs: str, bias: bool = True) -> dict[str, Source]:
+    """Sources of a `Dense` layer from a `torch.nn.Conv1d` with one tap."""
+    kernel = Source((f"{theirs}.weight",), lambda kernel: np.ascontiguousarray(kernel[:, :, 0].T))
+    return {f"{ours}/kernel": kernel} | ({f"{ours}/bias": Source((f"{theirs}.bias",))} if bias else {})
