@@ -65,12 +65,12 @@ class DepthwiseSubsampling(layers.Layer):
 
 
 class FeedForward(layers.Layer):
-    """Layer normalisation, a wider layer with SiLU, and a projection back: [batch, steps, width] -> the same shape."""
+    """Layer normalisation, a wider layer, and a projection back: [batch, steps, width] -> the same shape."""
 
-    def __init__(self, width, inner, dropout, use_bias=True, **kwargs):
+    def __init__(self, width, inner, dropout, use_bias=True, activation="silu", epsilon=EPSILON, **kwargs):
         super().__init__(**kwargs)
-        self.normalise = layers.LayerNormalization(epsilon=EPSILON, name="normalise")
-        self.widen = layers.Dense(inner, activation="silu", use_bias=use_bias, name="widen")
+        self.normalise = layers.LayerNormalization(epsilon=epsilon, name="normalise")
+        self.widen = layers.Dense(inner, activation=activation, use_bias=use_bias, name="widen")
         self.narrow = layers.Dense(width, use_bias=use_bias, name="narrow")
         self.dropout = layers.Dropout(dropout)
 
@@ -149,9 +149,7 @@ class FoldedConvolution(layers.Layer):
 
     def call(self, x, mask, training=False):
         """`x` is [batch, steps, width]; `mask` is [batch, steps, 1] in the dtype of `x`, 1 for valid steps."""
-        value, gate = ops.split(self.gate(self.normalise(x)), 2, axis=-1)
-        before = self.kernel_size // 2
-        x = depthwise(value * ops.sigmoid(gate) * mask, self.taps, before)
+        x = depthwise(glu(self.gate(self.normalise(x))) * mask, self.taps, self.kernel_size // 2)
         return self.dropout(self.project(ops.silu(x + ops.cast(self.taps_bias, x.dtype))), training=training)
 
 
@@ -317,3 +315,9 @@ def depthwise(x, taps, before):
     padded = ops.pad(x, [[0, 0], [before, kernel - 1 - before], [0, 0]])
     taps = ops.reshape(ops.cast(taps, x.dtype), (1, kernel, width, 1))
     return ops.depthwise_conv(padded[:, None], taps, data_format="channels_last")[:, 0]
+
+
+def glu(x):
+    """The first half of the channels, gated by the sigmoid of the second: [..., 2 * n] -> [..., n]."""
+    value, gate = ops.split(x, 2, axis=-1)
+    return value * ops.sigmoid(gate)
