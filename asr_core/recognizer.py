@@ -263,7 +263,9 @@ class Recognizer:
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """The transcript with these words; arguments as for `calibrated`."""
-        return Transcript(self.calibrated(words, seconds, given), seconds, self.name)
+        return Transcript(
+            self.calibrated(words, seconds, given), seconds, self.name, separator=self.vocabulary.separator
+        )
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)

@@ -13,7 +13,7 @@ from pathlib import Path
 from asr_core import models
 from asr_core.decoding.confidence import Calibration
 from asr_core.errors import BundleError, reason
-from asr_core.text.vocabulary import BLANK
+from asr_core.text.vocabulary import BLANK, Vocabulary
 
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"
@@ -25,7 +25,8 @@ CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 512 << 20  # of all weights of the network together, and of all other files together
-MAX_TOKENS = 4096
+MAX_TOKENS = 65_536  # more than any tokeniser of a CTC model has
+MAX_TOKEN_CHARACTERS = 64  # of a token's text
 MAX_SIZE = 8192  # of an architecture's size that MAX_SIZES does not list
 MAX_SIZES = {"blocks": 64, "outer_blocks": 64, "rnn_layers": 64, "kernel": 255}  # by name
 SAMPLE_RATES = (4_000, 96_000)  # Hz, lowest and highest that make sense for speech
@@ -135,12 +136,14 @@ def _check_featurizer(sample_rate: int, featurizer: dict, name: str) -> None:
 
 
 def _check_tokens(tokens: list, name: str) -> None:
-    characters = tokens[BLANK + 1 :]
     if not 2 <= len(tokens) <= MAX_TOKENS or tokens[BLANK] != "":
-        raise BundleError(f'{name}: its tokens must be the blank, "", and 1 to {MAX_TOKENS - 1} characters.')
-    single = all(isinstance(character, str) and len(character) == 1 for character in characters)
-    if not single or len(set(characters)) < len(characters):
-        raise BundleError(f"{name}: its tokens but the blank must be one character each, no two the same.")
+        raise BundleError(f'{name}: its tokens must be the blank, "", and 1 to {MAX_TOKENS - 1} others.')
+    if not all(isinstance(token, str) and len(token) <= MAX_TOKEN_CHARACTERS for token in tokens):
+        raise BundleError(f"{name}: its tokens must be texts of at most {MAX_TOKEN_CHARACTERS} characters.")
+    try:
+        Vocabulary(tokens)
+    except ValueError as error:
+        raise BundleError(f"{name}: its tokens are no vocabulary: {error}") from None
 
 
 def _check_files(files: dict, name: str) -> None:
