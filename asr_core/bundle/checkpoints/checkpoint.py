@@ -13,8 +13,6 @@ from asr_core.bundle.checkpoints.tensors import NUMBERS, StoredTensor
 from asr_core.errors import BundleError
 
 HEAD = ("head/kernel", "head/bias")  # their last axis is that of the tokens
-# Parts of the names of tensors that a network has from its training and does not use afterwards.
-OF_TRAINING = ("masked_spec_embed", "quantizer.", "project_q.", "project_hid.", "num_batches_tracked", "position_ids")
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,10 @@ class Checkpoint:
         return [self.tensors[one] for one in names]
 
     def unused(self) -> list[str]:
-        """Names of tensors that no weight is made from and that are not only there for training."""
+        """Names of tensors that no weight is made from, and that the family does not know to serve training only."""
         used = {one for source in self.sources.values() for one in source.names(self.tensors) or ()}
-        return [one for one in self.tensors if one not in used and not any(part in one for part in OF_TRAINING)]
+        training = family_of(self.config, "").UNUSED
+        return [one for one in self.tensors if one not in used and not training.fullmatch(one)]
 
     def check(self, name: str, shapes: dict) -> None:
         """Raises BundleError if tensors are missing, or too small for the shapes of our weights; reads none."""
