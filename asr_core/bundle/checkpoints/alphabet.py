@@ -27,12 +27,14 @@ class Pieces:
         ids: row of the head by the text of a token.
         special: texts that are never words.
         language: the one among several whose vocabulary this is; None if there is only one.
+        default: whether that is the language of the checkpoint's own weights, without an adapter.
         blank: the text of the blank, None if it is not named.
     """
 
     ids: dict[str, int]
     special: set[str] = field(default_factory=set)
     language: str | None = None
+    default: bool = True
     blank: str | None = None
 
 
@@ -51,7 +53,7 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
     tokenizer, ids = files.get(TOKENIZER, {}), files.get(VOCABULARY)
     if ids is None and not tokenizer:
         raise BundleError(f"{name} has neither {VOCABULARY} nor {TOKENIZER}: there is no telling what it writes.")
-    ids, language = _of_language(ids, language or settings.get("target_lang"), asked=language, name=name)
+    ids, language, default = _of_language(ids, language, settings.get("target_lang"), name)
     if ids is None:
         ids = _pieces_of_tokenizer(tokenizer, name)
     added = {**files.get(ADDED, {}), **_added(tokenizer, settings)}
@@ -61,24 +63,35 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
     if VOCABULARY in files and isinstance(delimiter, str):
         special -= {delimiter}
         ids = {" " if text == delimiter else text: row for text, row in ids.items()}
-    return Pieces({**ids, **added}, special, language, _text(roles.get("pad_token", settings.get("pad_token"))))
+    blank = _text(roles.get("pad_token", settings.get("pad_token")))
+    return Pieces({**ids, **added}, special, language, default, blank)
 
 
-def _of_language(ids, language, asked, name: str) -> tuple[dict | None, str | None]:
-    """The vocabulary of a language, where there are several (`{"deu": {...}, "eng": {...}}`), and the language."""
+def _of_language(ids, asked: str | None, target, name: str) -> tuple[dict | None, str | None, bool]:
+    """The vocabulary of a language, where there are several (`{"deu": {...}, "eng": {...}}`).
+
+    Args:
+        ids: the contents of `vocab.json`, or None.
+        asked: the language that a user has asked for, or None.
+        target: the language that the tokenizer's settings name, or None.
+        name: of the checkpoint, for messages.
+
+    Returns:
+        Vocabulary, language, and whether the language is the checkpoint's own choice; no language if there is only one.
+    """
     several = isinstance(ids, dict) and ids and all(isinstance(value, dict) for value in ids.values())
     if not several:
         if asked:
-            raise BundleError(f"{name} has no choice of languages: leave the language {asked!r} away.")
-        return ids, None
-    if not isinstance(language, str) or (language not in ids and not asked):
-        language = DEFAULT_LANGUAGE if DEFAULT_LANGUAGE in ids else next(iter(ids))
+            raise BundleError(f"{name} has no choice of languages: leave the language {asked[:20]!r} away.")
+        return ids, None, True
+    own = next((code for code in (target, DEFAULT_LANGUAGE) if isinstance(code, str) and code in ids), next(iter(ids)))
+    language = asked or own
     if language not in ids:
         near = difflib.get_close_matches(language, ids, n=5, cutoff=0.5) or sorted(ids)[:5]
         raise BundleError(
             f"{name} has {len(ids)} languages and {language[:20]!r} is none of them; near it: {', '.join(near)[:120]}."
         )
-    return ids[language], language
+    return ids[language], language, language == own
 
 
 def _pieces_of_tokenizer(tokenizer: dict, name: str) -> dict[str, int]:

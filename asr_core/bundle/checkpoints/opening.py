@@ -154,12 +154,21 @@ def _weight_files(files: Files, pieces: Pieces, config: dict) -> tuple[Files, li
         )
     if not names:
         raise BundleError(f"{files.name} has no weights: {WEIGHTS}, or {INDEX} and the files that it names.")
-    if pieces.language and config.get("adapter_attn_dim") is not None and LANGUAGE.fullmatch(pieces.language):
-        adapter = f"adapter.{pieces.language}.safetensors"
-        if holder.size(adapter) is None:
-            raise BundleError(f"{files.name} has no {adapter}, which its language {pieces.language} needs.")
+    if adapter := _adapter(holder, pieces, config):
         names = [*names, adapter]
     return holder, names
+
+
+def _adapter(files: Files, pieces: Pieces, config: dict) -> str | None:
+    """The name of the file with the adapters and the head of a language; None if the weights are for it already."""
+    if not pieces.language or config.get("adapter_attn_dim") is None:
+        return None
+    adapter = f"adapter.{pieces.language}.safetensors"
+    if not LANGUAGE.fullmatch(pieces.language) or files.size(adapter) is None:
+        if pieces.default:
+            return None
+        raise BundleError(f"{files.name} has no {adapter[:80]}, which its language {pieces.language[:40]} needs.")
+    return adapter
 
 
 def _shards(files: Files) -> list[str]:
