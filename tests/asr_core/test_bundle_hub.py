@@ -124,7 +124,7 @@ def test_what_the_hub_does_not_have(hub, source, message):
 
 
 def test_a_foreign_repository_is_told_what_a_bundle_needs(hub, tmp_path):
-    (tmp_path / "repository" / CONFIG).write_text('{"model_type": "bert"}')
+    (tmp_path / "repository" / CONFIG).write_text('{"vocab": "a"}')
     with pytest.raises(BundleError, match="name/repo is no bundle: .*; a bundle holds config.json, the model"):
         load_bundle("name/repo")
     (tmp_path / "repository" / CONFIG).unlink()

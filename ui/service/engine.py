@@ -21,12 +21,18 @@ MAX_MODELS = 3  # in memory, with the default one: each has a process with Tenso
 LOAD_TIMEOUT_SECONDS = 300  # compiling the network for all lengths takes a minute on two busy cores
 
 
-def load_recognizer(model: str):
-    """Loads a bundle, by path or Hub repository, and starts the process of its network. Raises BundleError."""
+def load_recognizer(model: str, language: str | None = None):
+    """Loads a model, by path or Hub repository, and starts the process of its network. Raises BundleError.
+
+    Args:
+        language: as `asr_core.bundle.loading.load_bundle` takes it.
+    """
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.process import InferenceProcess
 
-    bundle = load_bundle(model)
+    bundle = load_bundle(model, language)
+    for note in bundle.notes:
+        log.info("%s", note)
     inference = InferenceProcess(bundle)  # first, because it takes longest; meanwhile this process imports
     from asr_core.recognizer import Recognizer
 
