@@ -49,12 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    from ui.service.engine import Engine, load_recognizer
+    from ui.service.engine import LANGUAGE_MARK, Engine
 
-    def load(model: str):
-        return load_recognizer(model, options.language if model == options.model else None)
-
-    engine = Engine(options.model, load).start()  # before Gradio is imported, which takes as long as TensorFlow does
+    model = f"{options.model}{LANGUAGE_MARK}{options.language}" if options.language else options.model
+    engine = Engine(model).start()  # before Gradio is imported, which takes as long as TensorFlow does
     from ui import build, launch_options
     from ui.service.shutdown import serve_until_stopped
 

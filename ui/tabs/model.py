@@ -26,7 +26,7 @@ from ui.widgets.markup import Html, notice, percent, table, tag
 from ui.widgets.model_card import known_models, model_card, parameters
 from ui.widgets.timeline import timeline, timeline_value
 
-REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?")
+REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?(#[\w-]+)?")
 MAX_NAME_CHARACTERS = 300
 MAX_README_CHARACTERS = 40_000  # of a model card that are shown
 POLL_SECONDS = 0.5  # between two looks at a model that is being loaded
@@ -70,7 +70,7 @@ class ModelTab:
 
     def _layout_of_loading(self) -> None:
         gr.HTML(tag("h2", "Use another model", class_="section-title"))
-        named = "a Hub repository (name/repo, or name/repo@revision)"
+        named = "a Hub repository (name/repo, name/repo@revision, or name/repo#language where it has several)"
         self.known = gr.Dropdown(
             [(_choice(model), model.repository) for model in KNOWN_MODELS],
             value=None,
@@ -206,7 +206,7 @@ def checked_name(name: str | None, model_paths: bool) -> str:
     """The name of a model that a visitor may load. Raises BundleError."""
     name = (name or "").strip()
     if not name or len(name) > MAX_NAME_CHARACTERS:
-        raise BundleError("Name a model as name/repo, or name/repo@revision.")
+        raise BundleError("Name a model as name/repo, name/repo@revision or name/repo#language.")
     if model_paths:
         return name
     if not REPOSITORY.fullmatch(name) or ".." in name or Path(name).exists():
