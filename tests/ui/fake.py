@@ -83,7 +83,8 @@ class FakeRecognizer:
 
     def recognize(self, source, options=None, progress=None, cancel=None, *, hot_words=(), on_emissions=None):
         audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
-        found = self.decode(self.emissions(audio, progress, cancel, on_emissions), audio.seconds, options)
+        emissions = self.emissions(audio, progress, cancel, on_emissions)
+        found = self.decode(emissions, audio.seconds, options, hot_words)
         return replace(found, transcript=replace(found.transcript, notes=audio.notes))
 
     def transcribe(self, source, *args, **kwargs) -> Transcript:
