@@ -162,7 +162,7 @@ def test_phones_of_long_recordings_are_joined_beside_the_letters(recognizer):
 
 def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
     audio = babble(4)
-    assert recognizer.hypotheses(recognizer.emissions(audio))[0].phone_score < 0
+    assert recognizer.recognize(audio).hypotheses[0].phone_score < 0
     stream = Stream(recognizer)
     words = [*stream.feed(audio.samples, RATE).final, *stream.finish().final]
     assert " ".join(word.text for word in words) == recognizer.transcribe(audio).text

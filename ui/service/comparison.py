@@ -36,13 +36,11 @@ def read_again(clip: Clip, engine: Engine, model: str | None) -> Reading:
     recognizer = engine.recognizer(model)
     with logged("compare_models", audio_seconds=round(clip.seconds, 2)):
         started = time.perf_counter()
-        audio = recognizer.load(str(clip.audio.path))
-        emissions = recognizer.emissions(audio)
-        transcript = recognizer.decode(emissions, audio.seconds)
+        found = recognizer.recognize(str(clip.audio.path))
         read = replace(
             clip,
-            emissions=emissions,
-            transcript=transcript,
+            emissions=found.emissions,
+            transcript=found.transcript,
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
             compute_seconds=time.perf_counter() - started,
