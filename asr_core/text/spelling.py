@@ -155,7 +155,7 @@ def _pieces_of(parts: Sequence[Part], vocabulary: Vocabulary, begins: bool) -> l
 
 
 def _spelled_by_letters(written: str, vocabulary: Vocabulary) -> Iterator[Part]:
-    """The parts of a word in an alphabet that the normaliser does not know: each letter is a part, and each number."""
+    """The parts of a word in an alphabet that the normaliser does not know: letters are parts, and so are numbers."""
     groups, position = [], 0
     for figures in FIGURES.finditer(written) if not any(map(str.isdigit, vocabulary.alphabet)) else ():
         if spoken := number_in_words(figures.group(), vocabulary):
