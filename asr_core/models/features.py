@@ -1,8 +1,9 @@
 """Samples -> features, in `keras.ops`: batched, with lengths, on the device of the network.
 
-Two front ends of our own share one interface with those of `checkpoint_features.py`: `LogMel`, the default, and
-`KerasStft`, which networks in the manner of the Keras example are trained with. Neither pads the audio at its edges.
-Every valid frame lies inside the clip, so that padding a clip never changes its valid frames.
+Three front ends of our own share one interface with those of `checkpoint_features.py`: `LogMel`, the default;
+`KerasStft`, which networks in the manner of the Keras example are trained with; and `Waveform`, for networks over the
+samples themselves. None pads the audio at its edges. Every valid frame lies inside the clip, so that padding a clip
+never changes its valid frames.
 """
 
 import math
@@ -12,7 +13,7 @@ from keras import ops
 
 from asr_core.errors import reason
 from asr_core.models.checkpoint_features import KaldiLogMel, NemoLogMel
-from asr_core.models.framing import Featurizer
+from asr_core.models.framing import Featurizer, length_mask
 
 
 class LogMel(Featurizer):
@@ -84,6 +85,51 @@ class KerasStft(Featurizer):
         return (spectrum - mean) / (deviation + 1e-10) * mask, frame_lengths
 
 
+class Waveform:
+    """The samples themselves, for networks that begin with convolutions over the waveform (wav2vec 2.0).
+
+    Its lengths are in samples, from which such a network computes its output steps.
+
+    Args:
+        sample_rate: Hz.
+        bins: 1.
+        normalise: whether each clip is brought to mean 0 and variance 1 over its valid samples.
+        frame_samples: samples that one output step of the network sees before its first attention.
+        hop_samples: samples from one output step to the next.
+    """
+
+    name = "waveform"
+    VARIANCE_FLOOR = 1e-7  # added to the variance, for clips that are silent throughout
+
+    def __init__(self, sample_rate=16_000, bins=1, normalise=True, frame_samples=400, hop_samples=320):
+        if bins != 1:
+            raise ValueError(f"waveform has 1 bin, not {bins}")
+        self.sample_rate, self.bins, self.normalise = sample_rate, bins, bool(normalise)
+        self.frame_samples, self.hop_samples = frame_samples, hop_samples
+
+    def frame_count(self, samples):
+        """Number of output steps for a number of samples (an int, an array or a tensor)."""
+        return (samples - self.frame_samples) // self.hop_samples + 1
+
+    def config(self) -> dict:
+        """The arguments from which `make_featurizer` makes an equal front end."""
+        return {
+            "name": self.name, "sample_rate": self.sample_rate, "bins": self.bins, "normalise": self.normalise,
+            "frame_samples": self.frame_samples, "hop_samples": self.hop_samples,
+        }  # fmt: skip
+
+    def __call__(self, samples, lengths):
+        """Samples float32 [batch, n], lengths int32 [batch] -> float32 [batch, n, 1], zero in the padding, lengths."""
+        lengths = ops.maximum(ops.cast(lengths, "int32"), 1)
+        samples, mask = ops.expand_dims(samples, -1), length_mask(lengths, ops.shape(samples)[1])
+        if not self.normalise:
+            return samples * mask, lengths
+        count = ops.cast(ops.reshape(lengths, (-1, 1, 1)), "float32")
+        centred = (samples - ops.sum(samples * mask, axis=1, keepdims=True) / count) * mask
+        variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
+        return centred / ops.sqrt(variance + self.VARIANCE_FLOOR), lengths
+
+
 def normalise_bins(features, mask):
     """Normalises each bin to mean 0 and variance 1 over the valid frames; padding becomes zero.
 
@@ -111,7 +157,7 @@ def mel_filters(sample_rate: int, fft_length: int, bins: int) -> np.ndarray:
     return np.maximum(0, np.minimum(rising, falling)).astype("float32")
 
 
-FEATURIZERS = {kind.name: kind for kind in (LogMel, KerasStft, NemoLogMel, KaldiLogMel)}
+FEATURIZERS = {kind.name: kind for kind in (LogMel, KerasStft, Waveform, NemoLogMel, KaldiLogMel)}
 
 
 def make_featurizer(config: dict):
