@@ -82,7 +82,7 @@ class Bundle:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary("".join(self.config["tokens"][1:]))
+        return Vocabulary(self.config["tokens"], self.config.get("language", ""))
 
     def file(self, name: str) -> Path | None:
         """The path of a file of the bundle; None if `config.json` lists no such file."""

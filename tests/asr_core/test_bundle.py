@@ -237,8 +237,9 @@ REFUSED_DESCRIPTIONS = {
         "'hop_seconds' of its featurizer is 1e-09",
     ),
     "no blank": (lambda c: c.update(tokens=["a", "b"]), "must be the blank"),
-    "long tokens": (lambda c: c.update(tokens=["", "ab" * 99]), "at most 100 characters"),
-    "double tokens": (lambda c: c.update(tokens=["", "a", "a"]), "no two the same"),
+    "long tokens": (lambda c: c.update(tokens=["", "a" * 65]), "at most 64 characters"),
+    "tokens with spaces": (lambda c: c.update(tokens=["", "a b"]), "without white space"),
+    "double tokens": (lambda c: c.update(tokens=["", "a", "a"]), "exactly once"),
     "a path": (
         set_file("../../etc/passwd", bytes=1, sha256=""),
         "'../../etc/passwd' is not a file of a bundle",

@@ -54,6 +54,7 @@ class Engine:
         self._load = load
         self._lock = threading.Lock()
         self._recognizers: OrderedDict[str, Future] = OrderedDict()
+        self._downloads: dict[str, tuple[int, int]] = {}  # bytes that are there and bytes in all, by model
 
     def start(self) -> "Engine":
         """Starts to load the default model; returns at once."""
@@ -69,6 +70,14 @@ class Engine:
         if not future.done():
             return "loading"
         return "failed" if future.exception() else "ready"
+
+    def begin(self, model: str | None = None) -> None:
+        """Starts to load a model, unless that has begun; returns at once."""
+        self._future(model or self.default)
+
+    def progress(self, model: str | None = None) -> tuple[int, int] | None:
+        """(bytes that are there, bytes in all) of a model that is being downloaded; None if it is not."""
+        return self._downloads.get(model or self.default)
 
     def recognizer(self, model: str | None = None, timeout: float = LOAD_TIMEOUT_SECONDS):
         """The recogniser of a model; waits until it is loaded.
