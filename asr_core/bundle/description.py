@@ -197,7 +197,7 @@ def _lies_within(value, low, high) -> bool:
 
 
 def _is_word(value) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_WORD and value.replace("_", "").isalnum()
+    return isinstance(value, str) and len(value) <= MAX_WORD and value.isidentifier()
 
 
 def _short(value) -> str:

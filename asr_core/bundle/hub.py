@@ -203,6 +203,7 @@ class HubFiles:
 
     def converted(self) -> "HubFiles | None":
         from huggingface_hub import constants, file_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
         if not self._offline:
             return self._proposed()
@@ -211,7 +212,7 @@ class HubFiles:
             files = self._at(f"refs/pr/{reference.name}", reference.read_text().strip())
             if files.size(WEIGHTS) is not None or files.size(INDEX) is not None:
                 return files
-        return None
+        raise LocalEntryNotFoundError(f"no weights of {self.name} are in the cache")
 
     def _at(self, reference: str, commit: str) -> "HubFiles":
         """The files of another commit of the repository."""
