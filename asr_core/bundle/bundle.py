@@ -14,6 +14,7 @@ from asr_core.bundle.description import (
     LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
+    TAGGER,
     fingerprint,
     read_description,
 )
@@ -125,6 +126,19 @@ class Bundle:
         from asr_core.decoding.lexicon import Pronunciations
 
         return Pronunciations.load(self.file(PRONUNCIATIONS), language_model.words, self.phones)
+
+    def tagger(self):
+        """The tagger of punctuation and capitals (`asr_core.text.tagger.Tagger`), or None.
+
+        Raises:
+            BundleError: the file is damaged.
+        """
+        path = self.file(TAGGER)
+        if path is None:
+            return None
+        from asr_core.text.tagger import Tagger
+
+        return Tagger.load(path)
 
     def decoder_options(self):
         """The decoder options that the bundle recommends (`asr_core.decoding.options.DecoderOptions`)."""

@@ -19,6 +19,7 @@ from asr_core.text.vocabulary import BLANK, Vocabulary
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
+TAGGER = "tagger.safetensors"  # of punctuation and capitals
 CONFIG = "config.json"
 README = "README.md"
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
@@ -164,7 +165,7 @@ def _check_tokens(tokens: list, name: str) -> None:
 def _check_files(files: dict, name: str) -> None:
     totals = {True: 0, False: 0}  # bytes, by whether a file holds weights of the network
     for file, facts in files.items():
-        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS):
+        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER):
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not complete or type(facts["bytes"]) is not int:

@@ -22,6 +22,7 @@ from asr_core.bundle.description import (
     LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
+    TAGGER,
     check_description,
     fingerprint,
     read_config,
@@ -82,7 +83,9 @@ def _open(folder: Path, name: str, language: str | None) -> Bundle:
     return open_folder(folder, name, language)
 
 
-def save_bundle(folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16) -> Path:
+def save_bundle(
+    folder, model, config: dict, *, language_model=None, pronunciations=None, tagger=None, readme=None, bits=16
+) -> Path:
     """Saves a model as a bundle: all of it or nothing.
 
     Args:
@@ -93,6 +96,7 @@ def save_bundle(folder, model, config: dict, *, language_model=None, pronunciati
         language_model: an `NGramModel`, or the path of a file that holds one.
         pronunciations: the pronunciations of the words of the language model
             (`asr_core.decoding.lexicon.Pronunciations`), for a network that predicts phones.
+        tagger: the path of a file that holds a tagger of punctuation and capitals.
         readme: text of README.md, the model card.
         bits: of each number in a matrix (vectors stay float32): 32 or 16 for floats, 8 or fewer for integers of one
             byte each with a scale for every output.
@@ -110,7 +114,7 @@ def save_bundle(folder, model, config: dict, *, language_model=None, pronunciati
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_files(fresh, model, language_model, pronunciations, bits)
+        files = _write_files(fresh, model, language_model, pronunciations, tagger, bits)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -132,7 +136,7 @@ def save_bundle(folder, model, config: dict, *, language_model=None, pronunciati
     return folder
 
 
-def _write_files(folder: Path, model, language_model, pronunciations, bits: int) -> list[str]:
+def _write_files(folder: Path, model, language_model, pronunciations, tagger, bits: int) -> list[str]:
     """Writes all files that `config.json` lists; returns their names. Arguments as for `save_bundle`."""
     files = write_weights(folder, model, bits)
     if language_model is not None:
@@ -144,6 +148,9 @@ def _write_files(folder: Path, model, language_model, pronunciations, bits: int)
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)
+    if tagger is not None:
+        shutil.copyfile(tagger, folder / TAGGER)
+        files.append(TAGGER)
     return files
 
 

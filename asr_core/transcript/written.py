@@ -14,6 +14,7 @@ from asr_core.transcript.words import Transcript, Word, WrittenToken
 
 MIN_RECORDING_SECONDS = 60.0  # a shorter one is a single paragraph
 PARAGRAPH_PAUSE_SECONDS = 0.8  # shortest pause between paragraphs of ordinary length
+MAX_PAUSE_SECONDS = 2.5  # a longer pause between sentences separates paragraphs of anybody
 LONG_PAUSE = 1.5  # times the median pause between sentences: the pause between paragraphs of slow speakers
 MIN_PARAGRAPH_WORDS = 25
 MAX_PARAGRAPH_WORDS = 180  # longer ones end at the next sentence whose pause is not shorter than the median
@@ -54,7 +55,7 @@ def paragraph_starts(tokens: Sequence[WrittenToken], words: Sequence[Word]) -> s
     if not ends:
         return set()
     usual = median(pause for _, pause in ends)
-    long_pause = max(PARAGRAPH_PAUSE_SECONDS, LONG_PAUSE * usual)
+    long_pause = min(max(PARAGRAPH_PAUSE_SECONDS, LONG_PAUSE * usual), MAX_PAUSE_SECONDS)
     starts: set[int] = set()
     begin = 0  # first word of the paragraph
     for index, pause in ends:
