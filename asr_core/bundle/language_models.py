@@ -6,6 +6,7 @@ and the words that count as known (`unigrams.txt`).
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 
 from asr_core.bundle.bundle import Bundle, OpenedLanguageModel
+from asr_core.bundle.hub import download_more
 from asr_core.bundle.loading import load_bundle
 from asr_core.decoding.arpa import LN_10, read_arpa
 from asr_core.decoding.kenlm import KenlmModel, is_kenlm
@@ -22,8 +24,10 @@ from asr_core.errors import LanguageModelError, reason
 from asr_core.text.vocabulary import Vocabulary
 
 DEFAULT = "default"  # the n-gram model of the default bundle
+COMMIT = re.compile("[0-9a-f]{40}")  # the name of a folder in the cache of the Hub
 OWN = "repo"  # the folder beside the acoustic model
 FOLDER = "language_model"  # of pyctcdecode, in the repository of an acoustic model
+ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"
 SUFFIXES = (".bin", ".binary", ".klm", ".kenlm", ".arpa", ".arpa.gz", ".gz", ".safetensors")  # the first that is there
 MAX_ATTRIBUTES_BYTES = 1 << 20
 MAX_UNIGRAMS_BYTES = 1 << 30
@@ -43,10 +47,26 @@ def with_language_model(bundle: Bundle, name: str | PathLike) -> Bundle:
     Raises:
         LanguageModelError: there is no such language model, or it does not fit.
     """
-    path = bundle.path / FOLDER if name == OWN else name
-    if name == OWN and not path.is_dir():
-        raise LanguageModelError(f"{bundle.name} has no folder {FOLDER} here: name a file, or its folder.")
+    path = _own_folder(bundle) if name == OWN else name
     return replace(bundle, other_language_model=open_language_model(path, bundle.vocabulary))
+
+
+def _own_folder(bundle: Bundle) -> Path:
+    """The folder `language_model` beside an acoustic model; if that came from the Hub, it is downloaded first."""
+    folder = bundle.path / FOLDER
+    repository, _, revision = bundle.name.partition("@")
+    if revision and COMMIT.fullmatch(bundle.path.name):
+        download_more(repository, bundle.path.name, f"The language model of {bundle.name}", _wanted)
+    if not folder.is_dir():
+        raise LanguageModelError(f"{bundle.name} has no folder {FOLDER}: name a file, such as model.arpa.")
+    return folder
+
+
+def _wanted(files: Sequence[str]) -> list[str]:
+    """Of the files of a repository, those of its language model: the model first."""
+    inside = sorted(file for file in files if file.startswith(f"{FOLDER}/"))
+    models = [file for suffix in SUFFIXES for file in inside if file.endswith(suffix)]
+    return models[:1] + [file for file in inside if models and Path(file).name in (ATTRIBUTES, UNIGRAMS)]
 
 
 def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedLanguageModel:
@@ -81,8 +101,7 @@ def _open_folder(folder: Path, vocabulary: Vocabulary) -> OpenedLanguageModel:
     files = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}")) if path.is_file()]
     if not files:
         raise LanguageModelError(f"{folder.name} holds no language model: an .arpa file or a .bin of KenLM is needed.")
-    attributes = folder / "attrs.json"
-    unigrams = folder / "unigrams.txt"
+    attributes, unigrams = folder / ATTRIBUTES, folder / UNIGRAMS
     return _open_file(
         files[0],
         vocabulary,
