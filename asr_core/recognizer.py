@@ -128,7 +128,8 @@ class Recognizer:
             raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
-        stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
+        seam_steps, ratio = self._whole_steps(SEAM_SECONDS), self._geometry.steps_per_phone_step
+        stitcher = EmissionStitcher(steps, len(self.vocabulary), seam_steps, self._phones, ratio)
         if (space := space_token(self.vocabulary)) is not None:
             stitcher.insert_word_boundaries(silent_steps(windows, self._geometry.step_samples), space)
         final_steps = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # after each window
@@ -262,7 +263,9 @@ class Recognizer:
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """The transcript with these words; arguments as for `calibrated`."""
-        return Transcript(self.calibrated(words, seconds, given), seconds, self.name)
+        return Transcript(
+            self.calibrated(words, seconds, given), seconds, self.name, separator=self.vocabulary.separator
+        )
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)

@@ -201,7 +201,7 @@ def _rescore_by_phones(
 ) -> dict[str, BeamResult]:
     """Rescoring: the texts by their words, best first, ranked by the weighted scores of both letters and phones."""
     weight = options.phone_weight
-    log_probs = emissions.phones[::2].astype(np.float32)  # every row occurs twice
+    log_probs = emissions.phones.at_own_rate()
     log_probs[:, BLANK] -= options.blank_penalty
     scores = np.maximum(pronunciations.log_probabilities(log_probs, list(texts)), IMPOSSIBLE).tolist()
     rescored = [

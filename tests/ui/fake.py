@@ -53,6 +53,9 @@ class FakeRecognizer:
     def warm_up(self) -> None:
         pass
 
+    def load(self, source, max_seconds=None, track=None) -> Audio:
+        return source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
+
     def emissions(self, audio, progress=None, cancel=None, on_emissions=None) -> Emissions:
         if cancel is not None and cancel.is_set():
             raise Cancelled()
@@ -83,7 +86,7 @@ class FakeRecognizer:
         return self.transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
 
     def transcribe(self, source, options=None, progress=None, cancel=None) -> Transcript:
-        audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
+        audio = self.load(source)
         transcript = self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
         return replace(transcript, notes=audio.notes)
 

@@ -21,12 +21,18 @@ MAX_MODELS = 3  # in memory, with the default one: each has a process with Tenso
 LOAD_TIMEOUT_SECONDS = 300  # compiling the network for all lengths takes a minute on two busy cores
 
 
-def load_recognizer(model: str):
-    """Loads a bundle, by path or Hub repository, and starts the process of its network. Raises BundleError."""
+def load_recognizer(model: str, language: str | None = None):
+    """Loads a model, by path or Hub repository, and starts the process of its network. Raises BundleError.
+
+    Args:
+        language: as `asr_core.bundle.loading.load_bundle` takes it.
+    """
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.process import InferenceProcess
 
-    bundle = load_bundle(model)
+    bundle = load_bundle(model, language)
+    for note in bundle.notes:
+        log.info("%s", note)
     inference = InferenceProcess(bundle)  # first, because it takes longest; meanwhile this process imports
     from asr_core.recognizer import Recognizer
 
@@ -48,6 +54,7 @@ class Engine:
         self._load = load
         self._lock = threading.Lock()
         self._recognizers: OrderedDict[str, Future] = OrderedDict()
+        self._downloads: dict[str, tuple[int, int]] = {}  # bytes that are there and bytes in all, by model
 
     def start(self) -> "Engine":
         """Starts to load the default model; returns at once."""
@@ -63,6 +70,14 @@ class Engine:
         if not future.done():
             return "loading"
         return "failed" if future.exception() else "ready"
+
+    def begin(self, model: str | None = None) -> None:
+        """Starts to load a model, unless that has begun; returns at once."""
+        self._future(model or self.default)
+
+    def progress(self, model: str | None = None) -> tuple[int, int] | None:
+        """(bytes that are there, bytes in all) of a model that is being downloaded; None if it is not."""
+        return self._downloads.get(model or self.default)
 
     def recognizer(self, model: str | None = None, timeout: float = LOAD_TIMEOUT_SECONDS):
         """The recogniser of a model; waits until it is loaded.
