@@ -15,7 +15,7 @@ import keras
 from keras import layers, ops
 
 from asr_core.models.conformer import MASKED_LOGIT
-from asr_core.models.features import length_mask
+from asr_core.models.framing import length_mask
 from asr_core.models.wav2vec2_positions import (
     PositionalConvolutions,
     RelativePositions,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import layers, ops
 
-from asr_core.models.features import length_mask
+from asr_core.models.framing import length_mask
 
 EPSILON = 1e-5  # of the normalisations between the convolutions, which no published network changes
 

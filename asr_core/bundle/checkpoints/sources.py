@@ -89,3 +89,19 @@ def attention_projection(ours: str, theirs: Sequence[str], heads: int) -> dict[s
         f"{ours}/kernel": Source(tuple(f"{path}.weight" for path in theirs), kernel),
         f"{ours}/bias": Source(tuple(f"{path}.bias" for path in theirs), bias),
     }
+
+
+def joined(ours: str, theirs: list[str], bias: bool = True) -> dict[str, Source]:
+    """Sources of one `Dense` layer from several of `torch.nn.Linear`, whose outputs stand beside each other."""
+    kernels = tuple(f"{name}.weight" for name in theirs)
+    sources = {f"{ours}/kernel": Source(kernels, lambda *parts: np.concatenate([part.T for part in parts], axis=1))}
+    if bias:
+        biases = tuple(f"{name}.bias" for name in theirs)
+        sources[f"{ours}/bias"] = Source(biases, lambda *parts: np.concatenate(parts))
+    return sources
+
+
+def pointwise(ours: str, theirs: str, bias: bool = True) -> dict[str, Source]:
+    """Sources of a `Dense` layer from a `torch.nn.Conv1d` with one tap."""
+    kernel = Source((f"{theirs}.weight",), lambda kernel: np.ascontiguousarray(kernel[:, :, 0].T))
+    return {f"{ours}/kernel": kernel} | ({f"{ours}/bias": Source((f"{theirs}.bias",))} if bias else {})
