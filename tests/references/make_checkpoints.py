@@ -187,8 +187,9 @@ def save(name, model, preprocessor, *, languages=(), older_names=False, letters=
     save_file(outputs_of(model, preprocessor, samples), folder / "reference.safetensors")
     vocabulary = {letter: i for i, letter in enumerate(letters)}
     if languages:
-        _save_adapter(folder, model, preprocessor, samples, languages[1])
-        vocabulary = dict.fromkeys(languages, vocabulary)
+        others = [*letters[:-4], "É", "È"]
+        _save_adapter(folder, model, preprocessor, samples, languages[1], len(others))
+        vocabulary = {languages[0]: vocabulary, languages[1]: {letter: i for i, letter in enumerate(others)}}
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     if "[PAD]" in letters:
         special = {"bos_token": None, "eos_token": None, "pad_token": "[PAD]", "unk_token": "[UNK]"}
@@ -202,7 +203,7 @@ def save(name, model, preprocessor, *, languages=(), older_names=False, letters=
         pieces.add_special_tokens(["<pad>"])
         pieces.save(str(folder / "tokenizer.json"))
     for file, content in contents.items():
-        (folder / f"{file}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (folder / f"{file}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if older_names:
         path = folder / "model.safetensors"
         tensors = load_file(path)
@@ -212,8 +213,9 @@ def save(name, model, preprocessor, *, languages=(), older_names=False, letters=
         save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _save_adapter(folder, model, preprocessor, samples, language: str) -> None:
-    """Writes the adapter of a second language with its head, and the logits that it leads to."""
+def _save_adapter(folder, model, preprocessor, samples, language: str, tokens: int) -> None:
+    """Writes the adapter of a second language with its head of another size, and the logits that it leads to."""
+    model.lm_head = torch.nn.Linear(model.config.hidden_size, tokens)
     adapter = model._get_adapters()
     with torch.no_grad():
         for i, tensor in enumerate(adapter.values()):
