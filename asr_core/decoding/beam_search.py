@@ -316,12 +316,14 @@ def _joined_posterior(texts: Sequence[BeamResult], vocabulary: Vocabulary) -> tu
     Where a text goes on with the last word of the text before it, that word has the lower posterior of its two parts.
     """
     posterior: list[float] = []
-    for text in texts:
+    is_open = False  # whether the next token goes on with the last word, unless it begins one
+    for text in filter(lambda text: text.tokens, texts):
         own = list(text.posterior)
-        goes_on = vocabulary.space is None and text.tokens and not vocabulary.begins_word[text.tokens[0]]
-        if goes_on and posterior and own:
+        if is_open and own and not vocabulary.begins_word[text.tokens[0]]:
             posterior[-1] = min(posterior[-1], own.pop(0))
         posterior += own
+        words = vocabulary.split(text.tokens)
+        is_open = vocabulary.space is None and bool(words) and words[-1][1] == len(text.tokens)
     return tuple(posterior)
 
 
