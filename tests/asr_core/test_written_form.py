@@ -62,6 +62,7 @@ def transcribed(text, replacements="", **how):
     ("come at seven thirty p m, or at nine p m.", "Come at 7:30 p.m., or at 9 p.m."),
     ("i know i'm late, and i'll hurry.", "I know I'm late, and I'll hurry."),
     ("ask mister Smith, missus Jones and doctor Brown.", "Ask Mr. Smith, Mrs. Jones and Dr. Brown."),
+    ("ask missus. Jones. listen, mister. i know.", "Ask Mrs. Jones. Listen, mister. I know."),
     ("the doctor came. mister, wait.", "The doctor came. Mister, wait."),
     ("John f Kennedy and h g Wells", "John F. Kennedy and H. G. Wells"),
     ("the u s President", "The US President"),
