@@ -23,6 +23,7 @@ def written_form(
     tags: Sequence | None = None,
     cased: Callable | None = None,
     replacements: Replacements | None = None,
+    starts: bool = True,
 ) -> list[WrittenSpan]:
     """The written words, in order; together they span all spoken ones.
 
@@ -32,18 +33,19 @@ def written_form(
             `asr_core.text.tagger.Tag`. Without them, all words but the replaced ones stay as spoken.
         cased: writes a word with the capitals of its tag, as `asr_core.text.tagger.Tagger.write` does.
         replacements: how names and terms are written.
+        starts: whether the first word begins a sentence.
     """
     replaced = {spans[0].first: spans for spans in (replacements or Replacements()).find(words)}
     if tags is None:
         return _as_spoken(words, replaced)
     if len(tags) != len(words):
         raise ValueError(f"{len(words)} words cannot have {len(tags)} tags.")
-    marks = _marks(words, tags)
+    marks = marks_of(words, tags)
     edges = {edge - 1 for spans in replaced.values() for edge in (spans[0].first, spans[-1].end)}
     breaks = {index for index, mark in enumerate(marks) if mark} | (edges - {-1})
     numbers = {figure.first: figure for figure in figures(words, breaks)}
     written: list[WrittenSpan] = []
-    at, starts = 0, True
+    at = 0
     while at < len(words):
         if at in replaced:
             spans = replaced[at]
@@ -61,12 +63,17 @@ def written_form(
     return written
 
 
-def _marks(words: Sequence[str], tags: Sequence) -> list[str]:
-    """The punctuation after each word, without a full stop after a title: texts may have taught one after "Mr."."""
+def marks_of(words: Sequence[str], tags: Sequence) -> list[str]:
+    """The punctuation of tags, without a full stop after a title: texts may have taught one after "Mr.".
+
+    Args:
+        words: as spoken, at least one for each tag.
+        tags: of the first words.
+    """
     marks = [tag.punctuation for tag in tags]
-    for index, word in enumerate(words[:-1]):
-        if marks[index] == "." and word.lower() in NEVER_LAST and words[index + 1].lower() not in PRONOUNS:
-            marks[index] = ""
+    for index, (word, following) in enumerate(zip(words, words[1:], strict=False)):
+        if index < len(marks) and marks[index] == "." and word.lower() in NEVER_LAST:
+            marks[index] = "." if following.lower() in PRONOUNS else ""
     return marks
 
 
