@@ -10,6 +10,7 @@ from asr_core.text.figures import JOINING, figures
 from asr_core.text.number_words import WrittenSpan, below_hundred, word_at
 from asr_core.text.punctuation import STOPS
 from asr_core.text.replacements import Replacements
+from asr_core.text.spoken_forms import MONTHS
 
 PRONOUNS = frozenset("i i'm i'll i've i'd i'd've".split())
 TITLES = {"mister": "Mr.", "missus": "Mrs.", "doctor": "Dr.", "messers": "Messrs."}  # before a name
@@ -49,8 +50,10 @@ def written_form(
     while at < len(words):
         if at in replaced:
             spans = replaced[at]
-        elif at in numbers:
-            spans = _number(words, numbers[at], starts, _before_name(tags, marks, numbers[at].end - 1))
+        elif at in numbers and (starts or not _is_named(words, tags, numbers[at])):
+            number, last = numbers[at], numbers[at].end - 1
+            in_range = not marks[last] and word_at(words, last + 1) in JOINING
+            spans = _number(words, number, starts and not in_range, _before_name(tags, marks, last))
         else:
             spans = [WrittenSpan(at, at + 1, _word(words, tags, marks, at, starts, cased))]
         at = spans[-1].end
@@ -89,13 +92,19 @@ def _as_spoken(words: Sequence[str], replaced: dict[int, list[WrittenSpan]]) -> 
 def _number(words: Sequence[str], figure: WrittenSpan, starts: bool, before_name: bool) -> list[WrittenSpan]:
     """A number or spelled letters: in words at the start of a sentence if it is small; initials before a name."""
     first, end, text = figure
-    if starts and text.isdigit() and int(text) < MAX_WORD_AT_START and word_at(words, end) not in JOINING:
+    if starts and text.isdigit() and int(text) < MAX_WORD_AT_START:
         number = below_hundred([word.lower() for word in words[first:end]], 0)
         if number and number.end == end - first:
             return [figure._replace(text="-".join(words[first:end]).capitalize())]
     if before_name and len(text) == 2 == end - first and text.isalpha() and text.isupper() and text not in PAIRS:
         return [WrittenSpan(first + index, first + index + 1, f"{letter}.") for index, letter in enumerate(text)]
     return [figure]
+
+
+def _is_named(words: Sequence[str], tags: Sequence, figure: WrittenSpan) -> bool:
+    """Whether a number inside a sentence is a name, as far as its capital shows: Twelfth Night."""
+    capital = tags[figure.first].capital == "first" and words[figure.first].lower() not in MONTHS
+    return capital and figure.text[0].isdigit()
 
 
 def _word(words: Sequence[str], tags: Sequence, marks: Sequence[str], at: int, starts: bool, cased) -> str:
@@ -108,7 +117,7 @@ def _word(words: Sequence[str], tags: Sequence, marks: Sequence[str], at: int, s
     text = cased(word, tags[at])
     if starts and text[0].islower():
         text = text[0].upper() + text[1:]
-    after_name = not starts and not marks[at - 1] and tags[at - 1].capital == "first"
+    after_name = at and not marks[at - 1] and tags[at - 1].capital == "first"
     initial = len(lower) == 1 and lower.isalpha() and lower not in "aio" and after_name and before_name
     return f"{text.upper()}." if initial else text
 

@@ -68,6 +68,8 @@ def transcribed(text, replacements="", **how):
     ("John f Kennedy and h g Wells", "John F. Kennedy and H. G. Wells"),
     ("the u s President", "The US President"),
     ("NATO and the u s a.", "NATO and the USA."),
+    ("we saw the Twelfth Night, on the Fourth of July.", "We saw the Twelfth Night, on the Fourth of July."),
+    ("Twelve came, on the twelfth.", "Twelve came, on the 12th."),
     ("o'clock", "O'clock"),
 ])  # fmt: skip
 def test_words_with_their_tags_become_sentences(tagged, expected):
@@ -376,6 +378,21 @@ class TestStream:
     def test_chunked_is_whole(self, chunk):
         tokens, _ = self.streamed(self.TEXT, chunk)
         assert tokens == transcribed(self.TEXT, self.PAIRS).written
+
+    def test_any_words_are_written_as_the_whole(self):
+        rng = random.Random(9)
+        words = "i mister missus twenty five dollars o u s a the may fifth p m seven minus january f at smith".split()
+        for _ in range(2000):
+            chosen = rng.choices(words, k=rng.randint(1, 14))
+            tagger = LaggingTagger("")
+            tagger.tags = [Tag(rng.choice(["", "", ",", ".", "?"]), rng.choice(["lower", "first"])) for _ in chosen]
+            transcript = spoken(" ".join(chosen))
+            stream, final, at = WrittenStream(tagger), (), 0
+            while at < len(chosen):
+                size = rng.randint(1, 4)
+                final += stream.add(transcript.words[at : at + size])
+                at += size
+            assert final + stream.finish() == with_written_form(transcript, tagger).written
 
     def test_a_preview_has_numbers_before_they_are_final(self):
         _, texts = self.streamed(self.TEXT, 1)
