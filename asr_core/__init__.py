@@ -13,19 +13,21 @@ _HOMES = {
 __all__ = ["Recognizer", "Transcript", "Word", "load"]
 
 
-def load(model: str = "default"):
+def load(model: str = "default", language: str | None = None):
     """A `Recognizer` of a model.
 
     Args:
-        model: "default" for the one that comes with the package, a folder, or "name/repo@revision" on the Hub.
+        model: "default" for the one that comes with the package, a folder, or "name/repo@revision" on the Hub: a
+            bundle, or a CTC checkpoint in the format of transformers.
+        language: which language of a model that has several, such as "deu".
 
     Raises:
-        BundleError: there is no such model, or it is damaged.
+        BundleError: there is no such model, it is of a kind that does not run, or it is damaged.
     """
     from asr_core.bundle import load_bundle
     from asr_core.recognizer import Recognizer
 
-    return Recognizer(load_bundle(model))
+    return Recognizer(load_bundle(model, language))
 
 
 def __getattr__(name: str):

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
 
     Args:
         arguments: without the program's name; by default those of the process.
-        recognizer_factory: makes a Recognizer from the name of a model.
+        recognizer_factory: makes a Recognizer from the name of a model, and a `language` if one was asked for.
     """
     process.open_closed_streams()
     parser = make_parser()
@@ -200,12 +200,14 @@ def _text_of(recording: InputFile, source: str) -> str:
     return read_text(path)
 
 
-def _recognizer(model: str):
+def _recognizer(model: str, language: str | None = None):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.backend import quiet_libraries
 
-    bundle = load_bundle(model)  # a download shows its progress
+    bundle = load_bundle(model, language)  # a download shows its progress
+    for note in bundle.notes:
+        _print_error(printable(note))
     with quiet_libraries():
         from asr_core.recognizer import Recognizer
 
@@ -219,7 +221,8 @@ def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) ->
     from tqdm import tqdm
 
     failed = 0
-    recognizer = recognizer_factory(options.model)
+    language = {"language": options.language} if options.language else {}
+    recognizer = recognizer_factory(options.model, **language)
     decoding = _decoding(recognizer, options)
     with tqdm(total=len(jobs), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
         for index, job in enumerate(jobs):

@@ -7,7 +7,7 @@ have the score of the best token, less a penalty (the star token of Pratap et al
 not extend over speech that belongs to no word of the text, and a word that was not spoken takes no steps from others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +46,19 @@ class PartialAlignment:
     log_probs: np.ndarray
 
 
-def align_words(log_probs: np.ndarray, words: Sequence[Sequence[int]], separator: int | None) -> PartialAlignment:
+def align_words(
+    log_probs: np.ndarray,
+    words: Sequence[Sequence[int]],
+    separator: int | None,
+    check: Callable[[], None] | None = None,
+) -> PartialAlignment:
     """The most probable path through a text of which words may be missing in the recording, and the reverse.
 
     Args:
         log_probs: float32 [steps, tokens].
         words: the tokens of each word, at least one; WILDCARD stands for any token.
         separator: the token between words, or None.
+        check: called several times a second, or None; an exception from it ends the work.
 
     Raises:
         AlignmentError: there is no word, or there are more tokens than fit into the steps.
@@ -60,7 +66,7 @@ def align_words(log_probs: np.ndarray, words: Sequence[Sequence[int]], separator
     trellis, tokens, places = _trellis(words, separator, log_probs.shape[1])
     check_fits(tokens, len(log_probs))
     scores = _with_passing(log_probs)
-    states = best_states(scores, trellis, 3, BLOCK_STEPS, PRUNING_MARGIN)
+    states = best_states(scores, trellis, 3, BLOCK_STEPS, PRUNING_MARGIN, check)
     columns = trellis.columns[states]
     passing = trellis.columns == log_probs.shape[1] + 1
     passed = passing[states] & (scores[:, -2] > log_probs[:, BLANK])

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -43,6 +43,21 @@ UNCALIBRATED = Calibration()
 MIN_CONFIDENCE = 0.1  # of isolated words; words below it are noise more often than speech
 LONE_SECONDS = 1.0  # a word this far from all others is isolated; pauses within a sentence are shorter
 NETWORK_SHARE = 0.6  # of the time of a transcription is spent in the network, roughly; the rest in the decoder
+
+
+@dataclass(frozen=True, eq=False)
+class Recognition:
+    """What a Recognizer returns for a recording.
+
+    Attributes:
+        transcript: the best hypothesis with calibrated confidence.
+        hypotheses: best first, at least one; greedy decoding gives one.
+        emissions: those that were decoded, to be decoded again or aligned without another run of the network.
+    """
+
+    transcript: Transcript
+    hypotheses: tuple[Hypothesis, ...]
+    emissions: Emissions
 
 
 class Recognizer:
@@ -133,7 +148,8 @@ class Recognizer:
             raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
-        stitcher = EmissionStitcher(steps, len(self.vocabulary), self._whole_steps(SEAM_SECONDS), self._phones)
+        seam_steps, ratio = self._whole_steps(SEAM_SECONDS), self._geometry.steps_per_phone_step
+        stitcher = EmissionStitcher(steps, len(self.vocabulary), seam_steps, self._phones, ratio)
         if (space := space_token(self.vocabulary)) is not None:
             stitcher.insert_word_boundaries(silent_steps(windows, self._geometry.step_samples), space)
         final_steps = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # after each window
@@ -157,12 +173,26 @@ class Recognizer:
                 future.cancel()
         return Emissions(stitcher.log_probs, self.step_seconds, 0.0, self._energy(samples, steps), stitcher.phones)
 
-    def hypotheses(
-        self, emissions: Emissions, options: DecoderOptions | None = None, hot_words=None, progress=None, cancel=None
-    ) -> list[Hypothesis]:
-        """The n-best hypotheses of the emissions, best first; greedy decoding gives one. Arguments as for `decode`.
+    def decode(
+        self,
+        emissions: Emissions,
+        seconds: float,
+        options: DecoderOptions | None = None,
+        hot_words=None,
+        progress: Callable[[float], None] | None = None,
+        cancel=None,
+    ) -> Recognition:
+        """The transcript of emissions, and its alternatives. The network does not run.
 
-        The words of the best hypothesis have their start and end times.
+        Args:
+            emissions: from `emissions`.
+            seconds: length of the recording.
+            options: of the decoder; the bundle's defaults if None.
+            hot_words: phrases that the beam search favours (see `asr_core.decoding.beam_search.beam_search`).
+            progress, cancel: as for `emissions`, both several times a second.
+
+        Raises:
+            Cancelled: `cancel` was set.
         """
 
         def report(done: float) -> None:
@@ -178,44 +208,23 @@ class Recognizer:
                 emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, report
             )
         n_best[0].locate(partial(raise_if_cancelled, cancel))
-        return n_best
+        return Recognition(self.transcript(n_best[0].words, seconds), tuple(n_best), emissions)
 
-    def decode(
-        self,
-        emissions: Emissions,
-        seconds: float,
-        options: DecoderOptions | None = None,
-        hot_words=None,
-        progress: Callable[[float], None] | None = None,
-        cancel=None,
-    ) -> Transcript:
-        """The best hypothesis as a transcript. The network does not run.
-
-        Args:
-            emissions: from `emissions`.
-            seconds: length of the recording.
-            options: of the decoder; the bundle's defaults if None.
-            hot_words: phrases that the beam search favours (see `asr_core.decoding.beam_search.beam_search`).
-            progress, cancel: as for `emissions`, both several times a second.
-
-        Raises:
-            Cancelled: `cancel` was set.
-        """
-        return self.transcript(self.hypotheses(emissions, options, hot_words, progress, cancel)[0].words, seconds)
-
-    def align(self, emissions: Emissions, seconds: float, text: str) -> Transcript:
+    def align(self, emissions: Emissions, seconds: float, text: str, cancel=None) -> Transcript:
         """Forced alignment of a given text; the notes of the transcript name what of it does not fit.
 
         Args:
             text: as people paste it; of subtitles only the words are used (see `asr_core.text.pasted`).
+            cancel: as for `emissions`.
 
         Raises:
             AlignmentError: the text has no letters, or is too long for the recording.
+            Cancelled: `cancel` was set.
         """
-        alignment = align_text(emissions, words_alone(text), self.vocabulary)
+        alignment = align_text(emissions, words_alone(text), self.vocabulary, partial(raise_if_cancelled, cancel))
         return replace(self.transcript(alignment.words, seconds, given=True), notes=alignment.notes)
 
-    def transcribe(
+    def recognize(
         self,
         source,
         options: DecoderOptions | None = None,
@@ -225,18 +234,25 @@ class Recognizer:
         hot_words=None,
         max_seconds: float | None = None,
         track: int | None = None,
-    ) -> Transcript:
-        """The words of a recording; none if it is silent. Arguments as for `load`, `emissions` and `decode`.
+        on_emissions: Callable[[Emissions], None] | None = None,
+    ) -> Recognition:
+        """The whole path: the words of a recording and their alternatives; no words if it is silent.
+
+        Arguments as for `load`, `emissions` and `decode`.
 
         Raises:
             AudioError: the recording cannot be read.
             Cancelled: `cancel` was set.
         """
         audio = self.load(source, max_seconds, track)
-        emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel)
+        emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, on_emissions)
         rest = sub_progress(progress, NETWORK_SHARE, 1)
-        transcript = self.decode(emissions, audio.seconds, options, hot_words, rest, cancel)
-        return replace(transcript, notes=audio.notes)
+        found = self.decode(emissions, audio.seconds, options, hot_words, rest, cancel)
+        return replace(found, transcript=replace(found.transcript, notes=audio.notes))
+
+    def transcribe(self, source, *args, **kwargs) -> Transcript:
+        """The transcript of a recording, without its alternatives. Arguments and errors as for `recognize`."""
+        return self.recognize(source, *args, **kwargs).transcript
 
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
         """Words with calibrated confidence, their times clipped to the length of the recording, `seconds`.
@@ -271,7 +287,8 @@ class Recognizer:
         Recognised words get their written form where the bundle has a tagger; `with_written_form` of
         `asr_core.transcript.written` writes them again with replacements.
         """
-        transcript = Transcript(self.calibrated(words, seconds, given), seconds, self.name)
+        separator = self.vocabulary.separator
+        transcript = Transcript(self.calibrated(words, seconds, given), seconds, self.name, separator=separator)
         return transcript if given else with_written_form(transcript, self.tagger)
 
     def _whole_steps(self, seconds: float) -> int:

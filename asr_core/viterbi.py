@@ -7,6 +7,7 @@ block are then known, and backpointers are computed for the states between them 
 one file because Numba's cache does not notice when a function in another file has changed.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,12 @@ class Trellis(NamedTuple):
 
 
 def best_states(
-    scores: np.ndarray, trellis: Trellis, finals: int, block_steps: int, margin: float = np.inf
+    scores: np.ndarray,
+    trellis: Trellis,
+    finals: int,
+    block_steps: int,
+    margin: float = np.inf,
+    check: Callable[[], None] | None = None,
 ) -> np.ndarray:
     """The state of the best path at every step, int32 [steps].
 
@@ -57,6 +63,7 @@ def best_states(
         margin: pruning threshold in nats: states whose score is this far below the best of a step are pruned at both
             ends of the active range. If it is infinite, none is pruned and the result is exact. Trellises with jumps
             need it, as all of their states can be reached at every step.
+        check: called before each block of either pass, or None; an exception from it ends the work.
     """
     states = len(trellis.columns)
     firsts = range(0, len(scores), block_steps)
@@ -65,6 +72,8 @@ def best_states(
     low, high = 0, 1
     ends = []  # of each block: first state and scores before it; first state and origins of the states after it
     for first in firsts:
+        if check is not None:
+            check()
         before = low, column[low:high].copy()
         origins[low:high] = np.arange(low, high)
         last = min(first + block_steps, len(scores))
@@ -73,6 +82,8 @@ def best_states(
     state = states - 1 - int(np.argmax(column[: -finals - 1 : -1]))
     path = np.empty(len(scores), np.int32)
     for first, (before_low, before, low, origins) in zip(reversed(firsts), reversed(ends), strict=True):
+        if check is not None:
+            check()
         last = min(first + block_steps, len(scores))
         origin = int(origins[state - low])
         start = np.full(state + 1 - origin, -np.inf)

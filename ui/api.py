@@ -14,6 +14,7 @@ import gradio as gr
 from asr_core.errors import GivenTextError
 from asr_core.text.pasted import words_alone
 from ui.service import arguments
+from ui.service.client import ClientGone
 from ui.service.engine import Engine
 from ui.service.examples import examples
 from ui.service.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
@@ -81,8 +82,7 @@ class Api:
         audio = read_audio(recording, recognizer.sample_rate, self._limits)
         facts["audio_seconds"] = round(audio.seconds, 2)
         options = overrides.options(recognizer.bundle)
-        transcript = recognizer.decode(recognizer.emissions(audio), audio.seconds, options, overrides.hot_words)
-        return replace(transcript, notes=(*audio.notes, *transcript.notes))
+        return recognizer.transcribe(audio, options, cancel=ClientGone(), hot_words=overrides.hot_words)
 
     def transcribe(
         self, recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
@@ -118,7 +118,9 @@ class Api:
             recognizer = self._engine.recognizer()
             audio = read_audio(recording, recognizer.sample_rate, self._limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
-            transcript = recognizer.align(recognizer.emissions(audio), audio.seconds, known)
+            cancel = ClientGone()
+            emissions = recognizer.emissions(audio, cancel=cancel)
+            transcript = recognizer.align(emissions, audio.seconds, known, cancel)
             return as_json(replace(transcript, notes=(*audio.notes, *transcript.notes)), recording)
 
     def subtitles(

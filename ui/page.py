@@ -40,7 +40,7 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
             with gr.Tab("Live", id="live"):
                 live = Live(engine, limits, model, transcribe, tabs)
             with gr.Tab("Compare", id="compare", render_children=True):
-                Compare(transcribe.clip, limits)
+                Compare(engine, transcribe.clip, limits)
             with gr.Tab("Align", id="align", render_children=True):
                 Align(engine, transcribe.clip, limits)
             with gr.Tab("How it works", id="how", render_children=True):
@@ -48,7 +48,7 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
             with gr.Tab("Batch", id="batch", render_children=True):
                 Batch(engine, limits, model)
             with gr.Tab("Model", id="model", render_children=True):
-                models = ModelTab(engine, model, transcribe.clip, model_paths)
+                models = ModelTab(engine, registry, model, transcribe.clip, model_paths)
         endpoints(engine, limits)
         page.unload(live.leave)
 

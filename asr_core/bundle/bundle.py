@@ -1,11 +1,13 @@
 """`Bundle`: a model on disk whose description has been checked, and the objects that are built from it on demand."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from asr_core import models
+from asr_core.bundle.checkpoints.checkpoint import Checkpoint
 from asr_core.bundle.description import (
     CONFIG,
     CONTENTS,
@@ -16,7 +18,8 @@ from asr_core.bundle.description import (
     fingerprint,
     read_description,
 )
-from asr_core.bundle.weights import read_weights, weight_name, weight_shapes
+from asr_core.bundle.memory import refuse_too_large
+from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
 from asr_core.errors import BundleError, reason
 from asr_core.text.vocabulary import Vocabulary
 
@@ -29,11 +32,16 @@ class Bundle:
         path: its folder.
         config: the contents of `config.json`.
         name: what messages call it: "default", a folder's name, or "name/repo@commit".
+        checkpoint: where the weights are read from, if the model is a translated checkpoint of transformers and no
+            bundle of ours (see `asr_core.bundle.checkpoints`); `config` is then the description it was translated into.
+        notes: what a user should know about how the model was read, a sentence each.
     """
 
     path: Path
     config: dict
     name: str
+    checkpoint: Checkpoint | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def sample_rate(self) -> int:
@@ -46,6 +54,28 @@ class Bundle:
         return self.config.get("trained", True)
 
     @property
+    def language(self) -> str | None:
+        """The code of the language that it writes; None if it has several, or does not say."""
+        return self.config.get("language")
+
+    @property
+    def licence(self) -> str | None:
+        """The licence of the weights; None if it does not say."""
+        return self.config.get("licence")
+
+    @property
+    def parameters(self) -> int | None:
+        """The count of its weights; None if it does not say."""
+        return self.config.get("parameters")
+
+    @property
+    def bytes(self) -> int:
+        """The size of its files."""
+        if self.checkpoint:
+            return self.checkpoint.bytes
+        return sum(facts["bytes"] for facts in self.config["files"].values())
+
+    @property
     def readme(self) -> str:
         """The model card in Markdown; empty if the bundle has none."""
         path = self.path / README
@@ -53,7 +83,7 @@ class Bundle:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary("".join(self.config["tokens"][1:]))
+        return Vocabulary(self.config["tokens"], self.config.get("language", ""))
 
     def file(self, name: str) -> Path | None:
         """The path of a file of the bundle; None if `config.json` lists no such file."""
@@ -123,7 +153,8 @@ class Bundle:
         """Builds the network and loads its weights; returns a keras.Model.
 
         Raises:
-            BundleError: the architecture does not accept the sizes, or the weights do not belong to it.
+            BundleError: the architecture does not accept the sizes, the weights do not belong to it, or they do not
+                fit into memory.
         """
         architecture = self.config["architecture"]
         arguments = {"bins": self.featurizer().bins, "tokens": len(self.vocabulary), **architecture["sizes"]}
@@ -133,16 +164,29 @@ class Bundle:
         # of the model that is built only for its shapes is dropped when the thread ends.
         with ThreadPoolExecutor(max_workers=1) as executor:
             shapes = executor.submit(weight_shapes, self.name, architecture["name"], arguments).result()
-        weights = read_weights(self, shapes)
+        source = self.checkpoint or BundleWeights(self.path, tuple(self.config["files"]))
+        weights = read_weights(source, self.name, shapes)  # checks the shapes before memory is allocated
+        refuse_too_large(self.name, 4 * sum(map(math.prod, shapes.values())))
         model = models.build(architecture["name"], **arguments)
-        for variable in model.weights:
-            variable.assign(weights[weight_name(model, variable)])
+        variables = {weight_name(model, variable): variable for variable in model.weights}
+        for key, weight in weights:
+            variables[key].assign(weight)
         return model
 
 
-def open_folder(folder: Path, name: str) -> Bundle:
-    """The bundle in a folder. Raises BundleError if a file is missing, or differs from its checksum."""
+def open_folder(folder: Path, name: str, language: str | None = None) -> Bundle:
+    """The bundle in a folder.
+
+    Args:
+        name: of the bundle, for messages.
+        language: what is asked for; a bundle has one language only.
+
+    Raises:
+        BundleError: a file is missing, or differs from its checksum, or the bundle is not for this language.
+    """
     config = read_description(folder / CONFIG, name)
+    if language and language != config.get("language"):
+        raise BundleError(f"{name} has no choice of languages: leave the language {language[:20]!r} away.")
     for file, facts in config["files"].items():
         path = folder / file
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""Loads bundles from a folder or the Hub, and saves them to a folder.
+"""Loads bundles and checkpoints from a folder or the Hub, and saves bundles to a folder.
 
 Loading never runs code from a bundle. The JSON is checked field by field (`asr_core.bundle.description`), and weights
 are read by name into one of our networks, whose shapes are known before memory is allocated. Saving writes, or
@@ -9,9 +9,13 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from asr_core.bundle.bundle import Bundle, open_folder, refuse_outside_links
+from asr_core.bundle.checkpoints.folder import FolderFiles
+from asr_core.bundle.checkpoints.kinds import is_checkpoint
+from asr_core.bundle.checkpoints.opening import open_checkpoint
 from asr_core.bundle.description import (
     CONFIG,
     FORMAT_VERSION,
@@ -21,8 +25,9 @@ from asr_core.bundle.description import (
     TAGGER,
     check_description,
     fingerprint,
+    read_config,
 )
-from asr_core.bundle.hub import REPOSITORY, download_bundle
+from asr_core.bundle.hub import REPOSITORY, Wanted, download_bundle
 from asr_core.bundle.weights import write_weights
 from asr_core.errors import BundleError, reason
 from asr_core.storage import ASSETS
@@ -31,16 +36,27 @@ DEFAULT = "default"  # the name of the model that comes with the program
 DEFAULT_FOLDER = ASSETS / "default"
 
 
-def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
-    """Finds a model, downloads it if necessary, and checks its description and the checksums of its files.
+def load_bundle(
+    source: str | os.PathLike = DEFAULT,
+    language: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Bundle:
+    """Finds a model, downloads it if necessary, and checks its description and its files.
+
+    A model is a bundle of ours, or a checkpoint of a CTC model in the format of transformers, which is translated into
+    one (see `asr_core.bundle.checkpoints`).
 
     Args:
         source: "default" for the embedded model, a folder, or a Hub repository as "name/repo" or
-            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; a bundle in
+            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; a model in
             the cache needs no network.
+        language: which language of a checkpoint that has several, as its vocabulary names it, such as "deu".
+        progress: called while weights are downloaded, with the bytes that are there and those of all files of
+            weights; without it, progress bars are shown on standard error.
 
     Raises:
-        BundleError: there is no such model, it is not a bundle, or it is damaged.
+        BundleError: there is no such model, it is of a kind that does not run, it is damaged, or it is too large for
+            this machine.
     """
     asked = os.fspath(source)
     folder = DEFAULT_FOLDER if asked == DEFAULT else Path(asked)
@@ -48,7 +64,7 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
         if folder.is_dir():
             name = DEFAULT if asked == DEFAULT else folder.resolve().name
             refuse_outside_links(folder, name)
-            return open_folder(folder, name)
+            return _open(folder, name, language)
     except OSError as error:
         raise BundleError(f"The model {asked[:100]} cannot be read ({reason(error)}).") from error
     if asked == DEFAULT:
@@ -56,7 +72,15 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
     repository = REPOSITORY.fullmatch(asked)
     if not repository:
         raise BundleError(f"There is no model {asked}: name a folder, or name/repo[@revision] on the Hub.")
-    return download_bundle(repository["id"], repository["revision"])
+    return download_bundle(repository["id"], repository["revision"], Wanted(language, progress))
+
+
+def _open(folder: Path, name: str, language: str | None) -> Bundle:
+    """The model in a folder. Arguments as for `open_folder` and `load_bundle`."""
+    config = read_config(folder / CONFIG, name)
+    if is_checkpoint(config):
+        return open_checkpoint(FolderFiles(folder, name), config, language)
+    return open_folder(folder, name, language)
 
 
 def save_bundle(

@@ -51,7 +51,13 @@ def make_parser() -> Parser:
         "--model",
         default="default",
         metavar="PATH_OR_REPO[@REVISION]",
-        help="a bundle: a folder, or a repository on the Hub (default: the one that comes with the program)",
+        help="a bundle, or a CTC checkpoint in the format of transformers: a folder, or a repository on the Hub "
+        "(default: the one that comes with the program)",
+    )
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="which language of a model that has several, as its vocabulary names it, such as deu",
     )
     parser.add_argument(
         "--shard",

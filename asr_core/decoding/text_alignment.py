@@ -1,6 +1,6 @@
 """Alignment of a given text with a recording: times and confidence of its words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,18 +46,21 @@ class Alignment:
         return () if self.belongs else (NOT_THIS_TEXT,)
 
 
-def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Alignment:
+def align_text(
+    emissions: Emissions, text: str, vocabulary: Vocabulary, check: Callable[[], None] | None = None
+) -> Alignment:
     """Finds the most probable alignment of a text with a recording (see `partial_alignment.align_words`).
 
     Words are spelled as they are spoken (see `spelling.spell`); punctuation stays with its word. Speech that the text
-    lacks is skipped. A word that was not spoken has no duration and stands at the end of the word before it.
+    lacks is skipped. A word that was not spoken has no duration and stands at the end of the word before it. `check` is
+    called several times a second, and an exception from it ends the work.
 
     Raises:
         AlignmentError: the text has no character that is pronounced, or is too long for the recording.
     """
     words = spell(text, vocabulary)
-    found = align_words(emissions.log_probs, [word.tokens for word in words], space_token(vocabulary))
-    spans = _with_times(words, found, emissions)
+    found = align_words(emissions.log_probs, [word.tokens for word in words], space_token(vocabulary), check)
+    spans = _with_times(words, found, emissions, check)
     return Alignment(
         spans,
         tuple(
@@ -75,7 +78,9 @@ def align_text(emissions: Emissions, text: str, vocabulary: Vocabulary) -> Align
     )
 
 
-def _with_times(words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions) -> tuple[WordSpan, ...]:
+def _with_times(
+    words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions, check: Callable[[], None] | None
+) -> tuple[WordSpan, ...]:
     """The words with their times. Speech between them that the text lacks bounds them like a word.
 
     An index is that of a word in the text; half an index less is skipped speech before the word.
@@ -84,7 +89,7 @@ def _with_times(words: Sequence[SpelledWord], found: PartialAlignment, emissions
     skipped = [(index - 0.5, spans) for index, spans in found.passed]
     indices, groups = zip(*sorted([*spoken, *skipped], key=lambda entry: entry[0]), strict=True)
     texts = [words[int(index)].text if index == int(index) else "" for index in indices]
-    timed = dict(zip(indices, words_of(texts, groups, emissions), strict=True))
+    timed = dict(zip(indices, words_of(texts, groups, emissions, check=check), strict=True))
     time = timed[spoken[0][0]].start if spoken else emissions.start
     result = []
     for index, word in enumerate(words):

@@ -17,11 +17,13 @@ class FrameGeometry:
         frame_samples: length of a frame.
         hop_samples: from one frame to the next.
         subsampling: frames per output step.
+        steps_per_phone_step: output steps for each step of the phone output, if the network has one.
     """
 
     frame_samples: int
     hop_samples: int
     subsampling: int
+    steps_per_phone_step: int = 1
 
     @property
     def step_samples(self) -> int:
@@ -43,8 +45,10 @@ class CompiledModel:
     def __init__(self, bundle: Bundle):
         import_tensorflow()
         model, featurizer = bundle.build(), bundle.featurizer()
-        self.geometry = FrameGeometry(featurizer.frame_samples, featurizer.hop_samples, model.subsampling)
-        self.compiled = compiled_graph(featurizer, model, phones=bundle.phones > 0)
+        phones = bundle.phones > 0
+        ratio = model.upsample if phones else 1
+        self.geometry = FrameGeometry(featurizer.frame_samples, featurizer.hop_samples, model.subsampling, ratio)
+        self.compiled = compiled_graph(featurizer, model, phones=phones)
 
     def __call__(self, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Runs a batch; arguments and outputs as those of `compiled_graph`, but NumPy arrays."""
@@ -66,8 +70,8 @@ def compiled_graph(featurizer, model, samples: int | None = None, phones: bool =
 
     Returns:
         tf.function: samples float32 [batch, samples], lengths int32 [batch] -> log-probabilities float32
-        [batch, steps, tokens]; with `phones`, those of the phones, float16 [batch, steps, phones]; and the valid
-        steps, int32 [batch].
+        [batch, steps, tokens]; with `phones`, those of the phones at their own rate, float16 [batch, phone steps,
+        phones]; and the valid steps of the tokens, int32 [batch].
 
     Raises:
         AsrError: Keras runs on another backend.
@@ -99,7 +103,7 @@ def compiled_graph(featurizer, model, samples: int | None = None, phones: bool =
         if not phones:
             return log_probs, steps
         phone_log_probs = tf.cast(tf.nn.log_softmax(tf.cast(phone_logits, tf.float32)), tf.float16)
-        return log_probs, tf.repeat(phone_log_probs, model.upsample, axis=1)[:, : tf.shape(log_probs)[1]], steps
+        return log_probs, phone_log_probs, steps
 
     return graph
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from asr_core.ctc import BLANK
+from asr_core.emissions import PhoneEmissions
 
 SEAM_SECONDS = 1.0  # how far from the middle of an overlap the seam may lie
 SEAM_DISTANCE_PENALTY = 1e-4  # nats a step of distance from the middle: decides between steps that are equally blank
@@ -30,16 +31,17 @@ class EmissionStitcher:
         tokens: size of the vocabulary.
         seam_steps: how far from the middle of an overlap the seam may lie.
         phones: number of phones, blank included; 0 for a network without a phone head.
+        ratio: steps for each phone step.
 
     Attributes:
         log_probs: float32 [steps, tokens].
-        phones: log-probabilities of the phones, float16 [steps, phones], or None.
     """
 
-    def __init__(self, steps: int, tokens: int, seam_steps: int, phones: int = 0):
+    def __init__(self, steps: int, tokens: int, seam_steps: int, phones: int = 0, ratio: int = 1):
         self.log_probs = _silence(steps, tokens, np.float32)
-        self.phones = _silence(steps, phones, np.float16) if phones else None
-        self.seam_steps = seam_steps
+        self.seam_steps, self.ratio = seam_steps, ratio
+        self._phones = [_silence(1, phones, np.float16)] if phones else []
+        self._phone_rows = np.zeros(steps if phones else 0, np.int32)  # row 0 is silence
         self.end = 0  # the step behind the latest window
 
     def insert_word_boundaries(self, steps: Iterable[int], space: int) -> None:
@@ -48,12 +50,19 @@ class EmissionStitcher:
             self.log_probs[step, [BLANK, space]] = self.log_probs[step, [space, BLANK]]
 
     def add(self, start: int, log_probs: np.ndarray, phones: np.ndarray | None = None) -> None:
-        """Adds a window that begins at step `start`: float32 [steps, tokens] and float16 [steps, phones]."""
+        """Adds a window that begins at step `start`: float32 [steps, tokens] and float16 [phone steps, phones]."""
         seam = self._seam(start, log_probs)
         self.end = min(start + len(log_probs), len(self.log_probs))
         self.log_probs[seam : self.end] = log_probs[seam - start : self.end - start]
         if phones is not None:
-            self.phones[seam : self.end] = phones[seam - start : self.end - start]
+            earlier = sum(map(len, self._phones))
+            self._phone_rows[seam : self.end] = earlier + np.arange(seam - start, self.end - start) // self.ratio
+            self._phones.append(phones)
+
+    @property
+    def phones(self) -> PhoneEmissions | None:
+        """The phones of the recording; None for a network without a phone head."""
+        return PhoneEmissions(np.concatenate(self._phones), self._phone_rows, self.ratio) if self._phones else None
 
     def _seam(self, start: int, log_probs: np.ndarray) -> int:
         """The step near the middle of the overlap at which blank is most probable in both windows."""

@@ -21,8 +21,8 @@ class InferenceWorker:
 
     Args:
         model: the network, such as `CompiledModel` or `InferenceProcess`. It takes samples, float32 [batch, samples],
-            and lengths, int32 [batch]; it returns one or more outputs [batch, steps, units] and, last, the valid
-            steps, int32 [batch].
+            and lengths, int32 [batch]; it returns one or more outputs [batch, steps, units], of which the first has the
+            rate of the tokens and others that rate or a lower one, and, last, the valid steps, int32 [batch].
         max_samples: largest size of a batch, padding included.
     """
 
@@ -34,7 +34,10 @@ class InferenceWorker:
         threading.Thread(target=self._serve, name="network", daemon=True).start()
 
     def submit(self, samples: np.ndarray) -> Future:
-        """Queues a window, float32 [n]; returns a future of the network's outputs for it, [steps, units] each."""
+        """Queues a window, float32 [n]; returns a future of the network's outputs for it, [steps, units] each.
+
+        An output of a lower rate than that of the tokens may end with rows of padding.
+        """
         future = Future()
         with self._changed:
             if self._closed:

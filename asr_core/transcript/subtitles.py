@@ -60,6 +60,7 @@ def cues(
     max_characters: int = MAX_CHARACTERS,
     max_lines: int = MAX_LINES,
     max_seconds: float = MAX_SECONDS,
+    separator: str = " ",
 ) -> list[Cue]:
     """Split the words of a recording into subtitles that do not overlap.
 
@@ -72,6 +73,7 @@ def cues(
         max_characters: in a line.
         max_lines: in a cue.
         max_seconds: that a cue is shown.
+        separator: what stands between two words of a line.
 
     Raises:
         ValueError: a limit is not positive, or infinite.
@@ -87,7 +89,7 @@ def cues(
         following = groups[index + 1][0].start if index + 1 < len(groups) else seconds
         end = max(_milliseconds(group[-1].end), start + _milliseconds(MIN_SECONDS))
         end = min(end, start + _milliseconds(max_seconds), _milliseconds(following))
-        lines = _split_into_lines([word.text for word in group], max_characters, punctuated)
+        lines = _split_into_lines([word.text for word in group], max_characters, punctuated, separator)
         shown.append(Cue(start, max(end, start + 1), tuple(lines)))
     return shown
 
@@ -181,7 +183,7 @@ def _weak_ending_penalty(text: str, punctuated: bool) -> float:
     return WEAK_ENDING_PENALTY if text in WEAK_ENDINGS else 0.0
 
 
-def _split_into_lines(texts: list[str], max_characters: int, punctuated: bool) -> list[str]:
+def _split_into_lines(texts: list[str], max_characters: int, punctuated: bool, separator: str) -> list[str]:
     """As few lines as possible, of about equal length, preferably none with a weak ending."""
     best: list[tuple[int, float]] = [(0, 0.0)]  # best[end] is (lines, penalty) of texts[:end]
     begin = [0]
@@ -189,7 +191,7 @@ def _split_into_lines(texts: list[str], max_characters: int, punctuated: bool) -
         options = []
         length = -1
         for start in range(end - 1, -1, -1):
-            length += 1 + len(texts[start])
+            length += 1 + len(texts[start])  # where no space separates words, these are characters of double width
             if length > max_characters and end - start > 1:
                 break
             lines, penalty = best[start]
@@ -198,7 +200,7 @@ def _split_into_lines(texts: list[str], max_characters: int, punctuated: bool) -
         lines, penalty, start = min(options)
         best.append((lines, penalty))
         begin.append(start)
-    return [" ".join(texts[start:end]) for start, end in _backtrace(begin)]
+    return [separator.join(texts[start:end]) for start, end in _backtrace(begin)]
 
 
 def _line_penalty(text: str, punctuated: bool) -> float:

@@ -71,6 +71,7 @@ class Transcript:
         words: in order of their start, inside the recording.
         seconds: length of the recording.
         model: name of the model that recognised them.
+        separator: what stands between two words in the text: a space, or nothing in languages that are written without.
         notes: sentences for people about the recording, such as that it is damaged (see
             `asr_core.audio.loading.Audio`), or about a given text that does not fit it.
         written: the written form, which spans all spoken words in order (see `asr_core.transcript.written`); a spoken
@@ -81,6 +82,7 @@ class Transcript:
     seconds: float
     model: str = ""
     notes: tuple[str, ...] = ()
+    separator: str = " "
     written: tuple[WrittenToken, ...] = ()
 
     def __post_init__(self):
@@ -109,8 +111,8 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The words with single spaces between them."""
-        return " ".join(word.text for word in self.words)
+        """The words with single separators between them."""
+        return self.separator.join(word.text for word in self.words)
 
     @property
     def written_text(self) -> str:

@@ -55,6 +55,7 @@ class SubtitleWriter(Writer):
             max_characters=max_characters,
             max_lines=max_lines,
             max_seconds=max_seconds,
+            separator=transcript.separator,
         )
         blocks = [
             f"{number}\n{self.time(cue.start)} --> {self.time(cue.end)}\n"

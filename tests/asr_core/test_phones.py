@@ -1,5 +1,7 @@
 """Rescoring by phones: the lexicon, the network's head for phones, and the hypotheses that they decide between."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.lexicon import UNKNOWN_PHONE, Pronunciations
 from asr_core.decoding.options import DecoderOptions
-from asr_core.emissions import Emissions
+from asr_core.emissions import Emissions, PhoneEmissions
 from asr_core.errors import BundleError
 from asr_core.recognizer import Recognizer
 from asr_core.streaming import Stream
@@ -62,11 +64,12 @@ def test_phones_decide_between_texts_whose_letters_are_as_likely(pronunciations,
     c, a, u, t = VOCABULARY.encode("caut")
     letters = log_probs_of([c, 0, a, 0, t, 0], len(VOCABULARY))
     letters[2, [a, u]] = np.log([0.46, 0.45])
-    phones = np.repeat(log_probs_of([3, middle, 4], 7), 2, axis=0).astype(np.float16)
+    log_probs = log_probs_of([3, middle, 4], 7).astype(np.float16)
+    phones = PhoneEmissions(log_probs, np.array([0, 0, 1, 1, 2, 2]), 2)
     options = DecoderOptions(beam_width=32, phone_weight=0.5, blank_penalty=0.25)
     best = beam_search(Emissions(letters, 0.02, phones=phones), VOCABULARY, options, pronunciations=pronunciations)[0]
     by_letters = beam_search(Emissions(letters, 0.02), VOCABULARY, options, pronunciations=pronunciations)[0]
-    penalised = phones[::2].astype(np.float32) - [0.25, *[0.0] * 6]
+    penalised = log_probs.astype(np.float32) - [0.25, *[0.0] * 6]
     assert (best.text, by_letters.text) == (text, "cat")
     assert best.score == pytest.approx(best.acoustic_score + best.phone_score)
     score = pronunciations.log_probabilities(penalised, [text])[0]
@@ -110,13 +113,16 @@ def metadata_of(path):
         return file.metadata()
 
 
-@pytest.fixture(scope="module")
-def recognizer(tmp_path_factory):
-    """A random network with seven phones, a language model of three words, and the pronunciations of two."""
+@pytest.fixture(scope="module", params=[1, 2])
+def recognizer(request, tmp_path_factory):
+    """A random network with seven phones, a language model of three words, and the pronunciations of two.
+
+    The parameter is the number of steps of the tokens for each step of the phones.
+    """
     keras.utils.set_random_seed(4)
     network = models.build(
-        "conformer", 12, len(TOKENS), width=16, blocks=3, heads=2, channels=4, kernel=5, parts=2, phones=7,
-        phones_block=2,
+        "conformer", 12, len(TOKENS), width=16, blocks=3, heads=2, channels=4, kernel=5, parts=request.param,
+        phones=7, phones_block=2,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("phones")
     (folder / "words.arpa").write_text(ARPA)
@@ -127,32 +133,36 @@ def recognizer(tmp_path_factory):
     return Recognizer(load_bundle(saved))
 
 
-def test_the_emissions_hold_the_output_of_the_inner_head_each_step_twice(recognizer):
+def test_the_emissions_hold_every_step_of_the_inner_head(recognizer):
     audio = babble(3)
     emissions = recognizer.emissions(audio)
-    assert emissions.phones.shape == (len(emissions), 7) and emissions.phones.dtype == np.float16
     network, bundle = recognizer.bundle.build(), recognizer.bundle
+    phones = emissions.phones.at_own_rate()
+    assert emissions.phones.ratio == network.upsample and emissions.phones.log_probs.dtype == np.float16
+    assert phones.shape == (-(-len(emissions) // network.upsample), 7) and len(phones) >= 73  # 25 a second
     features, frames = bundle.featurizer()(np.pad(audio.samples, (0, RATE))[None], np.array([len(audio.samples)]))
     expected = keras.ops.log_softmax(network.logits(features, frames)[1], axis=-1)[0]
-    half = emissions.phones[::2]
-    np.testing.assert_allclose(half, expected[: len(half)], atol=1e-2)
-    np.testing.assert_array_equal(emissions.phones[1::2], half[: len(emissions) // 2])
+    np.testing.assert_allclose(phones, expected[: len(phones)], atol=1e-2)
     np.testing.assert_allclose(emissions.log_probs, keras.ops.log_softmax(logits_of(network, bundle, audio)), atol=1e-4)
 
 
 def test_phones_of_long_recordings_are_joined_beside_the_letters(recognizer):
     audio = babble(30)
     whole = recognizer.emissions(audio)
-    assert len(whole.phones) == len(whole)
-    np.testing.assert_allclose(np.exp(whole.phones.astype(float)).sum(axis=1), 1, atol=1e-2)
-    part = whole.slice(100, 141)
-    assert len(part.phones) == len(part) == 41
-    assert len(part.concat(part).phones) == 82
+    phones, ratio = whole.phones.at_own_rate(), whole.phones.ratio
+    assert len(phones) == -(-len(whole) // ratio)
+    np.testing.assert_allclose(np.exp(phones.astype(float)).sum(axis=1), 1, atol=1e-2)
+    part, rest = whole.slice(100, 141), whole.slice(141, 200)
+    np.testing.assert_array_equal(part.phones.at_own_rate(), phones[100 // ratio :][: -(-41 // ratio)])
+    both, expected = part.concat(rest).phones, whole.slice(100, 200).phones
+    np.testing.assert_array_equal(both.at_own_rate(), expected.at_own_rate())
+    with pytest.raises(ValueError, match="99 steps of phones stand beside 100 of tokens"):
+        replace(whole.slice(0, 100), phones=whole.slice(0, 99).phones)
 
 
 def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
     audio = babble(4)
-    assert recognizer.hypotheses(recognizer.emissions(audio))[0].phone_score < 0
+    assert recognizer.recognize(audio).hypotheses[0].phone_score < 0
     stream = Stream(recognizer)
     words = [*stream.feed(audio.samples, RATE).final, *stream.finish().final]
     assert " ".join(word.text for word in words) == recognizer.transcribe(audio).text

@@ -22,6 +22,7 @@ from asr_core.decoding.confidence import Calibration
 from asr_core.decoding.text_alignment import align_text
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.errors import AudioError, Cancelled
+from asr_core.forced_alignment import BLOCK_STEPS
 from asr_core.inference.windows import OVERLAP_SECONDS
 from asr_core.inference.worker import InferenceWorker
 from asr_core.recognizer import BATCH_SECONDS, LONE_SECONDS, MIN_CONFIDENCE, Recognizer, without_noise
@@ -108,7 +109,7 @@ def test_a_clip_gives_the_same_inside_ten_minutes_of_silence(recognizer):
     alone = log_probs(recognizer, Audio(clip, RATE))
     first = round(start / RATE / emissions.step_seconds)
     np.testing.assert_allclose(emissions.log_probs[first:][: len(alone)], alone, atol=1e-4)
-    words = recognizer.decode(emissions, 600).words
+    words = recognizer.decode(emissions, 600).transcript.words
     assert words
     assert all(299 < word.start < word.end < 304 for word in words)
 
@@ -169,8 +170,8 @@ def test_what_cannot_be_read_and_what_is_too_long_is_an_error(recognizer, tmp_pa
 def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
     audio = babble(5)
     emissions = recognizer.emissions(audio)
-    transcript = recognizer.decode(emissions, audio.seconds)
-    (hypothesis,) = recognizer.hypotheses(emissions)
+    found = recognizer.decode(emissions, audio.seconds)
+    transcript, (hypothesis,) = found.transcript, found.hypotheses
     assert transcript.model == "tiny"
     assert transcript.words and transcript.text == hypothesis.text
     assert all(0 <= word.start < word.end <= audio.seconds for word in transcript.words)
@@ -178,18 +179,27 @@ def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):
     odds = np.exp(0.1) * (raw / (1 - raw)) ** 0.5
     assert transcript.words[0].confidence == pytest.approx(odds / (1 + odds))
     beam = DecoderOptions(decoder="beam")
-    searched = recognizer.hypotheses(emissions, beam)[0].words[0]
-    expected = Calibration(agreement=0.5)(searched)
-    assert recognizer.decode(emissions, audio.seconds, beam).words[0].confidence == expected
+    searched = recognizer.decode(emissions, audio.seconds, beam)
+    expected = Calibration(agreement=0.5)(searched.hypotheses[0].words[0])
+    assert searched.transcript.words[0].confidence == expected
 
 
 def test_another_decoder_costs_no_network_pass(recognizer, monkeypatch):
     emissions = recognizer.emissions(babble(2))
     monkeypatch.setattr(recognizer._worker, "submit", None)
     beam = DecoderOptions(decoder="beam", n_best=3)
-    assert recognizer.decode(emissions, 2).words
-    assert recognizer.decode(emissions, 2, beam, hot_words=["word"]).words
-    assert len(recognizer.hypotheses(emissions, beam)) == 3
+    assert recognizer.decode(emissions, 2).transcript.words
+    assert recognizer.decode(emissions, 2, beam, hot_words=["word"]).transcript.words
+    assert len(recognizer.decode(emissions, 2, beam).hypotheses) == 3
+
+
+def test_a_recording_gives_its_transcript_with_the_alternatives_and_the_emissions(recognizer):
+    audio, beam = babble(3), DecoderOptions(decoder="beam", n_best=3)
+    found = recognizer.recognize(audio, beam)
+    assert found.transcript == recognizer.transcribe(audio, beam)
+    assert len(found.hypotheses) == 3 and found.hypotheses[0].text == found.transcript.text
+    again = recognizer.decode(found.emissions, audio.seconds, beam)
+    assert (again.transcript, again.hypotheses) == (found.transcript, found.hypotheses)
 
 
 def test_a_given_text_is_laid_along_the_recording(recognizer):
@@ -246,12 +256,24 @@ def test_decoding_can_be_cancelled_where_nobody_pauses_and_while_words_are_locat
     emissions = replace(emissions, energy=np.zeros(4 * len(emissions), np.float32))
     options = DecoderOptions(decoder=decoder, beam_width=4)
     counted = SetAfter(10**9)
-    recognizer.hypotheses(emissions, options, cancel=counted)
+    recognizer.decode(emissions, emissions.seconds, options, cancel=counted)
     looks = 10**9 - counted.looks
     assert looks > (len(emissions) / 100 if decoder == "beam" else 0)
     for look in {0, looks // 2, looks - 1}:  # in the search, and last while words are located
         with pytest.raises(Cancelled):
-            recognizer.hypotheses(emissions, options, cancel=SetAfter(look))
+            recognizer.decode(emissions, emissions.seconds, options, cancel=SetAfter(look))
+
+
+def test_alignment_can_be_cancelled_from_the_first_block_to_the_last_word(recognizer):
+    text = 100 * "the cat sat on a mat "
+    emissions = emissions_of("-".join(text))
+    counted = SetAfter(10**9)
+    recognizer.align(emissions, emissions.seconds, text, counted)
+    looks = 10**9 - counted.looks
+    assert looks > 2 * len(emissions) / BLOCK_STEPS
+    for look in {0, looks // 2, looks - 1}:
+        with pytest.raises(Cancelled):
+            recognizer.align(emissions, emissions.seconds, text, SetAfter(look))
 
 
 def word(text, start, confidence):

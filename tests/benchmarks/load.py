@@ -167,14 +167,11 @@ def heard_alone(model: str, clips: list[Path]) -> list[str]:
     """What the recogniser says of each clip, one after the other, as the endpoint decodes by default."""
     from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
-    from ui.service.overrides import DecodingOverrides
-    from ui.service.requests import decode
 
-    recognizer, choice = Recognizer(load_bundle(model)), DecodingOverrides()
+    recognizer = Recognizer(load_bundle(model))
     texts = []
     for clip in clips:
-        audio = recognizer.load(clip)
-        texts.append(decode(recognizer, recognizer.emissions(audio), audio.seconds, choice)[0].text)
+        texts.append(recognizer.transcribe(clip).text)
     recognizer.close()
     return texts
 

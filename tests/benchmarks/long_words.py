@@ -34,7 +34,7 @@ def measure(recognizer: Recognizer, clips: list[tuple[str, np.ndarray]], count: 
         texts, samples = zip(*clips[first : first + count], strict=True)
         emissions = recognizer.emissions(Audio(np.concatenate(samples), recognizer.sample_rate))
         started = time.process_time()
-        found = recognizer.hypotheses(emissions)[0].text
+        found = recognizer.decode(emissions, emissions.seconds).hypotheses[0].text
         seconds += time.process_time() - started
         known = set(greedy(emissions, recognizer.vocabulary).text.split())
         glued += [word for word in found.split() if len(word) > MAX_LETTERS and word not in known]

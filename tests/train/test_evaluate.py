@@ -201,12 +201,12 @@ class FakeRecognizer:
         self.passes += 1
         return dataclasses.replace(Emissions(np.zeros((25, 3), np.float32), 0.04, energy=np.zeros(50)), start=text)
 
-    def hypotheses(self, emissions, options):
+    def decode(self, emissions, seconds, options):
         sum(range(10_000))  # so that there is something to count
         text = emissions.start
         if options.decoder == "greedy" or options.language_model_weight != 0.8:
             text = "wrong " + text.split(maxsplit=1)[1]
-        return [SimpleNamespace(words=tuple(spans(text)))]
+        return SimpleNamespace(hypotheses=(SimpleNamespace(words=tuple(spans(text))),))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.text_alignment import align_text
 from asr_core.emissions import Emissions
 from asr_core.errors import Cancelled
+from asr_core.recognizer import Recognition
 from asr_core.text.pasted import words_alone
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Transcript, Word
@@ -53,6 +54,9 @@ class FakeRecognizer:
     def warm_up(self) -> None:
         pass
 
+    def load(self, source, max_seconds=None, track=None) -> Audio:
+        return source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
+
     def emissions(self, audio, progress=None, cancel=None, on_emissions=None) -> Emissions:
         if cancel is not None and cancel.is_set():
             raise Cancelled()
@@ -75,19 +79,21 @@ class FakeRecognizer:
                 probabilities[step, token] += sure
         return np.log(probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def hypotheses(self, emissions, options=None, hot_words=(), progress=None, cancel=None):
+    def decode(self, emissions, seconds, options=None, hot_words=(), progress=None, cancel=None) -> Recognition:
         best = greedy(emissions, self.vocabulary)
-        return [best] * (options.n_best if options and options.decoder == "beam" else 1)
+        n_best = (best,) * (options.n_best if options and options.decoder == "beam" else 1)
+        return Recognition(self.transcript(best.words, seconds), n_best, emissions)
 
-    def decode(self, emissions, seconds, options=None, hot_words=()) -> Transcript:
-        return self.transcript(self.hypotheses(emissions, options, hot_words)[0].words, seconds)
+    def recognize(self, source, options=None, progress=None, cancel=None, *, hot_words=(), on_emissions=None):
+        audio = self.load(source)
+        emissions = self.emissions(audio, progress, cancel, on_emissions)
+        found = self.decode(emissions, audio.seconds, options, hot_words)
+        return replace(found, transcript=replace(found.transcript, notes=audio.notes))
 
-    def transcribe(self, source, options=None, progress=None, cancel=None) -> Transcript:
-        audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
-        transcript = self.decode(self.emissions(audio, progress, cancel), audio.seconds, options)
-        return replace(transcript, notes=audio.notes)
+    def transcribe(self, source, *args, **kwargs) -> Transcript:
+        return self.recognize(source, *args, **kwargs).transcript
 
-    def align(self, emissions, seconds, text):
+    def align(self, emissions, seconds, text, cancel=None):
         alignment = align_text(emissions, words_alone(text), self.vocabulary)
         return replace(self.transcript(alignment.words, seconds), notes=alignment.notes)
 

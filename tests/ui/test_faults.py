@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import threading
 import time
 import urllib.error
@@ -192,6 +193,21 @@ def test_clients_who_go_in_the_middle_leave_their_places_to_others(server, recog
     client.close()
     recognizer.may_hear.set()
     assert client_of(server).predict(sound, api_name="/transcribe")["text"] == FAKE_TEXT
+
+
+@pytest.mark.parametrize("endpoint", ["transcribe", "align"])
+def test_a_program_that_goes_while_its_recording_is_transcribed_stops_it(server, recognizer, recording, endpoint):
+    recognizer.may_hear.clear()
+    url = f"{server[0]}/gradio_api/call/{endpoint}"
+    uploaded = shutil.copy(recording(), Path(get_upload_folder()) / f"{endpoint}.wav")
+    file = {"path": str(uploaded), "meta": {"_type": "gradio.FileData"}}
+    data = [file, "the text"] if endpoint == "align" else [file, "recommended", None, ""]
+    request = urllib.request.Request(url, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{url}/{event}", timeout=PATIENCE_SECONDS):
+        assert eventually(lambda: recognizer.waiting == 1) and not recognizer.cancelled.is_set()
+    assert recognizer.cancelled.wait(PATIENCE_SECONDS)
 
 
 def test_a_recogniser_that_ends_its_thread_is_told_and_the_next_request_is_answered(server, recognizer, monkeypatch):

@@ -60,7 +60,7 @@ class Run:
     def add(self, recognizer, output: ClipEmissions) -> None:
         """Decodes one clip and scores its best hypothesis."""
         started = clocks()
-        words = recognizer.hypotheses(output.emissions, self.options)[0].words
+        words = recognizer.decode(output.emissions, output.emissions.seconds, self.options).hypotheses[0].words
         self.cost += clocks() - started
         self.scores.append(score(output.clip, words))
 

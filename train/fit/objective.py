@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from asr_core.ctc import ctc_loss
-from asr_core.models.features import length_mask
+from asr_core.models.framing import length_mask
 
 
 class TrainingModel(keras.Model):

@@ -13,7 +13,8 @@ from train.publish.card import card
 
 CURVES = "curves.svg"  # a run's learning curves
 RECORDS = ("metrics.csv", "run.json")  # a run's measurements and its configuration
-MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}  # beside weights and config; a new model replaces them
+# beside weights and config; a new model replaces them
+MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}
 
 
 class PublishError(AsrError, OSError):

@@ -85,6 +85,7 @@ class Clip:
         reference: the correct text, if it is known (of the examples).
         source: path of the visitor's file.
         track, tracks: which of the audio tracks of the file this is, from 1, and how many the file has.
+        compared: the same recording as another model transcribed it, shown below this one; or None.
         token: unguessable name by which the page requests tiles of this clip.
     """
 
@@ -103,6 +104,7 @@ class Clip:
     source: str = ""
     track: int = 1
     tracks: int = 1
+    compared: "Clip | None" = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     @property

@@ -218,53 +218,55 @@ def transcribe_file(
     track: int | None = None,
 ) -> Clip:
     """Loads a file, runs the network and decodes its emissions; `first_words` is filled meanwhile. Raises AsrError."""
-    from asr_core.recognizer import NETWORK_SHARE, sub_progress
-
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
         started = time.perf_counter()
         audio = read_audio(path, recognizer.sample_rate, limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
+        options = _options(overrides, recognizer)
         on_emissions = first_words and partial(first_words.add, recognizer, audio.seconds)
-        emissions = recognizer.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, on_emissions)
-        rest = sub_progress(progress, NETWORK_SHARE, 1)
-        transcript, hypotheses = decode(recognizer, emissions, audio.seconds, overrides, rest, cancel)
-        transcript = replace(transcript, notes=audio.notes)
+        found = recognizer.recognize(
+            audio, options, progress, cancel, hot_words=overrides.hot_words, on_emissions=on_emissions
+        )
         return Clip(
             name=name,
             audio=ClipAudio(audio.samples, audio.sample_rate),
-            emissions=emissions,
-            transcript=transcript,
+            emissions=found.emissions,
+            transcript=found.transcript,
             overrides=overrides,
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
             compute_seconds=time.perf_counter() - started,
             trained=recognizer.bundle.trained,
-            hypotheses=hypotheses,
+            hypotheses=_n_best(found, options),
             source=path,
             track=audio.track,
             tracks=audio.tracks,
         )
 
 
-def decode(recognizer, emissions, seconds: float, overrides, progress=None, cancel=None) -> tuple:
-    """Decodes emissions: (transcript, n-best list of at most MAX_HYPOTHESES, which is () for greedy decoding)."""
-    options = replace(overrides.options(recognizer.bundle), n_best=MAX_HYPOTHESES)
-    hypotheses = recognizer.hypotheses(emissions, options, overrides.hot_words, progress, cancel)
-    transcript = recognizer.transcript(hypotheses[0].words, seconds)
-    return transcript, tuple(hypotheses) if options.decoder == "beam" else ()
+def _options(overrides, recognizer):
+    """The DecoderOptions for a clip of the page, which shows up to MAX_HYPOTHESES."""
+    return replace(overrides.options(recognizer.bundle), n_best=MAX_HYPOTHESES)
 
 
-def decode_again(clip: Clip, overrides, engine: Engine) -> Clip:
-    """Decodes the emissions of a clip with other options; the network does not run."""
+def _n_best(found, options) -> tuple:
+    """The n-best list of a Recognition; empty for greedy decoding."""
+    return found.hypotheses if options.decoder == "beam" else ()
+
+
+def decode_again(clip: Clip, overrides, engine: Engine, cancel=None) -> Clip:
+    """Decodes the emissions of a clip with other options; the network does not run. Raises Cancelled."""
     with logged("decode", audio_seconds=round(clip.seconds, 2)):
         recognizer = engine.recognizer(clip.model)
-        transcript, hypotheses = decode(recognizer, clip.emissions, clip.seconds, overrides)
-        return clip.with_transcript(transcript, overrides=overrides, hypotheses=hypotheses, edited=False)
+        options = _options(overrides, recognizer)
+        found = recognizer.decode(clip.emissions, clip.seconds, options, overrides.hot_words, cancel=cancel)
+        n_best = _n_best(found, options)
+        return clip.with_transcript(found.transcript, overrides=overrides, hypotheses=n_best, edited=False)
 
 
-def align_edit(clip: Clip, text: str, engine: Engine) -> Clip:
-    """Aligns the visitor's corrected text with the recording. Raises AlignmentError."""
+def align_edit(clip: Clip, text: str, engine: Engine, cancel=None) -> Clip:
+    """Aligns the visitor's corrected text with the recording. Raises AlignmentError, Cancelled."""
     with logged("align", audio_seconds=round(clip.seconds, 2)):
-        transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text)
+        transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text, cancel)
         return clip.with_transcript(transcript, edited=True)

@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from ui.service.client import ClientGone
 from ui.service.clip import Clip
 from ui.service.engine import Engine
 from ui.service.examples import reference_of
@@ -62,7 +63,8 @@ class Align:
             return self._nothing(no_clip())
         try:
             with logged("align", audio_seconds=round(clip.seconds, 2)):
-                transcript = self.engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text or "")
+                recognizer = self.engine.recognizer(clip.model)
+                transcript = recognizer.align(clip.emissions, clip.seconds, text or "", ClientGone())
             return [alignment_card(clip, transcript), gr.update(visible=True), *_exports(clip, transcript)]
         except Exception as error:
             return self._nothing(notice("The text could not be aligned", explain(error), kind="error"))

@@ -15,6 +15,7 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import Cancelled
+from ui.service.client import ClientGone
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.examples import examples
@@ -301,7 +302,7 @@ class Transcribe:
         if clip is None:
             return self._clip_row()
         try:
-            return self._shown(decode_again(clip, self.decoding.read(values), self.engine), values)
+            return self._shown(decode_again(clip, self.decoding.read(values), self.engine, ClientGone()), values)
         except Exception as error:
             return self._failed(error)
 
@@ -309,7 +310,7 @@ class Transcribe:
         if clip is None:
             return self._clip_row()
         try:
-            return self._shown(align_edit(clip, text, self.engine), values)
+            return self._shown(align_edit(clip, text, self.engine, ClientGone()), values)
         except Exception as error:
             return self._failed(error)
 
