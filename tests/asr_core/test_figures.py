@@ -135,6 +135,9 @@ u s a -> USA
 the u k and the u s a's -> the UK and the USA's
 a t v show -> a TV show
 f b i -> FBI
+two t v s the d v d s and g p s -> two TVs the DVDs and GPS
+y y you know -> y y you know
+she spelled it l e s s -> she spelled it LESS
 he spelled it s m i t h -> he spelled it S-M-I-T-H
 """
 WRONG = {  # what should come out and does not, each with the reason
@@ -312,6 +315,7 @@ SPOKEN_OTHERWISE = {  # which the normaliser speaks in another of several forms
     "two hundred fifty six", "a hundred and twenty", "a hundred dollars", "a million dollars", "five per cent",
     "a hundred percent", "flight one twenty three", "double o seven", "nine one one", "one oh one",
     "eight hundred five five five", "u s a", "the u k and the u s a's", "a t v show", "f b i",
+    "two t v s the d v d s and g p s", "she spelled it l e s s",
 }  # fmt: skip
 
 
