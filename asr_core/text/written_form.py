@@ -22,6 +22,8 @@ def written_form(
     tags: Sequence | None = None,
     cased: Callable | None = None,
     replacements: Replacements | None = None,
+    *,
+    starts: bool = True,
 ) -> list[WrittenSpan]:
     """The written words, in order; together they span all spoken ones.
 
@@ -31,6 +33,7 @@ def written_form(
             `asr_core.text.tagger.Tag`. Without them, all words but the replaced ones stay as spoken.
         cased: writes a word with the capitals of its tag, as `asr_core.text.tagger.Tagger.write` does.
         replacements: how names and terms are written.
+        starts: whether the first word begins a sentence.
     """
     replaced = {spans[0].first: spans for spans in (replacements or Replacements()).find(words)}
     if tags is None:
@@ -41,7 +44,7 @@ def written_form(
     breaks = {index for index, tag in enumerate(tags) if tag.punctuation} | (edges - {-1})
     numbers = {figure.first: figure for figure in figures(words, breaks)}
     written: list[WrittenSpan] = []
-    at, starts = 0, True
+    at = 0
     while at < len(words):
         if at in replaced:
             spans = replaced[at]
@@ -93,7 +96,7 @@ def _word(words: Sequence[str], tags: Sequence, at: int, starts: bool, cased: Ca
     text = cased(word, tag) if cased else word
     if starts and text[0].islower():
         text = text[0].upper() + text[1:]
-    middle = len(lower) == 1 and lower not in "aio" and not starts and tags[at - 1].capital == "first"
+    middle = len(lower) == 1 and lower not in "aio" and not starts and at and tags[at - 1].capital == "first"
     return f"{text.upper()}." if middle and before_name and not tags[at - 1].punctuation else text
 
 
