@@ -95,6 +95,9 @@ the fourth of july -> the 4th of July
 on june the twenty third -> on June the 23rd
 from may two to may four -> from May 2 to May 4
 you may five of you go -> you may five of you go
+on the third january and on two july nineteen ninety -> on the 3rd January and on 2 July 1990
+nineteen ninety nine and two thousand -> 1999 and 2000
+the hundredth time -> the hundredth time
 the twenty first century -> the 21st century
 his tenth birthday -> his 10th birthday
 the first time -> the first time

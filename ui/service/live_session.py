@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 import weakref
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -231,9 +232,17 @@ class LiveSession:
             self._partial = tuple(_moved(word, self._offset) for word in update.partial)
             if self._writer is not None:
                 self._write(self._writer.add(final))
-                self._written_partial = tuple(self._writer.preview(self._partial))
+                self._written_partial = self._preview()
 
-    def _write(self, tokens: list[WrittenToken]) -> None:
+    def _preview(self) -> tuple[Word, ...]:
+        """The written words that are not final."""
+        tokens = self._writer.preview(self._partial)
+        first = tokens[0].first if tokens else 0
+        words = [*self._final[first:], *self._partial]
+        moved = (replace(token, first=token.first - first, end=token.end - first) for token in tokens)
+        return tuple(written_word(token, words) for token in moved)
+
+    def _write(self, tokens: Sequence[WrittenToken]) -> None:
         self._tokens += tokens
         self._written += [written_word(token, self._final) for token in tokens]
 
