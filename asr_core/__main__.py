@@ -200,7 +200,7 @@ def _text_of(recording: InputFile, source: str) -> str:
     return read_text(path)
 
 
-def _recognizer(model: str, language: str | None = None):
+def _recognizer(model: str, language: str | None = None, language_model: str | None = None):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.backend import quiet_libraries
@@ -208,6 +208,8 @@ def _recognizer(model: str, language: str | None = None):
     bundle = load_bundle(model, language)  # a download shows its progress
     for note in bundle.notes:
         _print_error(printable(note))
+    if language_model is not None:
+        bundle = bundle.with_language_model(language_model)
     with quiet_libraries():
         from asr_core.recognizer import Recognizer
 
@@ -221,8 +223,8 @@ def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) ->
     from tqdm import tqdm
 
     failed = 0
-    language = {"language": options.language} if options.language else {}
-    recognizer = recognizer_factory(options.model, **language)
+    given = {name: value for name in ("language", "language_model") if (value := getattr(options, name))}
+    recognizer = recognizer_factory(options.model, **given)
     decoding = _decoding(recognizer, options)
     with tqdm(total=len(jobs), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
         for index, job in enumerate(jobs):

@@ -2,9 +2,11 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_core import models
 from asr_core.bundle.checkpoints.checkpoint import Checkpoint
@@ -20,8 +22,11 @@ from asr_core.bundle.description import (
 )
 from asr_core.bundle.memory import refuse_too_large
 from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
-from asr_core.errors import BundleError, reason
+from asr_core.errors import BundleError, LanguageModelError, reason
 from asr_core.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from asr_core.bundle.language_models import OpenedLanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,7 @@ class Bundle:
         checkpoint: where the weights are read from, if the model is a translated checkpoint of transformers and no
             bundle of ours (see `asr_core.bundle.checkpoints`); `config` is then the description it was translated into.
         notes: what a user should know about how the model was read, a sentence each.
+        other_language_model: instead of its own (see `with_language_model`), or None.
     """
 
     path: Path
@@ -42,6 +48,7 @@ class Bundle:
     name: str
     checkpoint: Checkpoint | None = None
     notes: tuple[str, ...] = ()
+    other_language_model: "OpenedLanguageModel | None" = None
 
     @property
     def sample_rate(self) -> int:
@@ -92,7 +99,7 @@ class Bundle:
     @property
     def phones(self) -> int:
         """Number of phones that the network predicts; 0 if the bundle has no pronunciations to use them with."""
-        usable = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS)
+        usable = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS) and self.other_language_model is None
         return self.config["architecture"]["sizes"].get("phones", 0) if usable else 0
 
     def featurizer(self):
@@ -105,13 +112,32 @@ class Bundle:
             raise BundleError(f"{self.name}: {error}.") from error
 
     def language_model(self):
-        """The n-gram language model (`asr_core.decoding.language_model.NGramModel`), or None."""
+        """The n-gram language model (`asr_core.decoding.language_model.NGramModel` or a KenlmModel), or None."""
+        if self.other_language_model is not None:
+            return self.other_language_model.model
         path = self.file(LANGUAGE_MODEL)
         if path is None:
             return None
         from asr_core.decoding.language_model import NGramModel
 
         return NGramModel.load(path)
+
+    def with_language_model(self, name: str | PathLike) -> "Bundle":
+        """The same model with another language model, and the decoder options that go with that.
+
+        Args:
+            name: as `asr_core.bundle.language_models.open_language_model` takes it, or "repo" for the folder
+                `language_model` beside the model itself.
+
+        Raises:
+            LanguageModelError: there is no such language model, or it does not fit.
+        """
+        from asr_core.bundle.language_models import FOLDER, OWN, open_language_model
+
+        path = self.path / FOLDER if name == OWN else name
+        if name == OWN and not path.is_dir():
+            raise LanguageModelError(f"{self.name} has no folder {FOLDER}: name a file, or leave --language-model out.")
+        return replace(self, other_language_model=open_language_model(path, self.vocabulary))
 
     def pronunciations(self, language_model):
         """The pronunciations of the words of the language model (`asr_core.decoding.lexicon.Pronunciations`).
@@ -144,8 +170,9 @@ class Bundle:
         """The decoder options that the bundle recommends (`asr_core.decoding.options.DecoderOptions`)."""
         from asr_core.decoding.options import DecoderOptions
 
+        other = self.other_language_model
         try:
-            return DecoderOptions(**self.config.get("decoder", {}))
+            return DecoderOptions(**self.config.get("decoder", {}) | (other.options if other else {}))
         except (TypeError, ValueError) as error:
             raise BundleError(f"{self.name}: its decoder defaults are not understood ({reason(error)}).") from error
 

@@ -144,7 +144,7 @@ def _check_featurizer(sample_rate: int, featurizer: dict, name: str) -> None:
     if featurizer.get("sample_rate") != sample_rate:
         raise BundleError(f"{name}: its featurizer is not for its sample rate of {sample_rate} Hz.")
     for field, value in featurizer.items():
-        least, most = (0.001, 0.1) if field.endswith("_seconds") else (0 if type(value) is bool else 1, MAX_SIZE)
+        least, most = (0.001, 0.1) if field.endswith("_seconds") else (1 if type(value) is int else 0, MAX_SIZE)
         if field not in ("name", "sample_rate") and not _lies_within(value, least, most):
             raise BundleError(
                 f"{name}: {_short(field)} of its featurizer is {_short(value)}; it must lie between {least} and {most}."

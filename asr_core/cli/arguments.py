@@ -16,7 +16,7 @@ SUBTITLES = ("srt", "vtt")  # formats that cannot be concatenated in one stream
 MAX_BEAM_WIDTH = 1024  # equals `asr_core.decoding.options.MAX_WIDTH`, whose import would take NumPy
 MAX_WEIGHT = 1000.0  # equals `asr_core.decoding.options.MAX_SCORE`
 MAX_LIMIT = 1000  # largest value of --track and of the limits of subtitles
-BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight")
+BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight", "language_model")
 SUBTITLE_FLAGS = ("max_line_length", "max_lines", "max_cue_seconds")
 
 EPILOG = """\
@@ -115,6 +115,12 @@ def _add_decoding(group) -> None:
         type=_number(int, 1, MAX_BEAM_WIDTH),
         metavar="N",
         help="texts that the beam search keeps (default: the model's)",
+    )
+    group.add_argument(
+        "--language-model",
+        metavar="FILE",
+        help="n-grams for the beam search: an ARPA file, a KenLM binary or a folder of pyctcdecode; repo for the "
+        "model's own folder language_model, default for the English one that comes with the program",
     )
     group.add_argument(
         "--language-model-weight",

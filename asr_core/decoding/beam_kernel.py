@@ -19,6 +19,10 @@ from asr_core.text.vocabulary import BLANK
 
 NONE = -1  # the place of no prefix, and the token of no space
 DROPPED, KEPT, FREED = range(3)  # status of a prefix: only its descendants are in the beam, it is itself, neither is
+NO_CONTEXT, FIRST_CONTEXT = range(2)  # places of contexts: of no word, and that with which a search begins
+KEY_FACTOR, WORD_FACTOR = np.uint64(8978948897894561157), np.uint64(17894857484156487943)  # of KenLM's hash
+KEY_UNITS = 2  # four bytes each, of the key in front of an n-gram of a file of KenLM
+LN_10 = 2.302585092994046
 WORD_START = 0  # the root of the tree of words, where no character of a word has been read yet
 
 # A hypothesis during the search: a prefix, that is, the beginning of a text. All scores are in nats.
@@ -99,8 +103,94 @@ def find(sorted_numbers, number, first, last):
 
 
 @compiled
+def combine(key, word):
+    """KenLM's hash of an n-gram and one more word before it; both uint64."""
+    return (key * KEY_FACTOR) ^ ((word + np.uint64(1)) * WORD_FACTOR)
+
+
+@compiled
+def find_ngram(words, length, key):
+    """Where an n-gram lies in the file, in units of four bytes, or NONE; `key` is KenLM's hash of its words."""
+    if length == 1:  # no table of hashes: the key is the word, and the entry has no key in front
+        return words.places[0, 0] + 2 * np.int64(key) - KEY_UNITS
+    first, buckets = words.places[length - 1, 0], words.places[length - 1, 1]
+    units = KEY_UNITS + (1 if length == len(words.places) else 2)
+    bucket = np.int64(key % np.uint64(buckets))
+    for _ in range(buckets):
+        at = first + units * bucket
+        found = np.uint64(words.ints[at]) | (np.uint64(words.ints[at + 1]) << np.uint64(32))
+        if found == key:
+            return at
+        if found == np.uint64(0):
+            return NONE
+        bucket = bucket + 1 if bucket + 1 < buckets else 0
+    return NONE
+
+
+@compiled
+def score_hashed(words, state, number):
+    """As `score_word`, for a model in a file of KenLM: state and result are places in `words.contexts`.
+
+    An entry has its log10 probability, whose sign is a mark of KenLM's, and its back-off weight behind the key.
+    """
+    context, order = words.contexts[state], len(words.places)
+    word = np.uint64(words.ids[number])
+    key, length = word, 1
+    log_prob = -abs(words.floats[find_ngram(words, 1, key) + KEY_UNITS])
+    while length < order and context[length - 1] != 0:
+        key = combine(key, np.uint64(context[length - 1] - 1))
+        at = find_ngram(words, length + 1, key)
+        if at == NONE:
+            break
+        log_prob = -abs(words.floats[at + KEY_UNITS])
+        length += 1
+    key = np.uint64(0)
+    for i in range(order - 1):  # the back-off weights of the contexts that are as long as the n-gram, or longer
+        if context[i] == 0:
+            break
+        earlier = np.uint64(context[i] - 1)
+        key = earlier if i == 0 else combine(key, earlier)
+        at = find_ngram(words, i + 1, key)
+        if at == NONE:
+            break
+        if i + 1 >= length:
+            log_prob += words.floats[at + KEY_UNITS + 1]
+    return log_prob * LN_10, context_after(words, state, np.int64(word) + 1, length)
+
+
+@compiled
+def context_after(words, state, word, length):
+    """The place of the context that an n-gram of `length` words leaves: `word`, and before it those of `state`."""
+    width = min(length, words.contexts.shape[1])
+    key = np.uint64(word)
+    for i in range(1, width):
+        key = combine(key, np.uint64(words.contexts[state, i - 1]))
+    slots = len(words.context_index)
+    slot = np.int64(key % np.uint64(slots))
+    while words.context_index[slot] != NONE:
+        place = words.context_index[slot]
+        same = words.contexts[place, 0] == word
+        for i in range(1, words.contexts.shape[1]):
+            same = same and words.contexts[place, i] == (words.contexts[state, i - 1] if i < width else 0)
+        if same:
+            return np.int64(place)
+        slot = slot + 1 if slot + 1 < slots else 0
+    place = words.context_count[0]
+    if place == len(words.contexts):
+        return np.int64(NO_CONTEXT)
+    words.context_count[0] += 1
+    words.context_index[slot] = place
+    words.contexts[place, 0] = word
+    for i in range(1, width):
+        words.contexts[place, i] = words.contexts[state, i - 1]
+    return np.int64(place)
+
+
+@compiled
 def score_word(words, state, number):
     """Log-probability of a word in a state of the language model, and the next state: NGramModel.score, compiled."""
+    if len(words.places):
+        return score_hashed(words, state, number)
     log_prob = 0.0
     node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
     while node == NONE:

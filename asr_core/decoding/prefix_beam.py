@@ -30,7 +30,7 @@ import numpy as np
 from asr_core.ctc import finite
 from asr_core.decoding import beam_kernel as kernel
 from asr_core.decoding.hotwords import HotWords, PhraseTables
-from asr_core.decoding.language_model import NGramModel, WordTables
+from asr_core.decoding.language_model import NO_CONTEXTS, NO_FILE, NO_TRIE, NGramModel, WordTables
 from asr_core.decoding.options import MAX_STEP_TOKENS, DecoderOptions
 from asr_core.text.vocabulary import BLANK, WORD_MARK, Vocabulary
 
@@ -74,7 +74,7 @@ class PrefixBeam:
     Args:
         vocabulary: what the tokens write.
         options: beam width, thresholds for pruning, and weights.
-        language_model: word n-grams for shallow fusion, or None.
+        language_model: word n-grams for shallow fusion, an NGramModel or a KenlmModel, or None.
         hot_words: phrases to favour, or None.
         state: state of the language model in the middle of a sentence (see `NGramModel.state_after`), or None where a
             sentence begins.
@@ -87,12 +87,12 @@ class PrefixBeam:
         options: DecoderOptions,
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
-        state: int | None = None,
+        state=None,
         hot_state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
         letters = [text.lstrip(WORD_MARK).strip() for text in vocabulary.tokens]
-        self._words = language_model.tables if language_model else NO_WORDS
+        self._words, lm_state = language_model.search(state) if language_model else (NO_WORDS, 0)
         self._phrases = hot_words.tables if hot_words else NO_PHRASES
         self._settings = kernel.SearchSettings(
             beam_width=options.beam_width,
@@ -127,8 +127,7 @@ class PrefixBeam:
         root["parent"] = root["child"] = root["sibling"] = kernel.NONE
         root["token"], root["status"] = BLANK, kernel.KEPT
         root["non_blank"] = -np.inf
-        if language_model:
-            root["lm_state"] = language_model.begin if state is None else state
+        root["lm_state"] = lm_state
         if hot_words:
             root["hot_state"] = hot_words.start if hot_state is None else hot_state
             root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
@@ -183,10 +182,6 @@ class PrefixBeam:
         return tuple(tokens.tolist()), tuple(steps.tolist())
 
 
-NO_WORDS = WordTables(
-    *(
-        np.zeros(1, np.float32 if name in ("log_prob", "backoff", "letter_best") else np.int32)
-        for name in WordTables._fields
-    )
-)
+NO_LETTERS = (*(np.zeros(1, np.int32) for _ in range(3)), np.zeros(1, np.float32))
+NO_WORDS = WordTables(*NO_TRIE, *NO_LETTERS, *NO_FILE, *NO_CONTEXTS)
 NO_PHRASES = PhraseTables(np.zeros((1, 1), np.int32), *(np.zeros(1, np.int32) for _ in PhraseTables._fields[1:]))

@@ -103,11 +103,13 @@ class Tagger:
             words: spoken words in order, each with `text` (a-z and apostrophes), `start` and `end` (seconds) and
                 `confidence` (0 to 1). Start, end and confidence may be None.
             finished: whether the text ends here, so that its last word is followed by a full stop or question mark.
+                If not, what follows the last word is not known, and no mark does.
 
         Returns:
             One tag for each word.
         """
-        return self.tags(self.log_probabilities(words), finished=finished)
+        tags = self.tags(self.log_probabilities(words), finished=finished)
+        return tags if finished else _unmarked(tags)
 
     def log_probabilities(self, words: Sequence) -> np.ndarray:
         """Log-probabilities of the tags, without the rules of `tags`.
@@ -186,7 +188,7 @@ class Tagger:
         for layer, offsets in enumerate(LAYER_OFFSETS):
             gated = _beside(x, offsets) @ weights[f"layer{layer}/kernel"] + weights[f"layer{layer}/bias"]
             values, gates = np.split(gated, 2, axis=1)
-            x += values / (1 + np.exp(-gates))
+            x += values * (0.5 + 0.5 * np.tanh(0.5 * gates))  # sigmoid without overflow
         return x @ weights["output/kernel"] + weights["output/bias"]
 
 
@@ -219,7 +221,7 @@ class TagStream:
             words: a partial hypothesis that follows the added words. It is not kept.
         """
         log_probs = self._tagger.log_probabilities([*self._words, *words])[self._tagged :]
-        return self._tagger.tags(log_probs, self._after, finished=False)
+        return _unmarked(self._tagger.tags(log_probs, self._after, finished=False))
 
     def finish(self) -> list[Tag]:
         """The tags still to come: the text ends here. The stream is then empty and starts a new text."""
@@ -238,6 +240,11 @@ class TagStream:
         del self._words[:surplus]
         self._tagged -= surplus
         return tags
+
+
+def _unmarked(tags: list[Tag]) -> list[Tag]:
+    """The tags without the mark after the last word."""
+    return [*tags[:-1], *(Tag("", tag.capital) for tag in tags[-1:])]
 
 
 def _beside(x: np.ndarray, offsets: Sequence[int]) -> np.ndarray:

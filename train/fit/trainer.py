@@ -33,7 +33,7 @@ from asr_core.bundle.bundle import Bundle
 from asr_core.bundle.loading import save_bundle
 from asr_core.ctc import best_path, collapse
 from asr_core.models.features import make_featurizer
-from asr_core.storage import replace_file
+from asr_core.storage import replace_file, replacing
 from asr_core.text.vocabulary import Vocabulary
 from train.data.augmentation import SpecAugment
 from train.data.batches import Batching, TrainingBatches, evaluation_batches
@@ -355,11 +355,10 @@ class Trainer:
             "batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity,
             "seconds": str(self.seconds),
         }  # fmt: skip
-        partial = self.folder / f"{CHECKPOINT}.partial"
-        save_file(arrays, partial, metadata=progress)
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, self.folder / CHECKPOINT)
+        with replacing(self.folder / CHECKPOINT) as partial:
+            save_file(arrays, partial, metadata=progress)
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
 
     def _start_from(self, bundle: Bundle):
         try:

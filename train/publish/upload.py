@@ -13,7 +13,7 @@ from train.publish.card import card
 
 CURVES = "curves.svg"  # a run's learning curves
 RECORDS = ("metrics.csv", "run.json")  # a run's measurements and its configuration
-# beside weights and config; a new model replaces them
+# Beside weights and config; a new model replaces them.
 MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}
 
 

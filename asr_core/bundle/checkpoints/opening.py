@@ -80,7 +80,7 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
     parameters = sum(tensor.size for tensor in needed)
     refuse_too_large(name, 4 * parameters)
     rows = checkpoint.of("head/kernel", name)[0].shape[0]
-    tokens, order = arrange(pieces, config.get("pad_token_id"), rows, name)
+    tokens, order = arrange(pieces, config.get("blank_token_id", config.get("pad_token_id")), rows, name)
     description = {
         "format_version": FORMAT_VERSION,
         "name": name.partition("@")[0].rpartition("/")[2],
