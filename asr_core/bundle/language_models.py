@@ -17,9 +17,11 @@ from asr_core.decoding.kenlm import KenlmModel, is_kenlm
 from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN, NGramModel
 from asr_core.decoding.options import MAX_SCORE
 from asr_core.errors import LanguageModelError, reason
+from asr_core.storage import ASSETS
 from asr_core.text.vocabulary import Vocabulary
 
 DEFAULT = "default"  # the n-gram model of the default bundle
+DEFAULT_FILE = ASSETS / "default" / "language_model.safetensors"
 OWN = "repo"  # the folder beside the acoustic model
 FOLDER = "language_model"  # of pyctcdecode, in the repository of an acoustic model
 SUFFIXES = (".bin", ".binary", ".klm", ".kenlm", ".arpa", ".arpa.gz", ".gz", ".safetensors")  # the first that is there
@@ -50,9 +52,7 @@ def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedL
         LanguageModelError: there is no such file, it cannot be read, or the vocabulary cannot write its words.
     """
     if path == DEFAULT:
-        from asr_core.bundle.loading import load_bundle
-
-        opened = OpenedLanguageModel(_spelled(load_bundle().language_model(), vocabulary), {})
+        opened = OpenedLanguageModel(_spelled(NGramModel.load(DEFAULT_FILE), vocabulary), {})
     elif Path(path).is_dir():
         opened = _open_folder(Path(path), vocabulary)
     else:

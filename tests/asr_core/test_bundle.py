@@ -246,7 +246,7 @@ REFUSED_DESCRIPTIONS = {
     ),
     "a pickle": (set_file("model.pkl", bytes=1, sha256=""), "'model.pkl' is not a file of a bundle"),
     "bare files": (set_file("model.safetensors", bytes=1), "must give bytes and sha256 of model.safetensors"),
-    "huge files": (set_file("model.safetensors", bytes=10**13, sha256=""), "needs about 12501.1 GB of memory and"),
+    "huge files": (set_file("model.safetensors", bytes=10**13, sha256=""), "needs about 12502.7 GB of memory and"),
     "no weights": (lambda c: c.update(files={}), "names no weights"),
     "a strange decoder": (
         lambda c: c.update(decoder={"beam_width": "rm"}),
