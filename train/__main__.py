@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import importlib
 import importlib.util
+import math
 import os
 import shlex
 import sys
@@ -218,7 +219,8 @@ def _make_trainer(args, preset, data, validation, start, workers, line: str):
         print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
     if not trainer.batches.steps_per_pass:
         raise _Stop("There is nothing left to learn from.")
-    parameters, trained = trainer.network.count_params(), sum(v.value.size for v in trainer.network.trainable_variables)
+    parameters = trainer.network.count_params()
+    trained = sum(math.prod(variable.shape) for variable in trainer.network.trainable_variables)
     part = "" if trained == parameters else f", of which {trained:,} are trained (all of them with --train-encoder)"
     print(f"{parameters:,} parameters{part}; {trainer.steps_per_pass} steps a pass, {trainer.total} in all")
     print(f"A run that was stopped goes on with: {line}")
