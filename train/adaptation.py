@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from asr_core.bundle.bundle import Bundle
-from asr_core.bundle.description import LANGUAGE_MODEL, README
+from asr_core.bundle.description import LANGUAGE_MODEL, README, TAGGER
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.bundle.weights import weight_name
 from asr_core.recognizer import Recognizer
@@ -133,8 +133,8 @@ class Adaptation(Trainer):
         }  # fmt: skip
         words = self.start.language_model()
         pronunciations = self.start.pronunciations(words)
-        path = self.start.file(LANGUAGE_MODEL)
-        save_bundle(folder, self.network, config, language_model=path, pronunciations=pronunciations)
+        path, tagger = self.start.file(LANGUAGE_MODEL), self.start.file(TAGGER)
+        save_bundle(folder, self.network, config, language_model=path, pronunciations=pronunciations, tagger=tagger)
         replace_file(folder / README, card(load_bundle(folder).config, str(folder)))
 
 
