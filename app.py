@@ -1,8 +1,8 @@
 """The program that serves the page: flags and environment -> ui.build() -> launch.
 
-    python app.py [--model PATH_OR_REPO] [--host HOST] [--port PORT] [--share] [--mcp] [--model-paths]
+    python app.py [--model PATH_OR_REPO] [--language CODE] [--host HOST] [--port PORT] [--share] [--mcp] [--model-paths]
 
-Environment variables, which Spaces set: ASR_MODEL, GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE,
+Environment variables, which Spaces set: ASR_MODEL, ASR_LANGUAGE, GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE,
 GRADIO_MCP_SERVER, GRADIO_ROOT_PATH. A flag overrides the environment. By default only this machine can open the page.
 """
 
@@ -19,7 +19,8 @@ LOOPBACK = "127.0.0.1"
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     environment = os.environ
     parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
-    parser.add_argument("--model", default=environment.get("ASR_MODEL", "default"), help="bundle: folder or Hub repo")
+    parser.add_argument("--model", default=environment.get("ASR_MODEL", "default"), help="folder or Hub repo")
+    parser.add_argument("--language", default=environment.get("ASR_LANGUAGE"), help="of a model with several, as deu")
     parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on")
     parser.add_argument("--port", type=_port, default=environment.get("GRADIO_SERVER_PORT"), help="0-65535")
     parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
@@ -48,9 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    from ui.service.engine import Engine
+    from ui.service.engine import LANGUAGE_MARK, Engine
 
-    engine = Engine(options.model).start()  # before Gradio is imported, which takes as long as TensorFlow does
+    model = f"{options.model}{LANGUAGE_MARK}{options.language}" if options.language else options.model
+    engine = Engine(model).start()  # before Gradio is imported, which takes as long as TensorFlow does
     from ui import build, launch_options
     from ui.service.shutdown import serve_until_stopped
 

@@ -13,19 +13,24 @@ _HOMES = {
 __all__ = ["Recognizer", "Transcript", "Word", "load"]
 
 
-def load(model: str = "default"):
+def load(model: str = "default", language: str | None = None, language_model: str | None = None):
     """A `Recognizer` of a model.
 
     Args:
-        model: "default" for the one that comes with the package, a folder, or "name/repo@revision" on the Hub.
+        model: "default" for the one that comes with the package, a folder, or "name/repo@revision" on the Hub: a
+            bundle, or a CTC checkpoint in the format of transformers.
+        language: which language of a model that has several, such as "deu".
+        language_model: for the beam search instead of the model's own: an ARPA file, a KenLM binary, a folder of
+            pyctcdecode, "repo" for that of the model itself, or "default" for our English one.
 
     Raises:
-        BundleError: there is no such model, or it is damaged.
+        BundleError: there is no such model, it is of a kind that does not run, or it is damaged.
     """
     from asr_core.bundle import load_bundle
     from asr_core.recognizer import Recognizer
 
-    return Recognizer(load_bundle(model))
+    bundle = load_bundle(model, language)
+    return Recognizer(bundle if language_model is None else bundle.with_language_model(language_model))
 
 
 def __getattr__(name: str):

@@ -22,7 +22,7 @@ from asr_core.cli.outputs import STDIN, InputFile, obstacle, placed, write_whole
 from asr_core.errors import AsrError, printable, reason
 from asr_core.text.given import read_text
 from asr_core.transcript.words import Transcript
-from asr_core.transcript.writers import WRITERS
+from asr_core.transcript.writers import WRITERS, WRITTEN
 
 DONE, SOME_FAILED, USAGE = 0, 1, 2
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
 
     Args:
         arguments: without the program's name; by default those of the process.
-        recognizer_factory: makes a Recognizer from the name of a model.
+        recognizer_factory: makes a Recognizer from the name of a model, and a `language` if one was asked for.
     """
     process.open_closed_streams()
     parser = make_parser()
@@ -200,12 +200,16 @@ def _text_of(recording: InputFile, source: str) -> str:
     return read_text(path)
 
 
-def _recognizer(model: str):
+def _recognizer(model: str, language: str | None = None, language_model: str | None = None):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.backend import quiet_libraries
 
-    bundle = load_bundle(model)  # a download shows its progress
+    bundle = load_bundle(model, language)  # a download shows its progress
+    for note in bundle.notes:
+        _print_error(printable(note))
+    if language_model is not None:
+        bundle = bundle.with_language_model(language_model)
     with quiet_libraries():
         from asr_core.recognizer import Recognizer
 
@@ -219,7 +223,8 @@ def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) ->
     from tqdm import tqdm
 
     failed = 0
-    recognizer = recognizer_factory(options.model)
+    given = {name: value for name in ("language", "language_model") if (value := getattr(options, name))}
+    recognizer = recognizer_factory(options.model, **given)
     decoding = _decoding(recognizer, options)
     with tqdm(total=len(jobs), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
         for index, job in enumerate(jobs):
@@ -231,6 +236,8 @@ def _run(jobs: list[Job], options, alone: bool, recognizer_factory: Callable) ->
 
             try:
                 transcript = _transcript(recognizer, job, decoding, options.track, show)
+                if options.replacements:
+                    transcript = _replaced(transcript, recognizer, options.replacements)
                 with bar.external_write_mode():
                     _report(job.recording, transcript)
                     _write(job, transcript, options, alone)
@@ -251,6 +258,8 @@ def _decoding(recognizer, options) -> dict:
         _print_error(f"The model {model} is untrained: what it writes means nothing.")
     if options.language_model_weight and recognizer.language_model is None:
         _print_error(f"The model {model} has no language model: --language-model-weight changes nothing.")
+    if options.text == WRITTEN and recognizer.tagger is None:
+        _print_error(f"The model {model} has no tagger of punctuation: --text written changes nothing.")
     arguments = {}
     if options.decoding:
         arguments["options"] = replace(recognizer.bundle.decoder_options(), **options.decoding)
@@ -281,6 +290,12 @@ def _transcript(
     return replace(transcript, notes=(*audio.notes, *transcript.notes))
 
 
+def _replaced(transcript: Transcript, recognizer, replacements) -> Transcript:
+    from asr_core.transcript.written import with_written_form
+
+    return with_written_form(transcript, recognizer.tagger, replacements)
+
+
 def _report(recording: InputFile, transcript: Transcript) -> None:
     """Prints the notes on a recording, a line each."""
     for note in transcript.notes:
@@ -294,12 +309,12 @@ def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
         details = options.subtitles if extension in SUBTITLES else {}
         if extension == "json":
             details = {"file": job.recording.path}
-        content = WRITERS[extension]().write(transcript, **details)
+        content = WRITERS[extension]().write(transcript, text=options.text or WRITTEN, **details)
         if options.out:
             write_whole(_target(job.recording, extension, options), content)
             continue
-        if extension == "txt" and not alone:
-            content = f"{job.recording}: {content}"
+        if extension == "txt" and not alone:  # a line each, without paragraphs
+            content = f"{job.recording}: {content}".replace("\n\n", " ")
         sys.stdout.write(content)
         sys.stdout.flush()
 

@@ -34,6 +34,7 @@ from asr_core.inference.worker import InferenceWorker
 from asr_core.text.pasted import words_alone
 from asr_core.text.vocabulary import space_token
 from asr_core.transcript.words import Transcript, Word
+from asr_core.transcript.written import with_written_form
 
 BATCH_SECONDS = 6 * WINDOW_SECONDS  # of audio in one batch, padding included; larger ones need memory and gain little
 WINDOWS_AHEAD = 12  # queued windows of one recording: two batches, so that other requests get their turn in between
@@ -70,6 +71,9 @@ class Recognizer:
     Raises:
         BundleError: the bundle's weights do not fit its network.
         LanguageModelError: the bundle's language model is damaged.
+
+    Attributes:
+        tagger: of punctuation and capitals (`asr_core.text.tagger.Tagger`), or None if the bundle has none.
     """
 
     def __init__(self, bundle: Bundle, model: InferenceProcess | None = None):
@@ -79,6 +83,7 @@ class Recognizer:
         self.vocabulary = bundle.vocabulary
         self.language_model = bundle.language_model()
         self.pronunciations = bundle.pronunciations(self.language_model)
+        self.tagger = bundle.tagger()
         self._defaults = bundle.decoder_options()
         self._calibrations = {
             origin: Calibration(**numbers) for origin, numbers in bundle.config.get("confidence", {}).items()
@@ -277,8 +282,14 @@ class Recognizer:
         return without_noise(words) if origin == "beam" and calibration is not None else words
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
-        """The transcript with these words; arguments as for `calibrated`."""
-        return Transcript(self.calibrated(words, seconds, given), seconds, self.name)
+        """The transcript with these words; arguments as for `calibrated`.
+
+        Recognised words get their written form where the bundle has a tagger; `with_written_form` of
+        `asr_core.transcript.written` writes them again with replacements.
+        """
+        separator = self.vocabulary.separator
+        transcript = Transcript(self.calibrated(words, seconds, given), seconds, self.name, separator=separator)
+        return transcript if given else with_written_form(transcript, self.tagger)
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)

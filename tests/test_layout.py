@@ -28,7 +28,9 @@ ORDER = {
         "errors process storage jit text emissions viterbi ctc forced_alignment partial_alignment audio models "
         "decoding transcript cli bundle inference recognizer streaming __main__"
     ),
-    "train": "options data corpora language_model fit evaluate publish convert export tools __main__",
+    "train": (
+        "options data corpora language_model fit evaluate punctuation publish adaptation convert export tools __main__"
+    ),
     "ui": "service widgets tabs api page",
 }
 BYTES_A_FILE, BYTES_IN_ALL = 10_000_000, 60_000_000

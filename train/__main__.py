@@ -1,13 +1,18 @@
-"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: trains a model, or resumes its training."""
+"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: trains a model, or resumes its training.
+
+With --start and no preset, that model is adapted to the clips (the preset `adapt`).
+"""
 
 import argparse
 import dataclasses
 import importlib
 import importlib.util
+import math
 import os
 import shlex
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from train.fit.workers import WorkerEnded, Workers
@@ -16,7 +21,7 @@ from train.options import MAX_SEED, in_words, make_folder, real, whole
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
-    parser.add_argument("--preset", required=True)
+    parser.add_argument("--preset", help="the recipe; with --start, 'adapt' if none is named")
     parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
     parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
     parser.add_argument("--out", required=True, metavar="FOLDER")
@@ -29,6 +34,10 @@ def parse(argv):
     parser.add_argument(
         "--cache", metavar="FOLDER",
         help="folder of decoded recordings, 0.1 GB an hour (default: cache, beside the folder of --out)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pieces", type=whole(1), metavar="N",
+        help="write subword pieces, at most N and learnt from the texts of --data, instead of characters",
     )  # fmt: skip
     parser.add_argument("--passes", type=whole(1), help="number of passes over the data, instead of the preset's")
     parser.add_argument(
@@ -50,6 +59,10 @@ def parse(argv):
         "--loaders", type=whole(0), default=0, metavar="N",
         help="processes that make batches, one per core if a GPU trains; by default threads make them",
     )  # fmt: skip
+    parser.add_argument(
+        "--train-encoder", action="store_true",
+        help="adapt all of a large network, and not only its output layer; takes hours on a CPU",
+    )  # fmt: skip
     several = parser.add_argument_group(
         "several devices", "By keras.distribution on JAX (KERAS_BACKEND=jax); on TensorFlow a run has one device."
     )
@@ -60,6 +73,9 @@ def parse(argv):
     )
     several.add_argument("--rank", type=whole(0), default=0, help="number of this process, from 0")
     asked = parser.parse_args(argv)
+    if not (asked.preset or asked.start):
+        parser.error("name a recipe with --preset, or with --start a model to adapt")
+    asked.preset = asked.preset or "adapt"
     if asked.minutes and max(asked.workers, asked.processes) > 1:
         parser.error("--minutes is for one process: several would not end at the same step")
     if asked.rank >= asked.processes:
@@ -104,7 +120,8 @@ def main(argv=None, workers: Workers | None = None) -> int:
             importable = importlib.import_module("train.__main__").main
             workers.start_others(importable, arguments, trainer.shared_values)
         _fit(trainer)
-        if args.push and trainer.chief:
+        worth_pushing = _conclude(trainer) if trainer.chief and not preset.architecture else True
+        if args.push and trainer.chief and worth_pushing:
             _push(args.out, args.push)
     except _Stop as stop:
         print(stop, file=sys.stderr)
@@ -118,6 +135,12 @@ def _choose_preset(args):
     if args.preset not in PRESETS:
         raise _Stop(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", 2)
     preset = PRESETS[args.preset]
+    if args.pieces and (not preset.architecture or args.start):
+        raise _Stop("--pieces makes the vocabulary of a new network: leave out --start.", 2)
+    if not preset.architecture and not args.start:
+        raise _Stop(f"The preset {preset.name} goes on with a model: name it with --start, such as --start default.", 2)
+    if not preset.architecture and os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        raise _Stop(f"The preset {preset.name} runs on TensorFlow: set KERAS_BACKEND=tensorflow.", 2)
     return dataclasses.replace(preset, passes=args.passes) if args.passes else preset
 
 
@@ -158,17 +181,20 @@ def _load(args, preset):
     from train.data.pronunciations import Dictionary
     from train.fit.trainer import load_data, split
 
-    vocabulary = Vocabulary()
-    rate = make_featurizer(preset.featurizer).sample_rate
     try:
         make_folder(Path(args.out))
-        pronunciations = Dictionary(args.pronunciations) if preset.sizes.get("phones") else None
+        start = load_bundle(args.start) if args.start else None
+        if preset.architecture:
+            rate, phones = make_featurizer(preset.featurizer).sample_rate, preset.sizes
+            vocabulary = Vocabulary(_learnt_pieces(args)) if args.pieces else Vocabulary()
+        else:
+            vocabulary, rate, phones = start.vocabulary, start.sample_rate, start.config["architecture"]["sizes"]
+        pronunciations = Dictionary(args.pronunciations) if phones.get("phones") else None
         max_seconds = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
         data = load_data(args.data, args.cache, vocabulary, rate, args.limit, pronunciations, max_seconds=max_seconds)
         validation = data
         if args.validation:
             validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=pronunciations)
-        start = load_bundle(args.start) if args.start else None
     except (AsrError, OSError, ValueError) as error:
         raise _Stop(in_words(error)) from error
     if not args.validation and preset.validation_share:
@@ -180,14 +206,27 @@ def _load(args, preset):
     return data, validation, start
 
 
+def _learnt_pieces(args) -> list[str]:
+    """The subword pieces of --pieces, from the normalised texts of all clips."""
+    from asr_core.text.normaliser import Normaliser
+    from train.data.manifest import read_manifest
+    from train.data.pieces import learn_pieces
+
+    normalise = Normaliser()
+    clips = [clip for manifest in args.data for clip in read_manifest(manifest)]
+    return learn_pieces((normalise(clip.text) for clip in clips[: args.limit]), args.pieces)
+
+
 def _make_trainer(args, preset, data, validation, start, workers, line: str):
     from safetensors import SafetensorError
 
+    from train.adaptation import Adaptation
     from train.fit.trainer import Trainer
 
+    make = Trainer if preset.architecture else partial(Adaptation, train_encoder=args.train_encoder)
     try:
-        trainer = Trainer(
-            preset, data, validation, args.out, args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
+        trainer = make(
+            preset, data, validation, args.out, seed=args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
             card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
             compiled=not args.no_compile, start=start, command=line, workers=workers, loaders=args.loaders,
             minutes=args.minutes,
@@ -198,7 +237,10 @@ def _make_trainer(args, preset, data, validation, start, workers, line: str):
         print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
     if not trainer.batches.steps_per_pass:
         raise _Stop("There is nothing left to learn from.")
-    print(f"{trainer.network.count_params():,} parameters, {trainer.batches.steps_per_pass} steps a pass")
+    parameters = trainer.network.count_params()
+    trained = sum(math.prod(variable.shape) for variable in trainer.network.trainable_variables)
+    part = "" if trained == parameters else f", of which {trained:,} are trained (all of them with --train-encoder)"
+    print(f"{parameters:,} parameters{part}; {trainer.steps_per_pass} steps a pass, {trainer.total} in all")
     print(f"A run that was stopped goes on with: {line}")
     for package, product in (("matplotlib", "curves.svg"), ("tensorflow", "events for TensorBoard")):
         if importlib.util.find_spec(package) is None:
@@ -217,6 +259,16 @@ def _fit(trainer) -> None:
         raise _Stop(f"The run has stopped ({in_words(error)}); the same command goes on with it.") from error
     except KeyboardInterrupt as error:
         raise _Stop("Stopped; the same command goes on from the last checkpoint.", 130) from error
+
+
+def _conclude(trainer) -> bool:
+    """Measures what an adaptation has gained; returns whether there is a model that is better than the old one."""
+    from asr_core.errors import AsrError
+
+    try:
+        return trainer.conclude()
+    except (AsrError, OSError) as error:
+        raise _Stop(f"{in_words(error)}\nThe training is over; the same command measures again.") from error
 
 
 def _push(folder: str, repo: str) -> None:

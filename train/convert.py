@@ -1,4 +1,7 @@
-"""`python -m train.convert CHECKPOINT --out FOLDER`: a checkpoint of the Keras example -> a bundle.
+"""`python -m train.convert CHECKPOINT --out FOLDER`: a checkpoint of another program -> a bundle.
+
+A folder or Hub repository in the format of transformers is read by `asr_core.bundle.load_bundle`; the bundle keeps its
+card, licence and published error rates. Any other checkpoint is one of the Keras example.
 
 The example is "Automatic Speech Recognition using CTC", as published for Keras 2 and for Keras 3. Only arrays are read:
 no configuration is deserialised, nothing is unpickled, no code of the checkpoint runs. The bundle computes the same
@@ -16,6 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_core.bundle.description import CONFIG
+from asr_core.bundle.hub import REPOSITORY
+from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import AsrError, BundleError, reason
 from asr_core.text.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
 from train.options import in_words, whole
@@ -23,6 +29,12 @@ from train.options import in_words, whole
 SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
 WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # member of a .keras file, which is a zip archive
 MAX_BYTES = 2 << 30  # of a checkpoint; the example's own has 107 MB, 320 MB with the optimiser's state
+
+KERAS_SUFFIXES = (".keras", ".h5")
+BITS = (32, 16, 8)  # of each number in a matrix of a converted checkpoint
+TAKEN_OVER = (  # fields of a checkpoint's description that its bundle keeps
+    "name", "language", "training_data", "evaluation", "decoder", "featurizer", "sample_rate", "tokens",
+)  # fmt: skip
 
 # Weights of each kind of layer, in the order in which Keras numbers them.
 CONVOLUTION = ("kernel",)
@@ -33,20 +45,79 @@ DENSE = ("kernel", "bias")
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.convert", description=__doc__)
-    parser.add_argument("checkpoint", help=".keras, .h5, .weights.h5, a TensorFlow checkpoint or a SavedModel")
+    parser.add_argument(
+        "checkpoint",
+        help="a folder or Hub repository (name/repo[@revision]) in the format of transformers; or, of the Keras "
+        "example, .keras, .h5, .weights.h5, a TensorFlow checkpoint or a SavedModel",
+    )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the bundle to write")
-    parser.add_argument("--characters", default=EXAMPLE_CHARACTERS, help="in the order of the StringLookup")
+    parser.add_argument("--licence", help="of the weights, for the model card, where the checkpoint does not say")
+    theirs = parser.add_argument_group("checkpoints in the format of transformers")
+    theirs.add_argument("--language", metavar="CODE", help="of a checkpoint that has several, such as deu")
+    theirs.add_argument("--bits", type=int, choices=BITS, default=16, help="of a number in a matrix (default: 16)")
+    example = parser.add_argument_group("checkpoints of the Keras example")
+    example.add_argument("--characters", default=EXAMPLE_CHARACTERS, help="in the order of the StringLookup")
     rate = whole(1000, 384_000)
-    parser.add_argument("--sample-rate", type=rate, default=SAMPLE_RATE, metavar="HZ", help="of its training data")
-    parser.add_argument("--licence", default="unknown", help="of the weights, for the model card")
+    example.add_argument("--sample-rate", type=rate, default=SAMPLE_RATE, metavar="HZ", help="of its training data")
     args = parser.parse_args(argv)
     try:
-        folder = convert(args.checkpoint, args.out, args.characters, args.sample_rate, args.licence)
+        if in_format_of_transformers(args.checkpoint):
+            folder = convert_checkpoint(args.checkpoint, args.out, args.bits, args.language, args.licence)
+        else:
+            licence = args.licence or "unknown"
+            folder = convert(args.checkpoint, args.out, args.characters, args.sample_rate, licence)
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
         return 1
     print(f"{folder} is a bundle: python app.py --model {folder}")
     return 0
+
+
+def in_format_of_transformers(checkpoint: str) -> bool:
+    """Whether this names a folder with a `config.json`, or nothing here and maybe a repository on the Hub."""
+    path = Path(checkpoint)
+    if path.exists() or path.with_name(path.name + ".index").is_file():
+        return (path / CONFIG).is_file()
+    return path.suffix not in KERAS_SUFFIXES and bool(REPOSITORY.fullmatch(checkpoint))
+
+
+def convert_checkpoint(source: str, out, bits: int = 16, language: str | None = None, licence=None) -> Path:
+    """Converts a checkpoint in the format of transformers to a bundle.
+
+    Args:
+        source, language: as `asr_core.bundle.loading.load_bundle` takes them.
+        out: folder of the bundle.
+        bits: as `asr_core.bundle.loading.save_bundle` takes them.
+        licence: of the weights, if the checkpoint's card does not say.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        BundleError: it is no such checkpoint, or one that does not run.
+    """
+    bundle = load_bundle(source, language)
+    if bundle.checkpoint is None:
+        raise BundleError(f"{bundle.name} is a bundle already: python app.py --model {source}.")
+    origin = f"Converted from the checkpoint {bundle.name}: other names and layouts, {bits} bits a number."
+    licence = bundle.licence or licence or "unknown"
+    config = {field: bundle.config[field] for field in TAKEN_OVER if field in bundle.config}
+    model = bundle.build()
+    return save_bundle(
+        out,
+        model,
+        {**config, "licence": licence, "description": origin},
+        readme=_card(bundle.readme, origin),
+        bits=bits,
+    )
+
+
+def _card(readme: str, origin: str) -> str:
+    """The checkpoint's model card with a sentence in front of its text, which says where the weights are from."""
+    front, closing, body = readme.partition("\n---\n")
+    if readme.startswith("---") and closing:
+        return f"{front}{closing}\n{origin}\n\n{body.lstrip()}"
+    return f"{origin}\n\n{readme}"
 
 
 def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_RATE, licence="unknown") -> Path:
@@ -67,7 +138,6 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
         BundleError: the file is no checkpoint of the example, or the characters or features differ.
     """
     from asr_core import models
-    from asr_core.bundle.loading import save_bundle
     from asr_core.models.features import KerasStft
 
     weights = read_checkpoint(Path(checkpoint))

@@ -90,7 +90,7 @@ def read_sentences(path: Path, normalise: Normaliser) -> Iterator[str]:
     """
     manifest = ".jsonl" in path.suffixes[-2:]
     seen = set()
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of(path), 1):
         if manifest and not line.strip():
             continue
         sentence = normalise(_text_in(line, path, number) if manifest else line)
@@ -99,7 +99,8 @@ def read_sentences(path: Path, normalise: Normaliser) -> Iterator[str]:
             yield sentence
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines_of(path: Path) -> Iterator[str]:
+    """Yields the lines of a text file; .xz and .gz are decompressed. Raises TextError."""
     opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     number = 0
     try:

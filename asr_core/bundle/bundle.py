@@ -1,23 +1,32 @@
 """`Bundle`: a model on disk whose description has been checked, and the objects that are built from it on demand."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_core import models
+from asr_core.bundle.checkpoints.checkpoint import Checkpoint
 from asr_core.bundle.description import (
     CONFIG,
     CONTENTS,
     LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
+    TAGGER,
     fingerprint,
     read_description,
 )
-from asr_core.bundle.weights import read_weights, weight_name, weight_shapes
-from asr_core.errors import BundleError, reason
+from asr_core.bundle.memory import refuse_too_large
+from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
+from asr_core.errors import BundleError, LanguageModelError, reason
 from asr_core.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from asr_core.bundle.language_models import OpenedLanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +37,18 @@ class Bundle:
         path: its folder.
         config: the contents of `config.json`.
         name: what messages call it: "default", a folder's name, or "name/repo@commit".
+        checkpoint: where the weights are read from, if the model is a translated checkpoint of transformers and no
+            bundle of ours (see `asr_core.bundle.checkpoints`); `config` is then the description it was translated into.
+        notes: what a user should know about how the model was read, a sentence each.
+        other_language_model: instead of its own (see `with_language_model`), or None.
     """
 
     path: Path
     config: dict
     name: str
+    checkpoint: Checkpoint | None = None
+    notes: tuple[str, ...] = ()
+    other_language_model: "OpenedLanguageModel | None" = None
 
     @property
     def sample_rate(self) -> int:
@@ -45,6 +61,28 @@ class Bundle:
         return self.config.get("trained", True)
 
     @property
+    def language(self) -> str | None:
+        """The code of the language that it writes; None if it has several, or does not say."""
+        return self.config.get("language")
+
+    @property
+    def licence(self) -> str | None:
+        """The licence of the weights; None if it does not say."""
+        return self.config.get("licence")
+
+    @property
+    def parameters(self) -> int | None:
+        """The count of its weights; None if it does not say."""
+        return self.config.get("parameters")
+
+    @property
+    def bytes(self) -> int:
+        """The size of its files."""
+        if self.checkpoint:
+            return self.checkpoint.bytes
+        return sum(facts["bytes"] for facts in self.config["files"].values())
+
+    @property
     def readme(self) -> str:
         """The model card in Markdown; empty if the bundle has none."""
         path = self.path / README
@@ -52,7 +90,7 @@ class Bundle:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary("".join(self.config["tokens"][1:]))
+        return Vocabulary(self.config["tokens"], self.config.get("language", ""))
 
     def file(self, name: str) -> Path | None:
         """The path of a file of the bundle; None if `config.json` lists no such file."""
@@ -61,7 +99,7 @@ class Bundle:
     @property
     def phones(self) -> int:
         """Number of phones that the network predicts; 0 if the bundle has no pronunciations to use them with."""
-        usable = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS)
+        usable = self.file(LANGUAGE_MODEL) and self.file(PRONUNCIATIONS) and self.other_language_model is None
         return self.config["architecture"]["sizes"].get("phones", 0) if usable else 0
 
     def featurizer(self):
@@ -74,13 +112,32 @@ class Bundle:
             raise BundleError(f"{self.name}: {error}.") from error
 
     def language_model(self):
-        """The n-gram language model (`asr_core.decoding.language_model.NGramModel`), or None."""
+        """The n-gram language model (`asr_core.decoding.language_model.NGramModel` or a KenlmModel), or None."""
+        if self.other_language_model is not None:
+            return self.other_language_model.model
         path = self.file(LANGUAGE_MODEL)
         if path is None:
             return None
         from asr_core.decoding.language_model import NGramModel
 
         return NGramModel.load(path)
+
+    def with_language_model(self, name: str | PathLike) -> "Bundle":
+        """The same model with another language model, and the decoder options that go with that.
+
+        Args:
+            name: as `asr_core.bundle.language_models.open_language_model` takes it, or "repo" for the folder
+                `language_model` beside the model itself.
+
+        Raises:
+            LanguageModelError: there is no such language model, or it does not fit.
+        """
+        from asr_core.bundle.language_models import FOLDER, OWN, open_language_model
+
+        path = self.path / FOLDER if name == OWN else name
+        if name == OWN and not path.is_dir():
+            raise LanguageModelError(f"{self.name} has no folder {FOLDER}: name a file, or leave --language-model out.")
+        return replace(self, other_language_model=open_language_model(path, self.vocabulary))
 
     def pronunciations(self, language_model):
         """The pronunciations of the words of the language model (`asr_core.decoding.lexicon.Pronunciations`).
@@ -96,12 +153,26 @@ class Bundle:
 
         return Pronunciations.load(self.file(PRONUNCIATIONS), language_model.words, self.phones)
 
+    def tagger(self):
+        """The tagger of punctuation and capitals (`asr_core.text.tagger.Tagger`), or None.
+
+        Raises:
+            BundleError: the file is damaged.
+        """
+        path = self.file(TAGGER)
+        if path is None:
+            return None
+        from asr_core.text.tagger import Tagger
+
+        return Tagger.load(path)
+
     def decoder_options(self):
         """The decoder options that the bundle recommends (`asr_core.decoding.options.DecoderOptions`)."""
         from asr_core.decoding.options import DecoderOptions
 
+        other = self.other_language_model
         try:
-            return DecoderOptions(**self.config.get("decoder", {}))
+            return DecoderOptions(**self.config.get("decoder", {}) | (other.options if other else {}))
         except (TypeError, ValueError) as error:
             raise BundleError(f"{self.name}: its decoder defaults are not understood ({reason(error)}).") from error
 
@@ -109,7 +180,8 @@ class Bundle:
         """Builds the network and loads its weights; returns a keras.Model.
 
         Raises:
-            BundleError: the architecture does not accept the sizes, or the weights do not belong to it.
+            BundleError: the architecture does not accept the sizes, the weights do not belong to it, or they do not
+                fit into memory.
         """
         architecture = self.config["architecture"]
         arguments = {"bins": self.featurizer().bins, "tokens": len(self.vocabulary), **architecture["sizes"]}
@@ -119,16 +191,29 @@ class Bundle:
         # of the model that is built only for its shapes is dropped when the thread ends.
         with ThreadPoolExecutor(max_workers=1) as executor:
             shapes = executor.submit(weight_shapes, self.name, architecture["name"], arguments).result()
-        weights = read_weights(self, shapes)
+        source = self.checkpoint or BundleWeights(self.path, tuple(self.config["files"]))
+        weights = read_weights(source, self.name, shapes)  # checks the shapes before memory is allocated
+        refuse_too_large(self.name, 4 * sum(map(math.prod, shapes.values())))
         model = models.build(architecture["name"], **arguments)
-        for variable in model.weights:
-            variable.assign(weights[weight_name(model, variable)])
+        variables = {weight_name(model, variable): variable for variable in model.weights}
+        for key, weight in weights:
+            variables[key].assign(weight)
         return model
 
 
-def open_folder(folder: Path, name: str) -> Bundle:
-    """The bundle in a folder. Raises BundleError if a file is missing, or differs from its checksum."""
+def open_folder(folder: Path, name: str, language: str | None = None) -> Bundle:
+    """The bundle in a folder.
+
+    Args:
+        name: of the bundle, for messages.
+        language: what is asked for; a bundle has one language only.
+
+    Raises:
+        BundleError: a file is missing, or differs from its checksum, or the bundle is not for this language.
+    """
     config = read_description(folder / CONFIG, name)
+    if language and language != config.get("language"):
+        raise BundleError(f"{name} has no choice of languages: leave the language {language[:20]!r} away.")
     for file, facts in config["files"].items():
         path = folder / file
         if not path.is_file():

@@ -11,23 +11,27 @@ from dataclasses import fields
 from pathlib import Path
 
 from asr_core import models
+from asr_core.bundle.memory import refuse_too_large
 from asr_core.decoding.confidence import Calibration
 from asr_core.errors import BundleError, reason
-from asr_core.text.vocabulary import BLANK
+from asr_core.text.vocabulary import BLANK, Vocabulary
 
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
+TAGGER = "tagger.safetensors"  # of punctuation and capitals
 CONFIG = "config.json"
 README = "README.md"
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 CONTENTS = "a bundle holds config.json, the model*.safetensors that it names and README.md"  # for error messages
 
 MAX_CONFIG_BYTES = 1 << 20
-MAX_WEIGHT_BYTES = 512 << 20  # of all weights of the network together, and of all other files together
-MAX_TOKENS = 4096
-MAX_SIZE = 8192  # of an architecture's size that MAX_SIZES does not list
-MAX_SIZES = {"blocks": 64, "outer_blocks": 64, "rnn_layers": 64, "kernel": 255}  # by name
+MAX_TOKENS = 65_536  # more than any tokeniser of a CTC model has
+MAX_TOKEN_CHARACTERS = 64  # of a token's text
+MAX_SIZE = 16_384  # of an architecture's size that MAX_SIZES does not list
+MAX_SIZES = {"blocks": 128, "layers": 128, "outer_blocks": 128, "rnn_layers": 64, "kernel": 255}  # by name
+MAX_LIST = 64  # numbers in a size that is a list
+MAX_WORD = 40  # characters of a size that is a word, such as the name of an activation
 SAMPLE_RATES = (4_000, 96_000)  # Hz, lowest and highest that make sense for speech
 
 DECODERS = ("beam", "greedy")
@@ -67,16 +71,26 @@ def read_description(path: Path, name: str) -> dict:
     Raises:
         BundleError: the file is missing, unreadable, or does not describe a bundle of this program.
     """
+    config = read_config(path, name)
+    check_description(config, name)
+    return config
+
+
+def read_config(path: Path, name: str):
+    """The contents of a `config.json`, of whatever kind. Raises BundleError if it is missing, too large, or no JSON."""
     if not path.is_file():
         raise BundleError(f"{name} is no bundle: it has no config.json; {CONTENTS}.")
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise BundleError(f"{name}: its config.json has more than {MAX_CONFIG_BYTES >> 20} MB.")
+    return read_json(path, name)
+
+
+def read_json(path: Path, name: str):
+    """The contents of a JSON file. Raises BundleError if it is no JSON, or nested too deeply."""
     try:
-        config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{name}: its config.json cannot be read ({reason(error)}).") from error
-    check_description(config, name)
-    return config
+        raise BundleError(f"{name}: its {path.name} cannot be read ({reason(error)}).") from error
 
 
 def check_description(config, name: str) -> None:
@@ -96,12 +110,18 @@ def check_description(config, name: str) -> None:
             raise BundleError(f"{name}: its config.json has a field that is not known, {_short(field)}.")
         if type(value) is not fields[field]:
             raise BundleError(f"{name}: {field} in its config.json is not of type {fields[field].__name__}.")
-    _check_architecture(config["architecture"], name)
-    _check_featurizer(config["sample_rate"], config["featurizer"], name)
-    _check_tokens(config["tokens"], name)
+    check_network(config, name)
     _check_files(config["files"], name)
     _check_confidence(config.get("confidence", {}), name)
     _check_decoder(config.get("decoder", {}), name)
+
+
+def check_network(config: dict, name: str) -> None:
+    """Raises BundleError if the fields that say which network it is, so far as they are there, are out of limits."""
+    _check_architecture(config["architecture"], name)
+    _check_featurizer(config["sample_rate"], config["featurizer"], name)
+    if "tokens" in config:
+        _check_tokens(config["tokens"], name)
 
 
 def _check_architecture(architecture: dict, name: str) -> None:
@@ -111,42 +131,41 @@ def _check_architecture(architecture: dict, name: str) -> None:
         known = ", ".join(models.ARCHITECTURES)
         raise BundleError(f"{name}: there is no architecture {_short(architecture['name'])}, only {known}.")
     for size, value in architecture["sizes"].items():
-        numbers = value if isinstance(value, list) else [value]
+        parts = value if isinstance(value, list) else [value]
         most = MAX_SIZES.get(size, MAX_SIZE)
-        if len(numbers) > MAX_SIZES["blocks"] or not all(_lies_within(n, 0, most) for n in numbers):
-            raise BundleError(
-                f"{name}: the size {_short(size)} is {_short(value)}; it must lie between 0 and {most}."
-            )
+        if len(parts) > MAX_LIST or not all(_is_word(part) or _lies_within(part, 0, most) for part in parts):
+            raise BundleError(f"{name}: the size {_short(size)} is {_short(value)}; it must lie between 0 and {most}.")
 
 
 def _check_featurizer(sample_rate: int, featurizer: dict, name: str) -> None:
     low, high = SAMPLE_RATES
-    if not low <= sample_rate <= high:
+    if type(sample_rate) is not int or not low <= sample_rate <= high:
         raise BundleError(f"{name}: its sample rate of {_short(sample_rate)} Hz is not from {low} to {high}.")
     if featurizer.get("sample_rate") != sample_rate:
         raise BundleError(f"{name}: its featurizer is not for its sample rate of {sample_rate} Hz.")
     for field, value in featurizer.items():
-        least, most = (0.001, 0.1) if field.endswith("_seconds") else (1, MAX_SIZE)
+        least, most = (0.001, 0.1) if field.endswith("_seconds") else (1 if type(value) is int else 0, MAX_SIZE)
         if field not in ("name", "sample_rate") and not _lies_within(value, least, most):
             raise BundleError(
-                f"{name}: {_short(field)} of its featurizer is {_short(value)}; "
-                f"it must lie between {least} and {most}."
+                f"{name}: {_short(field)} of its featurizer is {_short(value)}; it must lie between {least} and {most}."
             )
 
 
 def _check_tokens(tokens: list, name: str) -> None:
-    characters = tokens[BLANK + 1 :]
     if not 2 <= len(tokens) <= MAX_TOKENS or tokens[BLANK] != "":
-        raise BundleError(f'{name}: its tokens must be the blank, "", and 1 to {MAX_TOKENS - 1} characters.')
-    single = all(isinstance(character, str) and len(character) == 1 for character in characters)
-    if not single or len(set(characters)) < len(characters):
-        raise BundleError(f"{name}: its tokens but the blank must be one character each, no two the same.")
+        raise BundleError(f'{name}: its tokens must be the blank, "", and 1 to {MAX_TOKENS - 1} others.')
+    if not all(isinstance(token, str) and len(token) <= MAX_TOKEN_CHARACTERS for token in tokens):
+        raise BundleError(f"{name}: its tokens must be texts of at most {MAX_TOKEN_CHARACTERS} characters.")
+    try:
+        Vocabulary(tokens)
+    except ValueError as error:
+        raise BundleError(f"{name}: its tokens are no vocabulary: {error}") from None
 
 
 def _check_files(files: dict, name: str) -> None:
     totals = {True: 0, False: 0}  # bytes, by whether a file holds weights of the network
     for file, facts in files.items():
-        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS):
+        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER):
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not complete or type(facts["bytes"]) is not int:
@@ -154,10 +173,7 @@ def _check_files(files: dict, name: str) -> None:
         totals[bool(WEIGHTS.fullmatch(file))] += max(facts["bytes"], 0)
     if not totals[True]:
         raise BundleError(f"{name}: its config.json names no weights; {CONTENTS}.")
-    if max(totals.values()) > MAX_WEIGHT_BYTES:
-        raise BundleError(
-            f"{name}: {_short(max(totals.values()))} bytes of weights are more than {MAX_WEIGHT_BYTES}."
-        )
+    refuse_too_large(name, sum(totals.values()))
 
 
 def _check_confidence(confidence: dict, name: str) -> None:
@@ -174,13 +190,15 @@ def _check_confidence(confidence: dict, name: str) -> None:
 def _check_decoder(options: dict, name: str) -> None:
     for option, value in options.items():
         if value not in DECODERS and not _lies_within(value, -1000, 1000):
-            raise BundleError(
-                f"{name}: {_short(option)} of its decoder is {_short(value)}; it must be a number."
-            )
+            raise BundleError(f"{name}: {_short(option)} of its decoder is {_short(value)}; it must be a number.")
 
 
 def _lies_within(value, low, high) -> bool:
     return type(value) in (int, float, bool) and low <= value <= high
+
+
+def _is_word(value) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_WORD and value.isidentifier()
 
 
 def _short(value) -> str:

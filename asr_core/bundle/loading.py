@@ -1,4 +1,4 @@
-"""Loads bundles from a folder or the Hub, and saves them to a folder.
+"""Loads bundles and checkpoints from a folder or the Hub, and saves bundles to a folder.
 
 Loading never runs code from a bundle. The JSON is checked field by field (`asr_core.bundle.description`), and weights
 are read by name into one of our networks, whose shapes are known before memory is allocated. Saving writes, or
@@ -9,45 +9,65 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from asr_core.bundle.bundle import Bundle, open_folder, refuse_outside_links
+from asr_core.bundle.checkpoints.folder import FolderFiles
+from asr_core.bundle.checkpoints.kinds import is_checkpoint
+from asr_core.bundle.checkpoints.opening import open_checkpoint
 from asr_core.bundle.description import (
     CONFIG,
     FORMAT_VERSION,
     LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
+    TAGGER,
     check_description,
     fingerprint,
+    read_config,
 )
-from asr_core.bundle.hub import REPOSITORY, download_bundle
+from asr_core.bundle.hub import REPOSITORY, Wanted, download_bundle
 from asr_core.bundle.weights import write_weights
 from asr_core.errors import BundleError, reason
 from asr_core.storage import ASSETS
 
 DEFAULT = "default"  # the name of the model that comes with the program
 DEFAULT_FOLDER = ASSETS / "default"
+BEST = "best"  # the bundle in the folder of a training run that is taken if the run is named
 
 
-def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
-    """Finds a model, downloads it if necessary, and checks its description and the checksums of its files.
+def load_bundle(
+    source: str | os.PathLike = DEFAULT,
+    language: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Bundle:
+    """Finds a model, downloads it if necessary, and checks its description and its files.
+
+    A model is a bundle of ours, or a checkpoint of a CTC model in the format of transformers, which is translated into
+    one (see `asr_core.bundle.checkpoints`).
 
     Args:
-        source: "default" for the embedded model, a folder, or a Hub repository as "name/repo" or
-            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; a bundle in
-            the cache needs no network.
+        source: "default" for the embedded model, a folder of a model or of a training run, whose best model is taken,
+            or a Hub repository as "name/repo" or "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME
+            and HF_HUB_OFFLINE; a model in the cache needs no network.
+        language: which language of a checkpoint that has several, as its vocabulary names it, such as "deu".
+        progress: called while weights are downloaded, with the bytes that are there and those of all files of
+            weights; without it, progress bars are shown on standard error.
 
     Raises:
-        BundleError: there is no such model, it is not a bundle, or it is damaged.
+        BundleError: there is no such model, it is of a kind that does not run, it is damaged, or it is too large for
+            this machine.
     """
     asked = os.fspath(source)
     folder = DEFAULT_FOLDER if asked == DEFAULT else Path(asked)
     try:
         if folder.is_dir():
             name = DEFAULT if asked == DEFAULT else folder.resolve().name
+            if not (folder / CONFIG).is_file() and (folder / BEST / CONFIG).is_file():
+                folder = folder / BEST
             refuse_outside_links(folder, name)
-            return open_folder(folder, name)
+            return _open(folder, name, language)
     except OSError as error:
         raise BundleError(f"The model {asked[:100]} cannot be read ({reason(error)}).") from error
     if asked == DEFAULT:
@@ -55,11 +75,19 @@ def load_bundle(source: str | os.PathLike = DEFAULT) -> Bundle:
     repository = REPOSITORY.fullmatch(asked)
     if not repository:
         raise BundleError(f"There is no model {asked}: name a folder, or name/repo[@revision] on the Hub.")
-    return download_bundle(repository["id"], repository["revision"])
+    return download_bundle(repository["id"], repository["revision"], Wanted(language, progress))
+
+
+def _open(folder: Path, name: str, language: str | None) -> Bundle:
+    """The model in a folder. Arguments as for `open_folder` and `load_bundle`."""
+    config = read_config(folder / CONFIG, name)
+    if is_checkpoint(config):
+        return open_checkpoint(FolderFiles(folder, name), config, language)
+    return open_folder(folder, name, language)
 
 
 def save_bundle(
-    folder, model, config: dict, *, language_model=None, pronunciations=None, readme=None, bits=16
+    folder, model, config: dict, *, language_model=None, pronunciations=None, tagger=None, readme=None, bits=16
 ) -> Path:
     """Saves a model as a bundle: all of it or nothing.
 
@@ -71,6 +99,7 @@ def save_bundle(
         language_model: an `NGramModel`, or the path of a file that holds one.
         pronunciations: the pronunciations of the words of the language model
             (`asr_core.decoding.lexicon.Pronunciations`), for a network that predicts phones.
+        tagger: the path of a file that holds a tagger of punctuation and capitals.
         readme: text of README.md, the model card.
         bits: of each number in a matrix (vectors stay float32): 32 or 16 for floats, 8 or fewer for integers of one
             byte each with a scale for every output.
@@ -88,7 +117,7 @@ def save_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_files(fresh, model, language_model, pronunciations, bits)
+        files = _write_files(fresh, model, language_model, pronunciations, tagger, bits)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -110,7 +139,7 @@ def save_bundle(
     return folder
 
 
-def _write_files(folder: Path, model, language_model, pronunciations, bits: int) -> list[str]:
+def _write_files(folder: Path, model, language_model, pronunciations, tagger, bits: int) -> list[str]:
     """Writes all files that `config.json` lists; returns their names. Arguments as for `save_bundle`."""
     files = write_weights(folder, model, bits)
     if language_model is not None:
@@ -122,6 +151,9 @@ def _write_files(folder: Path, model, language_model, pronunciations, bits: int)
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)
+    if tagger is not None:
+        shutil.copyfile(tagger, folder / TAGGER)
+        files.append(TAGGER)
     return files
 
 

@@ -1,5 +1,7 @@
 """Writes the weights of a network to safetensors files, as floats or quantised to 8 bits, and reads them back."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,38 +43,82 @@ def weight_shapes(name: str, architecture: str, arguments: dict) -> dict:
     return {weight_name(model, variable): tuple(variable.shape) for variable in model.weights}
 
 
-def read_weights(bundle, shapes: dict) -> dict:
-    """Reads all weights of a bundle as float32.
+def read_weights(source, name: str, shapes: dict) -> Iterator[tuple[str, np.ndarray]]:
+    """The weights of a network with their names, float32, read one after the other as they are asked for.
 
     Args:
+        source: a `BundleWeights`, or a `Checkpoint` of `asr_core.bundle.checkpoints`.
+        name: of the bundle, for messages.
         shapes: the shape that each weight must have, by name.
 
     Raises:
-        BundleError: a weight is missing, unknown, not finite, or has another shape or type.
+        BundleError: a weight is missing or unknown, or has another shape or type, at once; or it is not finite, when
+            it has been read.
     """
-    from safetensors import SafetensorError, safe_open
+    source.check(name, shapes)
 
-    weights = {}
-    for file in filter(WEIGHTS.fullmatch, bundle.config["files"]):
-        try:
-            with safe_open(bundle.path / file, framework="numpy") as tensors:
-                names = tensors.keys()
-                scaled = [key for key in names if key in shapes and key + SCALE in names]
-                expected = shapes | {key + SCALE: shapes[key][-1:] for key in scaled}
-                for key in names:
-                    readable = QUANTISED_TYPES if key in scaled else FLOAT_TYPES
-                    _check_tensor(bundle.name, key, tensors.get_slice(key), expected, readable)
-                    weights[key] = tensors.get_tensor(key).astype("float32")
-                for key in scaled:
-                    weights[key] *= weights.pop(key + SCALE)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise BundleError(f"{bundle.name}: {file} is no safetensors file ({reason(error)}).") from error
-    if missing := sorted(shapes.keys() - weights.keys()):
-        raise BundleError(f"{bundle.name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
-    for key, weight in weights.items():
-        if not np.isfinite(weight).all():
-            raise BundleError(f"{bundle.name}: its weight {key} is not finite everywhere.")
-    return weights
+    def checked():
+        for key, weight in source.read(name, shapes):
+            if not np.isfinite(weight).all():
+                raise BundleError(f"{name}: its weight {key} is not finite everywhere.")
+            yield key, weight
+
+    return checked()
+
+
+@dataclass(frozen=True)
+class BundleWeights:
+    """The weights of a bundle at rest.
+
+    Attributes:
+        folder: of the bundle.
+        files: the names of its files, those of other things among them.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+
+    def check(self, name: str, shapes: dict) -> None:
+        """Checks names, shapes and types of all weights; reads none of them.
+
+        Args:
+            name: of the bundle, for messages.
+            shapes: the shape that each weight must have, by name.
+
+        Raises:
+            BundleError: a weight is missing or unknown, or has another shape or type.
+        """
+        found = set()
+        for tensors in self._open_files(name):
+            names = tensors.keys()
+            scaled = [key for key in names if key in shapes and key + SCALE in names]
+            expected = shapes | {key + SCALE: shapes[key][-1:] for key in scaled}
+            for key in names:
+                readable = QUANTISED_TYPES if key in scaled else FLOAT_TYPES
+                _check_tensor(name, key, tensors.get_slice(key), expected, readable)
+            found |= set(names)
+        if missing := sorted(shapes.keys() - found):
+            raise BundleError(f"{name}: {len(missing)} of its weights are missing, {missing[0]} for one.")
+
+    def read(self, name: str, shapes: dict) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields all weights with their names, as float32, one after the other. Arguments as for `check`."""
+        for tensors in self._open_files(name):
+            names = tensors.keys()
+            for key in names:
+                if key in shapes:
+                    weight = tensors.get_tensor(key).astype("float32")
+                    yield key, weight * tensors.get_tensor(key + SCALE) if key + SCALE in names else weight
+
+    def _open_files(self, name: str) -> Iterator:
+        """Yields each file of weights, open. A damaged one raises BundleError."""
+        from safetensors import SafetensorError, safe_open
+
+        for file in filter(WEIGHTS.fullmatch, self.files):
+            try:
+                with safe_open(self.folder / file, framework="numpy") as tensors:
+                    yield tensors
+            except (SafetensorError, OSError) as error:
+                raise BundleError(f"{name}: {file} is no safetensors file ({reason(error)}).") from error
 
 
 def _check_tensor(name: str, key: str, tensor, shapes: dict, readable: tuple[str, ...]) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from asr_core.errors import AsrError, printable
 from asr_core.text.given import read_hot_words
 from asr_core.transcript.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS
-from asr_core.transcript.writers import WRITERS
+from asr_core.transcript.writers import SPOKEN, TEXTS, WRITERS
 
 SUBTITLES = ("srt", "vtt")  # formats that cannot be concatenated in one stream
 MAX_BEAM_WIDTH = 1024  # equals `asr_core.decoding.options.MAX_WIDTH`, whose import would take NumPy
 MAX_WEIGHT = 1000.0  # equals `asr_core.decoding.options.MAX_SCORE`
 MAX_LIMIT = 1000  # largest value of --track and of the limits of subtitles
-BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight")
+BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight", "language_model")
 SUBTITLE_FLAGS = ("max_line_length", "max_lines", "max_cue_seconds")
 
 EPILOG = """\
@@ -51,7 +51,13 @@ def make_parser() -> Parser:
         "--model",
         default="default",
         metavar="PATH_OR_REPO[@REVISION]",
-        help="a bundle: a folder, or a repository on the Hub (default: the one that comes with the program)",
+        help="a bundle, or a CTC checkpoint in the format of transformers: a folder, or a repository on the Hub "
+        "(default: the one that comes with the program)",
+    )
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="which language of a model that has several, as its vocabulary names it, such as deu",
     )
     parser.add_argument(
         "--shard",
@@ -84,6 +90,17 @@ def _add_output(group) -> None:
     group.add_argument(
         "--out", metavar="DIR", help="write a file for each recording there instead of to standard output"
     )
+    group.add_argument(
+        "--text",
+        choices=TEXTS,
+        help="the words as spoken, or as written: with capitals, punctuation and figures (default: as written where "
+        "the model has a tagger)",
+    )
+    group.add_argument(
+        "--replacements",
+        metavar="FILE",
+        help="how names and terms are written: heard -> written, one pair a line; # begins a comment line",
+    )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace files that exist already")
     existing.add_argument(
@@ -98,6 +115,12 @@ def _add_decoding(group) -> None:
         type=_number(int, 1, MAX_BEAM_WIDTH),
         metavar="N",
         help="texts that the beam search keeps (default: the model's)",
+    )
+    group.add_argument(
+        "--language-model",
+        metavar="FILE",
+        help="n-grams for the beam search: an ARPA file, a KenLM binary or a folder of pyctcdecode; repo for the "
+        "model's own folder language_model, default for the English one that comes with the program",
     )
     group.add_argument(
         "--language-model-weight",
@@ -147,6 +170,7 @@ def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace
             formats: tuple of the formats to write.
             decoding: dict of the fields of DecoderOptions that were set.
             hot_words: tuple of the hot-words.
+            replacements: the Replacements of the file, or None.
             subtitles: dict of the limits that were set, as `asr_core.transcript.writers.SubtitleWriter.write` takes
                 them.
     """
@@ -163,7 +187,23 @@ def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace
         if getattr(options, flag) and not options.out:
             parser.error(f"{_flag(flag)} is about files: add --out DIR")
     _check_decoding(parser, options)
+    _read_replacements(parser, options)
     return options
+
+
+def _read_replacements(parser: Parser, options: argparse.Namespace) -> None:
+    if options.align is not None and (flag := _first_set(options, ("text", "replacements"))):
+        parser.error(f"--align writes the given text as it is: leave out {flag}")
+    if options.replacements is None:
+        return
+    if options.text == SPOKEN:
+        parser.error("--replacements is about the written form: leave out --text spoken")
+    from asr_core.text.replacements import read_replacements
+
+    try:
+        options.replacements = read_replacements(options.replacements)
+    except AsrError as error:
+        parser.error(f"--replacements: {error}")
 
 
 def _check_decoding(parser: Parser, options: argparse.Namespace) -> None:

@@ -19,6 +19,10 @@ from asr_core.text.vocabulary import BLANK
 
 NONE = -1  # the place of no prefix, and the token of no space
 DROPPED, KEPT, FREED = range(3)  # status of a prefix: only its descendants are in the beam, it is itself, neither is
+NO_CONTEXT, FIRST_CONTEXT = range(2)  # places of contexts: of no word, and that with which a search begins
+KEY_FACTOR, WORD_FACTOR = np.uint64(8978948897894561157), np.uint64(17894857484156487943)  # of KenLM's hash
+KEY_UNITS = 2  # four bytes each, of the key in front of an n-gram of a file of KenLM
+LN_10 = 2.302585092994046
 WORD_START = 0  # the root of the tree of words, where no character of a word has been read yet
 
 # A hypothesis during the search: a prefix, that is, the beginning of a text. All scores are in nats.
@@ -58,7 +62,10 @@ class SearchSettings(NamedTuple):
     unknown_letter_score: float
     hot_word_boost: float
     space: int  # the token between words, or NONE
-    code_points: np.ndarray  # int32 [tokens], the character of each token
+    begins_word: np.ndarray  # bool [tokens], whether a new word begins with a token
+    first_letter: np.ndarray  # int32 [tokens + 1], where the letters of each token begin
+    letters: np.ndarray  # int32, the characters of all tokens but spaces, one token after the other
+    has_edges: bool  # whether hot-words stand between spaces
     has_model: bool
     has_hot_words: bool
 
@@ -96,8 +103,94 @@ def find(sorted_numbers, number, first, last):
 
 
 @compiled
+def combine(key, word):
+    """KenLM's hash of an n-gram and one more word before it; both uint64."""
+    return (key * KEY_FACTOR) ^ ((word + np.uint64(1)) * WORD_FACTOR)
+
+
+@compiled
+def find_ngram(words, length, key):
+    """Where an n-gram lies in the file, in units of four bytes, or NONE; `key` is KenLM's hash of its words."""
+    if length == 1:  # no table of hashes: the key is the word, and the entry has no key in front
+        return words.places[0, 0] + 2 * np.int64(key) - KEY_UNITS
+    first, buckets = words.places[length - 1, 0], words.places[length - 1, 1]
+    units = KEY_UNITS + (1 if length == len(words.places) else 2)
+    bucket = np.int64(key % np.uint64(buckets))
+    for _ in range(buckets):
+        at = first + units * bucket
+        found = np.uint64(words.ints[at]) | (np.uint64(words.ints[at + 1]) << np.uint64(32))
+        if found == key:
+            return at
+        if found == np.uint64(0):
+            return NONE
+        bucket = bucket + 1 if bucket + 1 < buckets else 0
+    return NONE
+
+
+@compiled
+def score_hashed(words, state, number):
+    """As `score_word`, for a model in a file of KenLM: state and result are places in `words.contexts`.
+
+    An entry has its log10 probability, whose sign is a mark of KenLM's, and its back-off weight behind the key.
+    """
+    context, order = words.contexts[state], len(words.places)
+    word = np.uint64(words.ids[number])
+    key, length = word, 1
+    log_prob = -abs(words.floats[find_ngram(words, 1, key) + KEY_UNITS])
+    while length < order and context[length - 1] != 0:
+        key = combine(key, np.uint64(context[length - 1] - 1))
+        at = find_ngram(words, length + 1, key)
+        if at == NONE:
+            break
+        log_prob = -abs(words.floats[at + KEY_UNITS])
+        length += 1
+    key = np.uint64(0)
+    for i in range(order - 1):  # the back-off weights of the contexts that are as long as the n-gram, or longer
+        if context[i] == 0:
+            break
+        earlier = np.uint64(context[i] - 1)
+        key = earlier if i == 0 else combine(key, earlier)
+        at = find_ngram(words, i + 1, key)
+        if at == NONE:
+            break
+        if i + 1 >= length:
+            log_prob += words.floats[at + KEY_UNITS + 1]
+    return log_prob * LN_10, context_after(words, state, np.int64(word) + 1, length)
+
+
+@compiled
+def context_after(words, state, word, length):
+    """The place of the context that an n-gram of `length` words leaves: `word`, and before it those of `state`."""
+    width = min(length, words.contexts.shape[1])
+    key = np.uint64(word)
+    for i in range(1, width):
+        key = combine(key, np.uint64(words.contexts[state, i - 1]))
+    slots = len(words.context_index)
+    slot = np.int64(key % np.uint64(slots))
+    while words.context_index[slot] != NONE:
+        place = words.context_index[slot]
+        same = words.contexts[place, 0] == word
+        for i in range(1, words.contexts.shape[1]):
+            same = same and words.contexts[place, i] == (words.contexts[state, i - 1] if i < width else 0)
+        if same:
+            return np.int64(place)
+        slot = slot + 1 if slot + 1 < slots else 0
+    place = words.context_count[0]
+    if place == len(words.contexts):
+        return np.int64(NO_CONTEXT)
+    words.context_count[0] += 1
+    words.context_index[slot] = place
+    words.contexts[place, 0] = word
+    for i in range(1, width):
+        words.contexts[place, i] = words.contexts[state, i - 1]
+    return np.int64(place)
+
+
+@compiled
 def score_word(words, state, number):
     """Log-probability of a word in a state of the language model, and the next state: NGramModel.score, compiled."""
+    if len(words.places):
+        return score_hashed(words, state, number)
     log_prob = 0.0
     node = find(words.word, number, words.first_child[state], words.first_child[state + 1])
     while node == NONE:
@@ -142,21 +235,30 @@ def begins_hot_word(settings, hot_state):
 
     Phrases begin with a space, so that every state but the first stands for the whole of the unfinished word.
     """
-    return settings.has_hot_words and settings.space != NONE and hot_state != NOTHING_READ
+    return settings.has_hot_words and settings.has_edges and hot_state != NOTHING_READ
+
+
+@compiled
+def after_edge(prefix, settings, phrases):
+    """The state of the automaton after the space, or the mark of the next word, that finishes a prefix's last word."""
+    return phrases.following[prefix.hot_state, phrases.edge[0]] if settings.has_edges else prefix.hot_state
 
 
 @compiled
 def is_hot_word(settings, phrases, after_space):
     """Whether a space has finished a word of a hot-word phrase; `after_space` is the automaton's state after it."""
-    has_words = settings.has_hot_words and settings.space != NONE
+    has_words = settings.has_hot_words and settings.has_edges
     return has_words and (phrases.earned[after_space] > 0 or phrases.credit[after_space] > 0)
 
 
 @compiled
 def advance_hotwords(prefix, token, phrases):
     """The state of the automaton after one more token, and the letters of the hot-words that are then finished."""
-    state = phrases.following[prefix.hot_state, token]
-    return state, prefix.letters + phrases.earned[state]
+    state, letters = prefix.hot_state, prefix.letters
+    for i in range(phrases.first_symbol[token], phrases.first_symbol[token + 1]):
+        state = phrases.following[state, phrases.symbols[i]]
+        letters += phrases.earned[state]
+    return state, letters
 
 
 @compiled
@@ -167,27 +269,39 @@ def extend_word(candidate, prefix, token, settings, words, phrases):
     candidate.lm_state, candidate.word_node = prefix.lm_state, prefix.word_node
     candidate.finished_score = prefix.finished_score
     candidate.hot_state, candidate.letters = prefix.hot_state, prefix.letters
-    candidate.word_length = 0 if token == settings.space else prefix.word_length + 1
+    candidate.word_length = prefix.word_length
     candidate.unfinished_score = candidate.fusion_score = 0.0
     if settings.has_hot_words:
         candidate.hot_state, candidate.letters = advance_hotwords(prefix, token, phrases)
-    if settings.has_model:
-        if token == settings.space:
-            is_hot = is_hot_word(settings, phrases, candidate.hot_state)
+    if token == settings.space or settings.begins_word[token]:
+        candidate.word_length = 0
+        if settings.has_model:
+            is_hot = is_hot_word(settings, phrases, after_edge(prefix, settings, phrases))
             candidate.finished_score, candidate.lm_state = finish_word(settings, words, prefix, is_hot)
             candidate.word_node = WORD_START
-            candidate.fusion_score = candidate.finished_score
-        else:
-            word_score = score_unknown(settings, candidate.word_length, begins_hot_word(settings, candidate.hot_state))
-            if prefix.word_node != NOWHERE:
-                first, last = words.letter_first_child[prefix.word_node], words.letter_first_child[prefix.word_node + 1]
-                candidate.word_node = find(words.letter, settings.code_points[token], first, last)
-                if candidate.word_node != NOWHERE:
-                    word_score = max(word_score, words.letter_best[candidate.word_node])
-            candidate.unfinished_score = settings.language_model_weight * word_score + settings.word_bonus
-            candidate.fusion_score = candidate.finished_score + candidate.unfinished_score
+    first, last = settings.first_letter[token], settings.first_letter[token + 1]
+    candidate.word_length += last - first
+    if settings.has_model:
+        if last > first:
+            read_letters(candidate, first, last, settings, words)
+        candidate.fusion_score = candidate.finished_score + candidate.unfinished_score
     if settings.has_hot_words:
         candidate.fusion_score += settings.hot_word_boost * (candidate.letters + phrases.credit[candidate.hot_state])
+
+
+@compiled
+def read_letters(candidate, first, last, settings, words):
+    """Moves a prefix through the tree of words by the letters `first` to before `last`, and scores the word so far."""
+    word_score = score_unknown(settings, candidate.word_length, begins_hot_word(settings, candidate.hot_state))
+    node = candidate.word_node
+    for i in range(first, last):
+        if node != NOWHERE:
+            children = words.letter_first_child[node], words.letter_first_child[node + 1]
+            node = find(words.letter, settings.letters[i], children[0], children[1])
+    if node != NOWHERE:
+        word_score = max(word_score, words.letter_best[node])
+    candidate.word_node = node
+    candidate.unfinished_score = settings.language_model_weight * word_score + settings.word_bonus
 
 
 @compiled
@@ -272,20 +386,22 @@ def new_token_score(prefix, token, all_paths):
 
 
 @compiled
-def fusion_score_limit(prefix, ends_word, settings, words):
-    """An upper limit of the language model score of a prefix with one more token, without a look-up.
+def fusion_score_limits(prefix, settings, words):
+    """Upper limits of the language model score of a prefix with one more token, without a look-up.
 
     A letter cannot raise the score that the unfinished word can still reach. A space finishes the word, whose
-    log-probability is at most 0.
+    log-probability is at most 0. A token that begins a word does so too, and adds the best word that there is.
+
+    Returns:
+        The limits after letters, after a space, and after a token that begins a word.
     """
     if not settings.has_model:
-        return 0.0
-    if ends_word:
-        return prefix.finished_score + max(settings.word_bonus, 0.0)
-    if prefix.word_node == WORD_START:
-        word_score = max(words.letter_best[WORD_START], score_unknown(settings, 1, settings.has_hot_words))
-        return prefix.finished_score + settings.language_model_weight * word_score + settings.word_bonus
-    return prefix.finished_score + prefix.unfinished_score
+        return 0.0, 0.0, 0.0
+    finished = prefix.finished_score + max(settings.word_bonus, 0.0)
+    word_score = max(words.letter_best[WORD_START], score_unknown(settings, 1, settings.has_hot_words))
+    new_word = settings.language_model_weight * word_score + settings.word_bonus
+    letter = prefix.finished_score + (new_word if prefix.word_node == WORD_START else prefix.unfinished_score)
+    return letter, finished, finished + max(new_word, 0.0)
 
 
 @compiled
@@ -315,14 +431,16 @@ def extend_all(tree, beam, log_probs, tokens, candidates, settings, words, phras
         prefix = tree[place]
         is_greedy = place == beam.greedy[0]
         all_paths = log_add(prefix.blank, prefix.non_blank)
-        highest_space = fusion_score_limit(prefix, True, settings, words)
-        highest_letter = fusion_score_limit(prefix, False, settings, words)
+        highest_letter, highest_space, highest_start = fusion_score_limits(prefix, settings, words)
         for token in tokens:
             if token == BLANK or (token == settings.space and space_changes_nothing(prefix, settings)):
                 continue
             score = new_token_score(prefix, token, all_paths) + log_probs[token]
             limit = max(best_ranks[0], highest_rank - settings.score_threshold)
-            highest = score + (highest_space if token == settings.space else highest_letter)
+            if token == settings.space:
+                highest = score + highest_space
+            else:
+                highest = score + (highest_start if settings.begins_word[token] else highest_letter)
             if settings.has_hot_words:
                 hot_state, letters = advance_hotwords(prefix, token, phrases)
                 highest += settings.hot_word_boost * (letters + phrases.credit[hot_state])
@@ -470,8 +588,8 @@ def finish(tree, beam, settings, words, phrases, ends_sentence):
         prefix = tree[beam.prefixes[i]]
         scores[i, 0] = log_add(prefix.blank, prefix.non_blank)
         ended = prefix.hot_state
-        if settings.has_hot_words and prefix.token != settings.space and settings.space != NONE:
-            ended = phrases.following[prefix.hot_state, settings.space]
+        if settings.has_hot_words and prefix.token != settings.space:
+            ended = after_edge(prefix, settings, phrases)
         if settings.has_model:
             total, state = finish_word(settings, words, prefix, is_hot_word(settings, phrases, ended))
             scores[i, 1] = total
@@ -503,21 +621,58 @@ def history(tree, place):
 
 
 @compiled
+def rank_tokens(log_probs, threshold, order):
+    """Finds the tokens of each step that may extend a prefix: the most probable one, and those above a threshold.
+
+    Args:
+        log_probs: float32 [steps, tokens].
+        threshold: pruning threshold, in nats.
+        order: int64 [steps, most]; the tokens are written to the beginning of each row, the most probable first.
+
+    Returns:
+        How many there are at each step, int64 [steps]: at least one, and no more than fit into a row.
+    """
+    steps, most = order.shape
+    counts = np.zeros(steps, np.int64)
+    for step in range(steps):
+        row, kept, best = log_probs[step], 0, 0
+        for token in range(len(row)):
+            if row[token] > row[best]:
+                best = token
+            if row[token] < threshold:
+                continue
+            if kept == most:
+                if row[token] <= row[order[step, kept - 1]]:
+                    continue
+                kept -= 1
+            at = kept
+            while at > 0 and row[order[step, at - 1]] < row[token]:
+                order[step, at] = order[step, at - 1]
+                at -= 1
+            order[step, at] = token
+            kept += 1
+        if kept == 0:
+            order[step, 0], kept = best, 1
+        counts[step] = kept
+    return counts
+
+
+@compiled
 def advance(log_probs, order, counts, tree, beam, settings, words, phrases):
     """Advances the search by some steps, until the last or until the tree is full; returns how many.
 
     Args:
         log_probs: float32 [steps, tokens], blank penalty included.
-        order: int64 [steps, tokens], the tokens of each step, the most probable first.
-        counts: int64 [steps], how many of them survive pruning by `token_threshold`, at least one.
+        order: int64 [steps, most], the tokens of each step that survive pruning, the most probable first.
+        counts: int64 [steps], how many they are, at least one.
         tree: PREFIX [capacity], updated in place.
         beam: Beam, updated in place.
         settings: SearchSettings.
         words: WordTables of the language model.
         phrases: PhraseTables of the hot-words.
     """
-    steps, vocabulary = log_probs.shape
-    candidates = np.empty((settings.beam_width + 1) * vocabulary, PREFIX)
+    steps, most = order.shape
+    candidates = np.empty((settings.beam_width + 1) * most, PREFIX)
     for step in range(steps):
         if beam.free[0] <= settings.beam_width:
             return step

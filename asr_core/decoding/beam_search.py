@@ -6,7 +6,7 @@ segment by segment (see `segments`): all hypotheses in a beam soon share their e
 whole recording would find no alternatives for them. Time and memory grow linearly with the length of the recording.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -64,7 +64,7 @@ def beam_search(
 
     Args:
         emissions: output of the network.
-        vocabulary: the characters of the tokens; its space stands between words.
+        vocabulary: what the tokens write.
         options: beam width, thresholds for pruning, and weights.
         language_model: word n-grams; without them, all words are equally probable.
         hot_words: phrases to favour, or the automaton for them: build it once where there are many recordings.
@@ -82,7 +82,7 @@ def beam_search(
     space = space_token(vocabulary)
     best: list[Chain] = [(0.0, 0, None)]
     state = None  # of the language model at the beginning of a segment
-    for segment in segments(emissions, space):
+    for segment in segments(emissions, space, vocabulary.begins_word):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
         segment_emissions = emissions.slice(segment.start, segment.end)
         for first in range(0, len(segment_emissions), CHECK_STEPS):
@@ -94,7 +94,7 @@ def beam_search(
         best = _extend_chains(best, segment, texts, vocabulary)[: options.n_best]
         if language_model is not None:
             _, _, (_, _, text) = best[0]
-            words = vocabulary.decode(text.tokens).split()
+            words = vocabulary.words(text.tokens)
             state = language_model.state_after(words, state) if segment.goes_on else None
         if progress is not None:
             progress(segment.end / max(len(emissions), 1))
@@ -120,8 +120,10 @@ class Segment:
     goes_on: bool = False
 
 
-def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
-    """The segments in which a recording is searched, in order.
+def segments(
+    emissions: Emissions, space: int | None, begins_word: Sequence[bool] | None = None
+) -> Iterator[Segment]:
+    """The segments in which a recording is searched, in order; arguments as for `_widest_gap`.
 
     A recording of at most MAX_SEGMENT_SECONDS is one segment. A longer one is cut in the middle of every pause, where
     the sentence ends. Where more than MAX_SEGMENT_SECONDS lie between two pauses, another cut is made in the widest gap
@@ -136,24 +138,38 @@ def segments(emissions: Emissions, space: int | None) -> Iterator[Segment]:
     for start, end in pairwise([0, *edges, len(emissions)]):
         while end - start > longest:
             first, last = start + shortest, min(start + longest, end - shortest)
-            step, width = _widest_gap(emissions.log_probs[first:last], space)
+            step, width = _widest_gap(emissions.log_probs[first:last], space, begins_word)
             yield Segment(start, first + step, goes_on=width * emissions.step_seconds < LETTER_PAUSE_SECONDS)
             start = first + step + 1
         yield Segment(start, end)
 
 
-def _widest_gap(log_probs: np.ndarray, space: int | None) -> tuple[int, int]:
+def _widest_gap(
+    log_probs: np.ndarray, space: int | None, begins_word: Sequence[bool] | None = None
+) -> tuple[int, int]:
     """The step at which to cut, and the length of the gap around it in steps.
 
     The gap is the longest run of steps without a letter; where some runs have a space in the best path, it is the
     longest of those. The cut is made at the most probable space of the gap, or in its middle if the vocabulary has no
-    space. Where every step has a letter, the cut is made at the step in which letters are least probable.
+    space. Without a space, gaps before a token that begins a word are preferred. Where every step has a letter, the cut
+    is made at the step in which letters are least probable.
+
+    Args:
+        log_probs: float32 [steps, tokens].
+        space: the token between words, or None.
+        begins_word: for each token, whether a new word begins with it.
     """
     best, no_letters = best_path(log_probs), [BLANK] if space is None else [BLANK, space]
     gaps = runs(np.isin(best, no_letters))
     if not gaps:
         return int(np.logaddexp.reduce(log_probs[:, no_letters], axis=1).argmax()), 1
-    gap = max(gaps, key=lambda gap: (bool((best[gap.start : gap.end] == space).any()), gap.end - gap.start))
+
+    def is_between_words(gap: TokenSpan) -> bool:
+        if space is None and begins_word is not None and gap.end < len(best):
+            return begins_word[best[gap.end]]
+        return bool((best[gap.start : gap.end] == space).any())
+
+    gap = max(gaps, key=lambda gap: (is_between_words(gap), gap.end - gap.start))
     if space is None:
         return gap.middle, gap.end - gap.start
     return gap.start + int(log_probs[gap.start : gap.end, space].argmax()), gap.end - gap.start
@@ -182,10 +198,11 @@ def best_texts(
     for text in texts:
         if len(different) == max(options.n_best, N_BEST_COMPARED):
             break
-        different.setdefault(" ".join(vocabulary.decode(text.tokens).split()), text)
+        different.setdefault(vocabulary.text(text.tokens), text)
     if options.phone_weight and pronunciations is not None and emissions.phones is not None:
         different = _rescore_by_phones(different, emissions, options, pronunciations)
-    words, ranked = [text.split() for text in different], list(different.values())
+    ranked = list(different.values())
+    words = [vocabulary.words(text.tokens) for text in ranked]
     if options.doubt_threshold and is_noise(ranked[0], len(words[0]), emissions, options.doubt_threshold):
         blanks = float((emissions.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
         return [BeamResult((), (), blanks, 0.0, 0.0)]
@@ -266,7 +283,7 @@ def _extend_chains(
 
 def _hash_of_words(previous: int, text: BeamResult, vocabulary: Vocabulary) -> int:
     """A hash of all words so far, wherever segments end between them; `previous` is that of the words before `text`."""
-    for word in vocabulary.decode(text.tokens).split():
+    for word in vocabulary.words(text.tokens):
         previous = hash((previous, word))
     return previous
 
@@ -288,10 +305,26 @@ def _hypothesis(links: tuple | None, emissions: Emissions, vocabulary: Vocabular
             pieces.append((segment.start, segment.end, text.tokens))
             last = text.tokens[-1]
     scores = (sum(scores) for scores in zip(*(text.scores for _, text in parts), strict=True))
-    # Without a space, the whole text is one word, which no posterior of a segment belongs to.
-    posterior = tuple(share for _, text in parts for share in text.posterior) if space is not None else ()
     tokens = tuple(token for _, _, tokens in pieces for token in tokens)
+    posterior = _joined_posterior([text for _, text in parts], vocabulary)
     return Hypothesis(tokens, *scores, posterior, emissions, vocabulary, place=partial(_place, pieces, emissions))
+
+
+def _joined_posterior(texts: Sequence[BeamResult], vocabulary: Vocabulary) -> tuple[float, ...]:
+    """The n-best posterior of each word of some texts, one after the other.
+
+    Where a text goes on with the last word of the text before it, that word has the lower posterior of its two parts.
+    """
+    posterior: list[float] = []
+    is_open = False  # whether the next token goes on with the last word, unless it begins one
+    for text in filter(lambda text: text.tokens, texts):
+        own = list(text.posterior)
+        if is_open and own and not vocabulary.begins_word[text.tokens[0]]:
+            posterior[-1] = min(posterior[-1], own.pop(0))
+        posterior += own
+        words = vocabulary.split(text.tokens)
+        is_open = vocabulary.space is None and bool(words) and words[-1][1] == len(text.tokens)
+    return tuple(posterior)
 
 
 def _place(

@@ -12,23 +12,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr_core.text.normaliser import normalise
-from asr_core.text.vocabulary import Vocabulary
+from asr_core.text.alphabet import spell_out
+from asr_core.text.vocabulary import WORD_MARK, Vocabulary
 
 NOTHING_READ = 0  # the state in which no phrase has begun
+OTHER = 0  # the symbol of every character that is in no phrase
+EDGE = " "  # the character before and behind every word
 
 
 class PhraseTables(NamedTuple):
-    """The automaton as int32 arrays, for compiled code."""
+    """The automaton as int32 arrays, for compiled code. Its symbols are the characters of the phrases, from 1 on."""
 
-    following: np.ndarray  # [states, tokens], the state after one more token
+    following: np.ndarray  # [states, symbols], the state after one more character
     earned: np.ndarray  # [states], total letters of the phrases that end in the state
     credit: np.ndarray  # [states], letters so far of the longest phrase that is incomplete in the state
+    first_symbol: np.ndarray  # [tokens + 1], where the symbols of each token begin
+    symbols: np.ndarray  # of all tokens, one after the other
+    edge: np.ndarray  # [1], the symbol of the space between words
 
 
 @dataclass(frozen=True, eq=False)
 class HotWords:
-    """An automaton over tokens that finds phrases where they stand as whole words.
+    """An automaton over characters that finds phrases where they stand as whole words.
+
+    A token moves it by all of its characters, so that a phrase is found however subword pieces spell it. In a
+    vocabulary without spaces, a phrase is found anywhere.
 
     A complete phrase earns a bonus for each of its letters. An incomplete phrase has a provisional bonus for its
     letters so far, so that the beam does not prune it; the bonus is lost when the hypothesis continues differently.
@@ -49,58 +57,67 @@ class HotWords:
 
         Phrases without a letter and repeated phrases are ignored.
         """
-        spelled = tuple(dict.fromkeys(filter(None, (_spell(phrase, vocabulary) for phrase in phrases))))
-        space = vocabulary.encode(" ")[0] if " " in vocabulary.characters else None
-        edge = [] if space is None else [space]
+        spelled = tuple(dict.fromkeys(filter(None, (spell_out(phrase, vocabulary) for phrase in phrases))))
+        edge = EDGE if vocabulary.separator else ""
+        symbol_of = {character: number for number, character in enumerate(sorted({EDGE, *"".join(spelled)}), OTHER + 1)}
         moves: list[dict[int, int]] = [{}]
         earned, letters = [0], [0]
         for phrase in spelled:
             state = NOTHING_READ
-            for token in [*edge, *vocabulary.encode(phrase), *edge]:
-                if token not in moves[state]:
-                    moves[state][token] = len(moves)
+            for character in f"{edge}{phrase}{edge}":
+                symbol = symbol_of[character]
+                if symbol not in moves[state]:
+                    moves[state][symbol] = len(moves)
                     moves.append({})
                     earned.append(0)
-                    letters.append(letters[state] + (token != space))
-                state = moves[state][token]
+                    letters.append(letters[state] + (character != EDGE))
+                state = moves[state][symbol]
             earned[state] = letters[state]
-        start = moves[NOTHING_READ].get(space, NOTHING_READ)  # a text begins as if a space preceded it
-        return cls(spelled, start, _tables(moves, earned, letters, len(vocabulary)))
+        start = moves[NOTHING_READ].get(symbol_of[EDGE], NOTHING_READ)  # a text begins as if a space preceded it
+        return cls(spelled, start, _tables(moves, earned, letters, symbol_of, vocabulary))
 
     def state_after(self, tokens: Iterable[int], state: int | None = None) -> int:
         """The state after some more tokens, from `state` on, or from the beginning of a text if it is None."""
         state = self.start if state is None else state
+        tables = self.tables
         for token in tokens:
-            state = int(self.tables.following[state, token])
+            for symbol in tables.symbols[tables.first_symbol[token] : tables.first_symbol[token + 1]]:
+                state = int(tables.following[state, symbol])
         return state
 
 
-def _spell(phrase: str, vocabulary: Vocabulary) -> str:
-    known = "".join(character for character in normalise(phrase) if character in vocabulary.characters)
-    return " ".join(known.split())
-
-
-def _tables(moves: list[dict[int, int]], earned: list[int], letters: list[int], tokens: int) -> PhraseTables:
+def _tables(
+    moves: list[dict[int, int]],
+    earned: list[int],
+    letters: list[int],
+    symbol_of: dict[str, int],
+    vocabulary: Vocabulary,
+) -> PhraseTables:
     """Completes the tree of the phrases with failure links: a missing transition is that of the linked state.
 
     Args:
-        moves: for every state, token -> the state one deeper.
+        moves: for every state, symbol -> the state one deeper.
         earned: for every state, the letters of the phrase that ends there, or 0.
         letters: for every state, the letters on the path to it.
-        tokens: size of the vocabulary.
+        symbol_of: the number of each character of the phrases.
+        vocabulary: the tokens that move the automaton.
     """
-    following = np.zeros((len(moves), tokens), np.int32)
+    following = np.zeros((len(moves), len(symbol_of) + 1), np.int32)
     credit = np.zeros(len(moves), np.int32)
     total = np.array(earned, np.int32)
-    for token, child in moves[NOTHING_READ].items():
-        following[NOTHING_READ, token] = child
+    for symbol, child in moves[NOTHING_READ].items():
+        following[NOTHING_READ, symbol] = child
     queue = deque((child, NOTHING_READ) for child in moves[NOTHING_READ].values())
     while queue:  # breadth first: a linked state is less deep, hence complete
         state, link = queue.popleft()
         following[state] = following[link]
         credit[state] = letters[state] if moves[state] else credit[link]
         total[state] += total[link]
-        for token, child in moves[state].items():
-            queue.append((child, following[link, token]))
-            following[state, token] = child
-    return PhraseTables(following, total, credit)
+        for symbol, child in moves[state].items():
+            queue.append((child, following[link, symbol]))
+            following[state, symbol] = child
+    texts = [text.replace(WORD_MARK, EDGE) for text in vocabulary.tokens]
+    first_symbol = np.cumsum([0, *map(len, texts)])
+    symbols = [symbol_of.get(character, OTHER) for text in texts for character in text]
+    columns = (total, credit, first_symbol, symbols, [symbol_of[EDGE]])
+    return PhraseTables(following, *(np.array(column, np.int32) for column in columns))

@@ -46,7 +46,7 @@ class Hypothesis:
 
     @property
     def text(self) -> str:
-        return " ".join(self.vocabulary.decode(self.tokens).split())
+        return self.vocabulary.text(self.tokens)
 
     @cached_property
     def spans(self) -> tuple[TokenSpan, ...]:
@@ -69,7 +69,7 @@ class Hypothesis:
 
     def _words(self, check: Callable[[], None] | None) -> tuple[WordSpan, ...]:
         groups = split_words(self.spans, self.vocabulary)
-        texts = [self.vocabulary.decode(span.token for span in group) for group in groups]
+        texts = [self.vocabulary.decode(span.token for span in group).strip() for group in groups]
         return words_of(texts, groups, self.emissions, self.posterior, check)
 
 

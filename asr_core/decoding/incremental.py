@@ -86,23 +86,27 @@ class IncrementalDecoder:
             return [], emissions
         spans, posterior = self._decode(emissions)
         inside = [span for span in spans if span.end <= overdue]
-        spaces = [count for count, span in enumerate(inside, 1) if span.token == self._space]
-        if not spaces and overdue <= self._max_unsegmented:
+        ends = [count for count in range(1, len(inside) + 1) if self._ends_word(spans, count)]
+        if not ends and overdue <= self._max_unsegmented:
             return [], emissions
-        count = spaces[-1] if spaces else len(inside)
+        count = ends[-1] if ends else len(inside)
         words = self._final(emissions, spans[:count], posterior)
-        self._continue_sentence([word.text for word in words])
-        cut = (spans[count - 1].end + spans[count].start) // 2 if spaces and count < len(spans) else overdue
+        self._continue_sentence([word.text for word in words], [span.token for span in spans[:count]])
+        cut = (spans[count - 1].end + spans[count].start) // 2 if ends and count < len(spans) else overdue
         return words, emissions.slice(cut, len(emissions))
 
-    def _continue_sentence(self, words: list[str]) -> None:
+    def _ends_word(self, spans: Sequence[TokenSpan], count: int) -> bool:
+        """Whether the first `count` tokens end with a whole word."""
+        begins = count < len(spans) and self._vocabulary.begins_word[spans[count].token]
+        return begins or spans[count - 1].token == self._space
+
+    def _continue_sentence(self, words: list[str], tokens: list[int]) -> None:
         """Moves the states of the language model and of the hot-words behind final words of the sentence."""
-        if self._space is None:
-            return
         if self._model is not None:
             self._model_state = self._model.state_after(words, self._model_state)
         if self._hot_words is not None:
-            tokens = self._vocabulary.encode("".join(f"{word} " for word in words))
+            if self._space is not None:
+                tokens = self._vocabulary.encode("".join(f"{word} " for word in words))
             self._hot_state = self._hot_words.state_after(tokens, self._hot_state)
 
     def _decode(self, emissions: Emissions, continues: bool = True) -> tuple[list[TokenSpan], tuple[float, ...]]:
@@ -128,7 +132,7 @@ class IncrementalDecoder:
     def _words(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
         """The words of these tokens; none of them begins before the end of the last final word."""
         groups = split_words(spans, self._vocabulary)
-        texts = [self._vocabulary.decode(span.token for span in group) for group in groups]
+        texts = [self._vocabulary.decode(span.token for span in group).strip() for group in groups]
         end = self._word_end
         words = words_of(texts, groups, emissions, posterior[: len(groups)])
         return [replace(word, start=max(word.start, end), end=max(word.end, end)) for word in words]

@@ -39,7 +39,11 @@ LEVELS = 256  # values of a quantised column, which takes one byte an entry
 
 
 class WordTables(NamedTuple):
-    """A model and the tree of its words' prefixes as int32 and float32 arrays, for compiled code."""
+    """A model and the tree of its words' prefixes as int32 and float32 arrays, for compiled code.
+
+    The n-grams are either a trie (see NGramModel) or in a file of KenLM (see `asr_core.decoding.kenlm`), in which case
+    `places` is not empty and the arrays of the trie stand for nothing.
+    """
 
     first_child: np.ndarray
     word: np.ndarray
@@ -50,6 +54,27 @@ class WordTables(NamedTuple):
     letter: np.ndarray
     letter_word: np.ndarray
     letter_best: np.ndarray
+    ids: np.ndarray  # uint32 [words], and the rest as in KenlmModel
+    ints: np.ndarray
+    floats: np.ndarray
+    places: np.ndarray
+    contexts: np.ndarray  # int64 [most, order - 1], the words of each state of a search plus 1, the latest first
+    context_index: np.ndarray  # int32 [2 * most], hash table of the places in `contexts`, or -1
+    context_count: np.ndarray  # int32 [1], how many of them are in use
+
+
+def _no_file() -> tuple[np.ndarray, ...]:
+    """The arrays of WordTables that describe a file of KenLM, for a model that is none."""
+    kinds = np.uint32, np.uint32, np.float32
+    columns = [np.zeros(0, kind) for kind in kinds]
+    for column in columns[1:]:
+        column.flags.writeable = False  # as a mapped file, so that the search is compiled once
+    return *columns, np.zeros((0, 2), np.int64)
+
+
+NO_TRIE = (*(np.zeros(1, kind) for kind in (np.int32, np.int32, np.float32, np.float32, np.int32)),)
+NO_FILE = _no_file()
+NO_CONTEXTS = (np.zeros((0, 1), np.int64), np.zeros(0, np.int32), np.zeros(1, np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +168,12 @@ class NGramModel:
         columns = (self._first_child, self.word, log_prob, backoff, self._shorter)
         columns += (tree.first_child, tree.character, tree.word, tree.best)
         kinds = [np.float32 if np.asarray(column).dtype.kind == "f" else np.int32 for column in columns]
-        return WordTables(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+        arrays = (np.array(column, kind) for column, kind in zip(columns, kinds, strict=True))
+        return WordTables(*arrays, *NO_FILE, *NO_CONTEXTS)
+
+    def search(self, state: int | None = None) -> tuple[WordTables, int]:
+        """The tables for one search and its first state, which is that of the beginning of a sentence if it is None."""
+        return self.tables, self.begin if state is None else state
 
     def _unigram_log_probs(self) -> np.ndarray:
         column = self.log_prob[1 + len(SPECIAL_WORDS) : 1 + len(self.words)]

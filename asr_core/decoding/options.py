@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MAX_WIDTH = 1024  # prefixes in a beam, and hypotheses in an n-best list
+MAX_STEP_TOKENS = 128  # that extend a prefix at one step: the cost of a search does not grow with the vocabulary
 MAX_SCORE = 1000  # the largest weight, and the largest score in nats
 
 
@@ -15,7 +16,8 @@ class DecoderOptions:
         beam_width: how many prefixes survive pruning at every step. Time grows in proportion. For a network whose
             posteriors are near 0 and 1, 16 are enough; others gain from up to 128.
         token_threshold: pruning of tokens: a token that is less probable than this at a step does not extend a prefix,
-            unless it is the most probable token. With 0.001 and a trained network, two or three tokens usually remain.
+            unless it is the most probable token. With 0.001 and a trained network, two or three tokens usually remain;
+            at most MAX_STEP_TOKENS do.
         score_threshold: pruning of prefixes: those this many nats below the best are dropped. Prefixes more than 12
             below hardly ever become the best again.
         language_model_weight: weight of the language model's log-probabilities beside those of the network. It is below

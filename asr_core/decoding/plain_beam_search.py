@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.options import MAX_STEP_TOKENS, DecoderOptions
 from asr_core.text.vocabulary import BLANK
 
 Prefix = tuple[int, ...]
@@ -56,8 +56,9 @@ def plain_beam_search(
 
 
 def _tokens(row: np.ndarray, options: DecoderOptions) -> set[int]:
-    """The tokens of a step that survive pruning: the most probable one, and all above `token_threshold`."""
-    return {int(row.argmax()), *np.flatnonzero(np.exp(row) >= options.token_threshold).tolist()}
+    """The tokens of a step that survive pruning: the most probable one, and those above `token_threshold`."""
+    most_probable = np.argsort(-row, kind="stable")[:MAX_STEP_TOKENS]
+    return {int(row.argmax()), *most_probable[np.exp(row[most_probable]) >= options.token_threshold].tolist()}
 
 
 def _append(prefix: Prefix, token: int, space: int | None) -> Prefix:

@@ -17,6 +17,9 @@ step, a prefix passes its probability on to three kinds of prefixes:
 A space after a space, or before the first letter, makes no other text and leaves the prefix as it is. Networks emit
 several spaces in a pause, and without this rule the beam would fill with prefixes that differ in nothing else. Then
 pruning keeps the best prefixes, at most as many as the beam width.
+
+Words end at a space, or where the next token begins a word: a subword piece with the mark "▁", or any token of a
+vocabulary without spaces.
 """
 
 from collections.abc import Iterator
@@ -27,9 +30,9 @@ import numpy as np
 from asr_core.ctc import finite
 from asr_core.decoding import beam_kernel as kernel
 from asr_core.decoding.hotwords import HotWords, PhraseTables
-from asr_core.decoding.language_model import NGramModel, WordTables
-from asr_core.decoding.options import DecoderOptions
-from asr_core.text.vocabulary import BLANK, Vocabulary
+from asr_core.decoding.language_model import NO_CONTEXTS, NO_FILE, NO_TRIE, NGramModel, WordTables
+from asr_core.decoding.options import MAX_STEP_TOKENS, DecoderOptions
+from asr_core.text.vocabulary import BLANK, WORD_MARK, Vocabulary
 
 MIN_CAPACITY = 1024  # prefixes; the first size of the tree, which doubles when it is full
 
@@ -69,9 +72,9 @@ class PrefixBeam:
     """The state of a search: `advance` takes log-probabilities as they come, `texts` gives the hypotheses so far.
 
     Args:
-        vocabulary: the characters of the tokens.
+        vocabulary: what the tokens write.
         options: beam width, thresholds for pruning, and weights.
-        language_model: word n-grams for shallow fusion, or None.
+        language_model: word n-grams for shallow fusion, an NGramModel or a KenlmModel, or None.
         hot_words: phrases to favour, or None.
         state: state of the language model in the middle of a sentence (see `NGramModel.state_after`), or None where a
             sentence begins.
@@ -84,11 +87,12 @@ class PrefixBeam:
         options: DecoderOptions,
         language_model: NGramModel | None = None,
         hot_words: HotWords | None = None,
-        state: int | None = None,
+        state=None,
         hot_state: int | None = None,
     ):
         hot_words = hot_words if hot_words and hot_words.phrases and options.hot_word_boost else None
-        self._words = language_model.tables if language_model else NO_WORDS
+        letters = [text.lstrip(WORD_MARK).strip() for text in vocabulary.tokens]
+        self._words, lm_state = language_model.search(state) if language_model else (NO_WORDS, 0)
         self._phrases = hot_words.tables if hot_words else NO_PHRASES
         self._settings = kernel.SearchSettings(
             beam_width=options.beam_width,
@@ -98,8 +102,11 @@ class PrefixBeam:
             unknown_word_score=float(options.unknown_word_score),
             unknown_letter_score=float(options.unknown_letter_score),
             hot_word_boost=float(options.hot_word_boost),
-            space=vocabulary.encode(" ")[0] if " " in vocabulary.characters else kernel.NONE,
-            code_points=np.array([ord(token) if token else 0 for token in vocabulary.tokens], np.int32),
+            space=kernel.NONE if vocabulary.space is None else vocabulary.space,
+            begins_word=np.array(vocabulary.begins_word),
+            first_letter=np.cumsum([0, *map(len, letters)], dtype=np.int32),
+            letters=np.array([ord(letter) for token in letters for letter in token], np.int32),
+            has_edges=bool(vocabulary.separator),
             has_model=language_model is not None,
             has_hot_words=hot_words is not None,
         )
@@ -120,8 +127,7 @@ class PrefixBeam:
         root["parent"] = root["child"] = root["sibling"] = kernel.NONE
         root["token"], root["status"] = BLANK, kernel.KEPT
         root["non_blank"] = -np.inf
-        if language_model:
-            root["lm_state"] = language_model.begin if state is None else state
+        root["lm_state"] = lm_state
         if hot_words:
             root["hot_state"] = hot_words.start if hot_state is None else hot_state
             root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
@@ -151,8 +157,8 @@ class PrefixBeam:
             log_probs: float32 [steps, tokens]; NaN and infinite values are allowed and count as finite ones.
         """
         log_probs = finite(log_probs) - self._penalties
-        order = np.argsort(-log_probs, axis=1, kind="stable")
-        counts = np.maximum((log_probs >= self._token_threshold).sum(axis=1), 1)
+        order = np.empty((len(log_probs), min(MAX_STEP_TOKENS, log_probs.shape[1])), np.int64)
+        counts = kernel.rank_tokens(log_probs, self._token_threshold, order)
         done = 0
         while done < len(log_probs):
             steps = (log_probs[done:], order[done:], counts[done:])
@@ -176,10 +182,6 @@ class PrefixBeam:
         return tuple(tokens.tolist()), tuple(steps.tolist())
 
 
-NO_WORDS = WordTables(
-    *(
-        np.zeros(1, np.float32 if name in ("log_prob", "backoff", "letter_best") else np.int32)
-        for name in WordTables._fields
-    )
-)
+NO_LETTERS = (*(np.zeros(1, np.int32) for _ in range(3)), np.zeros(1, np.float32))
+NO_WORDS = WordTables(*NO_TRIE, *NO_LETTERS, *NO_FILE, *NO_CONTEXTS)
 NO_PHRASES = PhraseTables(np.zeros((1, 1), np.int32), *(np.zeros(1, np.int32) for _ in PhraseTables._fields[1:]))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from asr_core.ctc import TokenSpan
-from asr_core.text.vocabulary import Vocabulary, space_token
+from asr_core.text.vocabulary import Vocabulary
 
 CHECK_WORDS = 500  # between two checks for cancellation; they take some hundredths of a second
 
@@ -32,15 +32,8 @@ class WordSpan:
 
 
 def split_words(spans: Sequence[TokenSpan], vocabulary: Vocabulary) -> list[list[TokenSpan]]:
-    """The token spans of each word, without the spaces between words."""
-    space = space_token(vocabulary)
-    words: list[list[TokenSpan]] = [[]]
-    for span in spans:
-        if span.token == space:
-            words.append([])
-        else:
-            words[-1].append(span)
-    return [word for word in words if word]
+    """The token spans of each word (see `Vocabulary.split`), without the spaces between words."""
+    return [list(spans[start:end]) for start, end in vocabulary.split([span.token for span in spans])]
 
 
 def checked(items: Iterable, check: Callable[[], None] | None) -> Iterator:

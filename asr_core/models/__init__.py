@@ -2,7 +2,7 @@
 
 from asr_core.errors import reason
 
-ARCHITECTURES = ("conformer", "deepspeech2")
+ARCHITECTURES = ("conformer", "deepspeech2", "fastconformer", "wav2vec2", "wav2vec2-bert")
 
 
 def build(architecture: str, bins: int, tokens: int, **sizes):
@@ -21,6 +21,12 @@ def build(architecture: str, bins: int, tokens: int, **sizes):
         from asr_core.models.conformer import Conformer as network
     elif architecture == "deepspeech2":
         from asr_core.models.deepspeech2 import DeepSpeech2 as network
+    elif architecture == "wav2vec2":
+        from asr_core.models.wav2vec2 import Wav2Vec2 as network
+    elif architecture == "fastconformer":
+        from asr_core.models.fastconformer import FastConformer as network
+    elif architecture == "wav2vec2-bert":
+        from asr_core.models.wav2vec2_bert import Wav2Vec2Bert as network
     else:
         raise ValueError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     try:

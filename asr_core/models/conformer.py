@@ -14,7 +14,7 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from asr_core.models.features import length_mask
+from asr_core.models.framing import length_mask
 
 MASKED_LOGIT = -1e9  # added to the attention scores of padding, whose weights then are zero after the softmax
 

@@ -8,7 +8,7 @@ lengths: a clip has the same logits alone and in a padded batch.
 import keras
 from keras import ops
 
-from asr_core.models.features import length_mask
+from asr_core.models.framing import length_mask
 
 FILTERS = 32
 TIME_KERNEL = 11

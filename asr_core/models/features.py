@@ -1,8 +1,9 @@
 """Samples -> features, in `keras.ops`: batched, with lengths, on the device of the network.
 
-Two front ends share one interface: `LogMel`, the default, and `KerasStft`, which networks in the manner of the Keras
-example are trained with. Neither pads the audio at its edges. Every valid frame lies inside the clip, so that padding
-a clip never changes its valid frames.
+Three front ends of our own share one interface with those of `checkpoint_features.py`: `LogMel`, the default;
+`KerasStft`, which networks in the manner of the Keras example are trained with; and `Waveform`, for networks over the
+samples themselves. None pads the audio at its edges. Every valid frame lies inside the clip, so that padding a clip
+never changes its valid frames.
 """
 
 import math
@@ -11,42 +12,11 @@ import numpy as np
 from keras import ops
 
 from asr_core.errors import reason
+from asr_core.models.checkpoint_features import KaldiLogMel, NemoLogMel
+from asr_core.models.framing import Featurizer, length_mask
 
 
-class _Featurizer:
-    """Base of both front ends: frames of `frame_samples` every `hop_samples`, with `bins` values each."""
-
-    name: str
-    sample_rate: int
-    frame_samples: int
-    hop_samples: int
-    bins: int
-
-    def frame_count(self, samples):
-        """Number of frames of a number of samples, at least `frame_samples` (an int, an array or a tensor)."""
-        return (samples - self.frame_samples) // self.hop_samples + 1
-
-    def config(self) -> dict:
-        """The arguments from which `make_featurizer` makes an equal front end."""
-        return {"name": self.name, "sample_rate": self.sample_rate, "bins": self.bins}
-
-    def _spectrum(self, samples):
-        """Power spectrogram: [batch, n] -> float32 [batch, frames, fft_length // 2 + 1].
-
-        Frames are cut and windowed here, since `keras.ops.stft` takes `fft_length` samples for every frame and
-        therefore returns fewer frames.
-        """
-        frames = ops.extract_sequences(samples, self.frame_samples, self.hop_samples)
-        real, imaginary = ops.rfft(frames * hann(self.frame_samples), self.fft_length)
-        return ops.square(real) + ops.square(imaginary)
-
-    def _mask(self, features, lengths):
-        """Mask float32 [batch, frames, 1], 1 for valid frames, and lengths in frames int32 [batch], at least 1."""
-        frame_lengths = ops.maximum(self.frame_count(ops.cast(lengths, "int32")), 1)
-        return length_mask(frame_lengths, ops.shape(features)[1]), frame_lengths
-
-
-class LogMel(_Featurizer):
+class LogMel(Featurizer):
     """Log-mel energies, each bin normalised to mean 0 and variance 1 over the valid frames of the clip.
 
     Energies are floored at 80 dB below the largest of the clip, so that the features do not depend on the gain of the
@@ -91,7 +61,7 @@ class LogMel(_Featurizer):
         return normalise_bins(ops.log(ops.maximum(energies, floor)), mask), frame_lengths
 
 
-class KerasStft(_Featurizer):
+class KerasStft(Featurizer):
     """The front end of the Keras example: square root of the STFT magnitude, each frame normalised.
 
     Frames of 256 samples every 160 samples, a periodic Hann window and an FFT of 384 samples, as in the Keras example
@@ -115,10 +85,51 @@ class KerasStft(_Featurizer):
         return (spectrum - mean) / (deviation + 1e-10) * mask, frame_lengths
 
 
-def length_mask(lengths, size):
-    """Lengths int [batch] -> mask float32 [batch, size, 1], 1 for valid positions and 0 for padding."""
-    positions = ops.arange(size, dtype="int32")
-    return ops.expand_dims(ops.cast(positions < ops.expand_dims(ops.cast(lengths, "int32"), 1), "float32"), -1)
+class Waveform:
+    """The samples themselves, for networks that begin with convolutions over the waveform (wav2vec 2.0).
+
+    Its lengths are in samples, from which such a network computes its output steps.
+
+    Args:
+        sample_rate: Hz.
+        bins: 1.
+        normalise: whether each clip is brought to mean 0 and variance 1 over its valid samples.
+        frame_samples: samples that one output step of the network sees before its first attention.
+        hop_samples: samples from one output step to the next.
+        epsilon: added to the variance before its square root is divided by.
+    """
+
+    name = "waveform"
+
+    def __init__(
+        self, sample_rate=16_000, bins=1, normalise=True, frame_samples=400, hop_samples=320, epsilon=1e-7
+    ):  # fmt: skip
+        if bins != 1:
+            raise ValueError(f"waveform has 1 bin, not {bins}")
+        self.sample_rate, self.bins, self.normalise = sample_rate, bins, bool(normalise)
+        self.frame_samples, self.hop_samples, self.epsilon = frame_samples, hop_samples, epsilon
+
+    def frame_count(self, samples):
+        """Number of output steps for a number of samples (an int, an array or a tensor)."""
+        return (samples - self.frame_samples) // self.hop_samples + 1
+
+    def config(self) -> dict:
+        """The arguments from which `make_featurizer` makes an equal front end."""
+        return {
+            "name": self.name, "sample_rate": self.sample_rate, "bins": self.bins, "normalise": self.normalise,
+            "frame_samples": self.frame_samples, "hop_samples": self.hop_samples, "epsilon": self.epsilon,
+        }  # fmt: skip
+
+    def __call__(self, samples, lengths):
+        """Samples float32 [batch, n], lengths int32 [batch] -> float32 [batch, n, 1], zero in the padding, lengths."""
+        lengths = ops.maximum(ops.cast(lengths, "int32"), 1)
+        samples, mask = ops.expand_dims(samples, -1), length_mask(lengths, ops.shape(samples)[1])
+        if not self.normalise:
+            return samples * mask, lengths
+        count = ops.cast(ops.reshape(lengths, (-1, 1, 1)), "float32")
+        centred = (samples - ops.sum(samples * mask, axis=1, keepdims=True) / count) * mask
+        variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
+        return centred / ops.sqrt(variance + self.epsilon), lengths
 
 
 def normalise_bins(features, mask):
@@ -138,11 +149,6 @@ def normalise_bins(features, mask):
     return centred / (ops.sqrt(variance) + 1e-3)
 
 
-def hann(count: int) -> np.ndarray:
-    """The periodic Hann window, float32 [count]."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count)).astype("float32")
-
-
 def mel_filters(sample_rate: int, fft_length: int, bins: int) -> np.ndarray:
     """Triangular filters on the HTK mel scale, 2595 log10(1 + f / 700): float32 [fft_length // 2 + 1, bins]."""
     top = 2595 * np.log10(1 + sample_rate / 2 / 700)
@@ -153,7 +159,7 @@ def mel_filters(sample_rate: int, fft_length: int, bins: int) -> np.ndarray:
     return np.maximum(0, np.minimum(rising, falling)).astype("float32")
 
 
-FEATURIZERS = {kind.name: kind for kind in (LogMel, KerasStft)}
+FEATURIZERS = {kind.name: kind for kind in (LogMel, KerasStft, Waveform, NemoLogMel, KaldiLogMel)}
 
 
 def make_featurizer(config: dict):

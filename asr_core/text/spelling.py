@@ -2,7 +2,8 @@
 
 With an English alphabet, the normaliser spells out figures, symbols and abbreviations. Its rules span several words
 ("$5 million" is "five million dollars"), so it normalises the whole text, and the spoken words are then assigned to
-the written words. What it cannot spell out, such as letters of another script, becomes a wildcard.
+the written words. In other languages, letters are folded to the alphabet and numbers are spelled out (see
+`asr_core.text.alphabet`). What cannot be spelled out, such as letters of another script, becomes a wildcard.
 """
 
 import unicodedata
@@ -10,11 +11,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from string import ascii_lowercase
+from itertools import accumulate, groupby
 
 from asr_core.errors import AlignmentError
+from asr_core.text.alphabet import (
+    APOSTROPHES,
+    FIGURES,
+    fold,
+    is_english,
+    normalised_words,
+    number_in_words,
+    prepared,
+    units,
+)
 from asr_core.text.normaliser import normalise
-from asr_core.text.vocabulary import WILDCARD, Vocabulary
+from asr_core.text.vocabulary import WILDCARD, WORD_MARK, Vocabulary
 
 SPOKEN_PUNCTUATION = "%&@#"  # is pronounced, though Unicode classes it as punctuation
 SILENT_SYMBOLS = "^~|<>`=+"  # ASCII symbols that are not pronounced unless the normaliser spells them out
@@ -28,9 +39,10 @@ class SpelledWord:
 
     Attributes:
         text: as written, punctuation attached; silent words beside it are included, separated by spaces.
-        tokens: of the spoken form, with a space between spoken words; WILDCARD for what cannot be spelled out.
-        characters: the parts of the text that are spoken, each with its slice of the tokens: single characters, or a
-            group, such as 1989, whose characters are not spoken one by one.
+        tokens: of the spoken form, with a space between spoken words if that is a token; WILDCARD for what cannot be
+            spelled out.
+        characters: the parts of the text that are spoken, each with its slice of the tokens: single characters, the
+            characters of a subword piece, or a group, such as 1989, whose characters are not spoken one by one.
     """
 
     text: str
@@ -44,8 +56,8 @@ def spell(text: str, vocabulary: Vocabulary) -> list[SpelledWord]:
     Raises:
         AlignmentError: nothing in the text is spoken.
     """
-    written = text.split()
-    if _is_english(vocabulary):
+    written, between = units(text, vocabulary), vocabulary.separator
+    if is_english(vocabulary):
         parts_of_words = _spelled_by_normaliser(written)
     else:
         parts_of_words = [list(_spelled_by_letters(word, vocabulary)) for word in written]
@@ -57,13 +69,13 @@ def spell(text: str, vocabulary: Vocabulary) -> list[SpelledWord]:
             words.append(SpelledWord(silent + word, tokens, characters))
             silent = ""
         elif words and (words[-1].text[-1].isdigit() or not _opens(word)):
-            words[-1] = replace(words[-1], text=f"{words[-1].text} {word}")
+            words[-1] = replace(words[-1], text=f"{words[-1].text}{between}{word}")
         else:
-            silent += f"{word} "
+            silent += f"{word}{between}"
     if not words:
         raise AlignmentError("There is nothing to align: the text holds no letter.")
     if silent:
-        words[-1] = replace(words[-1], text=f"{words[-1].text} {silent.strip()}")
+        words[-1] = replace(words[-1], text=f"{words[-1].text}{between}{silent.strip()}")
     return words
 
 
@@ -72,21 +84,17 @@ def _opens(word: str) -> bool:
     return all(unicodedata.category(character) in ("Sc", "Ps", "Pi") for character in word)
 
 
-def _is_english(vocabulary: Vocabulary) -> bool:
-    """Whether the vocabulary has the alphabet of the normaliser: a to z and no other letter."""
-    letters = {character for character in vocabulary.characters if character.isalpha()}
-    return letters == set(ascii_lowercase)
-
-
 def _encode(parts: Sequence[Part], vocabulary: Vocabulary) -> tuple[tuple[int, ...], tuple[tuple[str, slice], ...]]:
     """The `tokens` and `characters` of a SpelledWord, from the parts of the word."""
+    if not vocabulary.writes_single_characters:
+        return _encode_pieces(parts, vocabulary)
     tokens: list[int] = []
     characters: list[tuple[str, slice]] = []
     for written, spoken in parts:
         first = len(tokens)
         known = [WILDCARD]
         if spoken is not None:
-            known = vocabulary.encode("".join(filter(vocabulary.characters.__contains__, spoken)))
+            known = vocabulary.encode("".join(filter(vocabulary.alphabet.__contains__, spoken)))
         if not known:
             continue
         tokens += known
@@ -94,34 +102,91 @@ def _encode(parts: Sequence[Part], vocabulary: Vocabulary) -> tuple[tuple[int, .
     return tuple(tokens), tuple(characters)
 
 
+def _encode_pieces(
+    parts: Sequence[Part], vocabulary: Vocabulary
+) -> tuple[tuple[int, ...], tuple[tuple[str, slice], ...]]:
+    """As `_encode`, for a vocabulary whose tokens may write several characters, and so several parts of a word."""
+    tokens: list[int] = []
+    characters: list[tuple[str, slice]] = []
+    for is_wildcard, run in groupby(parts, key=lambda part: part[1] is None):
+        run = list(run)
+        groups = [("".join(written for written, _ in run), [WILDCARD])]
+        if not is_wildcard:
+            groups = _pieces_of(run, vocabulary, begins=not tokens)
+        for written, pieces in groups:
+            characters.append((written, slice(len(tokens), len(tokens) + len(pieces))))
+            tokens += pieces
+    return tuple(tokens), tuple(characters)
+
+
+def _pieces_of(parts: Sequence[Part], vocabulary: Vocabulary, begins: bool) -> list[tuple[str, list[int]]]:
+    """The pieces of spoken parts, grouped where a piece and a part end together: (as written, its tokens) of each.
+
+    Args:
+        parts: without wildcards.
+        vocabulary: with pieces of several characters.
+        begins: whether the first part begins a word.
+    """
+    parts = [(written, "".join(filter(vocabulary.alphabet.__contains__, spoken))) for written, spoken in parts]
+    tokens: list[int] = []
+    ends: list[int] = []  # of each token, in characters that are not spaces
+    for number, word in enumerate("".join(spoken for _, spoken in parts).split()):
+        if number and not vocabulary.has_word_marks and vocabulary.space is not None:
+            tokens.append(vocabulary.space)
+            ends.append(ends[-1])
+        try:
+            pieces = vocabulary.encode_word(word, begins or number > 0)
+            lengths = [len(vocabulary.tokens[token].lstrip(WORD_MARK)) for token in pieces]
+        except ValueError:  # each of its characters is only in other pieces
+            pieces, lengths = [WILDCARD], [len(word)]
+        tokens += pieces
+        ends += accumulate(lengths, initial=ends[-1] if ends else 0)
+        del ends[-len(lengths) - 1]
+    spoken_parts = [(written, len(spoken.replace(" ", ""))) for written, spoken in parts if spoken.strip()]
+    part_ends = list(accumulate(length for _, length in spoken_parts))
+    groups, first_token, first_part = [], 0, 0
+    for end in sorted(set(ends) & set(part_ends)):
+        last_token = len(ends) - ends[::-1].index(end) if end == ends[-1] else ends.index(end) + 1
+        last_part = part_ends.index(end) + 1
+        written = "".join(text for text, _ in spoken_parts[first_part:last_part])
+        groups.append((written, tokens[first_token:last_token]))
+        first_token, first_part = last_token, last_part
+    return groups
+
+
 def _spelled_by_letters(written: str, vocabulary: Vocabulary) -> Iterator[Part]:
-    """The parts of a word in an alphabet that the normaliser does not know: every letter is one part."""
-    text = unicodedata.normalize("NFKC", written.replace("\u2019", "'"))
+    """The parts of a word in an alphabet that the normaliser does not know: letters are parts, and so are numbers."""
+    groups, position = [], 0
+    for figures in FIGURES.finditer(written) if not any(map(str.isdigit, vocabulary.alphabet)) else ():
+        if spoken := number_in_words(figures.group(), vocabulary):
+            words = vocabulary.separator.join(normalised_words(spoken, vocabulary))
+            groups += [_letters(written[position : figures.start()], vocabulary), [(figures.group(), words)]]
+            position = figures.end()
+    groups.append(_letters(written[position:], vocabulary))
+    for number, parts in enumerate(filter(None, groups)):
+        if number and vocabulary.separator:
+            yield " ", " "
+        yield from parts
+
+
+def _letters(written: str, vocabulary: Vocabulary) -> list[Part]:
+    text = prepared(written, vocabulary)
     parts: list[Part] = []
     for i, character in enumerate(text):
-        if character == "'" and not (text[:i][-1:].isalpha() and text[i + 1 : i + 2].isalpha()):
-            continue  # a quotation mark, or a silent apostrophe
         kind = unicodedata.category(character)
-        spoken = _letter(character, vocabulary)
-        if (kind[0] in "LN" or character == "'") and spoken:
+        if character in APOSTROPHES and not (text[:i][-1:].isalpha() and text[i + 1 : i + 2].isalpha()):
+            continue  # a quotation mark, or a silent apostrophe
+        spoken = fold(character, vocabulary)
+        if (kind[0] in "LNM" or character in APOSTROPHES) and spoken:
             parts.append((character, spoken))
-        elif kind[0] in "LNS" or character in SPOKEN_PUNCTUATION:
+        elif kind[0] in "LNS" or kind == "Mc" or character in SPOKEN_PUNCTUATION:
             before = parts.pop()[0] if parts and parts[-1][1] is None else ""
             parts.append((before + character, None))
-        elif kind == "Pd" and parts and " " in vocabulary.characters and parts[-1][1] != " ":
+        elif kind == "Pd" and parts and vocabulary.separator and parts[-1][1] != " ":
             parts.append((character, " "))  # twenty-one is two spoken words
     while parts and parts[-1][1] == " ":
         parts.pop()
-    return iter(parts)
-
-
-def _letter(character: str, vocabulary: Vocabulary) -> str:
-    """A letter in the vocabulary: unchanged, in lower case, or without its accent; "" if none of them is in it."""
-    bare = unicodedata.normalize("NFKD", character)[0]
-    for form in (character, character.lower(), bare, bare.lower()):
-        if form in vocabulary.characters:
-            return form
-    return ""
+    return parts
 
 
 @dataclass

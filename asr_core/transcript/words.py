@@ -1,9 +1,10 @@
-"""`Word` and `Transcript`: the result of recognition, with times and confidences.
+"""`Word`, `WrittenToken` and `Transcript`: the result of recognition, with times and confidences.
 
-Both are validated when they are made, so that all later code can rely on their times and confidences.
+All are validated when they are made, so that all later code can rely on their times and confidences.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SLACK_SECONDS = 0.001  # how far a word may end after the recording: times are rounded to milliseconds
@@ -42,6 +43,28 @@ class Word:
 
 
 @dataclass(frozen=True)
+class WrittenToken:
+    """A word of the written form of a transcript, such as "Smith," or "25".
+
+    Attributes:
+        text: with its punctuation, without white space.
+        first, end: the spoken words that it is written for are those from index `first` to before `end`.
+        paragraph: whether a new paragraph begins with it.
+    """
+
+    text: str
+    first: int
+    end: int
+    paragraph: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.text, str) or not self.text or self.text.split() != [self.text]:
+            raise ValueError(f"A written word is text without white space, got {self.text!r}.")
+        if not 0 <= self.first < self.end:
+            raise ValueError(f"{self.text!r} cannot be written for the words from {self.first} to before {self.end}.")
+
+
+@dataclass(frozen=True)
 class Transcript:
     """What was recognised in a recording. No words at all is a valid answer.
 
@@ -49,17 +72,23 @@ class Transcript:
         words: in order of their start, inside the recording.
         seconds: length of the recording.
         model: name of the model that recognised them.
+        separator: what stands between two words in the text: a space, or nothing in languages that are written without.
         notes: sentences for people about the recording, such as that it is damaged (see
             `asr_core.audio.loading.Audio`), or about a given text that does not fit it.
+        written: the written form, which spans all spoken words in order (see `asr_core.transcript.written`); a spoken
+            word may share its written one with others, or have several. Empty if there is none.
     """
 
     words: tuple[Word, ...]
     seconds: float
     model: str = ""
     notes: tuple[str, ...] = ()
+    separator: str = " "
+    written: tuple[WrittenToken, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "written", tuple(self.written))
         object.__setattr__(self, "seconds", float(self.seconds))
         if not 0 <= self.seconds < math.inf:
             raise ValueError(f"A recording cannot last {self.seconds} s.")
@@ -68,15 +97,41 @@ class Transcript:
             if word.start < earlier:
                 raise ValueError(f"{word.text!r} starts at {word.start} s, before the word in front of it.")
             if word.end > self.seconds + SLACK_SECONDS:
-                raise ValueError(
-                    f"{word.text!r} ends at {word.end} s, after the recording ({self.seconds} s)."
-                )
+                raise ValueError(f"{word.text!r} ends at {word.end} s, after the recording ({self.seconds} s).")
             earlier = word.start
+        self._check_written()
+
+    def _check_written(self) -> None:
+        first = end = 0
+        for token in self.written:
+            if token.first != end and (token.first, token.end) != (first, end):
+                raise ValueError(f"{token.text!r} is written for word {token.first}, and word {end} comes next.")
+            first, end = token.first, token.end
+        if self.written and end != len(self.words):
+            raise ValueError(f"The written form has {end} of {len(self.words)} words.")
 
     @property
     def text(self) -> str:
-        """The words with single spaces between them."""
-        return " ".join(word.text for word in self.words)
+        """The words with single separators between them."""
+        return self.separator.join(word.text for word in self.words)
+
+    @property
+    def written_text(self) -> str:
+        """The written form, with an empty line between paragraphs; the spoken words if there is no written form."""
+        if not self.written:
+            return self.text
+        parts = [("\n\n" if token.paragraph else " ") + token.text for token in self.written]
+        return "".join(parts).lstrip()
+
+    @property
+    def written_words(self) -> tuple[Word, ...]:
+        """The written form as words, with the times of the spoken ones and the lowest confidence among them.
+
+        The spoken words if there is no written form.
+        """
+        if not self.written:
+            return self.words
+        return tuple(written_word(token, self.words) for token in self.written)
 
     @property
     def confidence(self) -> float:
@@ -87,3 +142,15 @@ class Transcript:
         checked = [word for word in self.words if word.checked]
         characters = sum(len(word.text) for word in checked)
         return sum(len(word.text) * word.confidence for word in checked) / max(characters, 1)
+
+
+def written_word(token, words: Sequence[Word]) -> Word:
+    """A written word with the times of the spoken ones that it spans, and the lowest confidence among them.
+
+    Args:
+        token: has `text`, and the indices `first` and `end` of its spoken words, as a `WrittenToken` has.
+        words: the spoken words.
+    """
+    spoken = words[token.first : token.end]
+    confidence = min(word.confidence for word in spoken)
+    return Word(token.text, spoken[0].start, max(word.end for word in spoken), confidence)

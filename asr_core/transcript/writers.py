@@ -5,7 +5,9 @@ import re
 from abc import ABC, abstractmethod
 
 from asr_core.transcript.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS, cues
-from asr_core.transcript.words import Transcript
+from asr_core.transcript.words import Transcript, Word
+
+SPOKEN, WRITTEN = TEXTS = ("spoken", "written")  # forms of a transcript
 
 
 class Writer(ABC):
@@ -14,17 +16,22 @@ class Writer(ABC):
     extension: str
 
     @abstractmethod
-    def write(self, transcript: Transcript, **options) -> str:
-        """The content of the file, which ends with a line feed unless it is empty."""
+    def write(self, transcript: Transcript, *, text: str = WRITTEN, **options) -> str:
+        """The content of the file, which ends with a line feed unless it is empty.
+
+        Args:
+            transcript: what to write.
+            text: "written" for the written form where the transcript has one, "spoken" for the words as spoken.
+        """
 
 
 class TextWriter(Writer):
-    """Plain text: the words in one line."""
+    """Plain text: the words in one line, or in paragraphs with empty lines between them."""
 
     extension = "txt"
 
-    def write(self, transcript: Transcript) -> str:
-        return transcript.text + "\n"
+    def write(self, transcript: Transcript, *, text: str = WRITTEN) -> str:
+        return (transcript.text if text == SPOKEN else transcript.written_text) + "\n"
 
 
 class SubtitleWriter(Writer):
@@ -37,16 +44,18 @@ class SubtitleWriter(Writer):
         self,
         transcript: Transcript,
         *,
+        text: str = WRITTEN,
         max_characters: int = MAX_CHARACTERS,
         max_lines: int = MAX_LINES,
         max_seconds: float = MAX_SECONDS,
     ) -> str:
         shown = cues(
-            transcript.words,
+            transcript.words if text == SPOKEN else transcript.written_words,
             transcript.seconds,
             max_characters=max_characters,
             max_lines=max_lines,
             max_seconds=max_seconds,
+            separator=transcript.separator,
         )
         blocks = [
             f"{number}\n{self.time(cue.start)} --> {self.time(cue.end)}\n"
@@ -88,30 +97,44 @@ class VttWriter(SubtitleWriter):
 
 
 class JsonWriter(Writer):
-    """One JSON object in one line of ASCII, with words, times in seconds, confidences and notes."""
+    """One JSON object in one line of ASCII, with words, times in seconds, confidences and notes.
+
+    `text` and `words` are as spoken. Where there is a written form, `written` has its text and its tokens; the
+    `words` of a token are the indices of its first spoken word and of the one after its last.
+    """
 
     extension = "json"
 
-    def write(self, transcript: Transcript, *, file: str | None = None) -> str:
-        """`file` is the name of the recording."""
+    def write(self, transcript: Transcript, *, text: str = WRITTEN, file: str | None = None) -> str:
+        """`file` is the name of the recording. With `text` "spoken" the written form is left out."""
         content = {
             "file": file,
             "text": transcript.text,
             "seconds": round(transcript.seconds, 3),
             "confidence": round(transcript.confidence, 4),
-            "words": [
-                {
-                    "word": word.text,
-                    "start": round(word.start, 3),
-                    "end": round(word.end, 3),
-                    "confidence": round(word.confidence, 4),
-                }
-                for word in transcript.words
-            ],
+            "words": [{"word": word.text, **_timing(word)} for word in transcript.words],
             "model": transcript.model,
             "notes": list(transcript.notes),
         }
+        if transcript.written and text == WRITTEN:
+            tokens = zip(transcript.written, transcript.written_words, strict=True)
+            content["written"] = {
+                "text": transcript.written_text,
+                "tokens": [
+                    {
+                        "token": token.text,
+                        **_timing(word),
+                        "words": [token.first, token.end],
+                        "paragraph": token.paragraph,
+                    }
+                    for token, word in tokens
+                ],
+            }
         return json.dumps(content) + "\n"
+
+
+def _timing(word: Word) -> dict[str, float]:
+    return {"start": round(word.start, 3), "end": round(word.end, 3), "confidence": round(word.confidence, 4)}
 
 
 WRITERS: dict[str, type[Writer]] = {

@@ -17,6 +17,7 @@ from asr_core.bundle.description import CONFIG
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.language_model import NGramModel
 from asr_core.errors import BundleError
+from tests.asr_core.test_tagger import METADATA, random_weights, tensors_of
 
 TOKENS = ["", *"abc' "]
 CONFIGURATION = {
@@ -82,6 +83,22 @@ def test_a_language_model_goes_with_it(network, words, tmp_path):
     (bundle.path / "language_model.safetensors").unlink()
     with pytest.raises(BundleError, match="small is incomplete: language_model.safetensors is missing"):
         load_bundle(bundle.path)
+
+
+def test_a_tagger_goes_with_it(network, saved, tmp_path):
+    path = tmp_path / "punctuation.safetensors"
+    save_file(tensors_of(random_weights()), path, METADATA)
+    bundle = load_bundle(save_bundle(tmp_path / "written", network, CONFIGURATION, tagger=path))
+    assert bundle.tagger().language == "en"
+    assert load_bundle(saved).tagger() is None
+
+
+def test_a_damaged_tagger_is_named(network, tmp_path):
+    path = tmp_path / "punctuation.safetensors"
+    path.write_bytes(b"no tensors")
+    bundle = load_bundle(save_bundle(tmp_path / "written", network, CONFIGURATION, tagger=path))
+    with pytest.raises(BundleError, match="tagger.safetensors holds no tagger"):
+        bundle.tagger()
 
 
 def test_half_precision_is_half_the_size_and_nearly_the_same(network, tmp_path):
@@ -221,10 +238,10 @@ REFUSED_DESCRIPTIONS = {
         lambda c: c["architecture"].update(name="os"),
         "no architecture 'os', only conf",
     ),
-    "a huge width": (set_size("width", 10**9), "size 'width' is 1000000000; it must lie between 0 and 8192"),
+    "a huge width": (set_size("width", 10**9), "size 'width' is 1000000000; it must lie between 0 and 16384"),
     "a huge integer": (set_size("width", 10**4000), "is a huge number; it must"),
     "a negative size": (set_size("blocks", -1), "size 'blocks' is -1"),
-    "many blocks": (set_size("blocks", 5000), "size 'blocks' is 5000; it must lie between 0 and 64"),
+    "many blocks": (set_size("blocks", 5000), "size 'blocks' is 5000; it must lie between 0 and 128"),
     "a size in words": (set_size("width", "__import__('os')"), "size 'width' is"),
     "a nested size": (set_size("intermediate", [[1]]), "size 'intermediate' is"),
     "a rate of nothing": (lambda c: c.update(sample_rate=1), "sample rate of 1 Hz is not from 4000 to 96000"),
@@ -237,15 +254,16 @@ REFUSED_DESCRIPTIONS = {
         "'hop_seconds' of its featurizer is 1e-09",
     ),
     "no blank": (lambda c: c.update(tokens=["a", "b"]), "must be the blank"),
-    "long tokens": (lambda c: c.update(tokens=["", "ab"]), "one character each"),
-    "double tokens": (lambda c: c.update(tokens=["", "a", "a"]), "no two the same"),
+    "long tokens": (lambda c: c.update(tokens=["", "a" * 65]), "at most 64 characters"),
+    "tokens with spaces": (lambda c: c.update(tokens=["", "a b"]), "without white space"),
+    "double tokens": (lambda c: c.update(tokens=["", "a", "a"]), "exactly once"),
     "a path": (
         set_file("../../etc/passwd", bytes=1, sha256=""),
         "'../../etc/passwd' is not a file of a bundle",
     ),
     "a pickle": (set_file("model.pkl", bytes=1, sha256=""), "'model.pkl' is not a file of a bundle"),
     "bare files": (set_file("model.safetensors", bytes=1), "must give bytes and sha256 of model.safetensors"),
-    "huge files": (set_file("model.safetensors", bytes=10**10, sha256=""), "bytes of weights are more than"),
+    "huge files": (set_file("model.safetensors", bytes=10**13, sha256=""), "needs about 12502.7 GB of memory and"),
     "no weights": (lambda c: c.update(files={}), "names no weights"),
     "a strange decoder": (
         lambda c: c.update(decoder={"beam_width": "rm"}),

@@ -17,7 +17,7 @@ from asr_core import models
 from asr_core.bundle.description import CONFIG
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import BundleError
-from tests.train.hub_server import READER, Fault, Repository, serving
+from tests.train.hub_server import READER, Fault, Repository
 
 FIRST, SECOND = "a" * 40, "b" * 40  # commits
 CONFIGURATION = {
@@ -34,18 +34,12 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def hub(original, tmp_path, monkeypatch):
+def hub(loopback_hub, original, tmp_path):
     shutil.copytree(original, tmp_path / "repository")
     (tmp_path / "repository" / "malware.py").write_text("raise SystemExit")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits before it tries again
-    with serving() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.address)
-        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        server.repositories["model", "name/repo"] = Repository()
-        repository(server).add(tmp_path / "repository", oid=FIRST)
-        yield server
+    loopback_hub.repositories["model", "name/repo"] = Repository()
+    repository(loopback_hub).add(tmp_path / "repository", oid=FIRST)
+    return loopback_hub
 
 
 def repository(hub):
@@ -124,7 +118,7 @@ def test_what_the_hub_does_not_have(hub, source, message):
 
 
 def test_a_foreign_repository_is_told_what_a_bundle_needs(hub, tmp_path):
-    (tmp_path / "repository" / CONFIG).write_text('{"model_type": "bert"}')
+    (tmp_path / "repository" / CONFIG).write_text('{"vocab": "a"}')
     with pytest.raises(BundleError, match="name/repo is no bundle: .*; a bundle holds config.json, the model"):
         load_bundle("name/repo")
     (tmp_path / "repository" / CONFIG).unlink()

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +25,9 @@ from asr_core.errors import AlignmentError, BundleError
 from asr_core.inference.backend import quiet_libraries
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Transcript, Word
+from asr_core.transcript.written import with_written_form
+
+Tag = namedtuple("Tag", "punctuation capital")
 
 
 class FakeRecognizer:
@@ -33,7 +38,7 @@ class FakeRecognizer:
         self.heard = []
         self.options = []
         self.hot_words = []
-        self.language_model, self.vocabulary = None, Vocabulary()
+        self.language_model, self.vocabulary, self.tagger = None, Vocabulary(), None
 
     def load(self, source, track=None):
         return load_audio(source, 16_000, track=track)
@@ -302,6 +307,97 @@ class TestOut:
     def test_more_shards_than_recordings_leave_nothing_to_do(self, run, tmp_path):
         file = sound(tmp_path / "a.wav", 0.5)
         assert run(file, "--shard", "2/2") == (0, "", "")
+
+
+class Punctuating(FakeRecognizer):
+    """Finds the same sentences in every recording, more than a minute of them, and has a tagger of their words."""
+
+    def __init__(self):
+        super().__init__()
+        self.tagger = Sentences()
+
+    def transcribe(self, source, **arguments):
+        words = [Word(word, start, start + 1, 0.9) for start, word in enumerate(["mister", "acme", *["hm"] * 40])]
+        words += [Word(word, start, start + 1, 0.9) for start, word in enumerate(["a", *["hm"] * 30], start=50)]
+        return with_written_form(Transcript(words, 100, "fake"), self.tagger)
+
+
+class Sentences:
+    """A tagger that ends a sentence with word 42 and with the last, and writes Acme as a name."""
+
+    def __call__(self, words):
+        ends = {41, len(words) - 1}
+        return [Tag("." if index in ends else "", "first" if index == 1 else "lower") for index in range(len(words))]
+
+    def write(self, text, tag):
+        return text.capitalize() if tag.capital == "first" else text
+
+
+class TestTexts:
+    """As spoken, and as written where the model has a tagger."""
+
+    SPOKEN = f"mister acme{' hm' * 40} a{' hm' * 30}\n"
+    WRITTEN = f"Mr. Acme{' hm' * 40}.\n\nA{' hm' * 30}.\n"
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        return sound(tmp_path / "a.wav", 0.5)
+
+    def test_as_written_is_the_default_where_there_is_a_tagger(self, run, file):
+        assert run(file, recognizer=Punctuating()) == (0, self.WRITTEN, "")
+        assert run(file, "--text", "written", recognizer=Punctuating()) == (0, self.WRITTEN, "")
+        assert run(file, "--text", "spoken", recognizer=Punctuating()) == (0, self.SPOKEN, "")
+
+    def test_as_spoken_every_file_is_what_it_is_without_a_tagger(self, run, file, tmp_path):
+        class Spoken(Punctuating):
+            def transcribe(self, source, **arguments):
+                return replace(super().transcribe(source, **arguments), written=())
+
+        for name, recognizer in (("with", Punctuating()), ("without", Spoken())):
+            arguments = (file, "--text", "spoken", "--format", "all", "--out", tmp_path / name)
+            assert run(*arguments, recognizer=recognizer) == (0, "", "")
+        assert written(tmp_path / "with") == written(tmp_path / "without")
+        assert set(written(tmp_path / "with")) == {"a.txt", "a.srt", "a.vtt", "a.json"}
+
+    def test_json_has_both(self, run, file):
+        content = json.loads(run(file, "--format", "json", recognizer=Punctuating())[1])
+        assert content["text"] + "\n" == self.SPOKEN and content["written"]["text"] + "\n" == self.WRITTEN
+        assert [token["token"] for token in content["written"]["tokens"] if token["paragraph"]] == ["A"]
+        assert "written" not in json.loads(run(file, "--format", "json")[1])
+
+    def test_several_recordings_are_a_line_each(self, run, file, tmp_path):
+        other = sound(tmp_path / "b.wav", 0.5)
+        line = self.WRITTEN.replace("\n\n", " ")
+        assert run(file, other, recognizer=Punctuating()) == (0, f"{file}: {line}{other}: {line}", "")
+
+    def test_a_model_without_a_tagger_is_named_where_one_was_asked_for(self, run, file):
+        code, out, err = run(file, "--text", "written")
+        assert (code, out) == (0, "tenths 5\n")
+        assert err == "The model default has no tagger of punctuation: --text written changes nothing.\n"
+
+    def test_replacements_work_with_and_without_a_tagger(self, run, file, tmp_path):
+        (tmp_path / "names.txt").write_text("# names\nacme -> ACME Ltd\ntenths -> 1/10", encoding="utf-8")
+        arguments = (file, "--replacements", tmp_path / "names.txt")
+        assert run(*arguments, recognizer=Punctuating())[1] == self.WRITTEN.replace("Acme", "ACME Ltd")
+        assert run(*arguments) == (0, "1/10 5\n", "")
+
+    def test_a_wrong_file_of_replacements_is_misuse(self, run, file, tmp_path):
+        (tmp_path / "names.txt").write_text("acme -> ACME\nacme corp\n")
+        code, out, err = run(file, "--replacements", tmp_path / "names.txt")
+        assert (code, out) == (2, "")
+        assert "--replacements: Line 2 of the replacements has no arrow: write heard -> written, not acme corp" in err
+        code, _, err = run(file, "--replacements", tmp_path / "gone.txt")
+        assert code == 2 and "gone.txt cannot be read" in err
+
+    @pytest.mark.parametrize("arguments, message", [
+        (["--text", "spoken", "--replacements", "x"], "--replacements is about the written form: leave out --text"),
+        (["--text", "written", "--align", "x"], "--align writes the given text as it is: leave out --text"),
+        (["--replacements", "x", "--align", "x"], "--align writes the given text as it is: leave out --replacements"),
+        (["--text", "shouted"], "invalid choice: 'shouted'"),
+    ])  # fmt: skip
+    def test_what_does_not_fit_is_misuse(self, run, file, arguments, message):
+        code, _, err = run(file, *arguments)
+        assert code == 2 and message in err
 
 
 class TestTracks:

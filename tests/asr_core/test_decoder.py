@@ -363,7 +363,7 @@ def test_every_recording_without_a_pause_can_be_cut(path):
         assert parts[0].start == 0 and parts[-1].end == len(emissions) and len(parts) > 2
         assert all(after.start - before.end in (0, 1) for before, after in itertools.pairwise(parts))
         found = beam_search(emissions, vocabulary, DecoderOptions(beam_width=4))[0]
-        assert len(found.words) == len(found.text.split())
+        assert len(found.words) == len(vocabulary.words(found.tokens))
         times = [time for word in found.words for time in (word.start, word.end)]
         assert times == sorted(times)
 

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from safetensors.numpy import save_file
 
 from asr_core.bundle.description import CONFIG, fingerprint
 from asr_core.bundle.loading import load_bundle
-from asr_core.bundle.weights import read_weights
+from asr_core.bundle.weights import BundleWeights, read_weights
 from asr_core.errors import BundleError
 from tests.asr_core.fuzzing import thoroughly
 
@@ -98,7 +97,8 @@ def test_the_whole_bundle_is_loaded(folder):
     """Else the tests below would only ever see refusals."""
     described(folder)
     bundle = load_bundle(folder)
-    np.testing.assert_array_equal(read_weights(bundle, SHAPES)["head/kernel"], TENSORS["head/kernel"])
+    weights = dict(read_weights(BundleWeights(bundle.path, tuple(bundle.config["files"])), "invented", SHAPES))
+    np.testing.assert_array_equal(weights["head/kernel"], TENSORS["head/kernel"])
     assert bundle.decoder_options().beam_width == 8
 
 
@@ -133,10 +133,10 @@ def test_any_bytes_of_weights_are_whole_finite_tensors_or_refused(folder, place,
     content = bytearray((folder / WEIGHTS).read_bytes())
     content[place % len(content) : place % len(content) + len(patch)] = patch
     (folder / "changed.safetensors").write_bytes(content[: round(end * len(content))])
-    bundle = SimpleNamespace(path=folder, name="invented", config={"files": {"model.safetensors": {}}})
+    stored = BundleWeights(folder, ("model.safetensors",))
     (folder / "changed.safetensors").replace(folder / "model.safetensors")
     try:
-        weights = read_weights(bundle, SHAPES)
+        weights = dict(read_weights(stored, "invented", SHAPES))
     except BundleError as error:
         assert str(error).startswith("invented: ") and len(str(error)) < 500
     else:

@@ -6,6 +6,7 @@ import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -481,3 +482,25 @@ def test_a_thread_killed_while_transcribing_answers_the_next(recognizer, monkeyp
         recognizer.transcribe(babble(2))
     with ThreadPoolExecutor(4) as visitors:
         assert set(visitors.map(lambda _: recognizer.transcribe(babble(2)).text, range(4))) == {expected}
+
+
+class Shouting:
+    """A tagger that writes every word in capitals, with a question mark."""
+
+    def __call__(self, words):
+        return [SimpleNamespace(punctuation="?", capital="upper") for _ in words]
+
+    def write(self, text, tag):
+        return text.upper()
+
+
+def test_a_tagger_adds_the_written_form_and_changes_nothing_else(recognizer, monkeypatch):
+    audio = babble(4)
+    spoken = recognizer.transcribe(audio)
+    assert spoken.words and recognizer.tagger is None and spoken.written == ()
+    monkeypatch.setattr(recognizer, "tagger", Shouting())
+    transcript = recognizer.transcribe(audio)
+    assert replace(transcript, written=()) == spoken
+    assert transcript.written_text.endswith("?") and transcript.written_text.isupper()
+    aligned = recognizer.align(recognizer.emissions(audio), audio.seconds, "As given, stays.")
+    assert aligned.written == () and aligned.text == "As given, stays."

@@ -166,6 +166,21 @@ def test_a_model_that_is_missing_or_untrained_is_said(visit, recording):
             server.close()
 
 
+def test_two_models_are_shown_on_one_time_axis(visit, recording):
+    page = visit()
+    page.locator("#recording-file input[type=file]").set_input_files(str(recording))
+    page.wait_for_selector("#words .word")
+    go(page, "Model")
+    second = page.locator("#second-model input")
+    second.fill("name/other")
+    second.press("Enter")
+    page.get_by_role("button", name="Transcribe with both", exact=True).click()
+    page.wait_for_selector("#duel >> text=name/other")
+    one = page.locator("#timeline canvas").evaluate("(canvas) => parseFloat(canvas.style.height)")
+    two = page.wait_for_function("parseFloat(document.querySelector('#duel-timeline canvas').style.height) || 0")
+    assert two.json_value() > one + 150  # emissions, blank and words of the second model
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_tab_is_wider_than_the_screen(visit, recording, theme, width, server):

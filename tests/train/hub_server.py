@@ -30,11 +30,19 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)  # of a Space
+    proposals: list[dict] = field(default_factory=list)  # pull requests, as the Hub lists them
 
     def add(self, files: "dict[str, bytes] | Path", branch="main", message="", oid=None) -> str:
         oid = oid or hashlib.sha1(f"{len(self.commits)}".encode()).hexdigest()
         self.commits[oid], self.branches[branch], self.messages[oid] = files, oid, message
         return oid
+
+    def propose(self, files: "dict[str, bytes] | Path", title: str, author: str, status="open") -> str:
+        """Opens a pull request; returns the oid of its commit."""
+        number = len(self.proposals) + 1
+        about = {"num": number, "title": title, "author": {"name": author}, "status": status, "isPullRequest": True}
+        self.proposals.append(about | {"createdAt": "2023-05-01T12:00:00.000Z"})
+        return self.add(files, f"refs/pr/{number}")
 
     def oid(self, revision: str) -> str | None:
         oid = self.branches.get(revision, revision)
@@ -229,6 +237,14 @@ class HubRequest(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in sorted(repository.files(oid))]
         self.reply(200, {"id": name, "sha": oid, "private": repository.private, "siblings": siblings, "tags": []})
 
+    def discussions(self, kind, name):
+        if not (repository := self.repository(KINDS[kind], name)):
+            return
+        author = self.query.get("author", [None])[0]
+        found = [about for about in repository.proposals if author in (None, about["author"]["name"])]
+        found = [about | {"repo": {"name": name, "type": KINDS[kind]}} for about in found]
+        self.reply(200, {"discussions": found, "count": len(found), "start": 0})
+
     def variables(self, name):
         if (repository := self.repository("space", name)) and self.may_write(name.split("/")[0]):
             asked = json.loads(self.body or "{}")
@@ -355,6 +371,7 @@ def _git_oid(content: bytes) -> str:
 
 
 _NAME = r"(?P<name>[\w.-]+/[\w.-]+)"
+_REVISION = r"(?P<revision>refs/pr/\d+|[^/]+)"
 _API = rf"/api/(?P<kind>models|spaces)/{_NAME}"
 ROUTES = (
     (("GET",), "/api/whoami-v2", HubRequest.whoami),
@@ -362,11 +379,12 @@ ROUTES = (
     (("POST",), "/api/validate-yaml", HubRequest.validate_yaml),
     (("GET",), _API, HubRequest.info),
     (("GET",), rf"{_API}/revision/(?P<revision>.+)", HubRequest.info),
+    (("GET",), rf"{_API}/discussions", HubRequest.discussions),
     (("GET", "POST", "DELETE"), rf"/api/spaces/{_NAME}/variables", HubRequest.variables),
     (("POST",), rf"{_API}/preupload/(?P<revision>.+)", HubRequest.preupload),
     (("POST",), rf"{_API}/commit/(?P<revision>.+)", HubRequest.commit),
     (("POST",), rf"/(?P<prefix>spaces/)?{_NAME}\.git/info/lfs/objects/batch", HubRequest.lfs_batch),
     (("PUT",), r"/lfs/(?P<oid>[0-9a-f]{64})", HubRequest.lfs_upload),
-    (("GET", "HEAD"), rf"/(?P<prefix>spaces/)?{_NAME}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", HubRequest.resolve),
+    (("GET", "HEAD"), rf"/(?P<prefix>spaces/)?{_NAME}/resolve/{_REVISION}/(?P<file>.+)", HubRequest.resolve),
     (("GET", "HEAD"), r"/plain/(?P<path>.+)", HubRequest.plain),
 )

@@ -30,7 +30,7 @@ class FakeRecognizer:
         self.name, self.text = name, text
         self.sample_rate = 16000
         self.vocabulary = Vocabulary()
-        self.language_model = self.pronunciations = None
+        self.language_model = self.pronunciations = self.tagger = None
         self.bundle = SimpleNamespace(
             name=name,
             path="fake",
@@ -53,6 +53,9 @@ class FakeRecognizer:
 
     def warm_up(self) -> None:
         pass
+
+    def load(self, source, max_seconds=None, track=None) -> Audio:
+        return source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
 
     def emissions(self, audio, progress=None, cancel=None, on_emissions=None) -> Emissions:
         if cancel is not None and cancel.is_set():
@@ -82,7 +85,7 @@ class FakeRecognizer:
         return Recognition(self.transcript(best.words, seconds), n_best, emissions)
 
     def recognize(self, source, options=None, progress=None, cancel=None, *, hot_words=(), on_emissions=None):
-        audio = source if isinstance(source, Audio) else load_audio(source, self.sample_rate)
+        audio = self.load(source)
         emissions = self.emissions(audio, progress, cancel, on_emissions)
         found = self.decode(emissions, audio.seconds, options, hot_words)
         return replace(found, transcript=replace(found.transcript, notes=audio.notes))

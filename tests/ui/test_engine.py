@@ -8,7 +8,8 @@ import pytest
 from asr_core.errors import BundleError, ProcessEnded
 from tests.ui.fake import FakeRecognizer
 from ui.service.engine import MAX_MODELS, Engine
-from ui.tabs.model import bundle_card, checked_name, model_chip
+from ui.tabs.model import checked_name, model_chip
+from ui.widgets.model_card import model_card
 
 
 def test_building_does_not_wait_and_the_first_visitor_is_told():
@@ -105,7 +106,7 @@ def test_the_card_shows_one_line_for_each_corpus_and_a_column_for_each_decoder()
     measured = [("a", "greedy", 0.4), ("b", "greedy", 0.5), ("a", "beam", 0.2)]
     bundle.config["evaluation"] = [{"dataset": d, "split": "valid", "decoder": by, "wer": w} for d, by, w in measured]
     bundle.config["evaluation"][0] |= {"wer_low": 0.35, "wer_high": 0.45}
-    card = bundle_card(bundle).split("</caption>")[1].split("</table>")[0]
+    card = model_card(bundle).split("</caption>")[1].split("</table>")[0]
     cells = [re.sub("<.*?>", " ", cell).split() for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", card)]
     assert cells[:3] == [["Word", "errors", "on", "(and", "95", "%", "interval)"], ["greedy"], ["beam"]]
     assert cells[3:] == [["a", "valid"], ["40.0", "%", "35–45"], ["20.0", "%"], ["b", "valid"], ["50.0", "%"], []]

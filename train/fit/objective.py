@@ -6,7 +6,7 @@ from keras import ops
 
 from asr_core.audio.levels import INTEGER_SCALE
 from asr_core.ctc import ctc_loss
-from asr_core.models.features import length_mask
+from asr_core.models.framing import length_mask
 
 
 class TrainingModel(keras.Model):

@@ -4,6 +4,8 @@
   mixed_bfloat16 --loaders 14`, with KERAS_BACKEND=jax.
 - `conformer-cpu` continues with such a network on two CPU cores, as the embedded model did at its end: `--preset
   conformer-cpu --start MODEL --minutes 27`.
+- `adapt` continues with any model on one person's recordings: `--preset adapt --start MODEL` (see
+  `train.adaptation`).
 - `keras-example` is the recipe of the Keras example "Automatic Speech Recognition using CTC": its network, features,
   optimiser, batch size and 90/10 split.
 - `smoke` overfits a handful of clips within minutes on a CPU; it is also a test.
@@ -24,9 +26,11 @@ class Preset:
 
     Attributes:
         name: value of `--preset` on the command line.
-        architecture, sizes: arguments of `asr_core.models.build`.
+        architecture, sizes: arguments of `asr_core.models.build`; with architecture "" the network, its features and
+            its vocabulary are those of the model that the run starts from.
         featurizer: argument of `asr_core.models.features.make_featurizer`.
         passes: number of passes over the data.
+        min_steps: training steps of a run at least; with little data there are more passes.
         peak: learning rate between warm-up and decay.
         warm_up: training steps of the linear warm-up.
         decay: share of the run, at its end, over which the learning rate falls.
@@ -50,6 +54,7 @@ class Preset:
     sizes: dict = field(default_factory=dict)
     featurizer: dict = field(default_factory=lambda: {"name": "log-mel"})
     passes: int = 50
+    min_steps: int = 0
     peak: float = 1e-3
     warm_up: int = 1000
     decay: float = 0.4
@@ -114,6 +119,24 @@ PRESETS = {
                 noise=0.15, babble=0.03, room=0.08, band=0.04, gain=0.1, pitch=0.05, codec=0.02,
             ),
             spec_augment={"time_masks": 4, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 15},
+        ),
+        Preset(
+            name="adapt",
+            architecture="",
+            passes=12,
+            min_steps=60,
+            peak=3e-4,
+            warm_up=5,
+            decay=0.7,
+            weight_decay=0.0,
+            clip_norm=1.0,
+            average=0.9,
+            batching=Batching(batch_seconds=64.0, bucket_seconds=(7.0, 11.0, 16.0), short_first_passes=0),
+            augmentation=Augmentation(
+                speeds=(0.9, 0.95, 1.0, 1.0, 1.05, 1.1), noise=0.1, babble=0.0, room=0.05, band=0.03, gain=0.1,
+            ),
+            spec_augment={"time_masks": 4, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 15},
+            validation_share=0.2,
         ),
         Preset(
             name="keras-example",

@@ -92,18 +92,16 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(seed)
         self.vocabulary = data.vocabulary
-        self.featurizer = make_featurizer(preset.featurizer)
-        self.network = models.build(
-            preset.architecture, self.featurizer.bins, len(self.vocabulary), **preset.sizes
-        )
-        spec_augment = SpecAugment(**preset.spec_augment, seed=seed) if preset.spec_augment else None
+        self.network, self.featurizer = self._network_and_featurizer(start)
+        spec_augment = self._spec_augment(seed)
         self.training = TrainingModel(
             self.featurizer, self.network, spec_augment, preset.consistency_weight, preset.phones_weight, preset.bits,
         )  # fmt: skip
         steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
         self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of)
         self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
-        self.total = preset.passes * self.steps_per_pass
+        passes = max(preset.passes, -(-preset.min_steps // max(1, self.steps_per_pass)))
+        self.total = passes * self.steps_per_pass
         self.schedule = WarmUpHoldDecay(preset.peak, preset.warm_up, int(preset.decay * self.total), self.total)
         self.optimizer = SafeAdamW(
             weight_decay=preset.weight_decay, clip_norm=preset.clip_norm, average=preset.average,
@@ -113,8 +111,21 @@ class Trainer:
         self.training.compile(optimizer=self.optimizer, loss=None, jit_compile=compiled)
         self.training.built = True
         self.step, self.best = 0, float("inf")
-        if not self._resume() and start is not None:
+        if not self._resume() and start is not None and preset.architecture:  # otherwise the network is that of `start`
             self._start_from(start)
+
+    def _network_and_featurizer(self, start: Bundle | None):
+        """Those of the preset, with initial weights."""
+        featurizer = make_featurizer(self.preset.featurizer)
+        sizes = self.preset.sizes
+        return models.build(self.preset.architecture, featurizer.bins, len(self.vocabulary), **sizes), featurizer
+
+    def _spec_augment(self, seed: int) -> SpecAugment | None:
+        arguments = self.preset.spec_augment
+        if arguments is None:
+            return None
+        waveform = {"frequency_masks": 0} if self.featurizer.bins == 1 else {}  # it has no frequencies to mask
+        return SpecAugment(**arguments | waveform, seed=seed)
 
     def fit(self) -> None:
         """Trains from the beginning or from the checkpoint to the end."""
@@ -213,12 +224,7 @@ class Trainer:
 
     def _finish_pass(self, loss, audio_seconds, seconds):
         """Measures, saves the bundles `last` and `best`, and logs; returns the row of `metrics.csv`."""
-        number = -(-self.step // self.steps_per_pass)
-        rate = self.workers.count * audio_seconds / seconds
-        row = {
-            "pass": number, "step": self.step, "loss": round(loss, 4), "skipped": int(self.optimizer.skipped),
-            "audio_seconds_per_second": round(rate, 1), "seconds": round(seconds),
-        }  # fmt: skip
+        row = self._row(loss, audio_seconds, seconds)
         with self.averaged_weights():  # in every process, since the devices share the weights
             if self.validation is not None:
                 row |= self._validate()
@@ -231,6 +237,15 @@ class Trainer:
         if self.chief:
             self._log(row)
         return row
+
+    def _row(self, loss, audio_seconds, seconds) -> dict:
+        """What `metrics.csv` says about a pass before error rates are measured."""
+        rate = self.workers.count * audio_seconds / seconds
+        return {
+            "pass": -(-self.step // self.steps_per_pass), "step": self.step, "loss": round(loss, 4),
+            "skipped": int(self.optimizer.skipped), "audio_seconds_per_second": round(rate, 1),
+            "seconds": round(seconds),
+        }  # fmt: skip
 
     def averaged_weights(self):
         """Context manager in which the network has its averaged weights."""
@@ -440,11 +455,10 @@ def load_data(
 
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
-    """Training and validation split by seed and clip id: about `share` of the clips, at least one, for validation."""
-    draws = {e.number: zlib.crc32(f"{seed} {data.clips[e.number].id}".encode()) % 10_000 for e in data.examples}
-    held_out = {number for number, draw in draws.items() if draw < share * 10_000}
-    if not 0 < len(held_out) < len(draws):
-        held_out = {min(draws, key=draws.get)} if draws else set()
+    """Training and validation split by seed and clip id: `share` of the clips, at least one, for validation."""
+    numbers = [example.number for example in data.examples]
+    numbers.sort(key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
+    held_out = set(numbers[: max(1, round(share * len(numbers)))])
     return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)
 
 

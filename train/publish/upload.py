@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL, PRONUNCIATIONS, README, WEIGHTS
+from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL, PRONUNCIATIONS, README, TAGGER, WEIGHTS
 from asr_core.bundle.loading import load_bundle
 from asr_core.errors import AsrError, reason
 from train.publish.card import card
 
 CURVES = "curves.svg"  # a run's learning curves
 RECORDS = ("metrics.csv", "run.json")  # a run's measurements and its configuration
-MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, CURVES, *RECORDS}  # beside weights and config; a new model replaces them
+# Beside weights and config; a new model replaces them.
+MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}
 
 
 class PublishError(AsrError, OSError):

@@ -19,14 +19,27 @@ log = logging.getLogger("asr.engine")
 
 MAX_MODELS = 3  # in memory, with the default one: each has a process with TensorFlow, which takes 700 MB
 LOAD_TIMEOUT_SECONDS = 300  # compiling the network for all lengths takes a minute on two busy cores
+LANGUAGE_MARK = "#"  # between the name of a model of several languages and one of them
 
 
-def load_recognizer(model: str):
-    """Loads a bundle, by path or Hub repository, and starts the process of its network. Raises BundleError."""
+def load_recognizer(model: str, progress: Callable[[int, int], None] | None = None):
+    """Loads a model and starts the process of its network.
+
+    Args:
+        model: path or Hub repository, and for a model of several languages perhaps "#" and one of them, as in
+            "facebook/mms-1b-all#deu".
+        progress: as `asr_core.bundle.loading.load_bundle` takes it.
+
+    Raises:
+        BundleError: there is no such model, or it cannot be used.
+    """
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.process import InferenceProcess
 
-    bundle = load_bundle(model)
+    source, _, language = model.partition(LANGUAGE_MARK)
+    bundle = load_bundle(source, language or None, progress)
+    for note in bundle.notes:
+        log.info("%s", note)
     inference = InferenceProcess(bundle)  # first, because it takes longest; meanwhile this process imports
     from asr_core.recognizer import Recognizer
 
@@ -39,15 +52,16 @@ class Engine:
     At most MAX_MODELS are kept: the least recently used is dropped, but never the default.
 
     Args:
-        default: path, Hub repository, or "default" for the model that ships with the app.
+        default: the model that ships with the app ("default"), or another one, named as `load_recognizer` takes it.
         load: makes a recogniser from the name of a model; tests replace it.
     """
 
-    def __init__(self, default: str = "default", load: Callable = load_recognizer):
+    def __init__(self, default: str = "default", load: Callable | None = None):
         self.default = default
-        self._load = load
+        self._load = load or self._load_with_progress
         self._lock = threading.Lock()
         self._recognizers: OrderedDict[str, Future] = OrderedDict()
+        self._downloads: dict[str, tuple[int, int]] = {}  # bytes that are there and bytes in all, by model
 
     def start(self) -> "Engine":
         """Starts to load the default model; returns at once."""
@@ -63,6 +77,15 @@ class Engine:
         if not future.done():
             return "loading"
         return "failed" if future.exception() else "ready"
+
+    def begin(self, model: str | None = None) -> None:
+        """Starts to load a model, unless that has begun; returns at once."""
+        self._future(model or self.default)
+
+    def progress(self, model: str | None = None) -> tuple[int, int] | None:
+        """(bytes that are there, bytes in all) of a model that is being downloaded; None otherwise."""
+        done, total = self._downloads.get(model or self.default, (0, 0))
+        return (done, total) if done < total else None
 
     def recognizer(self, model: str | None = None, timeout: float = LOAD_TIMEOUT_SECONDS):
         """The recogniser of a model; waits until it is loaded.
@@ -92,6 +115,15 @@ class Engine:
         others = [name for name, future in self._recognizers.items() if name != self.default and future.done()]
         for name in others[: max(0, len(self._recognizers) - MAX_MODELS)]:
             del self._recognizers[name]
+
+    def _load_with_progress(self, model: str):
+        def report(done: int, total: int) -> None:
+            self._downloads[model] = done, total
+
+        try:
+            return load_recognizer(model, report)
+        finally:
+            self._downloads.pop(model, None)
 
     def _run(self, model: str, future: Future) -> None:
         started = time.monotonic()

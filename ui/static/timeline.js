@@ -8,16 +8,28 @@ const player = window.asr.player;
 
 const LANES = [ // [name, height in CSS pixels, label]
   ["ruler", 20, ""], ["wave", 70, "Waveform"], ["spectrogram", 132, "Spectrogram"],
-  ["emissions", 104, "Emissions"], ["blank", 14, "Blank"], ["words", 30, "Words"],
 ];
+const MODEL_LANES = [["emissions", 104, "Emissions"], ["blank", 14, "Blank"], ["words", 30, "Words"]];
 const GAP = 6, LABEL_HEIGHT = 18;
-const LANE = {};
-let height = 0;
-for (const [name, size, label] of LANES) {
-  if (label) height += LABEL_HEIGHT;
-  LANE[name] = { top: height, size, label };
-  height += size + GAP;
+let LANE = {}, height = 0;
+
+// The lanes of the recording, then those of each model: "emissions", "blank", "words", and of a second one "emissions1" ...
+function layOut(models) {
+  const lanes = [...LANES];
+  for (const [number, model] of (models.length ? models : [""]).entries())
+    for (const [name, size, label] of MODEL_LANES)
+      lanes.push([lane(name, number), size, model && name !== "blank" ? `${label}: ${model}` : label]);
+  LANE = {};
+  height = 0;
+  for (const [name, size, label] of lanes) {
+    if (label) height += LABEL_HEIGHT;
+    LANE[name] = { top: height, size, label };
+    height += size + GAP;
+  }
+  canvas.style.height = `${height}px`;
 }
+const lane = (name, number) => (number ? `${name}${number}` : name);
+layOut([]);
 const MIN_SPAN = 0.08; // seconds that are shown at the highest zoom: two or three steps of the network
 const LETTER_WIDTH = 9; // pixels between two letters at least
 const MIN_STEP_WIDTH = 2; // pixels of a step, for letters to be written: in narrower ones few of them would have room
@@ -35,7 +47,6 @@ let loudest = 127; // peak of the clip, of 127: it fills the lane, so that quiet
 
 // ---- data ------------------------------------------------------------------------------------------------------
 function decode(tile) {
-  const e = tile.emissions;
   const image = document.createElement("canvas");
   image.width = tile.spectrogram_columns;
   image.height = tile.bands;
@@ -44,9 +55,14 @@ function decode(tile) {
     peaks: new Int8Array(window.asr.bytes(tile.peaks).buffer),
     spectrogram: window.asr.bytes(tile.spectrogram),
     image, painted: "",
-    emissions: { ...e, tokens: window.asr.bytes(e.tokens), probabilities: window.asr.bytes(e.probabilities),
-                 blank: window.asr.bytes(e.blank) },
+    models: [tile, ...(tile.compared ? [tile.compared] : [])].map(decodeModel),
   };
+}
+
+function decodeModel({ emissions, words, word_count }, number) {
+  const arrays = ["tokens", "probabilities", "blank"].map((name) => [name, window.asr.bytes(emissions[name])]);
+  const texts = number ? clip.compared_tokens : clip.tokens;
+  return { number, texts, words, word_count, emissions: { ...emissions, ...Object.fromEntries(arrays) } };
 }
 
 function take(value) {
@@ -55,6 +71,7 @@ function take(value) {
   $("all").classList.toggle("empty", !clip);
   detail = null;
   hover = null;
+  layOut(clip ? clip.models : []);
   overview = clip ? decode(clip.tile) : null;
   if (clip) loudest = Math.max(MIN_PEAK, ...overview.peaks.map(Math.abs));
   if (clip && !same) view = { start: 0, end: clip.seconds };
@@ -144,8 +161,10 @@ function paint() {
     drawSpectrogram(tile, w);
     drawWave(tile, w);
   }
-  drawEmissions(best(), w);
-  drawWords(best(), w);
+  for (const model of best().models) {
+    drawEmissions(model, w);
+    drawWords(model, w);
+  }
   drawLaneLabels();
   if (hover) drawHover(w);
   drawPlayhead();
@@ -222,13 +241,13 @@ function drawSpectrogram(tile, w) {
   });
 }
 
-function drawEmissions(tile, w) {
-  const lane = LANE.emissions, blank = LANE.blank, e = tile.emissions;
+function drawEmissions({ emissions: e, texts, number }, w) {
+  const area = LANE[lane("emissions", number)], blank = LANE[lane("blank", number)];
   const bar = (e.step_seconds / (view.end - view.start)) * w;
   const first = Math.max(0, Math.floor((view.start - e.start) / e.step_seconds));
   const last = Math.min(e.count, Math.ceil((view.end - e.start) / e.step_seconds));
   context.fillStyle = colours.line;
-  context.fillRect(0, lane.top + lane.size, w, 1);
+  context.fillRect(0, area.top + area.size, w, 1);
   let written = -LETTER_WIDTH;
   for (let i = first; i < last; i++) {
     const x = toX(e.start + i * e.step_seconds);
@@ -238,10 +257,10 @@ function drawEmissions(tile, w) {
     for (let k = e.kept - 1; k >= 0; k--) {
       const p = e.probabilities[i * e.kept + k] / 255;
       if (p < 0.02) continue;
-      const token = e.tokens[i * e.kept + k], size = p * (lane.size - 14);
+      const token = e.tokens[i * e.kept + k], size = p * (area.size - 14);
       context.globalAlpha = k === 0 ? 1 : 0.35;
-      context.fillStyle = clip.tokens[token] === " " ? colours.muted : colours.accent;
-      context.fillRect(x, lane.top + lane.size - size, Math.max(1, bar - (bar > 4 ? 1 : 0)), size);
+      context.fillStyle = texts[token] === " " ? colours.muted : colours.accent;
+      context.fillRect(x, area.top + area.size - size, Math.max(1, bar - (bar > 4 ? 1 : 0)), size);
       context.globalAlpha = 1;
       const middle = x + bar / 2;
       if (k === 0 && bar >= MIN_STEP_WIDTH && p > LETTER_PROBABILITY && middle - written >= LETTER_WIDTH) {
@@ -249,40 +268,40 @@ function drawEmissions(tile, w) {
         context.fillStyle = colours.ink;
         context.font = `12px ${font(true)}`;
         context.textAlign = "center";
-        context.fillText(shown(token), middle, lane.top + lane.size - size - 8);
+        context.fillText(shown(texts[token]), middle, area.top + area.size - size - 8);
       }
     }
   }
   context.globalAlpha = 1;
 }
-const shown = (token) => (clip.tokens[token] === " " ? "\u2423" : clip.tokens[token] || "\u2205");
+const shown = (text) => (text === " " ? "\u2423" : text || "\u2205");
 
-function drawWords(tile, w) {
-  const lane = LANE.words;
+function drawWords({ words, word_count, number }, w) {
+  const area = LANE[lane("words", number)];
   context.font = `13px ${font()}`;
   context.textAlign = "center";
-  if (!tile.words.length && tile.word_count) {
+  if (!words.length && word_count) {
     context.fillStyle = colours.muted;
-    context.fillText(`${tile.word_count} words here; zoom in to read them`, w / 2, lane.top + lane.size / 2);
+    context.fillText(`${word_count} words here; zoom in to read them`, w / 2, area.top + area.size / 2);
     return;
   }
   const now = player.path === clip.audio ? player.audio.currentTime : -1;
-  const shown = tile.words.filter(([start, end]) => end >= view.start && start <= view.end).length;
-  const edges = shown * WORD_WIDTH <= w; // closer ones would hide the picture
-  for (const [start, end, text] of tile.words) {
+  const inView = words.filter(([start, end]) => end >= view.start && start <= view.end).length;
+  const edges = !number && inView * WORD_WIDTH <= w; // closer ones would hide the picture
+  for (const [start, end, text] of words) {
     const x = toX(start), right = toX(end);
     if (right < 0 || x > w) continue;
-    const playing = now >= start && now < end;
+    const playing = !number && now >= start && now < end;
     context.fillStyle = playing ? colours.accent : colours.line;
     context.globalAlpha = playing ? 0.28 : 1;
-    context.fillRect(x, playing ? LANE.wave.top : lane.top, Math.max(1, right - x - 1), playing ? height - LANE.wave.top - GAP : lane.size);
+    context.fillRect(x, playing ? LANE.wave.top : area.top, Math.max(1, right - x - 1), playing ? height - LANE.wave.top - GAP : area.size);
     context.globalAlpha = 0.55;
     context.fillStyle = colours.muted;
-    if (edges) context.fillRect(x, LANE.wave.top, 1, lane.top - LANE.wave.top);
+    if (edges) context.fillRect(x, LANE.wave.top, 1, area.top - LANE.wave.top);
     context.globalAlpha = 1;
     if (context.measureText(text).width < right - x - 4) {
       context.fillStyle = colours.ink;
-      context.fillText(text, (Math.max(0, x) + Math.min(w, right)) / 2, lane.top + lane.size / 2);
+      context.fillText(text, (Math.max(0, x) + Math.min(w, right)) / 2, area.top + area.size / 2);
     }
   }
 }
@@ -312,15 +331,17 @@ function drawPlayhead() {
 const font = (mono) => getComputedStyle(element).getPropertyValue(mono ? "--tl-mono" : "--tl-font");
 
 // ---- reading off values ----------------------------------------------------------------------------------------
-const wordAt = (tile, seconds) => tile.words.find(([start, end]) => seconds >= start && seconds < end);
+// The model whose lanes are at this height, the first one above them.
+const modelAt = (y) => best().models.findLast(({ number }) => !number || y >= LANE[lane("emissions", number)].top - LABEL_HEIGHT);
+const wordAt = (model, seconds) => model.words.find(([start, end]) => seconds >= start && seconds < end);
 
 function describe(x, y) {
   const tile = best(), seconds = toSeconds(x), parts = [["Time", clip.seconds < 60 ? `${seconds.toFixed(2)} s` : window.asr.clock(seconds, 2)]];
   const column = Math.floor(((seconds - tile.start) / (tile.end - tile.start)) * tile.columns);
   const peak = Math.max(Math.abs(tile.peaks[2 * column]), Math.abs(tile.peaks[2 * column + 1])) / 127;
-  const lane = LANE.spectrogram;
-  if (y >= lane.top && y < lane.top + lane.size) {
-    const band = Math.min(tile.bands - 1, Math.max(0, Math.floor((1 - (y - lane.top) / lane.size) * tile.bands)));
+  const area = LANE.spectrogram, model = modelAt(y);
+  if (y >= area.top && y < area.top + area.size) {
+    const band = Math.min(tile.bands - 1, Math.max(0, Math.floor((1 - (y - area.top) / area.size) * tile.bands)));
     const at = Math.floor(((seconds - tile.start) / (tile.end - tile.start)) * tile.spectrogram_columns);
     const [low, high] = clip.level_range;
     parts.push(["Frequency", `${Math.round(clip.band_hz[band])} Hz`]);
@@ -328,14 +349,14 @@ function describe(x, y) {
   } else {
     parts.push(["Peak", peak > 0 ? `${Math.round(20 * Math.log10(peak))} dB` : "silent"]);
   }
-  const word = wordAt(tile, seconds);
+  const word = wordAt(model, seconds);
   if (word) parts.push(["Word", word[2]]);
-  const e = tile.emissions, i = Math.floor((seconds - e.start) / e.step_seconds);
+  const e = model.emissions, i = Math.floor((seconds - e.start) / e.step_seconds);
   if (i >= 0 && i < e.count) {
     const top = [];
     for (let k = 0; k < Math.min(3, e.kept); k++) {
       const p = e.probabilities[i * e.kept + k];
-      if (p > 2) top.push(`${shown(e.tokens[i * e.kept + k])} ${percent(p)}`);
+      if (p > 2) top.push(`${shown(model.texts[e.tokens[i * e.kept + k]])} ${percent(p)}`);
     }
     parts.push(["Tokens", top.join("  ") || "none"], ["Blank", percent(e.blank[i])]);
   }
@@ -420,7 +441,7 @@ canvas.addEventListener("wheel", (event) => {
 
 function click({ x, y }) {
   const seconds = toSeconds(x);
-  const word = wordAt(best(), seconds);
+  const word = wordAt(modelAt(y), seconds);
   if (word && y >= LANE.words.top) player.play(clip.audio, Math.max(0, word[0] - 0.05), word[1] + 0.1);
   else player.seek(clip.audio, seconds);
 }
@@ -467,5 +488,4 @@ const refresh = () => { take(props.value); follow({ path: player.path, seconds: 
 watch("value", refresh);
 new ResizeObserver(() => { if (clip && view.end < clip.seconds) askDetail(); draw(); }).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-canvas.style.height = `${height}px`;
 refresh();

@@ -1,17 +1,20 @@
 """The Compare tab: a reference beside the transcript, word for word, with error rates.
 
 The visitor chooses between two readings of both texts: *normalised* (no case or punctuation, numbers spelled out), and
-*as written*.
+*as written*. A corrected text and its recording can be kept as training data for `python -m train`.
 """
 
 import gradio as gr
 
+from asr_core.errors import AudioError
 from ui.service.clip import Clip
+from ui.service.engine import Engine
 from ui.service.examples import reference_of
-from ui.service.requests import Limits, explain
+from ui.service.recordings import Recordings
+from ui.service.requests import Limits, explain, logged
 from ui.service.scoring import Pair, compare
 from ui.widgets.events import QUIET
-from ui.widgets.markup import Html, join, notice, percent, tag
+from ui.widgets.markup import Html, clock, join, notice, percent, tag
 from ui.widgets.words import clip_line, no_clip
 
 
@@ -22,8 +25,9 @@ class Compare:
         clip: the `gr.State` with the open recording.
     """
 
-    def __init__(self, clip: gr.State, limits: Limits):
-        self.clip = clip
+    def __init__(self, engine: Engine, clip: gr.State, limits: Limits):
+        self.engine, self.clip, self.limits = engine, clip, limits
+        self.recordings = gr.State(Recordings())
         gr.HTML(
             tag(
                 "p",
@@ -48,6 +52,11 @@ class Compare:
         )
         with gr.Row():
             self.button = gr.Button("Compare", variant="primary", scale=0, min_width=180, elem_id="compare-button")
+            self.add = gr.Button("Add to my recordings", scale=0, min_width=180, elem_id="add-recording")
+            self.download = gr.DownloadButton(
+                "Download my recordings", visible=False, scale=0, min_width=180, elem_id="recordings-zip"
+            )
+        self.added = gr.HTML("", elem_id="recordings")
         self.result = gr.HTML("", elem_id="comparison")
         self._wire()
 
@@ -56,6 +65,8 @@ class Compare:
         self.clip.change(self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **QUIET)
         self.button.click(self._compare, inputs, self.result, **QUIET)
         self.reading.input(self._compare, inputs, self.result, **QUIET)
+        inputs = [self.clip, self.reference, self.recordings]
+        self.add.click(self._add, inputs, [self.added, self.download], concurrency_id="decoder", **QUIET)
 
     def _opened(self, clip, reference):
         return clip_line(clip), reference_of(clip, reference), ""
@@ -69,6 +80,43 @@ class Compare:
         except Exception as error:
             return notice("No comparison", explain(error), kind="error")
         return comparison_card(clip, both, reading)
+
+    def _add(self, clip, reference, recordings):
+        if clip is None:
+            return no_clip(), gr.skip()
+        try:
+            with logged("add recording", audio_seconds=round(clip.seconds, 2)):
+                add_recording(clip, reference or "", recordings, self.engine, self.limits)
+                path = recordings.zip()
+        except Exception as error:
+            return notice("Not added", explain(error), kind="error"), gr.skip()
+        return collected(recordings), gr.update(visible=True, value=str(path))
+
+
+def add_recording(clip: Clip, text: str, recordings: Recordings, engine: Engine, limits: Limits) -> None:
+    """Aligns the correct text with a recording and adds both to what the visitor collects.
+
+    Raises:
+        AlignmentError: the text has no words, or is not that of the recording.
+        AudioError: the visitor has collected as much as one may.
+    """
+    if recordings.seconds + clip.seconds > limits.batch_seconds:
+        hours = limits.batch_seconds / 3600
+        raise AudioError(f"At most {hours:g} hours can be collected: download your recordings, and reload the page.")
+    transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text)
+    recordings.add(clip, transcript)
+
+
+def collected(recordings: Recordings) -> Html:
+    """What the visitor has collected, and what to do with it."""
+    count = f"{recordings.count} clip{'s' * (recordings.count != 1)}"
+    steps = (
+        f"{count}, {clock(recordings.seconds, 0)} of speech. The page keeps them only as long as it is open: correct "
+        "and add further recordings, then download all. From ten minutes on they can teach a model your voice; where "
+        "you have this program, unpack the zip and run:"
+    )
+    command = f"python -m train --preset adapt --start default --data {recordings.name}/manifest.jsonl --out runs/me"
+    return tag("div", tag("p", steps), tag("pre", command), class_="card small", role="status")
 
 
 def comparison_card(clip: Clip, both: dict, reading: str) -> Html:

@@ -1,28 +1,35 @@
 """The Model tab: the model in use, its training data, its error rates and its limits.
 
 A visitor may load another model, which other visitors do not get: from a Hub repository, or from a path if the app was
-started with `--model-paths`. Both models can then transcribe the same recording.
+started with `--model-paths`. Any two models can then transcribe the open recording, and their words and emissions are
+shown on one time axis.
 """
 
 import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 
 from asr_core.errors import AsrError, BundleError
+from ui.service.catalogue import KNOWN_MODELS
+from ui.service.clip import Clip, ClipRegistry
+from ui.service.comparison import Reading, read_again
 from ui.service.engine import Engine
+from ui.service.languages import language_name
 from ui.service.requests import explain, logged
 from ui.service.scoring import compare
-from ui.widgets.markup import Html, join, notice, percent, table, tag
+from ui.widgets.markup import Html, notice, percent, table, tag
+from ui.widgets.model_card import known_models, model_card, parameters
+from ui.widgets.timeline import timeline, timeline_value
 
-REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?")
+REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?(#[\w-]+)?")
 MAX_NAME_CHARACTERS = 300
 MAX_README_CHARACTERS = 40_000  # of a model card that are shown
-LIMITS_OF_MODEL = (
-    "English only, lower case, no punctuation or figures in what it writes. It is a small network trained on "
-    "little data: names, rare words, strong accents, several people at once, music and noise are often misheard. "
-    "Confidence says how sure it is, not whether it is right. Do not use it where a mistake can do harm."
-)
+POLL_SECONDS = 0.5  # between two looks at a model that is being loaded
 
 
 def model_chip(engine: Engine, model: str | None = None, wait: bool = False) -> Html:
@@ -46,18 +53,31 @@ class ModelTab:
     """The tab.
 
     Args:
+        registry: finds clips for the timeline.
         model: the `gr.State` with the name of the visitor's model, None for the default.
         clip: the `gr.State` with the open recording, which two models can transcribe.
         model_paths: whether visitors may load a model by a path on this machine.
     """
 
-    def __init__(self, engine: Engine, model: gr.State, clip: gr.State, model_paths: bool):
-        self.engine, self.model, self.model_paths = engine, model, model_paths
+    def __init__(self, engine: Engine, registry: ClipRegistry, model: gr.State, clip: gr.State, model_paths: bool):
+        self.engine, self.registry, self.model, self.model_paths = engine, registry, model, model_paths
         self.card = gr.HTML(self._card(None), elem_id="model-card")
         with gr.Accordion("The model's own description", open=False):
             self.readme = gr.Markdown("", sanitize_html=True, elem_id="model-readme")
+        self._layout_of_loading()
+        self._layout_of_comparison()
+        self._wire(clip)
+
+    def _layout_of_loading(self) -> None:
         gr.HTML(tag("h2", "Use another model", class_="section-title"))
-        named = "a Hub repository (name/repo, or name/repo@revision)"
+        named = "a Hub repository (name/repo, name/repo@revision, or name/repo#language where it has several)"
+        self.known = gr.Dropdown(
+            [(_choice(model), model.repository) for model in KNOWN_MODELS],
+            value=None,
+            label="Known models of the Hub",
+            info="CTC models by others, in many languages. Choose one, or name any other below.",
+            elem_id="known-models",
+        )
         with gr.Row(equal_height=True):
             self.name = gr.Textbox(
                 label="Model",
@@ -66,26 +86,38 @@ class ModelTab:
                 scale=3,
                 elem_id="model-name",
                 info=f"Give {named}"
-                + (" or a folder on this machine." if model_paths else ".")
+                + (" or a folder on this machine." if self.model_paths else ".")
                 + " Weights and JSON only; nothing in it is executed. Others keep theirs.",
             )
             with gr.Column(scale=1, min_width=160):
                 self.load = gr.Button("Load", variant="primary")
                 self.back = gr.Button("Back to the default")
         self.message = gr.HTML("")
+        with gr.Accordion("Languages, sizes and published error rates of the known models", open=False):
+            gr.HTML(known_models(), elem_id="known-table")
+
+    def _layout_of_comparison(self) -> None:
         gr.HTML(tag("h2", "The same recording, two models", class_="section-title"))
-        with gr.Row():
+        choices = ["default", *(model.repository for model in KNOWN_MODELS)]
+        options = {"allow_custom_value": True, "filterable": True}
+        with gr.Row(equal_height=True):
+            self.first = gr.Dropdown(choices, value="default", label="First", elem_id="first-model", **options)
+            self.second = gr.Dropdown(choices, value="default", label="Second", elem_id="second-model", **options)
             self.both = gr.Button("Transcribe with both", scale=0, min_width=220)
         self.duel = gr.HTML("", elem_id="duel")
-        self._wire(clip)
+        self.pair = gr.State(None, time_to_live=4 * 3600)  # holds the clip that the timeline shows
+        self.timeline = timeline(self.registry, elem_id="duel-timeline")
 
     def _wire(self, clip: gr.State) -> None:
         quiet = {"api_visibility": "private", "show_progress": "minimal"}
         shown = [self.model, self.message]
-        self.load.click(self._load, [self.name, self.model], shown, concurrency_limit=1, **quiet)
-        self.name.submit(self._load, [self.name, self.model], shown, concurrency_limit=1, **quiet)
+        self.known.input(lambda name: name or "", self.known, self.name, queue=False, **quiet)
+        self.load.click(self._load, [self.name, self.model], shown, concurrency_limit=2, **quiet)
+        self.name.submit(self._load, [self.name, self.model], shown, concurrency_limit=2, **quiet)
         self.back.click(lambda: (None, ""), None, shown, **quiet)
-        self.both.click(self._duel, [self.model, clip], self.duel, concurrency_limit=1, **quiet)
+        self.model.change(lambda name: name or "default", self.model, self.second, queue=False, **quiet)
+        inputs, outputs = [self.first, self.second, clip], [self.duel, self.pair, self.timeline]
+        self.both.click(self._duel, inputs, outputs, concurrency_limit=1, **quiet)
 
     def show(self, model: str | None) -> tuple[Html, str]:
         """(card, README) of a model; waits until it is loaded."""
@@ -95,16 +127,28 @@ class ModelTab:
         try:
             name = checked_name(name, self.model_paths)
             with logged("load_model"):
+                for progress in self._loading(name):
+                    yield current, progress
                 recognizer = self.engine.recognizer(name)
         except Exception as error:
-            return current, notice("The model was not loaded", explain(error), kind="error")
-        return name, notice("Loaded", f"{recognizer.bundle.name} answers you from now on.")
+            yield current, notice("The model was not loaded", explain(error), kind="error")
+            return
+        yield name, notice("Loaded", f"{recognizer.bundle.name} answers you from now on.")
+
+    def _loading(self, name: str | None):
+        """Yields notices while a model is being downloaded and compiled; ends when it is ready or has failed."""
+        self.engine.begin(name)
+        shown = None
+        while self.engine.state(name) == "loading":
+            if shown != (shown := self.engine.progress(name)):
+                yield _progress_notice(name or "default", shown)
+            time.sleep(POLL_SECONDS)
 
     def _card(self, model: str | None, wait: bool = False) -> Html:
         if not wait and self.engine.state(model) != "ready":
             return notice("The model is loading", "Its description appears here as soon as it is ready.")
         try:
-            return bundle_card(self.engine.recognizer(model).bundle)
+            return model_card(self.engine.recognizer(model).bundle)
         except Exception as error:
             return notice("No model", explain(error), kind="error")
 
@@ -117,26 +161,52 @@ class ModelTab:
             return "It brings none."
         return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # the Hub's front matter
 
-    def _duel(self, model, clip):
+    def _duel(self, first, second, clip):
+        """Transcribes the open recording with two models; yields values of the table, the pair and the timeline."""
         if clip is None:
-            return notice("No recording is open", "Open one in Transcribe first.")
-        names = [None] + ([model] if model else [])
+            yield notice("No recording is open", "Open one in Transcribe first."), None, None
+            return
         try:
-            return tag("div", duel_table(self.engine, names, clip), None if model else _load_first())
+            readings = []
+            for name in self._named(first), self._named(second):
+                for progress in self._loading(name):
+                    yield progress, None, None
+                readings.append(read_again(clip, self.engine, name))
         except Exception as error:
-            return notice("That did not work", explain(error), kind="error")
+            yield notice("That did not work", explain(error), kind="error"), None, None
+            return
+        pair = self.registry.put(paired(*(reading.clip for reading in readings)))
+        yield duel_table(readings), pair, timeline_value(pair)
+
+    def _named(self, name: str | None) -> str | None:
+        """A model of the comparison as the engine knows it, None for the default one. Raises BundleError."""
+        name = (name or "default").strip()
+        return None if name in ("default", self.engine.default) else checked_name(name, self.model_paths)
 
 
-def _load_first() -> Html:
-    hint = "Load a second model above to see both side by side: the network of the Keras example, say, then and now."
-    return tag("p", hint, class_="small")
+def _choice(model) -> str:
+    """What the list of known models shows for one of them."""
+    return f"{language_name(model.language).capitalize()}: {model.repository} ({model.megabytes:,} MB)"
+
+
+def _progress_notice(name: str, progress: tuple[int, int] | None) -> Html:
+    if not progress:
+        return notice("The model is loading", f"{name} is being looked up, read and compiled.")
+    done, total = progress
+    bar = tag("progress", value=done, max=max(total, 1), aria_label="Downloaded so far")
+    return notice("Downloading", f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB.", action=bar)
+
+
+def paired(first: Clip, second: Clip) -> Clip:
+    """The first clip, with the second one's words and emissions beside its own on the time axis."""
+    return replace(first, compared=second, token=secrets.token_urlsafe(16))
 
 
 def checked_name(name: str | None, model_paths: bool) -> str:
     """The name of a model that a visitor may load. Raises BundleError."""
     name = (name or "").strip()
     if not name or len(name) > MAX_NAME_CHARACTERS:
-        raise BundleError("Name a model as name/repo, or name/repo@revision.")
+        raise BundleError("Name a model as name/repo, name/repo@revision or name/repo#language.")
     if model_paths:
         return name
     if not REPOSITORY.fullmatch(name) or ".." in name or Path(name).exists():
@@ -144,90 +214,13 @@ def checked_name(name: str | None, model_paths: bool) -> str:
     return name
 
 
-def duel_table(engine: Engine, names: list[str | None], clip) -> Html:
+def duel_table(readings: Sequence[Reading]) -> Html:
     """One row a model: its transcript of the clip, the time it took, and its error rate if the reference is known."""
     rows = []
-    for name in names:
-        recognizer = engine.recognizer(name)
-        with logged("duel", audio_seconds=round(clip.seconds, 2)) as facts:
-            transcript = recognizer.transcribe(str(clip.audio.path))
-        wer = percent(compare(clip.reference, transcript.words).word_error_rate, 1) if clip.reference else ""
-        rows.append(
-            (
-                recognizer.bundle.name,
-                _parameters(recognizer.bundle.config),
-                transcript.text or "(nothing)",
-                f"{facts['compute_seconds']:.2f} s",
-                wer,
-            )
-        )
+    for reading in readings:
+        clip = reading.clip
+        wer = percent(compare(clip.reference, clip.transcript.words).word_error_rate, 1) if clip.reference else ""
+        text = clip.transcript.text or "(nothing)"
+        rows.append((reading.name, parameters(reading.config), text, f"{clip.compute_seconds:.2f} s", wer))
     head = ["Model", "Parameters", "Text", "Compute", "WER"]
-    return table(head, rows, caption="What each model heard", numeric=[1, 3, 4])
-
-
-def _parameters(config: dict) -> str:
-    return f"{config['parameters'] / 1e6:.1f} M" if "parameters" in config else "unknown"
-
-
-def bundle_card(bundle) -> Html:
-    """The description of a bundle, without the parts that it lacks."""
-    config = bundle.config
-    facts = [
-        ("Architecture", config["architecture"]["name"]),
-        ("Parameters", _parameters(config)),
-        ("Front end", config["featurizer"]["name"]),
-        ("Sample rate", f"{config['sample_rate'] / 1000:g} kHz"),
-        ("Licence", config.get("licence", "not said")),
-    ]
-    parts = [
-        tag("h2", config.get("name", bundle.name), class_="section-title"),
-        tag("p", config["description"], class_="lead") if config.get("description") else None,
-        tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts], class_="facts"),
-    ]
-    if not bundle.trained:
-        text = "This network has not learned to transcribe. What it writes shows how the page works and nothing else."
-        parts.append(notice("Untrained", text, kind="warning"))
-    parts.append(_evaluation(config.get("evaluation")))
-    parts.append(_training(config.get("training_data")))
-    parts.append(notice("What it cannot do", LIMITS_OF_MODEL, kind="warning"))
-    return tag("div", join(part for part in parts if part), class_="card stack")
-
-
-def _evaluation(measured) -> Html:
-    if not measured:
-        return tag("p", "Nothing has been measured, or the model does not say.", class_="small")
-    decoders = list(dict.fromkeys(str(one.get("decoder", "")) for one in measured))
-    rates: dict[str, dict[str, Html]] = {}  # by data set, then by decoder
-    for one in measured:
-        name = " ".join(str(one[key]) for key in ("dataset", "split") if one.get(key))
-        rates.setdefault(name, {})[str(one.get("decoder", ""))] = _rate(one)
-    rows = [(name, *(of_set.get(decoder, "") for decoder in decoders)) for name, of_set in rates.items()]
-    head = ["Word errors on (and 95 % interval)", *decoders]
-    return table(head, rows, caption="Word error rates and their 95 % intervals", numeric=range(1, len(head)))
-
-
-def _rate(one: dict) -> Html:
-    """The word error rate, and below it its confidence interval if there is one."""
-    low, high = (one.get(end) for end in ("wer_low", "wer_high"))
-    known = isinstance(low, (int, float)) and isinstance(high, (int, float))
-    interval = tag("small", f"{100 * low:.0f}–{100 * high:.0f}") if known else Html()
-    return join([tag("div", _share(one.get("wer"))), interval])
-
-
-def _training(data) -> Html:
-    if not data:
-        return tag("p", "Its training data is not said.", class_="small")
-    speech, texts = [], []
-    for one in data:
-        named, licence = one.get("name", ""), one.get("licence", "")
-        if isinstance(one.get("hours"), (int, float)):
-            speech.append((named, f"{one['hours']:.1f} h", licence))
-        else:
-            texts.append((named, licence))
-    speech_table = table(["Trained on", "Speech", "Licence"], speech, caption="Training data", numeric=[1])
-    text_table = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
-    return join([speech_table if speech else None, tag("div", text_table, style="margin-top:16px") if texts else None])
-
-
-def _share(value) -> str:
-    return percent(value, 1) if isinstance(value, (int, float)) else ""
+    return table(head, rows, caption="What each model recognised", numeric=[1, 3, 4])

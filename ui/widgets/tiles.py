@@ -29,13 +29,13 @@ def tile(clip: Clip, start: float, end: float, columns: int) -> dict:
     """All data to draw [start, end] seconds of a clip in about `columns` columns, as JSON with base64 arrays.
 
     peaks: int8 [columns, 2]; spectrogram: uint8 [columns, bands], time-major; emissions: see `_emissions`;
-    words: [start, end, text, confidence] of each, or none if there are more than MAX_WORDS.
+    words: [start, end, text, confidence] of each, or none if there are more than MAX_WORDS; compared: emissions and
+    words of the model that the clip is compared with, or None.
     """
     start = float(np.clip(start, 0, clip.seconds))
     end = float(np.clip(end, start + 1e-3, max(clip.seconds, start + 1e-3)))
     columns = int(np.clip(columns, 16, MAX_COLUMNS))
     spectrogram = _spectrogram(clip.audio, start, end, columns)
-    words = [word for word in clip.transcript.words if word.end > start and word.start < end]
     return {
         "start": start,
         "end": end,
@@ -44,6 +44,15 @@ def tile(clip: Clip, start: float, end: float, columns: int) -> dict:
         "spectrogram": _base64(spectrogram),
         "spectrogram_columns": len(spectrogram),
         "bands": SPECTROGRAM_BANDS,
+        **_recognised(clip, start, end),
+        "compared": clip.compared and _recognised(clip.compared, start, end),
+    }
+
+
+def _recognised(clip: Clip, start: float, end: float) -> dict:
+    """The part of a tile that depends on the model."""
+    words = [word for word in clip.transcript.words if word.end > start and word.start < end]
+    return {
         "emissions": _emissions(clip.emissions, start, end),
         "words": [[round(w.start, 3), round(w.end, 3), w.text, round(w.confidence, 3)] for w in words]
         if len(words) <= MAX_WORDS

@@ -62,6 +62,8 @@ def timeline_value(clip: Clip | None) -> dict | None:
         "audio": str(clip.audio.path),
         "seconds": clip.seconds,
         "tokens": list(clip.tokens),
+        "models": [clip.model, clip.compared.model] if clip.compared else [],
+        "compared_tokens": list(clip.compared.tokens) if clip.compared else [],
         "band_hz": [round(hz) for hz in band_hz(clip.audio.sample_rate)],
         "level_range": LEVEL_RANGE_DB,
         "tile": tile(clip, 0, clip.seconds, OVERVIEW_COLUMNS),

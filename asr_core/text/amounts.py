@@ -1,0 +1,162 @@
+"""Spoken amounts -> figures: cardinals with commas, decimals, mixed numbers, millions, and sums of money.
+
+A function reads at one position of a list of lower-case words. Whether a small number is written in figures at all is
+for `asr_core.text.figures` to decide.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from asr_core.text.dates_and_times import counts_things, is_year
+from asr_core.text.number_words import (
+    MAGNITUDES,
+    PARTS,
+    Number,
+    WrittenSpan,
+    below_hundred,
+    cardinal,
+    digits_after_point,
+    word_at,
+)
+
+MEASURES = frozenset(  # units that ask for figures even below ten
+    "degree degrees kilometer kilometers kilometre kilometres meter meters metre metres centimeter centimeters "
+    "centimetre centimetres millimeter millimeters millimetre millimetres mile miles foot feet inch inches yard yards "
+    "acre acres hectare hectares kilo kilos kilogram kilograms gram grams milligram milligrams pound pounds ounce "
+    "ounces ton tons tonne tonnes liter liters litre litres milliliter milliliters gallon gallons pint pints hertz "
+    "kilohertz megahertz gigahertz volt volts watt watts kilowatt kilowatts megawatt megawatts amp amps byte bytes "
+    "kilobyte kilobytes megabyte megabytes gigabyte gigabytes terabyte terabytes cent cents pence knots calories "
+    "horsepower percentage".split()
+)
+CURRENCIES = {
+    "dollar": ("$", ("cent", "cents")), "euro": ("€", ("cent", "cents")), "pound": ("£", ("penny", "pence")),
+    "yen": ("¥", ()),
+}  # fmt: skip
+CURRENCIES |= {f"{unit}s": signs for unit, signs in CURRENCIES.items() if unit != "yen"}
+MONEY_WORDS = frozenset(  # near "pounds", which is also a unit of weight
+    "pay pays paid paying cost costs costing price prices priced worth spend spends spent earn earns earned owe owes "
+    "owed borrow borrowed lend lent sum fee fees fine fined income salary rent bill money bank cheque sell sold buy "
+    "bought charge charged invest invested raise raised save saved win won".split()
+)
+MONEY_REACH = 5  # words between such a word and the amount
+FRACTIONS = {
+    ("a", "half"): ("½", "5"), ("one", "half"): ("½", "5"), ("a", "quarter"): ("¼", "25"),
+    ("one", "quarter"): ("¼", "25"), ("three", "quarters"): ("¾", "75"), ("a", "third"): ("⅓", ""),
+    ("one", "third"): ("⅓", ""), ("two", "thirds"): ("⅔", ""),
+}  # fmt: skip
+MAX_EXACT = 1000  # magnitudes above it stay words after a round number: 5 million, but 5,000
+
+
+class Amount(NamedTuple):
+    """A number as written, its magnitude word beside it.
+
+    Attributes:
+        text: in figures.
+        magnitude: "million" and the like, or "".
+        end: index after its last word, before which the magnitude word stands.
+        plain: its value if it is a cardinal without sign, fraction or magnitude word; else None.
+    """
+
+    text: str
+    magnitude: str
+    end: int
+    plain: int | None
+
+
+def amount_figures(at: int, amount: Amount, sign: str = "", end: int | None = None) -> list[WrittenSpan]:
+    """The figures of an amount whose words, with those of its unit, go to before `end`."""
+    end = end or amount.end
+    if not amount.magnitude:
+        return [WrittenSpan(at, end, sign + amount.text)]
+    return [
+        WrittenSpan(at, amount.end - 1, sign + amount.text),
+        WrittenSpan(amount.end - 1, end, amount.magnitude),
+    ]
+
+
+def read_amount(words: Sequence[str], at: int) -> Amount | None:
+    """Reads a number with its sign, decimals or fraction, and magnitude; None where there is none, or words do."""
+    minus = words[at] == "minus" and not below_hundred(words, at - 1)
+    first, sign = at + minus, "-" if minus else ""
+    number = _cardinal_with_article(words, first)
+    if number is None or word_at(words, number.end) in PARTS:
+        return None  # eleven twelfths
+    last = MAGNITUDES.get(words[number.end - 1], 1)
+    if last > MAX_EXACT and number.value < 1000 * last and number.value % last == 0:
+        return Amount(f"{sign}{number.value // last}", words[number.end - 1], number.end, None)
+    if decimals := _decimals(words, at, number):
+        digits, end = decimals
+        text = f"{number.value:,}.{digits}"
+    elif mixed := _fraction(words, number.end):
+        symbol, digits = mixed
+        end = number.end + 3
+        in_millions = digits and word_at(words, end) in MAGNITUDES
+        text = f"{number.value:,}.{digits}" if in_millions else f"{number.value:,}{symbol}"
+        if number.value < 10 and not (in_millions or minus or is_measure(words, end)):
+            return None  # two and a half stays in words
+    else:
+        text = f"{sign}{_grouped(words, first, number)}"
+        return Amount(text, "", number.end, None if minus else number.value)
+    magnitude = word_at(words, end) if word_at(words, end) in MAGNITUDES else ""
+    return Amount(sign + text, magnitude, end + bool(magnitude), None)
+
+
+def _fraction(words: Sequence[str], at: int) -> tuple[str, str] | None:
+    """A fraction after "and": its sign and its decimals."""
+    return FRACTIONS.get(tuple(words[at + 1 : at + 3])) if word_at(words, at) == "and" else None
+
+
+def _cardinal_with_article(words: Sequence[str], at: int) -> Number | None:
+    """A cardinal; "a" stands for one before hundred and thousand, but not in half a million."""
+    if word_at(words, at) != "a":
+        return cardinal(words, at)
+    if word_at(words, at + 1) not in ("hundred", *MAGNITUDES) or word_at(words, at - 1) == "half":
+        return None
+    return cardinal([*words[:at], "one", *words[at + 1 :]], at)
+
+
+def _decimals(words: Sequence[str], at: int, number: Number) -> tuple[str, int] | None:
+    """The decimals of a number; none in "at one point five men", where "point" is a noun."""
+    if word_at(words, number.end) != "point" or (number.value == 1 and word_at(words, at - 1) == "at"):
+        return None
+    return digits_after_point(words, number.end + 1)
+
+
+def _grouped(words: Sequence[str], at: int, number: Number) -> str:
+    """A cardinal with commas, without if it is a year, such as nineteen hundred or two thousand and nine."""
+    counted = (
+        counts_things(words, number.end) or word_at(words, number.end) in CURRENCIES or is_measure(words, number.end)
+    )
+    hundreds = 1000 <= number.value <= 2099 and word_at(words, at + 1) == "hundred"
+    return str(number.value) if not counted and (hundreds or is_year(words, at, number)) else f"{number.value:,}"
+
+
+def money_figures(words: Sequence[str], at: int, amount: Amount) -> list[WrittenSpan] | None:
+    """The figures of an amount of dollars, euros, yen, or of pounds that are surely money; None if it is none."""
+    unit = word_at(words, amount.end)
+    if unit not in CURRENCIES or amount.text[-1] not in "0123456789":
+        return None
+    sign, coins = CURRENCIES[unit]
+    end, cents = amount.end + 1, ""
+    if amount.plain is not None:
+        part = cardinal(words, end + (word_at(words, end) == "and"))
+        if part and 0 < part.value < 100 and word_at(words, part.end) in coins:
+            end, cents = part.end + 1, f".{part.value:02}"
+    if unit in ("pound", "pounds") and not cents and not _is_sterling(words, at, amount):
+        return None
+    end += word_at(words, end) == "sterling"
+    return amount_figures(at, amount._replace(text=amount.text + cents), sign, end)
+
+
+def _is_sterling(words: Sequence[str], at: int, amount: Amount) -> bool:
+    """Whether pounds are money, as far as the words around them show."""
+    after = words[amount.end + 1 : amount.end + 3]
+    known = after[:1] in (["sterling"], ["note"], ["notes"]) or after in (["a", "year"], ["a", "week"], ["a", "month"])
+    near = MONEY_WORDS.intersection(words[max(0, at - MONEY_REACH) : at])
+    return bool(known or near or amount.magnitude or after == ["per", "annum"])
+
+
+def is_measure(words: Sequence[str], at: int) -> bool:
+    """Whether a unit stands there that asks for figures."""
+    word = word_at(words, at)
+    return word in MEASURES or word == "percent" or (word == "per" and word_at(words, at + 1) == "cent")

@@ -1,0 +1,212 @@
+"""Spoken numbers -> figures: cardinals, ordinals, years, money, percentages, times, decimals, and spelled letters.
+
+Zero to nine stay words unless a unit, a date or another figure asks for them. What may be more than one thing, such as
+"five twenty", stays as spoken. The words are English; the inverse is in `asr_core.text.spoken_forms`.
+"""
+
+from collections.abc import Collection, Sequence
+
+from asr_core.text.amounts import Amount, amount_figures, is_measure, money_figures, read_amount
+from asr_core.text.dates_and_times import (
+    date_rule,
+    half_of_day,
+    is_pair,
+    time_rule,
+    with_ending,
+    year_rule,
+)
+from asr_core.text.number_words import (
+    BELOW_TWENTY,
+    DIGITS,
+    MAGNITUDES,
+    ORDINALS,
+    REPEATED,
+    TENS,
+    ZERO,
+    WrittenSpan,
+    below_hundred,
+    cardinal,
+    digit_run,
+    ordinal,
+    word_at,
+)
+from asr_core.text.spelled_letters import letters_rule
+from asr_core.text.spoken_forms import MONTHS
+
+IDIOMS = {("twenty", "four", "seven"): "24/7", ("nine", "eleven"): "9/11"}
+REFERENCES = frozenset(  # nouns whose number stands in figures
+    "page pages chapter number room flight gate platform channel highway route volume verse section paragraph item "
+    "version apartment extension bus".split()
+)
+RUN_DIGITS = 3  # said one by one make a number; two may be counting
+JOINING = ("to", "or", "by", "plus", "minus", "times")  # between two numbers that are written alike
+BEGINNINGS = frozenset(  # words of more than one letter with which a rule may begin
+    [*BELOW_TWENTY, *TENS, *ORDINALS, *REPEATED, *ZERO, *MONTHS, "minus", "half", "quarter", "score"]
+)
+
+
+def figures(words: Sequence[str], breaks: Collection[int] = ()) -> list[WrittenSpan]:
+    """The written text of the spoken words that are written otherwise than in letters, word by word in order.
+
+    A number may have several figures side by side, such as "$2.5" and "million": none contains white space. All other
+    words stay as they are.
+
+    Args:
+        words: as spoken, one each.
+        breaks: indices of words after which no number goes on, because a comma or a full stop follows.
+    """
+    spoken = [word.lower() for word in words]
+    found: list[WrittenSpan] = []
+    start = 0
+    for stop in sorted({index + 1 for index in breaks if index + 1 < len(spoken)} | {len(spoken)}):
+        found += [WrittenSpan(start + first, start + end, text) for first, end, text in _in_phrase(spoken[start:stop])]
+        start = stop
+    return found
+
+
+def _in_phrase(words: Sequence[str]) -> list[WrittenSpan]:
+    found: list[WrittenSpan] = []
+    at = 0
+    while at < len(words):
+        if len(words[at]) > 1 and words[at] not in BEGINNINGS:
+            at += 1
+            continue
+        made = next(filter(None, (rule(words, at) for rule in RULES)), None)
+        if made:
+            found += made
+            at = made[-1].end
+        else:
+            at = _kept(words, at) or at + 1
+    return found
+
+
+def _idiom_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    for spoken, text in IDIOMS.items():
+        if tuple(words[at : at + len(spoken)]) == spoken:
+            return [WrittenSpan(at, at + len(spoken), text)]
+    return None
+
+
+def _run_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    """Digits that are said one by one, such as a telephone number, but not counting: one two three."""
+    digits, end = digit_run(words, at)
+    leading = words[at] in ("oh", "o")
+    if len(digits) < RUN_DIGITS + leading or _kept_number(words, at):
+        return None
+    steps = {int(after) - int(before) for before, after in zip(digits, digits[1:], strict=False)}
+    if steps in ({1}, {-1}) and end - at == len(digits):
+        return None
+    if len(digits) == 10:
+        digits = f"{digits[:3]}-{digits[3:6]}-{digits[6:]}"
+    if word_at(words, end) == "k" and digits == "401":
+        return [WrittenSpan(at, end + 1, "401k")]
+    return [WrittenSpan(at, end, digits)]
+
+
+def _ordinal_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    """Ordinals from tenth on, except the parts of a fraction: a tenth; a twenty second break."""
+    number = ordinal(words, at)
+    before = word_at(words, at - 1)
+    if number is None or number.value < 10 or before in ("a", "an") or before in DIGITS or _kept_number(words, at):
+        return None
+    if number.end == at + 1 and number.value >= 100:
+        return None  # the hundredth time
+    if words[at] == "one" and number.end == at + 2 and before != "the":
+        return None  # one hundredth
+    return [WrittenSpan(at, number.end, with_ending(number.value))]
+
+
+def _hundreds_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    """Hundreds said without the word, where the noun before them or the unit after them shows it: page one twenty."""
+    end = is_pair(words, at)
+    if end is None or words[at] not in DIGITS or not (word_at(words, at - 1) in REFERENCES or is_measure(words, end)):
+        return None
+    return [WrittenSpan(at, end, str(100 * DIGITS[words[at]] + below_hundred(words, at + 1).value))]
+
+
+def _number_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    """A cardinal, decimal or mixed number, with its percent sign or currency."""
+    if _kept(words, at):
+        return None
+    amount = read_amount(words, at)
+    if amount is None:
+        return None
+    if money := money_figures(words, at, amount):
+        return money
+    after = word_at(words, amount.end)
+    if after == "percent" or (after == "per" and word_at(words, amount.end + 1) == "cent"):
+        end = amount.end + (1 if after == "percent" else 2)
+        if not amount.magnitude:
+            return [WrittenSpan(at, end, f"{amount.text}%")]
+    if words[at] == "a" and amount.text == "1" and (amount.magnitude or words[amount.end - 1] in MAGNITUDES):
+        return None
+    if words[at] == "a" and amount.plain in (100, *MAGNITUDES.values()):
+        return None  # a hundred times
+    if amount.plain is not None and amount.plain < 10 and not _asked(words, at, amount):
+        return None
+    if word_at(words, amount.end) == "year" and word_at(words, amount.end + 1) in ("old", "olds"):
+        return [WrittenSpan(at, amount.end + 2, f"{amount.text}-year-{words[amount.end + 1]}")]
+    return amount_figures(at, amount)
+
+
+def _asked(words: Sequence[str], at: int, amount: Amount) -> bool:
+    """Whether a number below ten is written in figures, because of its unit, its noun or the number beside it."""
+    if word_at(words, at - 1) in REFERENCES:
+        return amount.plain != 1 or words[at - 1] != "number"  # "the number one" is an idiom
+    if is_measure(words, amount.end):
+        return amount.plain != 1 or word_at(words, amount.end).endswith("s")
+    if word_at(words, at - 1) in ("foot", "feet") and below_hundred(words, at - 2):
+        return True
+    joining = word_at(words, amount.end)
+    if joining in (*JOINING, "and"):
+        other = cardinal(words, amount.end + 1)
+        if other is None or _kept(words, amount.end + 1):
+            return False
+        if half_of_day(words, other.end) or (other.value >= 10 and joining == "to"):
+            return True
+        return amount.plain != 1 and (is_measure(words, other.end) or (other.value >= 10 and joining in JOINING))
+    return amount.plain != 1 and word_at(words, at - 1) in JOINING and _ends_large(words, at - 1)
+
+
+def _ends_large(words: Sequence[str], end: int) -> bool:
+    """Whether a number of ten or more, which is in figures, ends there."""
+    starts = (cardinal(words, at) for at in range(max(0, end - 4), end))
+    return any(number and number.end == end and number.value >= 10 for number in starts)
+
+
+def _kept(words: Sequence[str], at: int) -> int | None:
+    """The end of words that stay as spoken although they hold numbers; None if none begin here."""
+    word = words[at]
+    if word in ("half", "quarter") and word_at(words, at + 1) in ("past", "to"):
+        hour = below_hundred(words, at + 2)
+        return hour and hour.end
+    if word == "score" and word_at(words, at + 1) == "and":
+        number = below_hundred(words, at + 2)
+        return number and number.end
+    return _kept_number(words, at)
+
+
+def _kept_number(words: Sequence[str], at: int) -> int | None:
+    """The end of ten past nine, ten o'clock, one and twenty, nine out of ten, fifty fifty, or an unclear pair."""
+    number = below_hundred(words, at)
+    if number is None:
+        return None
+    if words[at] in DIGITS and word_at(words, at + 1) == "and" and word_at(words, at + 2) in TENS:
+        return at + 3 if words[at] not in ("zero", *ZERO) and word_at(words, at + 3) not in DIGITS else None
+    if word_at(words, number.end) == "o'clock" and number.value <= 12:
+        return number.end + 1
+    if number.value <= 10 and words[number.end : number.end + 2] == ["out", "of"]:
+        other = below_hundred(words, number.end + 2)
+        return other.end if other and other.value <= 10 else None
+    past = number.end + (word_at(words, number.end) in ("minutes", "minute"))
+    if word_at(words, past) == "past" or (past > number.end and word_at(words, past) == "to"):
+        hour = below_hundred(words, past + 1)
+        return hour.end if hour else past + 1
+    if number.value >= 20 and tuple(words[at : number.end]) == tuple(words[number.end : 2 * number.end - at]):
+        return 2 * number.end - at
+    return is_pair(words, at)
+
+
+RULES = (
+    date_rule, time_rule, _idiom_rule, year_rule, _run_rule, _hundreds_rule, _ordinal_rule, _number_rule, letters_rule,
+)  # fmt: skip

@@ -1,0 +1,111 @@
+"""Wav2Vec2-BERT and its front end: equal to transformers, and untouched by padding."""
+
+import numpy as np
+import pytest
+
+from asr_core import models
+from asr_core.bundle.checkpoints import wav2vec2_bert
+from asr_core.errors import BundleError
+from asr_core.inference.compiled import FrameGeometry, compiled_graph
+from asr_core.models.checkpoint_features import KaldiLogMel
+from tests.references.fixtures import Reference
+
+CHECKPOINTS = ("wav2vec2-bert", "wav2vec2-bert-adapters")
+SMALL = {"width": 16, "blocks": 2, "heads": 2, "inner": 24, "kernel": 5, "left": 4, "right": 2}
+
+
+@pytest.fixture(scope="module", params=CHECKPOINTS)
+def reference(request):
+    return Reference(request.param, wav2vec2_bert)
+
+
+def test_features_are_those_of_transformers(reference):
+    features, frames = reference.featurizer()(reference.samples, np.array([reference.samples.shape[1]]))
+    wanted = reference.outputs["features"]
+    assert int(frames[0]) == len(wanted)
+    np.testing.assert_allclose(features[0], wanted, atol=1e-4)
+
+
+def test_logits_are_those_of_transformers(reference):
+    wanted = reference.outputs["logits"]
+    assert wanted.std() > 0.3
+    features = reference.outputs["features"][None]
+    logits = reference.network()(features, np.array([features.shape[1]]))
+    assert logits.shape[1] == len(wanted)
+    np.testing.assert_allclose(logits[0], wanted, atol=1e-4)
+
+
+def test_every_tensor_of_the_checkpoint_is_used_but_those_of_training(reference):
+    assert all(wav2vec2_bert.UNUSED.fullmatch(name) for name in reference.unused())
+
+
+def test_the_compiled_graph_gives_the_log_probabilities_of_transformers(reference):
+    featurizer, model, wanted = reference.featurizer(), reference.network(), reference.outputs["logits"]
+    length = reference.samples.shape[1]
+    log_probs, steps = compiled_graph(featurizer, model)(reference.samples, np.array([length], "int32"))
+    geometry = FrameGeometry(featurizer.frame_samples, featurizer.hop_samples, model.subsampling)
+    assert int(steps[0]) == geometry.steps(length)
+    wanted = wanted - np.log(np.exp(wanted).sum(-1, keepdims=True))
+    np.testing.assert_allclose(log_probs[0, : steps[0]], wanted[: steps[0]], atol=2e-4)
+
+
+def test_a_clip_has_the_same_log_probabilities_alone_in_a_batch_and_in_longer_padding(reference):
+    graph = compiled_graph(reference.featurizer(), reference.network())
+    rng = np.random.default_rng(1)
+    lengths = np.array([9000, 16_000, 5000, 12_345, 700, 8000, 15_999, 20_000], "int32")
+    batch = rng.standard_normal((8, 20_000)).astype("float32") * 0.1  # whatever lies behind a clip's end
+    together, steps = graph(batch, lengths)
+    longer = np.concatenate([batch, np.ones((8, 160_000), "float32")], axis=1)
+    padded, _ = graph(longer, lengths)
+    for clip, length in enumerate(lengths):
+        alone, (count,) = graph(batch[clip : clip + 1, :length], lengths[clip : clip + 1])
+        assert count == steps[clip]
+        np.testing.assert_allclose(together[clip, :count], alone[0, :count], atol=1e-3)
+        np.testing.assert_allclose(padded[clip, :count], alone[0, :count], atol=1e-3)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_frames_that_are_joined_lie_inside_the_clip(stride):
+    featurizer = KaldiLogMel(bins=20 * stride, stride=stride)
+    for samples in (720, 879, 880, 881, 4000):
+        single = (samples - 400) // 160 + 1
+        features, frames = featurizer(np.ones((1, samples), "float32"), np.array([samples]))
+        assert features.shape[1] == int(frames[0]) == single // stride
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")  # of a single step
+@pytest.mark.parametrize("adapters", [0, 1, 2])
+def test_output_lengths_are_those_of_the_real_output(adapters):
+    model = models.build("wav2vec2-bert", bins=20, tokens=5, adapters=adapters, **SMALL)
+    for frames in (1, 2, 3, 4, 5, 9):
+        logits = model(np.zeros((1, frames, 20), "float32"), np.array([frames]))
+        assert logits.shape == (1, model.output_lengths(frames), 5)
+
+
+def test_attention_tells_distances_apart_up_to_its_limits():
+    attention = models.build("wav2vec2-bert", bins=20, tokens=5, **SMALL).blocks[0].attention
+    attention.distances.assign(np.arange(7, dtype="float32")[:, None] * np.ones(8, "float32"))
+    scores = attention._distance_scores(np.ones((1, 1, 9, 8), "float32"))[0, 0] / 8
+    distance = np.arange(9) - np.arange(9)[:, None]  # of a key behind a query
+    np.testing.assert_allclose(scores, np.clip(distance, -4, 2) + 4)
+
+
+def test_configuration_makes_the_same_network():
+    model = models.build("wav2vec2-bert", bins=20, tokens=5, adapters=1, **SMALL)
+    again = type(model)(**model.get_config())
+    again.build((None, None, 20), (None,))
+    assert again.get_config() == model.get_config()
+    assert [tuple(v.shape) for v in again.variables] == [tuple(v.shape) for v in model.variables]
+
+
+def test_impossible_sizes_and_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="width 16 is not a multiple of the 3 heads"):
+        models.build("wav2vec2-bert", bins=20, tokens=5, **SMALL | {"heads": 3})
+    with pytest.raises(ValueError, match="81 bins are not 2 frames of equal size"):
+        KaldiLogMel(bins=81)
+    for key, value in (
+        ("hidden_act", "gelu"), ("position_embeddings_type", "rotary"), ("adapter_stride", 4),
+        ("use_intermediate_ffn_before_adapter", True), ("output_hidden_size", 512),
+    ):  # fmt: skip
+        with pytest.raises(BundleError, match=f"{key} .*{value}"):
+            wav2vec2_bert.architecture({"add_adapter": True, key: value})

@@ -1,0 +1,102 @@
+"""The Model tab: known models, descriptions, and two models on one recording."""
+
+import re
+
+import gradio as gr
+import pytest
+
+from asr_core.errors import BundleError
+from tests.ui.fake import FAKE_TEXT, FakeRecognizer
+from ui.service.catalogue import KNOWN_MODELS
+from ui.service.clip import ClipRegistry
+from ui.service.engine import Engine
+from ui.service.languages import language_name
+from ui.tabs.model import REPOSITORY, ModelTab
+from ui.widgets.model_card import known_models, model_card
+from ui.widgets.tiles import tile
+from ui.widgets.timeline import requested_tile
+
+OTHER_TEXT = "another text"
+
+
+@pytest.fixture
+def engine():
+    def load(name):
+        if name == "name/missing":
+            raise BundleError("There is no such model.")
+        return FakeRecognizer(name, OTHER_TEXT if name == "name/other" else FAKE_TEXT)
+
+    return Engine(load=load).start()
+
+
+@pytest.fixture
+def tab(engine):
+    with gr.Blocks():
+        return ModelTab(engine, ClipRegistry(), gr.State(None), gr.State(None), model_paths=False)
+
+
+def test_known_models_can_be_loaded_by_their_name_and_give_language_size_and_source():
+    assert len({model.repository for model in KNOWN_MODELS}) == len(KNOWN_MODELS) > 20
+    page = known_models()
+    for model in KNOWN_MODELS:
+        assert REPOSITORY.fullmatch(model.repository)
+        assert model.repository in page and model.megabytes > 100
+        assert language_name(model.language) != model.language  # the name is known
+        assert bool(model.published) == bool(model.source)
+
+
+@pytest.mark.parametrize(
+    "code, name", [("en", "English"), ("zh-CN", "Chinese"), ("pt_BR", "Portuguese"), ("xx", "xx"), (None, "")]
+)
+def test_languages_have_names(code, name):
+    assert language_name(code) == name
+
+
+def test_the_card_names_language_and_size_and_warns_of_licences_that_forbid_commercial_use():
+    bundle = FakeRecognizer("name/mms").bundle
+    bundle.config |= {
+        "language": "ko",
+        "licence": "cc-by-nc-4.0",
+        "files": {"a": {"bytes": 3_000_000}, "b": {"bytes": 500_000}},
+    }
+    card = re.sub("<.*?>", " ", model_card(bundle))
+    assert "Korean" in card and "3.5 MB" in card
+    assert "Not for commercial use" in card and "English only" not in card
+    assert "Not for commercial use" not in model_card(FakeRecognizer("name/free").bundle)
+
+
+def test_two_models_are_shown_on_one_time_axis(tab, clip):
+    *_, (shown, pair, timeline) = tab._duel("default", "name/other", clip)
+    text = re.sub("<.*?>", " ", shown)
+    assert FAKE_TEXT in text and OTHER_TEXT in text
+    assert timeline["models"] == ["default", "name/other"]
+    part = requested_tile(tab.registry, {"token": pair.token, "start": 0, "end": clip.seconds, "columns": 100})
+    assert " ".join(word[2] for word in part["words"]) == FAKE_TEXT
+    assert " ".join(word[2] for word in part["compared"]["words"]) == OTHER_TEXT
+    assert part["compared"]["emissions"]["count"] == part["emissions"]["count"]
+    assert tile(clip, 0, clip.seconds, 100)["compared"] is None
+    assert pair.audio is clip.audio  # nothing is copied
+
+
+def test_a_model_that_cannot_be_compared_leaves_a_sentence(tab, clip):
+    for second, sentence in (("name/missing", "There is no such model."), ("../x", "is not a Hub repository")):
+        *_, (shown, pair, timeline) = tab._duel("default", second, clip)
+        assert sentence in shown and pair is None and timeline is None
+    *_, (shown, _, _) = tab._duel("default", "name/other", None)
+    assert "No recording is open" in shown
+
+
+def test_a_model_that_loads_is_announced(tab):
+    *_, (model, shown) = tab._load("name/other", None)
+    assert model == "name/other" and "answers you from now on" in shown
+    *_, (model, shown) = tab._load("name/missing", "name/other")
+    assert model == "name/other" and "There is no such model." in shown
+
+
+def test_a_download_shows_its_bytes(tab):
+    tab.engine._downloads["name/slow"] = (120_000_000, 378_000_000)
+    states = iter(["loading", "ready"])
+    tab.engine.begin = lambda name: None
+    tab.engine.state = lambda name: next(states)
+    (shown,) = tab._loading("name/slow")
+    assert "120 of 378 MB" in shown

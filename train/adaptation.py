@@ -1,0 +1,169 @@
+"""Adaptation: a trained model continues on the recordings of one person, and is kept if it is better for that person.
+
+A fifth of the clips is held out. When the training is over, the adapted weights and means of them with the old ones
+are measured on these clips, with the decoders of the model, and the best becomes the bundle `best` of the run. Such
+means often recognise the new voice as well as the adapted weights, and other voices better (Wortsman et al., 2022,
+arXiv 2109.01903). Language model, pronunciations, decoder options and calibration are those of the old model.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+
+from asr_core.bundle.bundle import Bundle
+from asr_core.bundle.description import LANGUAGE_MODEL, README
+from asr_core.bundle.loading import load_bundle, save_bundle
+from asr_core.bundle.weights import weight_name
+from asr_core.recognizer import Recognizer
+from asr_core.storage import replace_file
+from train.data.credits import training_data
+from train.data.examples import SpeechData
+from train.evaluate.measure import Run, measure
+from train.fit.presets import Preset
+from train.fit.trainer import Trainer
+from train.publish.card import card
+
+LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
+HEAD = "head/"  # beginning of the names of the output layer's weights
+SHARES = (0.5, 0.75, 1.0)  # of the adapted weights in the mean with the old ones
+KEPT = "name licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
+
+
+class Adaptation(Trainer):
+    """Trains a model further on a person's recordings, and measures what that person gains.
+
+    Args:
+        preset: with architecture "", which stands for that of `start`.
+        data: to learn from.
+        held_out: of the same person, to measure on.
+        folder: of the run.
+        start: the model to continue with.
+        train_encoder: whether all of a large network is trained. Otherwise a network of more than LARGE_PARAMETERS
+            keeps its weights up to the output layer.
+        arguments: further ones, as for `Trainer`.
+    """
+
+    def __init__(
+        self, preset: Preset, data: SpeechData, held_out: SpeechData, folder, *, start: Bundle, train_encoder=False,
+        **arguments,
+    ):  # fmt: skip
+        self.start, self.held_out, self.train_encoder = start, held_out, train_encoder
+        super().__init__(preset, data, None, folder, start=start, **arguments)
+
+    def _network_and_featurizer(self, start: Bundle):
+        network, featurizer = start.build(), start.featurizer()
+        if network.count_params() > LARGE_PARAMETERS and not self.train_encoder:
+            for variable in network.weights:
+                variable.trainable = weight_name(network, variable).startswith(HEAD)
+        return network, featurizer
+
+    def _finish_pass(self, loss, audio_seconds, seconds):
+        """Logs a pass. Error rates are measured, and the bundle is saved, when all passes are over."""
+        row = self._row(loss, audio_seconds, seconds)
+        if self.chief:
+            self._log(row)
+        return row
+
+    def conclude(self) -> bool:
+        """Measures the old and the new weights, and prints both; saves the bundle `best` if it is better than the old.
+
+        Returns:
+            Whether it is better.
+        """
+        before = self._measure(self.start)
+        trial = self.folder / "trial"
+        try:
+            measured = {}
+            for share in self._weights_by_share(SHARES):
+                self._save(trial, share, [])
+                measured[share] = self._measure(load_bundle(trial))
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
+        share = min(measured, key=lambda share: wrong_words(measured[share]))
+        after, best = measured[share], self.folder / "best"
+        is_better = wrong_words(after) < wrong_words(before)
+        if is_better:
+            for _ in self._weights_by_share([share]):
+                self._save(best, share, after)
+        print(table(self.start.name, best, before, after, is_better))
+        return is_better
+
+    def _weights_by_share(self, shares: Sequence[float]) -> Iterator[float]:
+        """Yields every share while the network has that share of the adapted weights, and the rest of the old ones."""
+        old = [np.array(ops.convert_to_numpy(weight)) for weight in self.start.build().weights]
+        with self.averaged_weights():
+            adapted = [np.array(ops.convert_to_numpy(weight)) for weight in self.network.weights]
+            for share in shares:
+                for variable, a, b in zip(self.network.weights, old, adapted, strict=True):
+                    variable.assign((1 - share) * a + share * b)
+                yield share
+
+    def _measure(self, bundle: Bundle) -> list[dict]:
+        """Error rates on the held-out clips by greedy decoding and, where the bundle prefers it, by the beam."""
+        clips = [self.held_out.clips[example.number] for example in self.held_out.examples]
+        own = bundle.decoder_options()
+        runs = [Run(dataclasses.replace(own, decoder=name)) for name in sorted({"greedy", own.decoder}, reverse=True)]
+        with closing(Recognizer(bundle)) as recognizer:
+            decoders = measure(recognizer, clips, runs, {}, worst=0)["decoders"]
+        return [{"decoder": one["decoder"], **one["figures"][0]} for one in decoders]
+
+    def _save(self, folder: Path, share: float, measured: Sequence[dict]) -> None:
+        """Saves the network with its present weights and what it has from the old model, with a card."""
+        old, minutes = self.start.config, 60 * self.data.hours
+        facts = ("clips", "speakers", "seconds", "words", "wer", "wer_low", "wer_high", "resampled", "cer")
+        learned = training_data([self.data.clips[example.number] for example in self.data.examples])
+        config = {key: old[key] for key in KEPT if key in old} | {
+            "description": f"The model {self.start.name}, adapted to {minutes:.1f} minutes of its user's recordings.",
+            "evaluation": [
+                {"dataset": "held-out clips of the recordings", "split": "held out", "decoder": one["decoder"]}
+                | {key: one[key] for key in facts}
+                for one in measured
+            ],
+            "recipe": {
+                "preset": self.preset.name, "adapted_from": self.start.name, "share_of_adapted_weights": share,
+                "step": self.step, "passes": self.total // self.steps_per_pass, "seed": self.seed,
+            },
+            "training_data": [*learned, *old.get("training_data", [])],
+            **self.card,
+        }  # fmt: skip
+        words = self.start.language_model()
+        pronunciations = self.start.pronunciations(words)
+        path = self.start.file(LANGUAGE_MODEL)
+        save_bundle(folder, self.network, config, language_model=path, pronunciations=pronunciations)
+        replace_file(folder / README, card(load_bundle(folder).config, str(folder)))
+
+
+def wrong_words(measured: Sequence[dict]) -> int:
+    """Wrong words of all decoders together."""
+    return sum(one["substitutions"] + one["deletions"] + one["insertions"] for one in measured)
+
+
+def table(name: str, folder: Path, before: Sequence[dict], after: Sequence[dict], is_better: bool) -> str:
+    """Error rates before and after as text, and what to do.
+
+    Args:
+        name: of the old model.
+        folder: of the new one.
+        before, after: error rates of each decoder.
+    """
+    size, minutes = before[0], before[0]["seconds"] / 60
+    width = max(len(one["decoder"]) for one in before)
+    lines = [
+        f"Word error rate on {size['clips']} held-out clips ({size['words']} words, {minutes:.1f} minutes):",
+        f"{'':{width}}  before   after",
+        *(
+            f"{old['decoder']:{width}}  {100 * old['wer']:5.1f} %  {100 * new['wer']:5.1f} %"
+            for old, new in zip(before, after, strict=True)
+        ),
+    ]
+    verdict = (
+        f"The adapted model is better: python app.py --model {folder.parent}"
+        if is_better
+        else f"The adapted model is no better: keep {name}. More recordings may help; ten minutes are a beginning."
+    )
+    return "\n".join([*lines, verdict])

@@ -1,0 +1,1 @@
+"""Cased, punctuated text -> the tagger of punctuation and capitals, `tagger.safetensors`, and its figures."""

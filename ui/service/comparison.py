@@ -1,0 +1,50 @@
+"""A second look at the open recording, by a model of the visitor's choice."""
+
+import time
+from dataclasses import dataclass, replace
+
+from ui.service.clip import Clip
+from ui.service.engine import Engine
+from ui.service.requests import logged
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model recognised in a recording.
+
+    Attributes:
+        name: of the model, for display.
+        config: of its bundle.
+        clip: the recording, with the model's emissions and transcript.
+    """
+
+    name: str
+    config: dict
+    clip: Clip
+
+
+def read_again(clip: Clip, engine: Engine, model: str | None) -> Reading:
+    """Transcribes a clip with a model, by the decoder options that the model recommends.
+
+    Args:
+        clip: the open recording; its audio file is shared, not copied.
+        model: name in the engine; None for the default.
+
+    Raises:
+        AsrError: the model cannot be loaded.
+    """
+    recognizer = engine.recognizer(model)
+    with logged("compare_models", audio_seconds=round(clip.seconds, 2)):
+        started = time.perf_counter()
+        found = recognizer.recognize(str(clip.audio.path))
+        read = replace(
+            clip,
+            emissions=found.emissions,
+            transcript=found.transcript,
+            model=model or engine.default,
+            tokens=tuple(recognizer.vocabulary.tokens),
+            compute_seconds=time.perf_counter() - started,
+            hypotheses=(),
+            edited=False,
+        )
+    return Reading(recognizer.bundle.name, recognizer.bundle.config, read)

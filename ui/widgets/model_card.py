@@ -1,0 +1,114 @@
+"""The description of a model: facts, error rates, training data, and what it cannot do."""
+
+from ui.service.catalogue import KNOWN_MODELS
+from ui.service.languages import language_name
+from ui.widgets.markup import Html, join, notice, percent, table, tag
+
+LIMITS_OF_ENGLISH_MODEL = (
+    "English only. It is a small network trained on little data: names, rare words, strong accents, several people at "
+    "once, music and noise are often misheard. Confidence says how sure it is, not whether it is right. Do not use it "
+    "where a mistake can do harm."
+)
+LIMITS_OF_OTHERS = (
+    "It is somebody else's model: its card says what it was trained on and how well it does. Confidence is not "
+    "calibrated for it, so a low one means little. Do not use it where a mistake can do harm."
+)
+NON_COMMERCIAL = ("-nc", "non-commercial", "noncommercial")  # in names of licences
+
+
+def model_card(bundle) -> Html:
+    """The description of a bundle (`asr_core.bundle.bundle.Bundle`), without the parts that it lacks."""
+    config = bundle.config
+    licence = str(config.get("licence") or "not said")
+    facts = [
+        ("Language", language_name(config.get("language")) or "not said"),
+        ("Architecture", config["architecture"]["name"]),
+        ("Parameters", parameters(config)),
+        ("Size", megabytes(config)),
+        ("Front end", config["featurizer"]["name"]),
+        ("Sample rate", f"{config['sample_rate'] / 1000:g} kHz"),
+        ("Licence", licence),
+    ]
+    parts = [
+        tag("h2", config.get("name", bundle.name), class_="section-title"),
+        tag("p", config["description"], class_="lead") if config.get("description") else None,
+        tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value], class_="facts"),
+    ]
+    if any(mark in licence.lower() for mark in NON_COMMERCIAL):
+        text = f"Its licence, {licence}, does not allow commercial use."
+        parts.append(notice("Not for commercial use", text, kind="warning"))
+    if not bundle.trained:
+        text = "This network has not learned to transcribe. What it writes shows how the page works and nothing else."
+        parts.append(notice("Untrained", text, kind="warning"))
+    parts.append(_evaluation(config.get("evaluation")))
+    parts.append(_training(config.get("training_data")))
+    limits = LIMITS_OF_ENGLISH_MODEL if bundle.name == "default" else LIMITS_OF_OTHERS
+    parts.append(notice("What it cannot do", limits, kind="warning"))
+    return tag("div", join(part for part in parts if part), class_="card stack")
+
+
+def known_models() -> Html:
+    """The table of the models that visitors can choose."""
+    hub = "https://huggingface.co/"
+    rows = [
+        (
+            tag("a", model.repository, href=hub + model.repository, target="_blank", rel="noopener"),
+            language_name(model.language).capitalize(),
+            f"{model.megabytes:,} MB",
+            join([model.published, f" ({model.source})"]) if model.published else "see its card",
+            model.remarks,
+        )
+        for model in KNOWN_MODELS
+    ]
+    head = ["Model", "Language", "Download", "Published word error rate", "Remarks"]
+    return table(head, rows, caption="Known models of the Hub", numeric=[2])
+
+
+def parameters(config: dict) -> str:
+    return f"{config['parameters'] / 1e6:.1f} M" if "parameters" in config else "unknown"
+
+
+def megabytes(config: dict) -> str:
+    """The size of the files of a bundle; "" if its description does not give them."""
+    sizes = [facts.get("bytes", 0) for facts in config.get("files", {}).values()]
+    return f"{sum(sizes) / 1e6:,.1f} MB" if sizes else ""
+
+
+def _evaluation(measured) -> Html:
+    if not measured:
+        return tag("p", "Nothing has been measured, or the model does not say.", class_="small")
+    decoders = list(dict.fromkeys(str(one.get("decoder", "")) for one in measured))
+    rates: dict[str, dict[str, Html]] = {}  # by data set, then by decoder
+    for one in measured:
+        name = " ".join(str(one[key]) for key in ("dataset", "split") if one.get(key))
+        rates.setdefault(name, {})[str(one.get("decoder", ""))] = _rate(one)
+    rows = [(name, *(of_set.get(decoder, "") for decoder in decoders)) for name, of_set in rates.items()]
+    head = ["Word errors on (and 95 % interval)", *decoders]
+    return table(head, rows, caption="Word error rates and their 95 % intervals", numeric=range(1, len(head)))
+
+
+def _rate(one: dict) -> Html:
+    """The word error rate, and below it its confidence interval if there is one."""
+    low, high = (one.get(end) for end in ("wer_low", "wer_high"))
+    known = isinstance(low, (int, float)) and isinstance(high, (int, float))
+    interval = tag("small", f"{100 * low:.0f}–{100 * high:.0f}") if known else Html()
+    return join([tag("div", _share(one.get("wer"))), interval])
+
+
+def _training(data) -> Html:
+    if not data:
+        return tag("p", "Its training data is not said.", class_="small")
+    speech, texts = [], []
+    for one in data:
+        named, licence = one.get("name", ""), one.get("licence", "")
+        if isinstance(one.get("hours"), (int, float)):
+            speech.append((named, f"{one['hours']:.1f} h", licence))
+        else:
+            texts.append((named, licence))
+    speech_table = table(["Trained on", "Speech", "Licence"], speech, caption="Training data", numeric=[1])
+    text_table = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
+    return join([speech_table if speech else None, tag("div", text_table, style="margin-top:16px") if texts else None])
+
+
+def _share(value) -> str:
+    return percent(value, 1) if isinstance(value, (int, float)) else ""
