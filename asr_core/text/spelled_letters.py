@@ -10,6 +10,7 @@ from asr_core.text.number_words import WrittenSpan, word_at
 MAX_ACRONYM = 4  # letters; a longer run is a word that somebody spells, unless it is known
 WORDS = ("a", "i", "o")
 SPELLING = frozenset("spelled spelt spelling spells spell letters".split())  # every letter after them is one
+SPELLING_REACH = 2  # words from them to the letters: spelled it
 KNOWN = frozenset(
     "abc ac acl aclu adhd afc ai aka ama aol apa api apr atm asap ba cia cpa dna epa fbi fda gdpr gi ibm icu id ie "
     "iou ip ipo iq ira irs isp it itv la ma mba mma mri naacp nba ncaa nra nsa ok pa phd psi pta rna tba usa "
@@ -29,7 +30,7 @@ def letters_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
         end += 1
     possessive = _is_letter(word_at(words, end).removesuffix("'s"))
     end += possessive
-    spelled = word_at(words, at - 1) in SPELLING
+    spelled = not SPELLING.isdisjoint(words[max(0, at - SPELLING_REACH) : at])
     first, end = (at, end) if spelled else _trimmed(words, at, end)
     joined = _joined(words, first, end)
     stutter = len(set(joined)) == 1 or set(joined) <= set(WORDS)

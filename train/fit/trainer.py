@@ -455,11 +455,10 @@ def load_data(
 
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
-    """Training and validation split by seed and clip id: about `share` of the clips, at least one, for validation."""
-    draws = {e.number: zlib.crc32(f"{seed} {data.clips[e.number].id}".encode()) % 10_000 for e in data.examples}
-    held_out = {number for number, draw in draws.items() if draw < share * 10_000}
-    if not 0 < len(held_out) < len(draws):
-        held_out = {min(draws, key=draws.get)} if draws else set()
+    """Training and validation split by seed and clip id: `share` of the clips, at least one, for validation."""
+    numbers = [example.number for example in data.examples]
+    numbers.sort(key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
+    held_out = set(numbers[: max(1, round(share * len(numbers)))])
     return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)
 
 

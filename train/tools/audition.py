@@ -63,16 +63,16 @@ def draw(recordings: dict[str, np.ndarray], path) -> None:
     Raises:
         ImportError: matplotlib is not installed.
     """
+    import librosa
     from matplotlib.figure import Figure
-    from scipy.signal import stft
 
     rows = -(-(len(recordings) + 2) // 2)
     figure = Figure(figsize=(13, 1.7 * rows), layout="constrained")
     panels = figure.subplots(rows, 2).ravel()
     longest = max(map(len, recordings.values())) / RATE
     for panel, (name, samples) in zip(panels, recordings.items(), strict=False):
-        _, _, spectrum = stft(samples / 32768, RATE, nperseg=512, noverlap=384)
-        level = 20 * np.log10(np.abs(spectrum) + 1e-6)
+        spectrum = np.abs(librosa.stft(full_scale(samples), n_fft=512, hop_length=128))
+        level = librosa.amplitude_to_db(spectrum, ref=256, amin=256e-6, top_db=None)  # 256 is the sum of the window
         panel.imshow(
             level, origin="lower", aspect="auto", vmin=-100, vmax=-20,
             extent=(0, len(samples) / RATE, 0, RATE / 2000),
