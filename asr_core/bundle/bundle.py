@@ -132,9 +132,11 @@ class Bundle:
         Raises:
             LanguageModelError: there is no such language model, or it does not fit.
         """
-        from asr_core.bundle.language_models import FOLDER, OWN, open_language_model
+        from asr_core.bundle.language_models import FOLDER, OWN, needed_files, open_language_model
 
         path = self.path / FOLDER if name == OWN else name
+        if name == OWN and self.checkpoint:  # downloaded only now: such a folder is often as large as the network
+            path = self.checkpoint.files.fetch_folder(FOLDER, needed_files) or path
         if name == OWN and not path.is_dir():
             raise LanguageModelError(f"{self.name} has no folder {FOLDER}: name a file, or leave --language-model out.")
         return replace(self, other_language_model=open_language_model(path, self.vocabulary))

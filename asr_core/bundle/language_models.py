@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from asr_core.bundle.memory import free_bytes
 from asr_core.decoding.arpa import LN_10, read_arpa
 from asr_core.decoding.kenlm import KenlmModel, is_kenlm
 from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN, NGramModel
@@ -25,6 +26,7 @@ DEFAULT_FILE = ASSETS / "default" / "language_model.safetensors"
 OWN = "repo"  # the folder beside the acoustic model
 FOLDER = "language_model"  # of pyctcdecode, in the repository of an acoustic model
 SUFFIXES = (".bin", ".binary", ".klm", ".kenlm", ".arpa", ".arpa.gz", ".gz", ".safetensors")  # the first that is there
+ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"  # pyctcdecode's other files in it
 MAX_ATTRIBUTES_BYTES = 1 << 20
 MAX_UNIGRAMS_BYTES = 1 << 30
 
@@ -72,14 +74,30 @@ def _open_folder(folder: Path, vocabulary: Vocabulary) -> OpenedLanguageModel:
     files = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}")) if path.is_file()]
     if not files:
         raise LanguageModelError(f"{folder.name} holds no language model: an .arpa file or a .bin of KenLM is needed.")
-    attributes = folder / "attrs.json"
-    unigrams = folder / "unigrams.txt"
+    attributes, unigrams = folder / ATTRIBUTES, folder / UNIGRAMS
     return _open_file(
         files[0],
         vocabulary,
         _attributes(attributes) if attributes.is_file() else {},
         _text(unigrams, MAX_UNIGRAMS_BYTES).split() if unigrams.is_file() else (),
     )
+
+
+def needed_files(sizes: dict[str, int]) -> list[str]:
+    """The names of the files of a folder FOLDER that are needed, from the sizes of all by name; none without a model.
+
+    Raises:
+        LanguageModelError: they would not fit into memory.
+    """
+    models = [name for suffix in SUFFIXES for name in sorted(sizes) if name.endswith(suffix)]
+    names = [name for name in (*models[:1], ATTRIBUTES, UNIGRAMS) if name in sizes] if models else []
+    total, free = sum(sizes[name] for name in names), free_bytes()
+    if free is not None and total > free:
+        raise LanguageModelError(
+            f"The language model has {total / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free here: leave "
+            "--language-model out, or close other programs."
+        )
+    return names
 
 
 def _open_file(path: Path, vocabulary: Vocabulary, attributes: dict, known: Sequence[str]) -> OpenedLanguageModel:
