@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from asr_core.text.normaliser import normalise
-from asr_core.text.tagger import CAPITALS, PUNCTUATION, RIGHT_CONTEXT_WORDS, Tag, Tagger
+from asr_core.text.tagger import CAPITALS, PUNCTUATION, RIGHT_CONTEXT_WORDS, Tag, Tagger, choose_marks
 from asr_core.text.word_features import LETTER_FEATURES, TIMING_FEATURES, WordNumbers
 from train.punctuation.__main__ import main
 from train.punctuation.evaluation import Passage, SpokenWord, _passage, nothing, stops_at_pauses
+from train.punctuation.fit import best_biases
 from train.punctuation.labels import NOT_SCORED, label, label_text
 from train.punctuation.lexicon import choose_spellings, encode_words, number_words
-from train.punctuation.measures import score
+from train.punctuation.measures import Measure, score
 from train.punctuation.network import Adam, initial_weights, loss_and_gradients
 from train.punctuation.pauses import MEASURED, Pauses
 from train.punctuation.texts import count_words, read_text
@@ -102,8 +103,8 @@ class TestLexicon:
         assert numbers.tolist() == [0, 1, 9, 3, 4, 2] and hashes.max() < 16 and letters.tolist()[:2] == [3, 2]
 
     def test_keeps_the_spelling_that_most_capitals_have(self):
-        words, table = ["mcdonald", "leroy"], np.array([[1, 9, 0, 8, 0], [1, 20, 0, 20, 0]])
-        forms = {("mcdonald", "McDonald"): 7, ("mcdonald", "MCDonald"): 1, ("leroy", "LeRoy"): 6}
+        words, table = ["mcdonald", "leroy", "delay"], np.array([[1, 9, 0, 8, 0], [1, 20, 0, 20, 0], [1, 30, 20, 9, 0]])
+        forms = {("mcdonald", "McDonald"): 7, ("mcdonald", "MCDonald"): 1, ("leroy", "LeRoy"): 6, ("delay", "DeLay"): 9}
         assert choose_spellings(forms, words, table) == {"mcdonald": "McDonald"}
 
 
@@ -154,6 +155,25 @@ class TestWindows:
     def test_of_texts_that_are_too_short_are_refused(self):
         with pytest.raises(ValueError, match="more than 72 words"):
             windows(text=label(book(5)))
+
+
+def test_biases_raise_the_f1_of_marks_that_are_written_too_rarely():
+    generator = np.random.default_rng(0)
+    marks = generator.choice(4, 4000, p=[0.8, 0.1, 0.08, 0.02])
+    scores = generator.normal(0, 1, (4000, 4)) + [4, 0, 0, 0]
+    scores[np.arange(4000), marks] += 3
+    biases = best_biases(scores, marks)
+
+    def f1(scores, mark):
+        return Measure.of(marks == mark, choose_marks(scores) == mark).f1
+
+    assert biases[0] == 0 and (biases[1:] > 0).all()
+    assert all(f1(scores + biases, mark) > f1(scores, mark) + 0.05 for mark in (1, 2, 3))
+
+
+def test_two_stops_that_share_the_probability_end_a_sentence():
+    shares = [[0.4, 0.1, 0.26, 0.24], [0.4, 0.1, 0.24, 0.26], [0.6, 0.1, 0.2, 0.1]]
+    assert choose_marks(np.log(shares)).tolist() == [2, 3, 0]
 
 
 MARKED = list(zip(["", ",", ",", ".", "", "."], ["first"] * 3 + ["lower"] * 3, strict=True))
@@ -242,7 +262,7 @@ class TestNetwork:
         entropies = []
         for row, length in enumerate((40, 30, 40)):
             numbers, letters, timing = (part[row, :length] for part in batch.inputs[:3])
-            logits = tagger._run(numbers, letters, timing)
+            logits = tagger.logits(numbers, letters, timing)
             logits = np.split(logits - logits.max(), [len(PUNCTUATION)], axis=1)
             probabilities = [np.exp(part) / np.exp(part).sum(axis=1, keepdims=True) for part in logits]
             for place in range(length):
