@@ -67,17 +67,20 @@ def _case(word: SpokenWord, begins: bool) -> str:
 
 
 def evaluate(tagger: Tagger, passages: Sequence[Passage], report: Callable[[str], None]) -> None:
-    """Reports the figures of the tagger with times and without them, and those of the rules."""
+    """Reports the figures of the tagger with times, if there are any, and without them, and those of the rules."""
     marks = np.concatenate([passage.marks for passage in passages])
     capitals = np.concatenate([passage.capitals for passage in passages])
     bare = [[SpokenWord(word.text) for word in passage.words] for passage in passages]
     timed = [passage.words for passage in passages]
+    has_times = any(word.start is not None for words in timed for word in words)
     for name, rule, texts in (
         ("tagger, with pauses", tagger, timed),
         ("tagger, words alone", tagger, bare),
         ("stop at pauses", stops_at_pauses, timed),
         ("nothing", nothing, bare),
     ):
+        if texts is timed and not has_times:
+            continue
         report(f"  {name:20} {score(marks, capitals, [tag for words in texts for tag in rule(words)])}")
 
 
@@ -132,7 +135,7 @@ def _punctuated(manifest: Path) -> list:
 
 
 def speech_sets(manifest: Path, words_of: dict[str, list[list]]) -> Iterator[tuple[str, list[Passage]]]:
-    """Per corpus of a manifest: its clips one by one, and joined to one recording in their order."""
+    """Per corpus of a manifest: its clips one by one, joined to one recording in their order, and its true words."""
     for corpus, own in groupby(_punctuated(manifest), key=lambda clip: clip.corpus):
         own = [clip for clip in own if words_of.get(clip.id)]
         single = [passage for clip in own if (passage := _passage(clip.text, words_of[clip.id]))]
@@ -144,6 +147,11 @@ def speech_sets(manifest: Path, words_of: dict[str, list[list]]) -> Iterator[tup
             offset += clip.seconds
         whole = _passage(" ".join(texts), joined)
         yield f"{corpus}, joined", [whole] if whole else []
+        truth = label_text(" ".join(texts))
+        if truth is not None:
+            spoken = [SpokenWord(truth.words[number]) for number in truth.numbers]
+            capitals = np.where(truth.capitals == UPPER, NOT_SCORED, truth.capitals).astype(np.int64)
+            yield f"{corpus}, true words", [Passage(spoken, truth.marks.astype(np.int64), capitals)]
 
 
 def _passage(text: str, rows: list[list]) -> Passage | None:
