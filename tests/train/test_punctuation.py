@@ -18,7 +18,7 @@ from train.punctuation.lexicon import choose_spellings, encode_words, number_wor
 from train.punctuation.measures import Measure, score
 from train.punctuation.network import Adam, initial_weights, loss_and_gradients
 from train.punctuation.pauses import MEASURED, Pauses
-from train.punctuation.texts import count_words, read_text
+from train.punctuation.texts import count_words, read_text, running_order
 from train.punctuation.windows import Batch, Source, Windows
 
 SENTENCES = [
@@ -342,6 +342,18 @@ class TestRun:
             path.write_text(content, encoding="utf-8")
         assert main(["--text", str(path), "--out", str(tmp_path / "t.safetensors"), "--steps", "1"]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_alphabetical_lists_are_shuffled_and_running_text_is_not():
+    names = sorted(f"{first}{vowel}{last}" for first in "BDFGKLMN" for vowel in "aeiou" for last in "bdgkm")
+    listed = label([f"{name} came back." for name in names])
+    at = np.arange(len(listed.numbers))
+    order = running_order(listed, at)
+    assert sorted(order) == at.tolist() and (order != at).mean() > 0.8
+    assert (listed.marks[order] >= 2).tolist() == (listed.marks >= 2).tolist()  # whole sentences of the same length
+    running = label(book(200))
+    at = np.arange(len(running.numbers))
+    assert running_order(running, at) is at
 
 
 def test_counts_of_words_leave_out_what_is_held_out(tmp_path):

@@ -15,7 +15,7 @@ from train.data.manifest import read_bytes, read_manifest
 from train.punctuation.labels import NONE, NOT_SCORED, UPPER, label_text
 from train.punctuation.measures import score
 from train.punctuation.pauses import Pauses
-from train.punctuation.texts import Text
+from train.punctuation.texts import Text, running_order
 
 MAX_WORDS = 60_000  # of a held-out part that are scored
 PASSAGE_WORDS = 400  # that share a speaker where pauses are drawn
@@ -93,13 +93,14 @@ def held_out(text: Text, chosen: np.ndarray, seed: int = 0) -> list[Passage]:
         seed: of the times.
     """
     pauses, generator = Pauses.load(), np.random.default_rng(seed)
-    at = np.flatnonzero(chosen)[:MAX_WORDS]
+    at = running_order(text.text, np.flatnonzero(chosen), seed)
+    every = max(1, len(at) // MAX_WORDS)  # of the passages, one is scored, so that all of the part is represented
     passages = []
     while len(at):
         size = min(PASSAGE_WORDS, len(at))
         ends = np.flatnonzero(text.text.marks[at[:size]] >= 2)
         size = int(ends[-1]) + 1 if len(ends) else size
-        part, at = at[:size], at[size:]
+        part, at = at[:size], at[size * every :]
         words = [text.text.words[number] for number in text.text.numbers[part]]
         marks, capitals = (array[part].astype(np.int64) for array in (text.text.marks, text.text.capitals))
         times = pauses.draw(marks, np.array([len(word) for word in words]), generator)

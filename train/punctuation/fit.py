@@ -21,7 +21,7 @@ from train.punctuation.lexicon import choose_spellings, encode_words, number_wor
 from train.punctuation.measures import Measure
 from train.punctuation.network import Adam, initial_weights, loss_and_gradients
 from train.punctuation.pauses import Pauses
-from train.punctuation.texts import Text, count_words
+from train.punctuation.texts import Text, count_words, running_order
 from train.punctuation.windows import Source, Windows
 
 CHECKPOINT = "checkpoint.npz"
@@ -229,5 +229,5 @@ def save_tagger(
 
 
 def _source(text: Text, places: np.ndarray) -> Source:
-    at = np.flatnonzero(text.train)
+    at = running_order(text.text, np.flatnonzero(text.train))
     return Source(text.weight, places[text.text.numbers[at]], text.text.marks[at], text.text.capitals[at])
