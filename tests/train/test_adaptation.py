@@ -84,7 +84,7 @@ def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp
     new, old = load_bundle(tmp_path / "me"), load_bundle(start)
     for key in ("decoder", "confidence", "licence", "featurizer", "tokens"):
         assert new.config[key] == old.config[key]
-    assert new.language_model().words.words == old.language_model().words.words
+    assert new.language_model().words == old.language_model().words
     assert new.config["name"] == "My tones" and new.config["recipe"]["adapted_from"] == "tones"
     assert "The model tones, adapted to" in new.readme
     assert [entry["corpus"] for entry in new.config["training_data"]] == ["mine", "manifest"]
