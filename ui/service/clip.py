@@ -90,7 +90,6 @@ class Clip:
         source: path of the visitor's file.
         track, tracks: which of the audio tracks of the file this is, from 1, and how many the file has.
         form: "written", with capitals, punctuation and figures where the model can, or "spoken".
-        language: code of the language that the model writes; "" if it is not known.
         compared: the same recording as another model transcribed it, shown below this one; or None.
         token: unguessable name by which the page requests tiles of this clip.
     """
