@@ -3,6 +3,7 @@
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 # Folder of the default model and the example clips: beside the packages in a checkout, inside this one if installed.
@@ -11,14 +12,20 @@ ASSETS = next(
 )
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Writes a text file atomically: it is replaced as a whole or not at all. Raises OSError."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replaces a file as a whole or not at all: the block writes a file at the path that it gets. Raises OSError."""
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        yield partial
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a text file, as a whole or not at all (see `replacing`). Raises OSError."""
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)

@@ -27,7 +27,7 @@ import numpy as np
 
 from asr_core.audio.loading import Audio
 from asr_core.audio.resampling import ChunkResampler
-from asr_core.audio.speech_activity import level_changes
+from asr_core.audio.speech_activity import WINDOW_SECONDS, level_changes
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.incremental import IncrementalDecoder
 from asr_core.decoding.options import DecoderOptions
@@ -36,7 +36,6 @@ from asr_core.emissions import Emissions
 from asr_core.inference.windows import ALIGNED_STEPS
 from asr_core.transcript.words import Word
 
-WINDOW_SECONDS = 12.0  # about the longest clips of training; every hop costs one run of the network on such a window
 FINALIZE_SECONDS = 2.0  # between windows that make words final; a stream that lags behind runs on these alone
 HOP_SECONDS = 0.5  # between partial results: half of the latency that is acceptable for a new word
 CHANGE_SECONDS = 0.5  # of audio after a change of level, before it is trusted

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import importlib
 import importlib.util
+import math
 import os
 import shlex
 import sys
@@ -33,6 +34,10 @@ def parse(argv):
     parser.add_argument(
         "--cache", metavar="FOLDER",
         help="folder of decoded recordings, 0.1 GB an hour (default: cache, beside the folder of --out)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pieces", type=whole(1), metavar="N",
+        help="write subword pieces, at most N and learnt from the texts of --data, instead of characters",
     )  # fmt: skip
     parser.add_argument("--passes", type=whole(1), help="number of passes over the data, instead of the preset's")
     parser.add_argument(
@@ -130,6 +135,8 @@ def _choose_preset(args):
     if args.preset not in PRESETS:
         raise _Stop(f"There is no preset {args.preset!r}; there are {', '.join(PRESETS)}.", 2)
     preset = PRESETS[args.preset]
+    if args.pieces and (not preset.architecture or args.start):
+        raise _Stop("--pieces makes the vocabulary of a new network: leave out --start.", 2)
     if not preset.architecture and not args.start:
         raise _Stop(f"The preset {preset.name} goes on with a model: name it with --start, such as --start default.", 2)
     if not preset.architecture and os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
@@ -178,7 +185,8 @@ def _load(args, preset):
         make_folder(Path(args.out))
         start = load_bundle(args.start) if args.start else None
         if preset.architecture:
-            vocabulary, rate, phones = Vocabulary(), make_featurizer(preset.featurizer).sample_rate, preset.sizes
+            rate, phones = make_featurizer(preset.featurizer).sample_rate, preset.sizes
+            vocabulary = Vocabulary(_learnt_pieces(args)) if args.pieces else Vocabulary()
         else:
             vocabulary, rate, phones = start.vocabulary, start.sample_rate, start.config["architecture"]["sizes"]
         pronunciations = Dictionary(args.pronunciations) if phones.get("phones") else None
@@ -196,6 +204,17 @@ def _load(args, preset):
             raise _Stop(f"There is nothing to {use}; left out: {counts(speech.dropped)}.")
     print(f"{len(data.examples)} clips, {data.hours:.2f} hours; left out: {counts(data.dropped)}")
     return data, validation, start
+
+
+def _learnt_pieces(args) -> list[str]:
+    """The subword pieces of --pieces, from the normalised texts of all clips."""
+    from asr_core.text.normaliser import Normaliser
+    from train.data.manifest import read_manifest
+    from train.data.pieces import learn_pieces
+
+    normalise = Normaliser()
+    clips = [clip for manifest in args.data for clip in read_manifest(manifest)]
+    return learn_pieces((normalise(clip.text) for clip in clips[: args.limit]), args.pieces)
 
 
 def _make_trainer(args, preset, data, validation, start, workers, line: str):
@@ -218,7 +237,8 @@ def _make_trainer(args, preset, data, validation, start, workers, line: str):
         print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
     if not trainer.batches.steps_per_pass:
         raise _Stop("There is nothing left to learn from.")
-    parameters, trained = trainer.network.count_params(), sum(v.value.size for v in trainer.network.trainable_variables)
+    parameters = trainer.network.count_params()
+    trained = sum(math.prod(variable.shape) for variable in trainer.network.trainable_variables)
     part = "" if trained == parameters else f", of which {trained:,} are trained (all of them with --train-encoder)"
     print(f"{parameters:,} parameters{part}; {trainer.steps_per_pass} steps a pass, {trainer.total} in all")
     print(f"A run that was stopped goes on with: {line}")

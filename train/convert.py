@@ -30,6 +30,7 @@ SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
 WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # member of a .keras file, which is a zip archive
 MAX_BYTES = 2 << 30  # of a checkpoint; the example's own has 107 MB, 320 MB with the optimiser's state
 
+KERAS_SUFFIXES = (".keras", ".h5")
 BITS = (32, 16, 8)  # of each number in a matrix of a converted checkpoint
 TAKEN_OVER = (  # fields of a checkpoint's description that its bundle keeps
     "name", "language", "training_data", "evaluation", "decoder", "featurizer", "sample_rate", "tokens",
@@ -75,8 +76,9 @@ def main(argv=None) -> int:
 def in_format_of_transformers(checkpoint: str) -> bool:
     """Whether this names a folder with a `config.json`, or nothing here and maybe a repository on the Hub."""
     path = Path(checkpoint)
-    here = path.exists() or path.with_name(path.name + ".index").is_file()
-    return (path / CONFIG).is_file() if here else bool(REPOSITORY.fullmatch(checkpoint))
+    if path.exists() or path.with_name(path.name + ".index").is_file():
+        return (path / CONFIG).is_file()
+    return path.suffix not in KERAS_SUFFIXES and bool(REPOSITORY.fullmatch(checkpoint))
 
 
 def convert_checkpoint(source: str, out, bits: int = 16, language: str | None = None, licence=None) -> Path:

@@ -13,11 +13,14 @@ import gradio as gr
 
 from asr_core.errors import GivenTextError
 from asr_core.text.pasted import words_alone
+from asr_core.text.replacements import Replacements, parse_replacements
+from asr_core.transcript.written import with_written_form
 from ui.service import arguments
 from ui.service.client import ClientGone
+from ui.service.clip import FORMS, WRITTEN
 from ui.service.engine import Engine
 from ui.service.examples import examples
-from ui.service.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, written
+from ui.service.exports import RANGES, SUBTITLE_FORMATS, SubtitleLimits, content
 from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
 from ui.service.requests import MAX_TRANSCRIPTIONS, Limits, explain, logged, read_audio
 from ui.service.scoring import compare as compare_texts
@@ -40,6 +43,11 @@ TRANSCRIPT = {
         "confidence": {"type": "number"},
         "words": {"type": "array", "items": WORD},
         "model": {"type": "string"},
+        "written": {
+            "type": "object",
+            "description": "the written form, if the model has one",
+            "properties": {"text": {"type": "string"}, "tokens": {"type": "array", "items": {"type": "object"}}},
+        },
         "notes": {
             "type": "array",
             "items": {"type": "string"},
@@ -54,6 +62,7 @@ COMPARISON = {
         **{name: {"type": "integer"} for name in ("hits", "substitutions", "insertions", "deletions")},
     },
 }
+MAX_TRACKS = 99  # more than any file has; the reader refuses tracks that a file lacks
 DECODERS = ("recommended", "greedy", "beam")
 
 
@@ -77,30 +86,45 @@ class Api:
     def __init__(self, engine: Engine, limits: Limits):
         self._engine, self._limits = engine, limits
 
-    def _transcript(self, recording, overrides, facts):
+    def _transcript(self, recording, overrides, facts, replacements: Replacements, track: int | None = None):
         recognizer = self._engine.recognizer()
-        audio = read_audio(recording, recognizer.sample_rate, self._limits)
+        audio = read_audio(recording, recognizer.sample_rate, self._limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
         options = overrides.options(recognizer.bundle)
-        return recognizer.transcribe(audio, options, cancel=ClientGone(), hot_words=overrides.hot_words)
+        transcript = recognizer.transcribe(audio, options, cancel=ClientGone(), hot_words=overrides.hot_words)
+        return with_written_form(transcript, recognizer.tagger, replacements) if replacements else transcript
 
     def transcribe(
-        self, recording: str, decoder: str = "recommended", beam_width: int | None = None, hot_words: str = ""
+        self,
+        recording: str,
+        decoder: str = "recommended",
+        beam_width: int | None = None,
+        hot_words: str = "",
+        text: str = WRITTEN,
+        replacements: str = "",
+        track: int | None = None,
     ) -> dict:
-        """Transcribe a recording of English speech.
+        """Transcribe a recording.
 
         Args:
             recording: An audio or video file.
             decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
             beam_width: How many texts the beam keeps, 1 to 384; what the model recommends if left out.
             hot_words: Names and terms to listen for, one a line or with commas between, at most 200.
+            text: "written" for the written form beside the spoken words, where the model has one, or "spoken".
+            replacements: How names and terms are written, one "heard -> written" a line.
+            track: Which audio track of a file that has several, from 1.
 
         Returns:
-            Text, seconds, confidence and words with start, end and confidence.
+            Text, seconds, confidence and words with start, end and confidence, all as spoken; in "written" the text
+            with capitals, punctuation and figures, and its tokens with their times.
         """
         with answering("api/transcribe") as facts:
             overrides = overrides_of(decoder, beam_width, hot_words, self._limits)
-            return as_json(self._transcript(recording, overrides, facts), recording)
+            form = arguments.one_of(text, "text", FORMS)
+            pairs = replacements_of(replacements, self._limits)
+            track = arguments.number(track, "track", 1, MAX_TRACKS, whole=True)
+            return as_json(self._transcript(recording, overrides, facts, pairs, track), recording, form)
 
     def align(self, recording: str, text: str) -> dict:
         """Find the times of a known text in its recording.
@@ -124,9 +148,16 @@ class Api:
             return as_json(replace(transcript, notes=(*audio.notes, *transcript.notes)), recording)
 
     def subtitles(
-        self, recording: str, kind: str = "srt", characters: int = 42, lines: int = 2, seconds: float = 7
+        self,
+        recording: str,
+        kind: str = "srt",
+        characters: int = 42,
+        lines: int = 2,
+        seconds: float = 7,
+        text: str = WRITTEN,
+        replacements: str = "",
     ) -> str:
-        """Make subtitles for a recording of English speech.
+        """Make subtitles for a recording.
 
         Args:
             recording: An audio or video file.
@@ -134,14 +165,17 @@ class Api:
             characters: Most characters a line, 20 to 80.
             lines: Most lines a subtitle, 1 to 3.
             seconds: Longest time a subtitle stands, 1 to 15.
+            text: "written", with capitals, punctuation and figures where the model has them, or "spoken".
+            replacements: How names and terms are written, one "heard -> written" a line.
 
         Returns:
             The subtitle file as text.
         """
         with answering("api/subtitles") as facts:
             kind = arguments.one_of(kind, "kind", SUBTITLE_FORMATS)
-            shape = limits_of(characters, lines, seconds)
-            return written(self._transcript(recording, DecodingOverrides(), facts), kind, shape)
+            shape, form = limits_of(characters, lines, seconds), arguments.one_of(text, "text", FORMS)
+            pairs = replacements_of(replacements, self._limits)
+            return content(self._transcript(recording, DecodingOverrides(), facts, pairs), kind, shape, text=form)
 
     def compare(self, reference: str, heard: str) -> dict:
         """Word and character error rate of a text against what was really said.
@@ -178,9 +212,13 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     width, characters = number("beam_width", None), number("characters", 42)
     lines, seconds = number("lines", 2), number("seconds", 7)
     heavy = {"concurrency_limit": MAX_TRANSCRIPTIONS, "concurrency_id": "recogniser"}
-    _endpoint(api.transcribe, [recording(), decoders, width, line("hot_words")], typed_json(TRANSCRIPT), **heavy)
+    forms, pairs, track = arguments.choice_input("text", FORMS), line("replacements"), number("track", None)
+    spoken = [recording(), decoders, width, line("hot_words"), forms, pairs, track]
+    _endpoint(api.transcribe, spoken, typed_json(TRANSCRIPT), **heavy)
     _endpoint(api.align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
-    _endpoint(api.subtitles, [recording(), kinds, characters, lines, seconds], line("subtitles"), **heavy)
+    forms, pairs = arguments.choice_input("text", FORMS), line("replacements")
+    shown = [recording(), kinds, characters, lines, seconds, forms, pairs]
+    _endpoint(api.subtitles, shown, line("subtitles"), **heavy)
     _endpoint(api.compare, [line("reference"), line("heard")], typed_json(COMPARISON))
     _endpoint(api.model, [], typed_json({"type": "object"}))
 
@@ -193,6 +231,11 @@ def overrides_of(decoder, beam_width, hot_words, limits: Limits) -> DecodingOver
     if hot_words.strip() and decoder == "greedy":
         raise GivenTextError("hot_words need the beam search: leave decoder out, or set it to beam.")
     return DecodingOverrides.of("beam" if hot_words.strip() else decoder, beam_width, hot_words=hot_words)
+
+
+def replacements_of(pairs, limits: Limits) -> Replacements:
+    """The replacements of a request. Raises GivenTextError."""
+    return parse_replacements(arguments.text("" if pairs is None else pairs, "replacements", limits.text_characters))
 
 
 def limits_of(characters, lines, seconds) -> SubtitleLimits:
@@ -219,5 +262,5 @@ def answering(request: str):
         raise gr.Error(explain(error), print_exception=False) from error
 
 
-def as_json(transcript, recording: str) -> dict:
-    return json.loads(written(transcript, "json", file=Path(recording).name))
+def as_json(transcript, recording: str, form: str = WRITTEN) -> dict:
+    return json.loads(content(transcript, "json", file=Path(recording).name, text=form))

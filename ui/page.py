@@ -21,6 +21,18 @@ DELETE_CACHE = (600, 4 * 3600)  # seconds between two clean-ups, and age of the 
 MAX_QUEUED = 64  # requests in the queue; further ones get an error
 
 
+class Page(gr.Blocks):
+    """Blocks whose endpoints take fewer values than they have arguments: the rest get their defaults.
+
+    Clients that were written before an argument was added send their values by position, as curl does.
+    """
+
+    def validate_inputs(self, block_fn, inputs: list) -> None:
+        if block_fn.api_visibility == "public":
+            inputs += [component.value for component in block_fn.inputs[len(inputs) :]]
+        super().validate_inputs(block_fn, inputs)
+
+
 def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = False) -> gr.Blocks:
     """The whole page.
 
@@ -31,7 +43,7 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
     """
     limits = limits or Limits()
     registry = ClipRegistry()
-    with gr.Blocks(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
+    with Page(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
         model = gr.State(None)
         head = gr.HTML(masthead(model_chip(engine)), elem_id="masthead")
         with gr.Tabs() as tabs:

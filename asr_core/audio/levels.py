@@ -10,6 +10,7 @@ from scipy.ndimage import maximum_filter1d
 from asr_core.errors import AudioError
 
 INTEGER_SCALE = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
+INT16_MAX = 2**15 - 1
 MAX_SAMPLE = 1e12  # samples beyond it are invalid; 32-bit integers stored as floats stay below
 
 SPIKE_BLOCK_SECONDS = 0.005  # the level around a sample is measured over its block and the two blocks on each side
@@ -38,6 +39,13 @@ def full_scale(samples: np.ndarray) -> np.ndarray:
     if kind in INTEGER_SCALE:
         return (samples - 128 if kind == "uint8" else samples) / np.float32(INTEGER_SCALE[kind])
     return samples
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """int16 samples of float ones in [-1, 1]; what lies outside is clipped."""
+    scaled = np.clip(samples, -1, 1)
+    scaled *= INT16_MAX
+    return np.rint(scaled, out=scaled).astype("<i2")
 
 
 class Repair:

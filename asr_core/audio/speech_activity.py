@@ -34,7 +34,7 @@ MIN_NOISE_GAP_WITHIN_WINDOW_SECONDS = 1.5  # the same where one window holds all
 NOISE_MARGIN_SECONDS = 0.4  # an utterance keeps this much background noise on either side
 
 # Changes of level: another speaker, or another place.
-MIN_PAUSE_SECONDS = 0.5  # the level of speech changes only at pauses this long
+LEVEL_PAUSE_SECONDS = 0.5  # the level of speech changes only at pauses this long
 MIN_LEVEL_CHANGE_DB = 4.0  # from the speech before a pause to the speech after it; smaller changes are one speaker's
 
 # Bursts: clicks, beeps and doors, so loud that they would dominate the normalisation of the features around them.
@@ -180,8 +180,8 @@ def level_changes(samples: np.ndarray, sample_rate: int) -> list[int]:
     block = round(BLOCK_SECONDS * sample_rate)
     power = _power(samples, block)
     is_pause = _pause_mask(power, SPEECH_CONTEXT_SECONDS)
-    smooth_power = uniform_filter1d(power, round(MIN_PAUSE_SECONDS / BLOCK_SECONDS))
-    pauses = _pauses(is_pause, MIN_PAUSE_SECONDS)
+    smooth_power = uniform_filter1d(power, round(LEVEL_PAUSE_SECONDS / BLOCK_SECONDS))
+    pauses = _pauses(is_pause, LEVEL_PAUSE_SECONDS)
     edges = [pause.start + int(np.argmin(smooth_power[pause.start : pause.end])) for pause in pauses]
 
     changes, energy, count = [], 0.0, 0  # energy and number of the speech blocks since the latest change

@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +13,6 @@ from asr_core.bundle.bundle import Bundle, open_folder
 from asr_core.bundle.checkpoints.kinds import is_checkpoint
 from asr_core.bundle.checkpoints.opening import INDEX, PICKLE, WEIGHTS, open_checkpoint
 from asr_core.bundle.description import CONFIG, CONTENTS, MAX_CONFIG_BYTES, README, check_description, read_config
-from asr_core.bundle.memory import refuse_too_large
 from asr_core.errors import BundleError, reason
 
 ANSWER_SECONDS = 5  # timeout of the Hub's first answer, unless HF_HUB_ETAG_TIMEOUT sets another
@@ -38,13 +37,23 @@ def download_bundle(repository: str, revision: str | None, wanted: Wanted) -> Bu
     Raises:
         BundleError: there is no such bundle, or it cannot be downloaded; the message says why.
     """
+    with _failures_told(repository, revision), _quiet_hub_client():
+        return _download(repository, revision, _name(repository, revision), wanted)
+
+
+def _name(repository: str, revision: str | None) -> str:
+    return f"{repository}@{revision}" if revision else repository
+
+
+@contextmanager
+def _failures_told(repository: str, revision: str | None):
+    """Turns the errors of the client into a BundleError, one sentence for each kind."""
     import httpx2  # the HTTP client of huggingface_hub, whose errors reach us
     from huggingface_hub import errors
 
-    name = f"{repository}@{revision}" if revision else repository
+    name = _name(repository, revision)
     try:
-        with _quiet_hub_client():
-            return _download(repository, revision, name, wanted)
+        yield
     except errors.HFValidationError as error:
         raise BundleError(
             f"There is no folder {name} here, and the Hub has no such names ({reason(error)})."
@@ -65,34 +74,6 @@ def download_bundle(repository: str, revision: str | None, wanted: Wanted) -> Bu
     except errors.EntryNotFoundError as error:
         raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
-        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
-
-
-def download_more(repository: str, commit: str, name: str, choose: Callable[[Sequence[str]], list[str]]) -> None:
-    """Downloads further files of a repository into the folder of one commit in the cache; offline, it does nothing.
-
-    Args:
-        name: of what is downloaded, for messages.
-        choose: takes the names of all files and returns those to download.
-
-    Raises:
-        BundleError: a file would not fit into memory, or the download failed.
-    """
-    import httpx2
-    from huggingface_hub import HfApi, errors
-
-    files = HubFiles(repository, commit, name, None, {})
-    try:
-        with _quiet_hub_client():
-            listed = HfApi().model_info(repository, revision=commit).siblings or []
-            chosen = choose([file.rfilename for file in listed])
-            for file in chosen:
-                refuse_too_large(name, files.size(file) or 0)
-            for file in chosen:
-                files.fetch(file)
-    except errors.OfflineModeIsEnabled:
-        return  # what is in the cache is there
-    except (httpx2.HTTPError, OSError) as error:
         raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
 
@@ -229,6 +210,27 @@ class HubFiles:
             done += self.size(file)
             self.progress(done, total)
         return paths
+
+    def fetch_folder(self, folder: str, choose: Callable[[dict[str, int]], list[str]]) -> Path | None:
+        with _failures_told(self.repository, self.commit[:12]), _quiet_hub_client():
+            names = choose(self._sizes_in(folder))
+            paths = self.fetch_weights([f"{folder}/{name}" for name in names])
+            return paths[0].parent if paths else None
+
+    def _sizes_in(self, folder: str) -> dict[str, int]:
+        """The sizes of the files in a folder, offline of those in the cache, by name."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.hf_api import RepoFile
+
+        if self._offline:
+            cached = (self.fetch(CONFIG).parent / folder).glob("*")
+            return {path.name: path.stat().st_size for path in cached if path.is_file()}
+        try:
+            listed = list(HfApi().list_repo_tree(self.repository, folder, revision=self.commit))
+        except EntryNotFoundError:
+            return {}
+        return {Path(entry.path).name: entry.size for entry in listed if isinstance(entry, RepoFile)}
 
     def converted(self) -> "HubFiles | None":
         from huggingface_hub import constants, file_download

@@ -34,6 +34,7 @@ from asr_core.storage import ASSETS
 
 DEFAULT = "default"  # the name of the model that comes with the program
 DEFAULT_FOLDER = ASSETS / "default"
+BEST = "best"  # the bundle in the folder of a training run that is taken if the run is named
 
 
 def load_bundle(
@@ -47,9 +48,9 @@ def load_bundle(
     one (see `asr_core.bundle.checkpoints`).
 
     Args:
-        source: "default" for the embedded model, a folder, or a Hub repository as "name/repo" or
-            "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE; a model in
-            the cache needs no network.
+        source: "default" for the embedded model, a folder of a model or of a training run, whose best model is taken,
+            or a Hub repository as "name/repo" or "name/repo@revision". Downloads honour HF_ENDPOINT, HF_TOKEN, HF_HOME
+            and HF_HUB_OFFLINE; a model in the cache needs no network.
         language: which language of a checkpoint that has several, as its vocabulary names it, such as "deu".
         progress: called while weights are downloaded, with the bytes that are there and those of all files of
             weights; without it, progress bars are shown on standard error.
@@ -63,6 +64,8 @@ def load_bundle(
     try:
         if folder.is_dir():
             name = DEFAULT if asked == DEFAULT else folder.resolve().name
+            if not (folder / CONFIG).is_file() and (folder / BEST / CONFIG).is_file():
+                folder = folder / BEST
             refuse_outside_links(folder, name)
             return _open(folder, name, language)
     except OSError as error:
@@ -141,10 +144,10 @@ def _write_files(folder: Path, model, language_model, pronunciations, tagger, bi
     files = write_weights(folder, model, bits)
     if language_model is not None:
         if isinstance(language_model, Path):
-            shutil.copyfile(language_model, folder / LANGUAGE_MODEL)
-        else:
-            language_model.save(folder / LANGUAGE_MODEL)
-        files.append(LANGUAGE_MODEL)
+            from asr_core.decoding.language_model import NGramModel
+
+            language_model = NGramModel.load(language_model)
+        files += [path.name for path in language_model.save(folder / LANGUAGE_MODEL)]
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from asr_core.errors import BundleError
 
-PROGRAM_BYTES = 1 << 30  # Python, TensorFlow, and the activations of a batch of windows
-PER_WEIGHT_BYTE = 1.25  # while a network is built and run, for every byte of its weights as float32
+PROGRAM_BYTES = 700_000_000  # Python and TensorFlow
+PER_WEIGHT_BYTE = 1.25  # while a network is built, for every byte of its weights as float32
+BATCH_BYTES = 2_000_000_000  # what a large network computes in between, for a batch of windows; a small one takes less
+BATCH_PER_WEIGHT_BYTE = 1.5
 MEMINFO = Path("/proc/meminfo")
 CONTROL_GROUPS = (  # files of a container: its limit and its use, of versions 2 and 1 of Linux' control groups
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
@@ -25,7 +27,8 @@ def refuse_too_large(name: str, float32_bytes: int) -> None:
         name: of the bundle, for the message.
         float32_bytes: of all weights as float32, in which networks run.
     """
-    needed = PROGRAM_BYTES + PER_WEIGHT_BYTE * float32_bytes
+    batch = min(BATCH_PER_WEIGHT_BYTE * float32_bytes, BATCH_BYTES)
+    needed = PROGRAM_BYTES + PER_WEIGHT_BYTE * float32_bytes + batch
     free = free_bytes()
     if free is not None and needed > free:
         raise BundleError(

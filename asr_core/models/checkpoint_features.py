@@ -52,7 +52,7 @@ class NemoLogMel(Featurizer):
         samples = samples * length_mask(lengths, ops.shape(samples)[1])[:, :, 0]
         before = self.window_samples // 2
         samples = ops.pad(samples, [[0, 0], [before, self.window_samples - before]])
-        frames = ops.extract_sequences(samples, self.window_samples, self.hop_samples)
+        frames = ops.extract_sequences(samples, self.window_samples, self.hop_samples)[:, :-1]
         energies = ops.matmul(power_spectrum(frames * self.window, self.fft_length), self.filters)
         mask, frame_lengths = self._mask(energies, lengths)
         features = ops.log(energies + self.OFFSET)
@@ -104,8 +104,7 @@ class KaldiLogMel(Featurizer):
         single = ops.maximum((ops.cast(lengths, "int32") - self.WINDOW) // self.HOP + 1, 1)
         mean, variance = moments(features, length_mask(single, count))
         features = (features - mean) / ops.sqrt(variance + self.EPSILON)
-        features = ops.pad(features, [[0, 0], [0, self.stride - 1], [0, 0]])
-        joined = (count + self.stride - 1) // self.stride
+        joined = count // self.stride
         features = ops.reshape(features[:, : joined * self.stride], (ops.shape(features)[0], joined, self.bins))
         mask, frame_lengths = self._mask(features, lengths)
         return features * mask, frame_lengths

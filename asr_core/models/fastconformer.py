@@ -87,7 +87,8 @@ class RelativeAttention(layers.Layer):
     """Masked self-attention with the relative positions of Transformer-XL: [batch, steps, width], shape kept.
 
     The score of a query for a key is the sum of a product with the key and one with the projected distance between
-    them, each with a bias of the query of its own (Dai et al., 2019, arXiv 1901.02860, section 3.3).
+    them, each with a bias of the query of its own (Dai et al., 2019, arXiv 1901.02860, section 3.3). The projection of
+    the queries and both biases include the factor 1 / sqrt(width of a head).
     """
 
     def __init__(self, width, heads, dropout, use_bias=True, **kwargs):
@@ -116,10 +117,9 @@ class RelativeAttention(layers.Layer):
             distances: encoded by `encoded_distances`, [2 * steps, width].
         """
         query, key, value = split_heads(self.project(self.normalise(x)), 3, self.heads)
-        query = query * self.head_width**-0.5
         (towards,) = split_heads(self.project_distances(distances)[None], 1, self.heads)
-        content = query + ops.cast(self.content_bias, x.dtype) * self.head_width**-0.5
-        relative = query + ops.cast(self.distance_bias, x.dtype) * self.head_width**-0.5
+        content = query + ops.cast(self.content_bias, x.dtype)
+        relative = query + ops.cast(self.distance_bias, x.dtype)
         scores = ops.matmul(content, ops.transpose(key, (0, 1, 3, 2)))
         scores = scores + by_distance(ops.matmul(relative, ops.transpose(towards, (0, 1, 3, 2))))
         return self.dropout(self.merge(attend(scores, bias, value)), training=training)

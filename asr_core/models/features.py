@@ -96,16 +96,18 @@ class Waveform:
         normalise: whether each clip is brought to mean 0 and variance 1 over its valid samples.
         frame_samples: samples that one output step of the network sees before its first attention.
         hop_samples: samples from one output step to the next.
+        epsilon: added to the variance before its square root is divided by.
     """
 
     name = "waveform"
-    VARIANCE_FLOOR = 1e-7  # added to the variance, for clips that are silent throughout
 
-    def __init__(self, sample_rate=16_000, bins=1, normalise=True, frame_samples=400, hop_samples=320):
+    def __init__(
+        self, sample_rate=16_000, bins=1, normalise=True, frame_samples=400, hop_samples=320, epsilon=1e-7
+    ):  # fmt: skip
         if bins != 1:
             raise ValueError(f"waveform has 1 bin, not {bins}")
         self.sample_rate, self.bins, self.normalise = sample_rate, bins, bool(normalise)
-        self.frame_samples, self.hop_samples = frame_samples, hop_samples
+        self.frame_samples, self.hop_samples, self.epsilon = frame_samples, hop_samples, epsilon
 
     def frame_count(self, samples):
         """Number of output steps for a number of samples (an int, an array or a tensor)."""
@@ -115,7 +117,7 @@ class Waveform:
         """The arguments from which `make_featurizer` makes an equal front end."""
         return {
             "name": self.name, "sample_rate": self.sample_rate, "bins": self.bins, "normalise": self.normalise,
-            "frame_samples": self.frame_samples, "hop_samples": self.hop_samples,
+            "frame_samples": self.frame_samples, "hop_samples": self.hop_samples, "epsilon": self.epsilon,
         }  # fmt: skip
 
     def __call__(self, samples, lengths):
@@ -127,7 +129,7 @@ class Waveform:
         count = ops.cast(ops.reshape(lengths, (-1, 1, 1)), "float32")
         centred = (samples - ops.sum(samples * mask, axis=1, keepdims=True) / count) * mask
         variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / count
-        return centred / ops.sqrt(variance + self.VARIANCE_FLOOR), lengths
+        return centred / ops.sqrt(variance + self.epsilon), lengths
 
 
 def normalise_bins(features, mask):

@@ -17,7 +17,8 @@ class DistanceAttention(layers.Layer):
     """Masked self-attention with a learnt vector for each distance: [batch, steps, width], shape kept.
 
     The score of a query for a key is its product with the sum of the key and the vector of the distance between them,
-    which is limited on both sides (Shaw et al., 2018, arXiv 1803.02155). The caller normalises the input.
+    which is limited on both sides (Shaw et al., 2018, arXiv 1803.02155). The projection of the queries includes the
+    factor 1 / sqrt(width of a head). The caller normalises the input.
 
     Args:
         left, right: greatest distance of keys before and behind a query; both 0 for attention without positions.
@@ -42,7 +43,6 @@ class DistanceAttention(layers.Layer):
     def call(self, x, bias, training=False):
         """`x` is [batch, steps, width]; `bias` is [batch, 1, 1, steps], 0 for valid steps (see `masks`)."""
         query, key, value = split_heads(self.project(x), 3, self.heads)
-        query = query * self.head_width**-0.5
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
         if self.left or self.right:
             scores = scores + self._distance_scores(query)

@@ -43,7 +43,11 @@ def counts_things(words: Sequence[str], at: int) -> bool:
 
 def is_year(words: Sequence[str], at: int, number: Number) -> bool:
     """Whether a cardinal that counts nothing, such as two thousand and nine, is a year."""
-    return 2000 < number.value <= 2099 or (number.value == 2000 and word_at(words, at - 1) in BEFORE_YEAR)
+    if number.value != 2000:
+        return 2000 < number.value <= 2099
+    before = word_at(words, at - 1)
+    earlier = (year(words, first) for first in range(max(0, at - 4), at - 2))
+    return before in BEFORE_YEAR or (before in ("and", "to", "or") and any(y and y.end == at - 1 for y in earlier))
 
 
 def year_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
@@ -65,10 +69,21 @@ def date_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     if words[at] in MONTHS:
         return _month_first(words, at)
     day = ordinal(words, at)
-    if day is None or day.value > 31 or word_at(words, day.end) != "of" or word_at(words, day.end + 1) not in MONTHS:
+    text = with_ending(day.value) if day else ""
+    if day is None and (day := below_hundred(words, at)):
+        text = str(day.value)
+    if day is None or not 1 <= day.value <= 31:
         return None
-    month = WrittenSpan(day.end + 1, day.end + 2, words[day.end + 1].capitalize())
-    return [WrittenSpan(at, day.end, with_ending(day.value)), WrittenSpan(day.end, day.end + 1, "of"), month]
+    of = word_at(words, day.end) == "of" and not text.isdigit()
+    month = day.end + of
+    if word_at(words, month) not in MONTHS:
+        return None
+    found = _year_of_date(words, month + 1)
+    if not (of or found) and words[month] in AMBIGUOUS_MONTHS:
+        return None  # ten may come
+    link = [WrittenSpan(day.end, month, "of")] if of else []
+    spans = [WrittenSpan(at, day.end, text), *link, WrittenSpan(month, month + 1, words[month].capitalize())]
+    return [*spans, *([found] if found else [])]
 
 
 def _month_first(words: Sequence[str], at: int) -> list[WrittenSpan] | None:

@@ -109,6 +109,8 @@ def _ordinal_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     before = word_at(words, at - 1)
     if number is None or number.value < 10 or before in ("a", "an") or before in DIGITS or _kept_number(words, at):
         return None
+    if number.end == at + 1 and number.value >= 100:
+        return None  # the hundredth time
     if words[at] == "one" and number.end == at + 2 and before != "the":
         return None  # one hundredth
     return [WrittenSpan(at, number.end, with_ending(number.value))]

@@ -10,10 +10,14 @@ from asr_core.text.number_words import WrittenSpan, word_at
 MAX_ACRONYM = 4  # letters; a longer run is a word that somebody spells, unless it is known
 WORDS = ("a", "i", "o")
 SPELLING = frozenset("spelled spelt spelling spells spell letters".split())  # every letter after them is one
+SPELLING_REACH = 2  # words from them to the letters: spelled it
 KNOWN = frozenset(
-    "aaa abc ac acl aclu adhd afc ai aka ama aol apa api apr atm asap ba cia cpa dna epa fbi fda gdpr gi ibm icu id ie "
+    "abc ac acl aclu adhd afc ai aka ama aol apa api apr atm asap ba cia cpa dna epa fbi fda gdpr gi ibm icu id ie "
     "iou ip ipo iq ira irs isp it itv la ma mba mma mri naacp nba ncaa nra nsa ok pa phd psi pta rna tba usa "
     "wnba".split()
+)
+NO_PLURALS = frozenset(  # though they end in s, unlike TVs
+    "aws bbs cbs cms css dns dos ems gps hms ims ios irs nhs pbs pms rss sms sos tls ups uss".split()
 )
 
 
@@ -26,15 +30,19 @@ def letters_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
         end += 1
     possessive = _is_letter(word_at(words, end).removesuffix("'s"))
     end += possessive
-    first = at
-    if word_at(words, at - 1) not in SPELLING:
-        first, end = _trimmed(words, at, end)
-    if end - first < 2 or all(word in WORDS for word in words[first:end]) and _joined(words, first, end) not in KNOWN:
+    spelled = not SPELLING.isdisjoint(words[max(0, at - SPELLING_REACH) : at])
+    first, end = (at, end) if spelled else _trimmed(words, at, end)
+    joined = _joined(words, first, end)
+    stutter = len(set(joined)) == 1 or set(joined) <= set(WORDS)
+    if end - first < 2 or (stutter and joined not in KNOWN):
         return None
-    letters = [word.removesuffix("'s").upper() for word in words[first:end]]
-    between = "-" if len(letters) > MAX_ACRONYM and _joined(words, first, end) not in KNOWN else ""
-    ending = "'s" if words[end - 1].endswith("'s") else ""
-    return [WrittenSpan(first, end, between.join(letters) + ending)]
+    if len(joined) > MAX_ACRONYM and joined not in KNOWN:
+        text = "-".join(joined.upper())
+    elif len(joined) > 2 and words[end - 1] == "s" and joined not in NO_PLURALS and not spelled:
+        text = f"{joined[:-1].upper()}s"
+    else:
+        text = joined.upper()
+    return [WrittenSpan(first, end, text + ("'s" if words[end - 1].endswith("'s") else ""))]
 
 
 def _is_letter(word: str) -> bool:

@@ -4,6 +4,7 @@ All are validated when they are made, so that all later code can rely on their t
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SLACK_SECONDS = 0.001  # how far a word may end after the recording: times are rounded to milliseconds
@@ -130,12 +131,7 @@ class Transcript:
         """
         if not self.written:
             return self.words
-        return tuple(self._written_word(token) for token in self.written)
-
-    def _written_word(self, token: WrittenToken) -> Word:
-        spoken = self.words[token.first : token.end]
-        end = max(word.end for word in spoken)
-        return Word(token.text, spoken[0].start, end, min(word.confidence for word in spoken))
+        return tuple(written_word(token, self.words) for token in self.written)
 
     @property
     def confidence(self) -> float:
@@ -146,3 +142,15 @@ class Transcript:
         checked = [word for word in self.words if word.checked]
         characters = sum(len(word.text) for word in checked)
         return sum(len(word.text) * word.confidence for word in checked) / max(characters, 1)
+
+
+def written_word(token, words: Sequence[Word]) -> Word:
+    """A written word with the times of the spoken ones that it spans, and the lowest confidence among them.
+
+    Args:
+        token: has `text`, and the indices `first` and `end` of its spoken words, as a `WrittenToken` has.
+        words: the spoken words.
+    """
+    spoken = words[token.first : token.end]
+    confidence = min(word.confidence for word in spoken)
+    return Word(token.text, spoken[0].start, max(word.end for word in spoken), confidence)

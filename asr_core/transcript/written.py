@@ -38,10 +38,16 @@ def with_written_form(transcript: Transcript, tagger=None, replacements: Replace
             return transcript
     else:
         spans = written_form(spoken, tagger(words), tagger.write, replacements)
-    tokens = [WrittenToken(span.text, span.first, span.end) for span in spans]
-    if transcript.seconds >= MIN_RECORDING_SECONDS:
-        starts = paragraph_starts(tokens, words)
-        tokens = [replace(token, paragraph=True) if index in starts else token for index, token in enumerate(tokens)]
+    tokens = tuple(WrittenToken(span.text, span.first, span.end) for span in spans)
+    return in_paragraphs(replace(transcript, written=tokens))
+
+
+def in_paragraphs(transcript: Transcript) -> Transcript:
+    """The transcript with the paragraphs of its written form; a recording below MIN_RECORDING_SECONDS has one."""
+    if not transcript.written or transcript.seconds < MIN_RECORDING_SECONDS:
+        return transcript
+    starts = paragraph_starts(transcript.written, transcript.words)
+    tokens = (replace(token, paragraph=index in starts) for index, token in enumerate(transcript.written))
     return replace(transcript, written=tuple(tokens))
 
 

@@ -17,6 +17,7 @@ from asr_core.bundle.description import CONFIG
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.language_model import NGramModel
 from asr_core.errors import BundleError
+from tests.asr_core.test_tagger import METADATA, random_weights, tensors_of
 
 TOKENS = ["", *"abc' "]
 CONFIGURATION = {
@@ -82,6 +83,22 @@ def test_a_language_model_goes_with_it(network, words, tmp_path):
     (bundle.path / "language_model.safetensors").unlink()
     with pytest.raises(BundleError, match="small is incomplete: language_model.safetensors is missing"):
         load_bundle(bundle.path)
+
+
+def test_a_tagger_goes_with_it(network, saved, tmp_path):
+    path = tmp_path / "punctuation.safetensors"
+    save_file(tensors_of(random_weights()), path, METADATA)
+    bundle = load_bundle(save_bundle(tmp_path / "written", network, CONFIGURATION, tagger=path))
+    assert bundle.tagger().language == "en"
+    assert load_bundle(saved).tagger() is None
+
+
+def test_a_damaged_tagger_is_named(network, tmp_path):
+    path = tmp_path / "punctuation.safetensors"
+    path.write_bytes(b"no tensors")
+    bundle = load_bundle(save_bundle(tmp_path / "written", network, CONFIGURATION, tagger=path))
+    with pytest.raises(BundleError, match="tagger.safetensors holds no tagger"):
+        bundle.tagger()
 
 
 def test_half_precision_is_half_the_size_and_nearly_the_same(network, tmp_path):
@@ -246,7 +263,7 @@ REFUSED_DESCRIPTIONS = {
     ),
     "a pickle": (set_file("model.pkl", bytes=1, sha256=""), "'model.pkl' is not a file of a bundle"),
     "bare files": (set_file("model.safetensors", bytes=1), "must give bytes and sha256 of model.safetensors"),
-    "huge files": (set_file("model.safetensors", bytes=10**13, sha256=""), "needs about 12501.1 GB of memory and"),
+    "huge files": (set_file("model.safetensors", bytes=10**13, sha256=""), "needs about 12502.7 GB of memory and"),
     "no weights": (lambda c: c.update(files={}), "names no weights"),
     "a strange decoder": (
         lambda c: c.update(decoder={"beam_width": "rm"}),

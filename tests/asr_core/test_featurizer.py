@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from asr_core.models.checkpoint_features import KaldiLogMel, NemoLogMel
 from asr_core.models.features import KerasStft, LogMel, make_featurizer
 
 
@@ -51,7 +52,7 @@ def test_log_mel_has_as_many_frames_as_its_lengths_state(audio, samples):
     assert features.shape[1] == int(lengths[0]) == LogMel().frame_count(samples)
 
 
-@pytest.mark.parametrize("featurizer", [LogMel(), KerasStft()], ids=lambda f: f.name)
+@pytest.mark.parametrize("featurizer", [LogMel(), KerasStft(), NemoLogMel(), KaldiLogMel()], ids=lambda f: f.name)
 @pytest.mark.parametrize("samples", [5003, 5100, 5199])
 def test_padding_never_changes_the_valid_part(featurizer, samples, audio):
     lengths = np.array([8000, samples])
@@ -85,7 +86,7 @@ def test_a_tone_lands_in_its_band():
 
 
 def test_configuration_makes_the_same_front_end():
-    for featurizer in (LogMel(bins=40, hop_seconds=0.02), KerasStft(16_000)):
+    for featurizer in (LogMel(bins=40, hop_seconds=0.02), KerasStft(16_000), NemoLogMel(bins=40), KaldiLogMel(bins=40)):
         assert make_featurizer(featurizer.config()).config() == featurizer.config()
     with pytest.raises(ValueError, match="unknown featurizer 'mfcc'; there are log-mel, keras-stft"):
         make_featurizer({"name": "mfcc"})

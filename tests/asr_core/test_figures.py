@@ -95,6 +95,9 @@ the fourth of july -> the 4th of July
 on june the twenty third -> on June the 23rd
 from may two to may four -> from May 2 to May 4
 you may five of you go -> you may five of you go
+on the third january and on two july nineteen ninety -> on the 3rd January and on 2 July 1990
+nineteen ninety nine and two thousand -> 1999 and 2000
+the hundredth time -> the hundredth time
 the twenty first century -> the 21st century
 his tenth birthday -> his 10th birthday
 the first time -> the first time
@@ -132,6 +135,9 @@ u s a -> USA
 the u k and the u s a's -> the UK and the USA's
 a t v show -> a TV show
 f b i -> FBI
+two t v s the d v d s and g p s -> two TVs the DVDs and GPS
+y y you know -> y y you know
+she spelled it l e s s -> she spelled it LESS
 he spelled it s m i t h -> he spelled it S-M-I-T-H
 """
 WRONG = {  # what should come out and does not, each with the reason
@@ -309,6 +315,7 @@ SPOKEN_OTHERWISE = {  # which the normaliser speaks in another of several forms
     "two hundred fifty six", "a hundred and twenty", "a hundred dollars", "a million dollars", "five per cent",
     "a hundred percent", "flight one twenty three", "double o seven", "nine one one", "one oh one",
     "eight hundred five five five", "u s a", "the u k and the u s a's", "a t v show", "f b i",
+    "two t v s the d v d s and g p s", "she spelled it l e s s",
 }  # fmt: skip
 
 

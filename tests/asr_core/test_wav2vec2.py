@@ -16,6 +16,7 @@ from asr_core import models
 from asr_core.bundle.checkpoints import wav2vec2 as translation
 from asr_core.bundle.weights import weight_name
 from asr_core.errors import BundleError
+from asr_core.inference.compiled import FrameGeometry, compiled_graph
 from asr_core.models.features import make_featurizer
 from asr_core.models.wav2vec2_positions import bucket_of_distance
 from asr_core.models.waveform_convolutions import NormalisedConvolution
@@ -44,15 +45,19 @@ def assign(model, sources: dict, tensors: dict) -> set[str]:
     return used
 
 
-@cache
-def network(name: str):
-    """Featurizer and network of a checkpoint, and the tensors that were not used."""
+def build(name: str, tensors: dict, tokens: int):
+    """Featurizer and network of a checkpoint with these tensors, and the names of those that were not used."""
     config, preprocessor = description(name)
     featurizer = make_featurizer(translation.featurizer(config, preprocessor))
     architecture = translation.architecture(config)
-    model = models.build(architecture["name"], bins=1, tokens=config["vocab_size"], **architecture["sizes"])
-    tensors = load_file(CHECKPOINTS / name / "model.safetensors")
+    model = models.build(architecture["name"], bins=1, tokens=tokens, **architecture["sizes"])
     return featurizer, model, tensors.keys() - assign(model, translation.weights(config), tensors)
+
+
+@cache
+def network(name: str):
+    tensors = load_file(CHECKPOINTS / name / "model.safetensors")
+    return build(name, tensors, len(tensors["lm_head.bias"]))
 
 
 def logits(name: str, samples: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -102,18 +107,13 @@ def test_a_clip_has_the_same_logits_alone_in_a_batch_and_inside_padding(name):
 
 
 def test_an_adapter_of_another_language_replaces_adapter_and_head():
-    config, _ = description("mms")
     samples, expected = reference("mms", "reference.fra")
-    tensors = load_file(CHECKPOINTS / "mms" / "model.safetensors")
     adapter = load_file(CHECKPOINTS / "mms" / "adapter.fra.safetensors")
+    tensors = load_file(CHECKPOINTS / "mms" / "model.safetensors")
     assert adapter.keys() < tensors.keys()
-    _, model, _ = network("mms")
-    assign(model, translation.weights(config), tensors | adapter)
-    try:
-        (found,) = logits("mms", samples[None], np.array([len(samples)]))
-    finally:
-        network.cache_clear()
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    featurizer, model, _ = build("mms", tensors | adapter, tokens=expected.shape[1])
+    found = model(*featurizer(samples[None], np.array([len(samples)])))
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
 
 
 def test_a_convolution_that_is_normalised_over_time_equals_its_two_steps():
@@ -189,3 +189,21 @@ def test_impossible_sizes_are_refused():
             models.build("wav2vec2", 1, 32, **sizes)
     with pytest.raises(ValueError, match="has 1 bin, not 80"):
         models.build("wav2vec2", 80, 32)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-base", "wavlm-large"])
+def test_the_compiled_graph_has_the_same_log_probabilities_for_every_clip_of_a_batch(name):
+    featurizer, model, _ = network(name)
+    graph = compiled_graph(featurizer, model)
+    geometry = FrameGeometry(featurizer.frame_samples, featurizer.hop_samples, model.subsampling)
+    samples = (np.random.default_rng(0).standard_normal((3, 8_000)) * 0.1).astype("float32")
+    lengths = np.array([8_000, 5_003, 150], "int32")
+    log_probs, steps = graph(samples, lengths)
+    assert list(steps) == [geometry.steps(length) for length in lengths] == [24, 15, 1]
+    for i in (0, 1):
+        (expected,) = logits(name, samples[i : i + 1, : lengths[i]], lengths[i : i + 1])
+        expected = expected - np.log(np.exp(expected).sum(-1, keepdims=True))
+        np.testing.assert_allclose(log_probs[i, : steps[i]], expected, atol=2e-5)
+    alone, _ = graph(samples[2:, :150], lengths[2:])
+    np.testing.assert_allclose(log_probs[2, 0], alone[0, 0], atol=2e-5)
+    assert np.isfinite(alone).all()

@@ -13,6 +13,7 @@ from asr_core.text.written_form import written_form
 from asr_core.transcript.words import Transcript, Word, WrittenToken
 from asr_core.transcript.writers import WRITERS, JsonWriter, SrtWriter, TextWriter
 from asr_core.transcript.written import with_written_form
+from asr_core.transcript.written_stream import MAX_PENDING_WORDS, WrittenStream
 
 Tag = namedtuple("Tag", "punctuation capital")
 
@@ -62,10 +63,13 @@ def transcribed(text, replacements="", **how):
     ("come at seven thirty p m, or at nine p m.", "Come at 7:30 p.m., or at 9 p.m."),
     ("i know i'm late, and i'll hurry.", "I know I'm late, and I'll hurry."),
     ("ask mister Smith, missus Jones and doctor Brown.", "Ask Mr. Smith, Mrs. Jones and Dr. Brown."),
+    ("ask missus. Jones. listen, mister. i know.", "Ask Mrs. Jones. Listen, mister. I know."),
     ("the doctor came. mister, wait.", "The doctor came. Mister, wait."),
     ("John f Kennedy and h g Wells", "John F. Kennedy and H. G. Wells"),
     ("the u s President", "The US President"),
     ("NATO and the u s a.", "NATO and the USA."),
+    ("we saw the Twelfth Night, on the Fourth of July.", "We saw the Twelfth Night, on the Fourth of July."),
+    ("Twelve came, on the twelfth.", "Twelve came, on the 12th."),
     ("o'clock", "O'clock"),
 ])  # fmt: skip
 def test_words_with_their_tags_become_sentences(tagged, expected):
@@ -325,3 +329,81 @@ class TestSubtitles:
         for characters in range(28, 43):
             for lines in self.shown(tagged + ".", max_characters=characters):
                 assert not {line.split()[-1] for line in lines} & {"the", "a", "Mr.", "25", "200,000"}, characters
+
+
+class LaggingTagger(KnowingTagger):
+    """A tagger whose stream needs three more words before a tag is final."""
+
+    def stream(self):
+        self.added = self.tagged = 0
+        return self
+
+    def add(self, words):
+        self.added += len(words)
+        return self._until(max(self.tagged, self.added - 3))
+
+    def preview(self, words):
+        return self.tags[self.tagged : self.added + len(words)]
+
+    def finish(self):
+        return self._until(self.added)
+
+    def _until(self, end):
+        tags, self.tagged = self.tags[self.tagged : end], max(self.tagged, end)
+        return tags
+
+
+class TestStream:
+    TEXT = (
+        "mister Smith paid two point five million dollars for it, on May fifth nineteen eighty four. twenty five men, "
+        "or twenty six, came at seven thirty p m. acme corp did it? i know, acme did. ask missus. Jones. no mark here "
+        "but the number nine one one and the u s a"
+    )
+    PAIRS = "acme corp -> ACME Corporation\nacme -> ACME Inc. of Ohio"
+
+    def streamed(self, text, chunk):
+        """The tokens that became final at once, and after each chunk the text with its preview."""
+        words = spoken(text).words
+        stream = WrittenStream(LaggingTagger(text), parse_replacements(self.PAIRS))
+        final, texts = [], []
+        for start in range(0, len(words), chunk):
+            final += stream.add(words[start : start + chunk])
+            ahead = words[start + chunk : start + chunk + 2]
+            previewed = stream.preview(ahead)
+            assert (previewed[-1].end if previewed else final[-1].end) == min(start + chunk + 2, len(words))
+            texts.append(" ".join(token.text for token in (*final, *previewed)))
+        return (*final, *stream.finish()), texts
+
+    @pytest.mark.parametrize("chunk", [1, 2, 5, 100])
+    def test_chunked_is_whole(self, chunk):
+        tokens, _ = self.streamed(self.TEXT, chunk)
+        assert tokens == transcribed(self.TEXT, self.PAIRS).written
+
+    def test_any_words_are_written_as_the_whole(self):
+        rng = random.Random(9)
+        words = "i mister missus twenty five dollars o u s a the may fifth p m seven minus january f at smith".split()
+        for _ in range(2000):
+            chosen = rng.choices(words, k=rng.randint(1, 14))
+            tagger = LaggingTagger("")
+            tagger.tags = [Tag(rng.choice(["", "", ",", ".", "?"]), rng.choice(["lower", "first"])) for _ in chosen]
+            transcript = spoken(" ".join(chosen))
+            stream, final, at = WrittenStream(tagger), (), 0
+            while at < len(chosen):
+                size = rng.randint(1, 4)
+                final += stream.add(transcript.words[at : at + size])
+                at += size
+            assert final + stream.finish() == with_written_form(transcript, tagger).written
+
+    def test_a_preview_has_numbers_before_they_are_final(self):
+        _, texts = self.streamed(self.TEXT, 1)
+        assert texts[1] == "Mr. Smith paid two" and "Mr. Smith paid $2.5 million" in texts
+        assert texts[-1].endswith("the number 911 and the USA")
+
+    def test_the_words_that_wait_are_bounded(self):
+        text = " ".join(["and so it went twenty five times"] * 100)
+        stream = WrittenStream(LaggingTagger(text))
+        final = []
+        for word in spoken(text).words:
+            final += stream.add([word])
+            assert len(stream.preview()) <= MAX_PENDING_WORDS + 3
+        assert [*final, *stream.finish()] == list(transcribed(text).written)

@@ -1,4 +1,4 @@
-"""Reads the fixtures that `tests.references` made: checkpoints of transformers, with features and logits of its own."""
+"""Reads what `make_checkpoints.py` made: checkpoints of transformers, with its features and logits."""
 
 import json
 from dataclasses import dataclass
@@ -40,9 +40,8 @@ class Reference:
 
     @cached_property
     def outputs(self):
-        """`samples` int16 [n], `features` [frames, bins], `logits` [steps, tokens] of transformers."""
-        with np.load(FOLDER / self.name / "reference.npz") as arrays:
-            return dict(arrays)
+        """`samples` int16 [n], `logits` [steps, tokens] of transformers, and `features` [frames, bins]."""
+        return load_file(FOLDER / self.name / "reference.safetensors")
 
     @property
     def samples(self):

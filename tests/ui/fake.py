@@ -30,7 +30,7 @@ class FakeRecognizer:
         self.name, self.text = name, text
         self.sample_rate = 16000
         self.vocabulary = Vocabulary()
-        self.language_model = self.pronunciations = None
+        self.language_model = self.pronunciations = self.tagger = None
         self.bundle = SimpleNamespace(
             name=name,
             path="fake",

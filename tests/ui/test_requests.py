@@ -17,7 +17,7 @@ from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextErro
 from asr_core.transcript.words import Transcript, Word
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
 from ui.service.clip import MAX_HYPOTHESES
-from ui.service.exports import FORMATS, SubtitleLimits, safe_stem, write_exports, written
+from ui.service.exports import FORMATS, SubtitleLimits, content, safe_stem, write_exports
 from ui.service.overrides import DecodingOverrides
 from ui.service.requests import BackgroundJob, CancelFlag, Limits, align_edit, decode_again, explain, transcribe_file
 from ui.tabs.batch import Row, transcribe_all, write_zip
@@ -176,8 +176,8 @@ def test_downloads_are_what_their_formats_say(clip):
 
 
 def test_subtitle_limits_reach_the_file(clip):
-    narrow = written(clip.transcript, "srt", SubtitleLimits(characters=20, lines=1, seconds=2))
-    wide = written(clip.transcript, "srt", SubtitleLimits())
+    narrow = content(clip.transcript, "srt", SubtitleLimits(characters=20, lines=1, seconds=2))
+    wide = content(clip.transcript, "srt", SubtitleLimits())
     assert narrow.count("-->") > wide.count("-->")
 
 

@@ -1,6 +1,7 @@
 """Corpora -> manifests: public corpora are downloaded, folders on this disk are read.
 
     python -m train.corpora folder recordings --out data/mine.jsonl --valid 0.1
+    python -m train.corpora folder takes --prompts assets/prompts.txt --out data/me.jsonl
     python -m train.corpora fetch librispeech --parts dev-clean train-clean-100 --to data
 
 A manifest has one JSON object a line: id, audio (relative to the manifest), seconds, speaker, text as
@@ -16,7 +17,7 @@ from asr_core.errors import AsrError
 from train.corpora.downloads import Archive, fetch
 from train.corpora.layouts import layout_of
 from train.corpora.survey import hold_out, survey, write_manifest
-from train.corpora.tables import read_table
+from train.corpora.tables import read_prompts, read_table
 from train.data.text_files import CorpusError
 from train.options import in_words, make_folder, make_room
 
@@ -57,7 +58,10 @@ def make_manifest(args: argparse.Namespace) -> None:
     folder = args.folder
     corpus = args.name or folder.resolve().name
     layout = layout_of(folder)
-    if args.table:
+    if args.prompts:
+        print(f"{folder}: recordings of the sentences in {args.prompts}")
+        recordings, folders = read_prompts(args.prompts, folder), [folder]
+    elif args.table:
         print(f"{folder}: recordings listed in {args.table}")
         recordings, folders = read_table(args.table, folder), [folder]
     else:
@@ -118,7 +122,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     folder_parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
     folder_parser.add_argument("--name", help="of the corpus (default: of the folder)")
     folder_parser.add_argument("--parts", nargs="+", help="such as dev-clean, or train (default: the first)")
-    folder_parser.add_argument("--table", type=Path, help="csv, tsv or txt with file names and texts")
+    texts = folder_parser.add_mutually_exclusive_group()
+    texts.add_argument("--table", type=Path, help="csv, tsv or txt with file names and texts")
+    texts.add_argument(
+        "--prompts", type=Path, help="txt whose line n was read in the recording number n, such as assets/prompts.txt"
+    )
     folder_parser.add_argument("--valid", type=_share, metavar="SHARE", help="hold out this share in FILE-valid.jsonl")
     folder_parser.set_defaults(run=make_manifest)
     fetch_parser = commands.add_parser("fetch", help="a public corpus -> this disk, and a manifest of each part")

@@ -202,6 +202,32 @@ def read_table(table: Path, folder: Path) -> list[CorpusRecording]:
     return mark_cut(found, text_first=places["text"] < places["audio"])
 
 
+def read_prompts(prompts: Path, folder: Path) -> list[CorpusRecording]:
+    """Reads the recordings of sentences that were read aloud: the one with the number n in its name is of sentence n.
+
+    Args:
+        prompts: a text with one sentence a line; blank lines do not count.
+        folder: with the recordings, such as `12.wav` or `take 12.m4a`; not all sentences need to have one.
+
+    Raises:
+        CorpusError: the text cannot be read, or a recording has no number, that of another one, or one beyond the text.
+    """
+    sentences = [line.strip() for line in lines_of(prompts) if line.strip()]
+    found: dict[int, CorpusRecording] = {}
+    for path in recordings_in(folder):
+        digits = re.findall(r"\d+", path.stem)
+        number = int(digits[-1]) if digits else 0
+        if not 1 <= number <= len(sentences):
+            raise CorpusError(
+                f"{path} belongs to no sentence: its name needs a number from 1 to {len(sentences)}, which counts the "
+                f"sentences of {prompts}."
+            )
+        if number in found:
+            raise CorpusError(f"{found[number].path} and {path} have the same number: remove one of them.")
+        found[number] = CorpusRecording(path.name, path, sentences[number - 1])
+    return [found[number] for number in sorted(found)]
+
+
 def _width_without_heads(table: Path, row: list[str]) -> int:
     width = max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
     if width < 2:

@@ -15,6 +15,8 @@ import soxr
 from keras import ops
 from scipy.signal import lfilter, oaconvolve
 
+from asr_core.audio.levels import full_scale, to_int16
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -59,7 +61,7 @@ class Augmentation:
         drawn = rng.random(len(probabilities)) < probabilities
         if not drawn.any():
             return samples
-        x = samples.astype(np.float32) / 32768
+        x = full_scale(samples)
         room, noise, other, band, gain, pitch, codec, clipping = drawn
         if pitch:
             x = change_pitch(x, sample_rate, rng.uniform(*self.pitch_semitones))
@@ -68,7 +70,7 @@ class Augmentation:
         if noise:
             x = mix(x, synthetic_noise(len(x), sample_rate, rng), rng.uniform(*self.noise_snr))
         if other:
-            voice = np.resize(babble().astype(np.float32) / 32768, len(x))
+            voice = np.resize(full_scale(babble()), len(x))
             x = mix(x, voice, rng.uniform(*self.babble_snr))
         if clipping:
             x = overdrive(x, rng.uniform(*self.clipping_db))
@@ -81,7 +83,7 @@ class Augmentation:
             x = x * (10 ** (rng.uniform(*self.gain_dbfs) / 20) / peak)
         elif peak > 1:
             x = x / peak
-        return np.round(np.clip(x, -1, 1) * 32767).astype(np.int16)
+        return to_int16(x)
 
 
 NO_AUGMENTATION = Augmentation(speeds=(1.0,), noise=0, babble=0, room=0, band=0, gain=0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr_core.audio.levels import full_scale
 from asr_core.audio.speech_activity import audible_part
 from asr_core.ctc import feasible
 from train.data.augmentation import Augmentation, change_speed
@@ -226,7 +227,7 @@ def trim_silence(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Features are normalised over a clip. With the silence they would differ from those of the same clip at inference.
     """
-    part = samples[audible_part(samples.astype(np.float32) / 32768, sample_rate)]
+    part = samples[audible_part(full_scale(samples), sample_rate)]
     return part if len(part) else samples
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from asr_core.audio.levels import to_int16
 from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
+from asr_core.storage import replace_file, replacing
 from train.data.manifest import ManifestClip, read_bytes
 
 
@@ -36,7 +38,7 @@ def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
         samples = load_audio(io.BytesIO(read_bytes(audio)), sample_rate).samples
     except (AudioError, OSError) as error:
         return np.zeros(0, np.int16), str(error) or "it cannot be read"
-    return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16), ""
+    return to_int16(samples), ""
 
 
 def _size_and_time(file: str) -> tuple[int, int] | None:
@@ -99,26 +101,17 @@ class AudioCache:
     @staticmethod
     def _fill(clips, base, index, sample_rate):
         offsets, failures, position = [], {}, 0
-        partial = base.with_suffix(f".partial-{os.getpid()}")
         threads = os.cpu_count() or 1  # decoders and resampler release the interpreter lock
         pool = ThreadPoolExecutor(threads)
         decoded = in_order(pool, lambda clip: decode(clip.audio, sample_rate), clips, ahead=4 * threads)
-        try:
-            with open(partial, "wb") as file:
-                for clip, (samples, failure) in zip(
-                    tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True
-                ):
-                    if failure:
-                        failures[clip.id] = failure
-                    file.write(samples.tobytes())
-                    offsets.append((position, len(samples)))
-                    position += len(samples)
-            os.replace(partial, base.with_suffix(".pcm"))
-            content = {"offsets": offsets, "failures": failures, "total": position}
-            partial.write_text(json.dumps(content))
-            os.replace(partial, index)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(base.with_suffix(".pcm")) as partial, open(partial, "wb") as file:
+            for clip, (samples, failure) in zip(tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True):
+                if failure:
+                    failures[clip.id] = failure
+                file.write(samples.tobytes())
+                offsets.append((position, len(samples)))
+                position += len(samples)
+        replace_file(index, json.dumps({"offsets": offsets, "failures": failures, "total": position}))
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Samples of clip `number`: int16 [n]."""

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from asr_core.ctc import steps_needed
+from asr_core.text.alphabet import is_english, spell_out
 from asr_core.text.normaliser import Normaliser
 from asr_core.text.vocabulary import Vocabulary
 from train.data.cache import AudioCache
@@ -68,10 +69,11 @@ class SpeechData:
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
         self.cache = AudioCache(clips, cache_folder, sample_rate)
         self.dropped: Counter[str] = Counter()
-        normalise = Normaliser()
+        normalise, english = Normaliser(), is_english(vocabulary)
         self.examples: list[Example] = []
         for number, clip in enumerate(clips):
-            text = normalise(clip.text)
+            text = normalise(clip.text) if english else spell_out(clip.text, vocabulary)
+            text = "".join(filter(vocabulary.alphabet.__contains__, text))  # not every English one has an apostrophe
             seconds = self.cache.seconds(number, sample_rate)
             reason = (
                 "not decodable" if clip.id in self.cache.failures

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from asr_core.audio.levels import INTEGER_SCALE
 from asr_core.ctc import ctc_loss
 from asr_core.models.framing import length_mask
 
@@ -50,7 +51,7 @@ class TrainingModel(keras.Model):
             `phones` [batch, phone steps, phones] and `phone_steps` int32 [batch], valid steps of it. In training with
             two views there are twice as many rows, and the views of a clip follow each other.
         """
-        samples = ops.cast(inputs["samples"], "float32") / 32768.0
+        samples = ops.cast(inputs["samples"], "float32") / INTEGER_SCALE["int16"]
         features, lengths = self.featurizer(samples, inputs["lengths"])
         if training and self.consistency_weight:
             features, lengths = ops.repeat(features, 2, axis=0), ops.repeat(lengths, 2, axis=0)

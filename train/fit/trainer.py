@@ -33,7 +33,7 @@ from asr_core.bundle.bundle import Bundle
 from asr_core.bundle.loading import save_bundle
 from asr_core.ctc import best_path, collapse
 from asr_core.models.features import make_featurizer
-from asr_core.storage import replace_file
+from asr_core.storage import replace_file, replacing
 from asr_core.text.vocabulary import Vocabulary
 from train.data.augmentation import SpecAugment
 from train.data.batches import Batching, TrainingBatches, evaluation_batches
@@ -355,11 +355,10 @@ class Trainer:
             "batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity,
             "seconds": str(self.seconds),
         }  # fmt: skip
-        partial = self.folder / f"{CHECKPOINT}.partial"
-        save_file(arrays, partial, metadata=progress)
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, self.folder / CHECKPOINT)
+        with replacing(self.folder / CHECKPOINT) as partial:
+            save_file(arrays, partial, metadata=progress)
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
 
     def _start_from(self, bundle: Bundle):
         try:
@@ -456,11 +455,10 @@ def load_data(
 
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
-    """Training and validation split by seed and clip id: about `share` of the clips, at least one, for validation."""
-    draws = {e.number: zlib.crc32(f"{seed} {data.clips[e.number].id}".encode()) % 10_000 for e in data.examples}
-    held_out = {number for number, draw in draws.items() if draw < share * 10_000}
-    if not 0 < len(held_out) < len(draws):
-        held_out = {min(draws, key=draws.get)} if draws else set()
+    """Training and validation split by seed and clip id: `share` of the clips, at least one, for validation."""
+    numbers = [example.number for example in data.examples]
+    numbers.sort(key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
+    held_out = set(numbers[: max(1, round(share * len(numbers)))])
     return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)
 
 

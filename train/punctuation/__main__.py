@@ -30,9 +30,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="the tagger to write, *.safetensors")
     parser.add_argument("--work", type=Path, help="folder of the state of the run; OUT.work if not given")
     parser.add_argument("--language", default="en", help="of the texts; the spoken forms are English")
-    parser.add_argument("--steps", type=whole(1), default=4000, help="training steps")
+    parser.add_argument("--steps", type=whole(1), default=10_000, help="training steps")
     parser.add_argument("--minutes", type=real(0, above=True), help="time limit, of all resumptions together")
-    parser.add_argument("--windows", type=whole(1), default=32, help="windows of each step")
+    parser.add_argument("--windows", type=whole(1), default=12, help="windows of each step")
     parser.add_argument("--words", type=whole(48), default=160, help="words of each window")
     parser.add_argument("--vocabulary", type=whole(100), default=24_000, help="words with an embedding")
     parser.add_argument("--rare", type=whole(0), default=60_000, help="further words whose capitals are known")
@@ -79,7 +79,7 @@ def _train(options: argparse.Namespace, texts: list, folder: Path) -> None:
     run = TaggerRun(texts, recipe, folder, options.minutes, _print)
 
     def save(run: TaggerRun) -> None:
-        save_tagger(options.out, run.numbers, run.weights(), options.language, run.spellings)
+        save_tagger(options.out, run.numbers, run.balanced_weights(), options.language, run.spellings)
 
     run.train(every=options.save_every, on_report=save)
     save(run)

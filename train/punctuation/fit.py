@@ -12,26 +12,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 from safetensors.numpy import save
 
-from asr_core.text.tagger import FORMAT, FORMAT_VERSION, PUNCTUATION, SCALE
-from asr_core.text.word_features import WordNumbers
-from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
+from asr_core.text.tagger import FORMAT, FORMAT_VERSION, PUNCTUATION, SCALE, Tagger, choose_marks
+from asr_core.text.word_features import LETTER_FEATURES, WordNumbers
 from train.punctuation.lexicon import choose_spellings, encode_words, number_words
-from train.punctuation.network import build, weights_of
+from train.punctuation.measures import Measure
+from train.punctuation.network import Adam, initial_weights, loss_and_gradients
 from train.punctuation.pauses import Pauses
-from train.punctuation.texts import Text, count_words
+from train.punctuation.texts import Text, count_words, running_order
 from train.punctuation.windows import Source, Windows
 
 CHECKPOINT = "checkpoint.npz"
-CAPITAL_LOSS = 1.0  # weight of the loss of capitals beside that of punctuation
-WARM_UP_STEPS = 200
+WARM_UP_STEPS = 100
 DECAY_SHARE = 0.7  # of the run in which the learning rate falls
-AVERAGE = 0.998  # momentum of the averaged weights
 INT8 = 127
+BALANCE_STEPS = 24  # batches on which the biases of the marks are chosen
+BALANCE_FIRST_STEP = 10**9  # no step of a run
+BALANCE_GRID = np.round(np.arange(-1.0, 1.55, 0.1), 1)
+BALANCE_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Recipe:
         seed: of everything random.
     """
 
-    steps: int = 4000
-    windows: int = 32
+    steps: int = 10_000
+    windows: int = 12
     words: int = 160
     vocabulary: int = 24_000
     rare: int = 60_000
@@ -90,14 +90,11 @@ class TaggerRun:
         encoded = encode_words(words, self.numbers, recipe.buckets)
         unknown = len(self.numbers.vocabulary)
         self.windows = Windows(sources, encoded, unknown, recipe.words, recipe.windows, recipe.seed, Pauses.load())
-        keras.utils.set_random_seed(recipe.seed)
-        self.model = build(
-            len(self.numbers), recipe.words, recipe.width, recipe.letter_width, recipe.buckets, recipe.channels,
-            recipe.dropout,
-        )  # fmt: skip
-        self._optimizer = SafeAdamW(recipe.rate, weight_decay=0.01, clip_norm=2.0, average=AVERAGE)
-        self._optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer=self._optimizer, loss=tagging_loss, jit_compile=False)
+        sizes = {
+            "numbers": len(self.numbers), "width": recipe.width, "letter_width": recipe.letter_width,
+            "buckets": recipe.buckets, "channels": recipe.channels,
+        }  # fmt: skip
+        self._optimizer = Adam(initial_weights(sizes, recipe.seed))
         read = [[text.path.name, text.weight, int(text.train.sum())] for text in texts]
         self._identity = json.dumps({"recipe": dataclasses.asdict(recipe), "texts": read})
         self.step, self._seconds = 0, 0.0
@@ -106,16 +103,15 @@ class TaggerRun:
     def train(self, steps: int | None = None, every: int = 250, on_report: Callable | None = None) -> None:
         """Trains to the end, or for `steps` more; saves the state and reports after `every` steps."""
         recipe = self.recipe
-        schedule = WarmUpHoldDecay(recipe.rate, WARM_UP_STEPS, round(DECAY_SHARE * recipe.steps), recipe.steps)
         end = recipe.steps if steps is None else min(recipe.steps, self.step + steps)
         losses, words, began = [], recipe.windows * recipe.words, time.perf_counter()
         while self.step < end and self._elapsed(began) < 1:
             batch = self.windows.batch(self.step)
-            self._optimizer.learning_rate = schedule(self.step, self._elapsed(began))
-            keras.utils.set_random_seed((recipe.seed + self.step) % 2**32)  # dropout depends on the step alone
-            target = np.stack([batch.marks, batch.capitals, batch.mark_weights, batch.capital_weights], axis=-1)
-            losses.append(float(self.model.train_on_batch(batch.inputs, target.astype(np.float32))))
-            self.model.reset_metrics()
+            generator = np.random.default_rng((recipe.seed, self.step, 1))
+            loss, gradients = loss_and_gradients(self.weights, batch, recipe.dropout, generator)
+            rows = {"words": batch.inputs[0].reshape(-1, 1), "letters": batch.inputs[1].reshape(-1, LETTER_FEATURES)}
+            self._optimizer.update(gradients, rows, self._rate(self._elapsed(began)))
+            losses.append(loss)
             self.step += 1
             if self.step % every == 0 or self.step == end or self._elapsed(began) >= 1:
                 seconds = time.perf_counter() - began
@@ -130,27 +126,43 @@ class TaggerRun:
                     on_report(self)
                 losses, began = [], time.perf_counter()
 
+    def _rate(self, elapsed: float) -> float:
+        """The learning rate: linear warm-up, plateau, linear decay to a hundredth; `elapsed` is of the time limit."""
+        up = (self.step + 1) / WARM_UP_STEPS
+        down = (1 - max(self.step / self.recipe.steps, elapsed)) / DECAY_SHARE
+        return self.recipe.rate * max(min(up, down, 1.0), 0.01)
+
     def _elapsed(self, began: float) -> float:
         """Share of the time limit that has passed; 0 without one."""
         seconds = self._seconds + time.perf_counter() - began
         return seconds / (60 * self._minutes) if self._minutes else 0.0
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """The averaged weights by the names of the tagger, float32."""
-        own = [np.array(variable) for variable in self.model.trainable_variables]
-        averaged = [np.array(variable) for variable in self._optimizer.averaged]
-        for variable, value in zip(self.model.trainable_variables, averaged, strict=True):
-            variable.assign(value)
-        weights = weights_of(self.model)
-        for variable, value in zip(self.model.trainable_variables, own, strict=True):
-            variable.assign(value)
-        return weights
+    def balanced_weights(self) -> dict[str, np.ndarray]:
+        """The weights with the biases of the marks that make the sum of their F1 largest, on windows of its own.
 
-    def _variables(self) -> list:
-        return [*self.model.trainable_variables, *self._optimizer.variables]
+        The most probable class misses rare marks more often than it writes them in vain.
+        """
+        tagger = Tagger(self.numbers, self.weights, "", {})
+        scores, marks = [], []
+        for step in range(BALANCE_STEPS):
+            batch = self.windows.batch(BALANCE_FIRST_STEP + step)
+            for row, counted in enumerate(batch.mark_weights > 0):
+                length = int(batch.inputs[3][row].sum())
+                numbers, letters, timing = (part[row, :length] for part in batch.inputs[:3])
+                scores.append(tagger.logits(numbers, letters, timing)[counted[:length], : len(PUNCTUATION)])
+                marks.append(batch.marks[row, counted])
+        bias = self.weights["output/bias"].copy()
+        bias[: len(PUNCTUATION)] += best_biases(np.concatenate(scores), np.concatenate(marks))
+        return self.weights | {"output/bias": bias}
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights by the names of the tagger, float32."""
+        return self._optimizer.weights
 
     def _save(self) -> None:
-        arrays = {f"v{place}": np.array(variable) for place, variable in enumerate(self._variables())}
+        parts = {"weight": self.weights, "first": self._optimizer.first, "second": self._optimizer.second}
+        arrays = {f"{part} {name}": array for part, named in parts.items() for name, array in named.items()}
         partial = self._folder / "checkpoint.part.npz"
         np.savez(partial, step=self.step, seconds=self._seconds, identity=np.array(self._identity), **arrays)
         partial.replace(self._folder / CHECKPOINT)
@@ -162,26 +174,35 @@ class TaggerRun:
         with np.load(path) as arrays:
             if str(arrays["identity"]) != self._identity:
                 raise ValueError(f"{path} belongs to another run: name another folder with --work, or delete it")
-            for place, variable in enumerate(self._variables()):
-                variable.assign(arrays[f"v{place}"])
+            weights, first, second = (
+                {name: arrays[f"{part} {name}"] for name in self.weights} for part in ("weight", "first", "second")
+            )
+            self._optimizer = Adam(weights, first, second, int(arrays["step"]))
             self.step, self._seconds = int(arrays["step"]), float(arrays["seconds"])
         self._report(f"continues at step {self.step}")
 
 
-def tagging_loss(target, logits):
-    """Mean cross-entropy of marks and capitals over the words that are learned.
+def best_biases(scores: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """What to add to the scores of PUNCTUATION, by coordinate ascent on the sum of the F1 of its marks.
 
     Args:
-        target: marks, capitals, weights of marks, weights of capitals: [batch, words, 4].
-        logits: [batch, words, 7].
+        scores: logits: [words, 4].
+        marks: true classes: [words].
+
+    Returns:
+        float32 [4], the first 0.
     """
-    marks = len(PUNCTUATION)
-    losses = []
-    for part, logits_of_part in enumerate((logits[..., :marks], logits[..., marks:])):
-        classes, weights = ops.cast(target[..., part], "int32"), target[..., 2 + part]
-        entropy = keras.losses.sparse_categorical_crossentropy(classes, logits_of_part, from_logits=True)
-        losses.append(ops.sum(entropy * weights) / ops.maximum(ops.sum(weights), 1.0))
-    return losses[0] + CAPITAL_LOSS * losses[1]
+    biases = np.zeros(scores.shape[1], np.float32)
+
+    def quality(trial: np.ndarray) -> float:
+        chosen = choose_marks(scores + trial)
+        return sum(Measure.of(marks == mark, chosen == mark).f1 for mark in range(1, len(trial)))
+
+    for _ in range(BALANCE_ROUNDS):
+        for mark in range(1, len(biases)):
+            trials = [np.where(np.arange(len(biases)) == mark, value, biases) for value in BALANCE_GRID]
+            biases = max(trials, key=quality).astype(np.float32)
+    return biases
 
 
 def save_tagger(
@@ -208,5 +229,5 @@ def save_tagger(
 
 
 def _source(text: Text, places: np.ndarray) -> Source:
-    at = np.flatnonzero(text.train)
+    at = running_order(text.text, np.flatnonzero(text.train))
     return Source(text.weight, places[text.text.numbers[at]], text.text.marks[at], text.text.capitals[at])

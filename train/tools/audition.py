@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from asr_core.audio.levels import full_scale, to_int16
 from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
 from train.data import augmentation as augment
@@ -38,7 +39,7 @@ def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
         return change(samples, RATE, np.random.default_rng(seed), lambda: voice)
 
     def coded(codec):
-        return _int16(augment.encode(samples.astype(np.float32) / 32768, RATE, codec))
+        return to_int16(augment.encode(full_scale(samples), RATE, codec))
 
     return {
         "as it is": NO_AUGMENTATION(samples, RATE, np.random.default_rng(seed), lambda: voice),
@@ -56,26 +57,22 @@ def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def _int16(samples):
-    return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
-
-
 def draw(recordings: dict[str, np.ndarray], path) -> None:
     """Draws all spectrograms in one PNG, in dB of full scale, and below them SpecAugment on the first recording.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
+    import librosa
     from matplotlib.figure import Figure
-    from scipy.signal import stft
 
     rows = -(-(len(recordings) + 2) // 2)
     figure = Figure(figsize=(13, 1.7 * rows), layout="constrained")
     panels = figure.subplots(rows, 2).ravel()
     longest = max(map(len, recordings.values())) / RATE
     for panel, (name, samples) in zip(panels, recordings.items(), strict=False):
-        _, _, spectrum = stft(samples / 32768, RATE, nperseg=512, noverlap=384)
-        level = 20 * np.log10(np.abs(spectrum) + 1e-6)
+        spectrum = np.abs(librosa.stft(full_scale(samples), n_fft=512, hop_length=128))
+        level = librosa.amplitude_to_db(spectrum, ref=256, amin=256e-6, top_db=None)  # 256 is the sum of the window
         panel.imshow(
             level, origin="lower", aspect="auto", vmin=-100, vmax=-20,
             extent=(0, len(samples) / RATE, 0, RATE / 2000),
@@ -96,7 +93,7 @@ def _masked(samples):
     """Log-mel features [frames, bins] of int16 samples, before and after SpecAugment."""
     from asr_core.models.features import LogMel
 
-    features, lengths = LogMel()(samples[None].astype(np.float32) / 32768, np.array([len(samples)], np.int32))
+    features, lengths = LogMel()(full_scale(samples[None]), np.array([len(samples)], np.int32))
     return np.asarray(features)[0], np.asarray(SpecAugment()(features, lengths))[0]
 
 
@@ -111,7 +108,7 @@ def main(arguments=None) -> int:
     args = parser.parse_args(arguments)
     try:
         make_folder(args.out)
-        clips = [_int16(load_audio(path, RATE).samples) for path in args.clips]
+        clips = [to_int16(load_audio(path, RATE).samples) for path in args.clips]
         for path in args.clips:
             make_folder(args.out / path.stem)
     except (AudioError, OSError) as error:

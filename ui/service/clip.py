@@ -22,6 +22,7 @@ from ui.service.wav import WavWriter
 
 PEAK_BLOCK_SAMPLES = 256  # samples for each (min, max) pair of the waveform
 WRITTEN_SAMPLES = 4096 * PEAK_BLOCK_SAMPLES  # converted at a time: small enough for the processor's cache
+WRITTEN, SPOKEN = FORMS = ("written", "spoken")  # forms of a transcript
 MAX_HYPOTHESES = 10  # length of the n-best list that a clip keeps
 
 
@@ -88,6 +89,7 @@ class Clip:
         reference: the correct text, if it is known (of the examples).
         source: path of the visitor's file.
         track, tracks: which of the audio tracks of the file this is, from 1, and how many the file has.
+        form: "written", with capitals, punctuation and figures where the model can, or "spoken".
         compared: the same recording as another model transcribed it, shown below this one; or None.
         token: unguessable name by which the page requests tiles of this clip.
     """
@@ -107,8 +109,9 @@ class Clip:
     source: str = ""
     track: int = 1
     tracks: int = 1
-    compared: "Clip | None" = None
+    form: str = WRITTEN
     language: str = ""
+    compared: "Clip | None" = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     @property
@@ -123,6 +126,16 @@ class Clip:
     @property
     def real_time_factor(self) -> float:
         return self.compute_seconds / max(self.seconds, 1e-9)
+
+    @property
+    def shown_words(self) -> tuple:
+        """The words in the form that the visitor chose."""
+        return self.transcript.written_words if self.form == WRITTEN else self.transcript.words
+
+    @property
+    def shown_text(self) -> str:
+        """The text in the form that the visitor chose, with an empty line between paragraphs."""
+        return self.transcript.written_text if self.form == WRITTEN else self.transcript.text
 
     def with_transcript(self, transcript, **changes) -> "Clip":
         """The same recording with another transcript and a new token; notes on the recording stay."""

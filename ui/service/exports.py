@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ui.service.clip import Clip
+from ui.service.clip import WRITTEN, Clip
 
 FORMATS = ("txt", "srt", "vtt", "json")
 SUBTITLE_FORMATS = ("srt", "vtt")
@@ -27,8 +27,10 @@ class SubtitleLimits:
         return cls(int(characters), int(lines), float(seconds))
 
 
-def written(transcript, extension: str, limits: SubtitleLimits | None = None, file: str | None = None) -> str:
-    """The content of a file in one of FORMATS."""
+def content(
+    transcript, extension: str, limits: SubtitleLimits | None = None, file: str | None = None, text: str = WRITTEN
+) -> str:
+    """The content of a file in one of FORMATS; `text` is "written" or "spoken" (see `asr_core.transcript.writers`)."""
     from asr_core.transcript.writers import WRITERS
 
     limits = limits or SubtitleLimits()
@@ -36,13 +38,14 @@ def written(transcript, extension: str, limits: SubtitleLimits | None = None, fi
     if extension in SUBTITLE_FORMATS:
         return writer.write(
             transcript,
+            text=text,
             max_characters=limits.characters,
             max_lines=limits.lines,
             max_seconds=limits.seconds,
         )
     if extension == "json":
-        return writer.write(transcript, file=file)
-    return writer.write(transcript)
+        return writer.write(transcript, text=text, file=file)
+    return writer.write(transcript, text=text)
 
 
 def write_exports(clip: Clip, limits: SubtitleLimits) -> list[Path]:
@@ -51,7 +54,8 @@ def write_exports(clip: Clip, limits: SubtitleLimits) -> list[Path]:
     paths = []
     for extension in FORMATS:
         path = clip.audio.folder / f"{stem}.{extension}"
-        path.write_text(written(clip.transcript, extension, limits, clip.name), encoding="utf-8")
+        text = content(clip.transcript, extension, limits, clip.name, clip.form)
+        path.write_text(text, encoding="utf-8")
         paths.append(path)
     return paths
 

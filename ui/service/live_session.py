@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 import weakref
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,12 @@ from gradio.utils import get_upload_folder
 from asr_core.audio.resampling import ChunkResampler
 from asr_core.errors import AsrError
 from asr_core.streaming import Stream, Update
-from asr_core.transcript.words import Transcript, Word
+from asr_core.transcript.words import Transcript, Word, WrittenToken, written_word
+from asr_core.transcript.written import in_paragraphs
+from asr_core.transcript.written_stream import WrittenStream
+from ui.service.clip import WRITTEN
 from ui.service.engine import Engine
-from ui.service.exports import FORMATS, SubtitleLimits, written
+from ui.service.exports import FORMATS, SubtitleLimits, content
 from ui.service.requests import Limits, explain, headline, logged
 from ui.service.wav import WavWriter
 
@@ -43,7 +47,7 @@ class View:
         phase: as that of the session.
         seconds: of audio that was transcribed.
         delay_seconds: latency of the latest words.
-        final, partial: the words that will not change any more, and those that may.
+        final, partial: the words that will not change any more, and those that may, in the form that is shown.
         notice: (title, text, kind) of a message, or None.
     """
 
@@ -62,11 +66,13 @@ class LiveSession:
     Attributes:
         id: unique, so that the page can distinguish recordings.
         phase: "loading" (the model), "listening", "paused", "stopped" or "closed".
+        form: "written" or "spoken": which form of the words is shown and downloaded; may be changed at any time.
     """
 
     def __init__(self, engine: Engine, model: str | None, limits: Limits):
         self.id = secrets.token_hex(8)
         self.phase = "loading"
+        self.form = WRITTEN
         self._engine, self._model, self._limits = engine, model, limits
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -78,6 +84,10 @@ class LiveSession:
         self._offset = 0.0  # seconds of earlier takes
         self._final: list[Word] = []
         self._partial: tuple[Word, ...] = ()
+        self._writer: WrittenStream | None = None  # if the model has a tagger
+        self._tokens: list[WrittenToken] = []  # the final written form of `_final`
+        self._written: list[Word] = []  # the words of `_tokens`
+        self._written_partial: tuple[Word, ...] = ()
         self._delay: float | None = None
         self._silent_seconds = 0.0  # since a sample exceeded SILENT_PEAK
         self._notice: tuple[str, str, str] | None = None
@@ -110,7 +120,9 @@ class LiveSession:
     def view(self) -> View:
         with self._lock:
             notice = self._notice or (SILENT if self._silent_seconds >= SILENT_SECONDS else None)
-            return View(self.phase, self.seconds, self._delay, tuple(self._final), self._partial, notice)
+            written = self._writer is not None and self.form == WRITTEN
+            final, partial = (self._written, self._written_partial) if written else (self._final, self._partial)
+            return View(self.phase, self.seconds, self._delay, tuple(final), tuple(partial), notice)
 
     def pause(self) -> None:
         """Ends the take: transcribes the remaining chunks, after which all words are final.
@@ -129,7 +141,7 @@ class LiveSession:
                 self._silent_seconds = 0.0
 
     def stop(self) -> list[Path]:
-        """Ends the recording. Returns its transcript as files, one of each of FORMATS; none if it has no words."""
+        """Ends the recording. Returns its transcript as files, as `files` does."""
         self.pause()
         with self._lock:
             if self.phase == "closed":
@@ -138,11 +150,21 @@ class LiveSession:
             if self._recording is None:
                 return []
             self._recording.close()
-            transcript = Transcript(tuple(self._final), self.seconds, self._model_name)
+        return self.files()
+
+    def files(self) -> list[Path]:
+        """Writes the transcript of a stopped recording in each of FORMATS; none if it has no words."""
+        with self._lock:
+            if self.phase != "stopped" or not self._final:
+                return []
+            transcript = in_paragraphs(
+                Transcript(self._final, self.seconds, self._model_name, separator=self._separator, written=self._tokens)
+            )
         paths = []
-        for extension in FORMATS if transcript.words else ():
+        for extension in FORMATS:
             path = self._recording.path.with_name(f"live.{extension}")
-            path.write_text(written(transcript, extension, SubtitleLimits(), "Live recording"), encoding="utf-8")
+            text = content(transcript, extension, SubtitleLimits(), "Live recording", self.form)
+            path.write_text(text, encoding="utf-8")
             paths.append(path)
         return paths
 
@@ -185,6 +207,9 @@ class LiveSession:
             if self.phase == "closed":
                 return
             self._model_name = recognizer.name
+            self._separator = recognizer.vocabulary.separator
+            if recognizer.tagger is not None and self._writer is None:
+                self._writer = WrittenStream(recognizer.tagger)
             self._stream = Stream(recognizer)
             self._resampler = ChunkResampler(recognizer.sample_rate)
             self._recording = SessionAudio(recognizer.sample_rate)
@@ -202,8 +227,24 @@ class LiveSession:
 
     def _show(self, update: Update) -> None:
         with self._lock:
-            self._final += [_moved(word, self._offset) for word in update.final]
+            final = [_moved(word, self._offset) for word in update.final]
+            self._final += final
             self._partial = tuple(_moved(word, self._offset) for word in update.partial)
+            if self._writer is not None:
+                self._write(self._writer.add(final))
+                self._written_partial = self._preview()
+
+    def _preview(self) -> tuple[Word, ...]:
+        """The written words that are not final."""
+        tokens = self._writer.preview(self._partial)
+        first = tokens[0].first if tokens else 0
+        words = [*self._final[first:], *self._partial]
+        moved = (replace(token, first=token.first - first, end=token.end - first) for token in tokens)
+        return tuple(written_word(token, words) for token in moved)
+
+    def _write(self, tokens: Sequence[WrittenToken]) -> None:
+        self._tokens += tokens
+        self._written += [written_word(token, self._final) for token in tokens]
 
     def _record(self, piece: np.ndarray) -> None:
         """Writes audio to disk, and checks its level and the limit of the recording."""
@@ -223,6 +264,10 @@ class LiveSession:
                 self._recording.write(piece)
                 self._show(stream.feed(piece, stream.sample_rate))
             self._show(stream.finish())
+            if self._writer is not None:
+                with self._lock:
+                    self._write(self._writer.finish())
+                    self._written_partial = ()
         self._offset = self.seconds
         stream.reset()
 

@@ -266,6 +266,20 @@ def decode_again(clip: Clip, overrides, engine: Engine, cancel=None) -> Clip:
         return clip.with_transcript(found.transcript, overrides=overrides, hypotheses=n_best, edited=False)
 
 
+def write_again(clip: Clip, form: str, replacements, engine: Engine) -> Clip:
+    """The clip in a form, "written" or "spoken", with replacements (`asr_core.text.replacements`) in the written one.
+
+    A text that the visitor has corrected stays as it is.
+    """
+    from asr_core.transcript.written import with_written_form
+
+    if clip.edited:
+        return replace(clip, form=form)
+    spoken = replace(clip.transcript, written=())
+    transcript = with_written_form(spoken, engine.recognizer(clip.model).tagger, replacements)
+    return replace(clip.with_transcript(transcript), form=form)
+
+
 def align_edit(clip: Clip, text: str, engine: Engine, cancel=None) -> Clip:
     """Aligns the visitor's corrected text with the recording. Raises AlignmentError, Cancelled."""
     with logged("align", audio_seconds=round(clip.seconds, 2)):

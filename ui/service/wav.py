@@ -1,23 +1,11 @@
-"""16-bit WAV files for the page to play, and the conversion between their samples and floats."""
+"""16-bit WAV files for the page to play."""
 
 import wave
 from pathlib import Path
 
 import numpy as np
 
-FULL_SCALE = 32767  # of a 16-bit sample
-
-
-def to_pcm(samples: np.ndarray) -> np.ndarray:
-    """int16 samples of float ones in [-1, 1]; what lies outside is clipped."""
-    scaled = np.clip(samples, -1, 1)
-    scaled *= FULL_SCALE
-    return np.rint(scaled, out=scaled).astype("<i2")
-
-
-def to_float(pcm: np.ndarray) -> np.ndarray:
-    """float32 samples in [-1, 1] of int16 ones."""
-    return pcm / np.float32(FULL_SCALE)
+from asr_core.audio.levels import to_int16
 
 
 class WavWriter:
@@ -34,7 +22,7 @@ class WavWriter:
 
     def write(self, samples: np.ndarray) -> np.ndarray:
         """Appends float32 [n]; returns the int16 samples that were written. Raises OSError."""
-        pcm = to_pcm(samples)
+        pcm = to_int16(samples)
         self._file.writeframesraw(pcm.tobytes())
         return pcm
 

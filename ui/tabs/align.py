@@ -6,7 +6,7 @@ from ui.service.client import ClientGone
 from ui.service.clip import Clip
 from ui.service.engine import Engine
 from ui.service.examples import reference_of
-from ui.service.exports import SubtitleLimits, safe_stem, written
+from ui.service.exports import SubtitleLimits, content, safe_stem
 from ui.service.requests import Limits, explain, logged
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
@@ -74,7 +74,7 @@ def _exports(clip: Clip, transcript) -> list[str]:
     paths = []
     for extension in EXPORTED:
         path = clip.audio.folder / f"{safe_stem(clip.name)}-aligned.{extension}"
-        path.write_text(written(transcript, extension, SubtitleLimits(), clip.name), encoding="utf-8")
+        path.write_text(content(transcript, extension, SubtitleLimits(), clip.name), encoding="utf-8")
         paths.append(str(path))
     return paths
 

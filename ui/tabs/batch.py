@@ -12,13 +12,15 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import AudioError, Cancelled
+from ui.service.clip import SPOKEN, WRITTEN
 from ui.service.engine import Engine
-from ui.service.exports import FORMATS, safe_stem, written
+from ui.service.exports import FORMATS, content, safe_stem
 from ui.service.requests import CurrentRequest, Limits, explain, logged, read_audio
 from ui.widgets.events import QUIET, at_once
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
 from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
 from ui.widgets.words import notes
+from ui.widgets.written import form_choice
 
 
 @dataclass
@@ -30,12 +32,17 @@ class Row:
     state: str = "waiting"
     transcript: object = None
     error: str = ""
+    form: str = WRITTEN
+
+    @property
+    def text(self) -> str:
+        return self.transcript.text if self.form == SPOKEN else self.transcript.written_text
 
     def cells(self) -> tuple:
         if self.transcript is not None:
             words = self.transcript.words
             sure = percent(self.transcript.confidence) if words else ""
-            text = join([self.transcript.text or "(no speech)", notes(self.transcript)])
+            text = join([self.text or "(no speech)", notes(self.transcript)])
             return self.name, clock(self.transcript.seconds), sure, text
         state = {"waiting": "waiting", "working": "listening…", "skipped": "not done"}.get(self.state)
         return self.name, "", "", tag("span", self.error, class_="bad") if self.error else state
@@ -70,6 +77,7 @@ class Batch:
                 class_="small",
             )
         )
+        form = form_choice(elem_id="batch-form")
         with gr.Row():
             start = gr.Button("Transcribe all", variant="primary", scale=0, min_width=180, elem_id="batch-start")
             stop = gr.Button("Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop")
@@ -80,7 +88,7 @@ class Batch:
         start.click(None, result, result, js=show_waiting, queue=False, **QUIET)
         start.click(
             self._run,
-            [files, model, running],
+            [files, model, form, running],
             [result, archive, stop],
             concurrency_limit=1,
             concurrency_id="batch",
@@ -89,7 +97,7 @@ class Batch:
         ).failure(None, None, result, js=at_once(QUEUE_FULL), queue=False, **QUIET)
         stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 
-    def _run(self, paths, model, running):
+    def _run(self, paths, model, form, running):
         nothing = gr.update(visible=False, value=None)
         if not paths:
             yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False)
@@ -99,7 +107,7 @@ class Batch:
             yield notice("Too many files", message, kind="error"), nothing, gr.update(visible=False)
             return
         cancel = running.begin()
-        rows = [Row(path, Path(path).name) for path in paths]
+        rows = [Row(path, Path(path).name, form=form) for path in paths]
         for _ in transcribe_all(rows, self.engine, self.limits, model, cancel):
             yield batch_table(rows), nothing, gr.update(visible=True)
         done = [row for row in rows if row.transcript is not None]
@@ -164,6 +172,6 @@ def write_zip(rows: list[Row], folder: Path) -> Path:
                 stem = f"{base}-{number}"
             taken.add(stem)
             for extension in FORMATS:
-                text = written(row.transcript, extension, file=row.name)
+                text = content(row.transcript, extension, file=row.name, text=row.form)
                 archive.writestr(f"{extension}/{stem}.{extension}", text)
     return path

@@ -7,9 +7,9 @@ recording.
 import gradio as gr
 import numpy as np
 
+from asr_core.audio.levels import full_scale
 from asr_core.ctc import best_path, collapse
 from ui.service.clip import Clip
-from ui.service.wav import to_float
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, join, percent, tag
 from ui.widgets.svg import bars, curve, picture
@@ -96,7 +96,7 @@ def _window(clip: Clip, at: float, samples: int) -> np.ndarray:
     out = np.zeros(samples, np.float32)
     low, high = max(first, 0), min(first + samples, len(clip.audio.samples))
     if high > low:
-        out[low - first : high - first] = to_float(clip.audio.samples[low:high])
+        out[low - first : high - first] = full_scale(clip.audio.samples[low:high])
     return out
 
 

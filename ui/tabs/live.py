@@ -19,6 +19,7 @@ from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, tag
 from ui.widgets.theme import STATIC
 from ui.widgets.words import level
+from ui.widgets.written import form_choice
 
 CHUNK_SECONDS = 0.5  # of audio that the browser sends at a time
 STREAM_SECONDS = 1800  # from Start to the end of a take, so that a page that was left open stops recording
@@ -91,6 +92,7 @@ class Live:
         self.microphone = gr.Audio(
             sources=["microphone"], streaming=True, type="numpy", visible="hidden", elem_id="live-microphone"
         )
+        self.form = form_choice(elem_id="live-form")
         gr.HTML(self._limits_line())
         with gr.Row(visible=False, elem_id="live-after") as self.after:
             self.downloads = [
@@ -110,7 +112,7 @@ class Live:
     def _wire(self) -> None:
         self.microphone.stream(
             self._receive,
-            [self.microphone, self.session, self.model],
+            [self.microphone, self.session, self.model, self.form],
             [self.panel, self.session],
             stream_every=CHUNK_SECONDS,
             time_limit=STREAM_SECONDS,
@@ -120,14 +122,24 @@ class Live:
             show_progress="hidden",
         )
         shown = [self.panel, self.session, self.after, *self.downloads]
+        self.form.input(self._change_form, [self.session, self.form], [self.panel, *self.downloads], **QUIET)
         self.panel.click(self._act, self.session, shown, concurrency_limit=None, **QUIET)
         self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **QUIET)
         self.transcribe.on(self.open.click, self._open, [self.session, *self.transcribe.inputs])
 
-    def _receive(self, chunk, session: LiveSession | None, model, request: gr.Request):
+    def _change_form(self, session: LiveSession | None, form: str):
+        """Shows the words, and writes the downloads of a finished recording, in another form."""
+        if session is None:
+            return [gr.skip() for _ in range(1 + len(self.downloads))]
+        session.form = form
+        paths = [str(path) for path in session.files()] or [gr.skip() for _ in self.downloads]
+        return [shown(session, whole=True), *paths]
+
+    def _receive(self, chunk, session: LiveSession | None, model, form, request: gr.Request):
         """Takes a chunk of audio; returns the words so far."""
         if session is None or session.phase in ("stopped", "closed"):
             session = LiveSession(self.engine, model, self.limits)
+            session.form = form
             self._sessions[request.session_hash] = session
         if chunk is not None:
             session.push(chunk[1], chunk[0], wait_seconds=WAIT_SECONDS)
@@ -166,13 +178,13 @@ TIME_LIMIT = ("The time is up", f"One take lasts {STREAM_SECONDS // 60} minutes.
 EMPTY = {"phase": "idle", "id": "", "seconds": 0, "delay": None, "first": 0, "final": [], "partial": []}
 
 
-def shown(session: LiveSession, message: tuple[str, str, str] | None = None) -> dict:
-    """The value of the panel: the latest words and the state of the session."""
+def shown(session: LiveSession, message: tuple[str, str, str] | None = None, whole: bool = False) -> dict:
+    """The value of the panel: the state of the session and its latest words, or all of them if `whole`."""
     view = session.view()
-    first = 0 if view.phase in ("paused", "stopped") else max(0, len(view.final) - SENT_WORDS)
+    first = 0 if whole or view.phase in ("paused", "stopped") else max(0, len(view.final) - SENT_WORDS)
     return {
         "phase": view.phase,
-        "id": session.id,
+        "id": f"{session.id} {session.form}",
         "seconds": view.seconds,
         "delay": view.delay_seconds,
         "first": first,

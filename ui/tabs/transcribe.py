@@ -31,6 +31,7 @@ from ui.service.requests import (
     explain,
     headline,
     transcribe_file,
+    write_again,
 )
 from ui.widgets.decoding import Decoding, hypotheses_table, moved
 from ui.widgets.events import QUIET, at_once
@@ -39,6 +40,7 @@ from ui.widgets.subtitles import Subtitles
 from ui.widgets.timeline import timeline, timeline_value
 from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
 from ui.widgets.words import facts, first_words_card, transcript_card
+from ui.widgets.written import WrittenForm
 
 RECORDING = "Microphone"  # name of a clip from the microphone
 SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
@@ -102,6 +104,7 @@ class Transcribe:
         self.timeline = timeline(self.registry, elem_id="timeline")
         self.track = gr.Dropdown([1], value=1, visible=False, **TRACK)
         with gr.Column(visible=False) as self.after:
+            self.written = WrittenForm()
             with gr.Row(elem_id="downloads"):
                 self.downloads = [
                     gr.DownloadButton(f"Download {name}", size="sm", elem_id=f"download-{name}", min_width=120)
@@ -151,7 +154,12 @@ class Transcribe:
     @property
     def inputs(self) -> list:
         """The components whose values `open` takes."""
-        return [self.model, self.running, *self.decoding.components, *self.subtitles.components]
+        return [self.model, self.running, *self.controls]
+
+    @cached_property
+    def controls(self) -> list:
+        """The components whose values `_shown` takes: those of decoding, of the subtitles, and of the written form."""
+        return [*self.decoding.components, *self.subtitles.components, *self.written.components]
 
     def open(self, path: str | None, name: str, *values):
         """Opens a recording from another tab: yields updates of `outputs`, given the values of `inputs`."""
@@ -206,12 +214,13 @@ class Transcribe:
             "trigger_mode": "always_last",
             **QUIET,
         }
-        decoding = [self.clip, self.text, *self.decoding.components, *self.subtitles.components]
+        decoding = [self.clip, self.text, *self.controls]
         gr.on(self.decoding.events(), self._decode_again, decoding, **decoder_event)
         for button, act in (self.apply, self._align_edit), (self.undo, self._undo):
             button.click(act, decoding, **decoder_event).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
         texts = [self.clip, self.decoding.n_best]
         gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
+        gr.on(self.written.events(), self._write_form, decoding, **decoder_event)
         gr.on(
             self.subtitles.events(),
             self._write_again,
@@ -252,6 +261,7 @@ class Transcribe:
 
         try:
             overrides = self.decoding.read(values)
+            form, replacements = self._form(values)
             job = BackgroundJob(work, cancel)
             for share in job:
                 if cancel.is_set():
@@ -259,7 +269,7 @@ class Transcribe:
                 message = listening(name, share)
                 words = first_words_card(first_words.words) if first_words.words else words
                 yield self._nothing(message, words, stop=True)
-            clip = replace(job.result, reference=reference)
+            clip = self._in_form(replace(job.result, reference=reference), form, replacements)
             outcome = self._show(clip, values)
         except Cancelled:
             outcome = self._nothing(notice("Stopped", f"{name} was not transcribed to its end."))
@@ -292,7 +302,7 @@ class Transcribe:
                 return self._clip_row()  # the visitor has only entered and left a field
         except Exception as error:
             return self._failed(error)
-        if clip.edited or text != clip.transcript.text:
+        if clip.edited or text != clip.shown_text:
             kept = notice("Your corrections are kept", "To decode anew, press “Undo corrections”.", kind="warning")
             return self._clip_row(message=join([kept, facts(clip)]))
         return self._undo(clip, text, *values)
@@ -302,7 +312,8 @@ class Transcribe:
         if clip is None:
             return self._clip_row()
         try:
-            return self._shown(decode_again(clip, self.decoding.read(values), self.engine, ClientGone()), values)
+            decoded = decode_again(clip, self.decoding.read(values), self.engine, ClientGone())
+            return self._shown(self._in_form(decoded, *self._form(values)), values)
         except Exception as error:
             return self._failed(error)
 
@@ -313,6 +324,27 @@ class Transcribe:
             return self._shown(align_edit(clip, text, self.engine, ClientGone()), values)
         except Exception as error:
             return self._failed(error)
+
+    def _form(self, values) -> tuple:
+        """(form, replacements) of the visitor. Raises GivenTextError if a replacement is wrong."""
+        return self.written.read(values[-len(self.written.components) :])
+
+    def _in_form(self, clip: Clip, form: str, replacements) -> Clip:
+        """A clip that has just been decoded, in the form that the visitor chose."""
+        return write_again(clip, form, replacements, self.engine) if replacements else replace(clip, form=form)
+
+    def _write_form(self, clip, text, *values):
+        """Shows the transcript in the other form, or with other replacements; keeps a text that is being corrected."""
+        if clip is None:
+            return self._clip_row()
+        try:
+            changed = write_again(clip, *self._form(values), self.engine)
+            row = self._shown(changed, values)
+        except Exception as error:
+            return self._failed(error)
+        if text != clip.shown_text:
+            row[self.clip_outputs.index(self.text)] = gr.skip()
+        return row
 
     def _write_again(self, clip, *values):
         if clip is None:
@@ -340,7 +372,7 @@ class Transcribe:
         return [*self._shown(clip, values), gr.update(visible=True), gr.update(visible=False)]
 
     def _shown(self, clip: Clip, values) -> list:
-        """Values of `clip_outputs` for a clip, given those of the decoding and subtitle controls."""
+        """Values of `clip_outputs` for a clip, given those of `controls`."""
         self.registry.put(clip)
         subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         return self._clip_row(
@@ -348,7 +380,7 @@ class Transcribe:
             message=facts(clip),
             words=gr.update(value=transcript_card(clip), visible=True),
             timeline=timeline_value(clip),
-            text=clip.transcript.text,
+            text=clip.shown_text,
             hypotheses=self._texts(clip, self.decoding.texts(values)),
             downloads=[str(path) for path in write_exports(clip, subtitles)],
         )

@@ -10,8 +10,8 @@ import functools
 
 import numpy as np
 
+from asr_core.audio.levels import INT16_MAX, full_scale
 from ui.service.clip import PEAK_BLOCK_SAMPLES, Clip, ClipAudio
-from ui.service.wav import FULL_SCALE, to_float
 
 MAX_COLUMNS = 2400  # a wide screen; bounds the cost of a request
 MAX_STEPS = 1200  # columns of emissions; if there are more steps, neighbouring ones are merged
@@ -103,7 +103,7 @@ def _peaks(audio: ClipAudio, start: float, end: float, columns: int) -> np.ndarr
         return np.zeros((columns, 2), np.int8)
     offsets = edges[:-1] - edges[0]
     peaks = np.stack([np.minimum.reduceat(piece_low, offsets), np.maximum.reduceat(piece_high, offsets)], axis=1)
-    return np.clip(np.round(peaks / FULL_SCALE * 127), -127, 127).astype(np.int8)
+    return np.clip(np.round(peaks / INT16_MAX * 127), -127, 127).astype(np.int8)
 
 
 def _spectrogram(audio: ClipAudio, start: float, end: float, columns: int) -> np.ndarray:
@@ -114,7 +114,7 @@ def _spectrogram(audio: ClipAudio, start: float, end: float, columns: int) -> np
     times = start + (np.arange(columns * per_column) + 0.5) * (end - start) / (columns * per_column)
     firsts = (times * audio.sample_rate).astype(int) - size // 2
     samples = audio.samples[np.clip(firsts[:, None] + np.arange(size), 0, len(audio.samples) - 1)]
-    levels = band_levels(to_float(samples), audio.sample_rate)
+    levels = band_levels(full_scale(samples), audio.sample_rate)
     levels = levels.reshape(columns, per_column, -1).mean(axis=1)
     low, high = LEVEL_RANGE_DB
     return np.clip((levels - low) / (high - low) * 255, 0, 255).astype(np.uint8)

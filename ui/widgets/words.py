@@ -6,7 +6,7 @@ by their attribute `data-at`.
 
 from collections.abc import Iterator
 
-from ui.service.clip import Clip
+from ui.service.clip import WRITTEN, Clip
 from ui.widgets.markup import Html, clock, join, notice, percent, tag
 
 MIN_SURE = 0.85  # words with at least this confidence are not marked
@@ -31,22 +31,24 @@ def transcript_card(clip: Clip) -> Html:
             "below that the waveform is not flat, speak closer to the microphone, or try one of the examples.",
             kind="warning",
         )
-    words = clip.transcript.words
-    parts = list(paragraphs(words))
+    words = clip.shown_words
+    parts = list(_written_paragraphs(clip) if clip.form == WRITTEN and clip.transcript.written else paragraphs(words))
+    separator = clip.transcript.separator
     unsure = sum(word.confidence < MIN_SURE for word in words)
     return tag(
         "div",
         tag(
             "div",
-            [_paragraph(part, stamped=clip.seconds > PARAGRAPH_SECONDS or len(parts) > 1) for part in parts],
+            [_paragraph(part, clip.seconds > PARAGRAPH_SECONDS or len(parts) > 1, separator) for part in parts],
             class_="transcript",
-            lang="en",
+            lang=clip.language or None,
+            dir="auto",
         ),
         tag("div", _legend(), _buttons(unsure), class_="transcript-bar"),
         class_="card",
         data_audio=clip.audio.path,
         data_stamp=clip.token,
-        data_text=clip.transcript.text,
+        data_text=clip.shown_text,
     )
 
 
@@ -55,7 +57,18 @@ def first_words_card(words) -> Html:
     latest = words[-MAX_FIRST_WORDS:]
     count = tag("p", f"{len(words)} words so far, the latest of them here:", class_="small")
     text = tag("p", tag("span", clock(latest[0].start, 0), class_="stamp"), " ".join(word.text for word in latest))
-    return tag("div", count, tag("div", text, class_="transcript", lang="en"), class_="card first-words")
+    return tag("div", count, tag("div", text, class_="transcript", dir="auto"), class_="card first-words")
+
+
+def _written_paragraphs(clip: Clip) -> Iterator[list]:
+    """The words of the written form by the paragraphs that it has."""
+    paragraph: list = []
+    for token, word in zip(clip.transcript.written, clip.shown_words, strict=True):
+        if token.paragraph and paragraph:
+            yield paragraph
+            paragraph = []
+        paragraph.append(word)
+    yield paragraph
 
 
 def paragraphs(words) -> Iterator[list]:
@@ -72,7 +85,7 @@ def paragraphs(words) -> Iterator[list]:
         yield paragraph
 
 
-def _paragraph(words, stamped: bool) -> Html:
+def _paragraph(words, stamped: bool, separator: str) -> Html:
     """A paragraph; if `stamped`, after a button that plays all of it."""
     stamp = tag(
         "button",
@@ -82,7 +95,7 @@ def _paragraph(words, stamped: bool) -> Html:
         data_at=f"{words[0].start:.2f},{words[-1].end:.2f}",
         title="Hear this paragraph",
     )
-    return tag("p", stamp if stamped else None, join([word_button(word) for word in words], " "))
+    return tag("p", stamp if stamped else None, join([word_button(word) for word in words], separator))
 
 
 def word_button(word) -> Html:

@@ -58,11 +58,12 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
         ids = _pieces_of_tokenizer(tokenizer, name)
     added = {**files.get(ADDED, {}), **_added(tokenizer, settings)}
     special = {_text(roles.get(role, settings.get(role))) for role in ROLE_NAMES} - {None}
-    special |= {text for text in (*ids, *added) if SPECIAL.fullmatch(text)} | added.keys() - ids.keys()
+    special |= {text for text in (*ids, *added) if SPECIAL.fullmatch(text) or text != " " and not text.strip()}
+    special |= added.keys() - ids.keys()
     delimiter = settings.get("word_delimiter_token", "|")
-    if VOCABULARY in files and isinstance(delimiter, str):
+    if VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids:
         special -= {delimiter}
-        ids = {" " if text == delimiter else text: row for text, row in ids.items()}
+        ids = {" ": ids[delimiter]} | {text: row for text, row in ids.items() if text not in (delimiter, " ")}
     blank = _text(roles.get("pad_token", settings.get("pad_token")))
     return Pieces({**ids, **added}, special, language, default, blank)
 
@@ -139,7 +140,7 @@ def arrange(pieces: Pieces, blank, rows: int, name: str) -> tuple[list[str], tup
         if type(row) is not int or row < 0 or len(text) > MAX_CHARACTERS or row in texts and texts[row] != text:
             raise BundleError(f"{name}: the entry {text[:40]!r} of its vocabulary is not understood.")
         texts[row] = text
-    words = {row: text for row, text in sorted(texts.items()) if row != blank and text and text not in pieces.special}
+    words = {row: text for row, text in sorted(texts.items()) if row != blank and text not in pieces.special}
     unnamed = rows - len({row for row in texts if row < rows} | {blank})
     if max(words, default=rows) >= rows or unnamed > len(ROLE_NAMES[:4]):
         raise BundleError(f"{name}: its vocabulary has {len(texts)} tokens and its head {rows} outputs.")

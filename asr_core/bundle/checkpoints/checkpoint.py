@@ -1,6 +1,7 @@
 """The weights of a checkpoint, translated into those of our network one at a time."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from asr_core.bundle.checkpoints.sources import Source
 from asr_core.bundle.checkpoints.tensors import NUMBERS, StoredTensor
 from asr_core.errors import BundleError
 
+OF_TRAINING = re.compile(r".*\.(masked_spec_embed|num_batches_tracked)")  # names of tensors that no network runs with
 HEAD = ("head/kernel", "head/bias")  # their last axis is that of the tokens
 
 
@@ -23,14 +25,16 @@ class Checkpoint:
         config: the contents of the checkpoint's `config.json`.
         tensors: its tensors by name.
         rows: for each token of the bundle its row in the checkpoint's CTC head.
+        files: all its files (`asr_core.bundle.checkpoints.opening.Files`); None in another process.
     """
 
     config: dict
     tensors: dict[str, StoredTensor]
     rows: tuple[int, ...] = ()
+    files: object = None
 
-    def __getstate__(self):
-        return {"config": self.config, "tensors": self.tensors, "rows": self.rows}  # sources hold functions
+    def __reduce__(self):
+        return Checkpoint, (self.config, self.tensors, self.rows)  # sources hold functions
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -65,7 +69,7 @@ class Checkpoint:
     def unused(self) -> list[str]:
         """Names of tensors that no weight is made from, and that the family does not know to serve training only."""
         used = {one for source in self.sources.values() for one in source.names(self.tensors) or ()}
-        training = family_of(self.config, "").UNUSED
+        training = getattr(family_of(self.config, ""), "UNUSED", OF_TRAINING)
         return [one for one in self.tensors if one not in used and not training.fullmatch(one)]
 
     def check(self, name: str, shapes: dict) -> None:

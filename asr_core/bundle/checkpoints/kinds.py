@@ -5,7 +5,7 @@ from types import ModuleType
 
 from asr_core.errors import BundleError
 
-FAMILIES = ("wav2vec2",)  # the modules of this package that translate a family
+FAMILIES = ("wav2vec2", "parakeet", "wav2vec2_bert", "omniasr")  # the modules of this package that translate a family
 # Kinds that are asked for by mistake, by parts of the names of their classes or of their model_type.
 ENCODER_DECODERS = (
     "whisper", "speech_to_text", "speecht5", "moonshine", "seamless", "encoder-decoder", "conditionalgeneration",

@@ -1,13 +1,15 @@
 """Parakeet's CTC checkpoints (`ParakeetForCTC` of transformers, converted from NVIDIA's NeMo) as FastConformers."""
 
 import math
+import re
 
 import numpy as np
 
-from asr_core.bundle.checkpoints.sources import Source, dense, joined, norm, pointwise
+from asr_core.bundle.checkpoints.sources import Source, attention_projection, dense, norm, pointwise
 from asr_core.errors import BundleError
 
 MODEL_TYPES = ("parakeet_ctc",)
+UNUSED = re.compile(r".*\.num_batches_tracked")  # tensors that serve training only
 BATCH_NORM_EPSILON = 1e-5  # added to the variance; PyTorch's default, which the checkpoints do not state
 DEFAULTS = {  # of ParakeetEncoderConfig: files leave out what has its default
     "hidden_size": 1024,
@@ -130,18 +132,24 @@ def _block(ours: str, theirs: str, encoder: dict) -> dict[str, Source]:
         sources |= dense(f"{ours}/{our_name}/widen", f"{theirs}.{module}.linear1", attention_bias)
         sources |= dense(f"{ours}/{our_name}/narrow", f"{theirs}.{module}.linear2", attention_bias)
     sources |= norm(f"{ours}/attention/normalise", f"{theirs}.norm_self_att")
-    sources |= _attention(f"{ours}/attention", f"{theirs}.self_attn", attention_bias)
+    sources |= _attention(f"{ours}/attention", f"{theirs}.self_attn", encoder)
     sources |= norm(f"{ours}/convolution/normalise", f"{theirs}.norm_conv")
     return sources | _convolution(f"{ours}/convolution", f"{theirs}.conv", convolution_bias)
 
 
-def _attention(ours: str, theirs: str, bias: bool) -> dict[str, Source]:
-    sources = joined(f"{ours}/project", [f"{theirs}.{part}_proj" for part in "qkv"], bias)
+def _attention(ours: str, theirs: str, encoder: dict) -> dict[str, Source]:
+    heads, bias = encoder["num_attention_heads"], encoder["attention_bias"]
+    sources = attention_projection(f"{ours}/project", [f"{theirs}.{part}_proj" for part in "qkv"], heads, bias)
     sources |= dense(f"{ours}/project_distances", f"{theirs}.relative_k_proj", bias=False)
     sources |= dense(f"{ours}/merge", f"{theirs}.o_proj", bias)
     for our_name, their_name in (("content_bias", "bias_u"), ("distance_bias", "bias_v")):
-        sources[f"{ours}/{our_name}"] = Source((f"{theirs}.{their_name}",), lambda bias: bias[:, None])
+        sources[f"{ours}/{our_name}"] = Source((f"{theirs}.{their_name}",), _query_bias)
     return sources
+
+
+def _query_bias(bias):
+    """[heads, n] -> [heads, 1, n], with the factor of the scores that the projection of the queries has as well."""
+    return bias[:, None] * np.float32(bias.shape[1] ** -0.5)
 
 
 def _convolution(ours: str, theirs: str, bias: bool) -> dict[str, Source]:

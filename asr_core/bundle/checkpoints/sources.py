@@ -67,7 +67,7 @@ def norm(ours: str, theirs: str, after: float = 1) -> dict[str, Source]:
     }
 
 
-def attention_projection(ours: str, theirs: Sequence[str], heads: int) -> dict[str, Source]:
+def attention_projection(ours: str, theirs: Sequence[str], heads: int, bias: bool = True) -> dict[str, Source]:
     """Sources of the one layer that projects to queries, keys and values side by side.
 
     The projection of the queries takes over the factor 1 / sqrt(width of a head) of the scores.
@@ -76,28 +76,19 @@ def attention_projection(ours: str, theirs: Sequence[str], heads: int) -> dict[s
         ours: path of our layer.
         theirs: paths of the projections to queries, keys and values.
         heads: attention heads.
+        bias: whether the projections have one.
     """
 
     def kernel(query, key, value):
         scale = np.float32((query.shape[0] // heads) ** -0.5)
         return np.concatenate([query.T * scale, key.T, value.T], axis=1)
 
-    def bias(query, key, value):
+    def biases(query, key, value):
         return np.concatenate([query * np.float32((len(query) // heads) ** -0.5), key, value])
 
-    return {
-        f"{ours}/kernel": Source(tuple(f"{path}.weight" for path in theirs), kernel),
-        f"{ours}/bias": Source(tuple(f"{path}.bias" for path in theirs), bias),
-    }
-
-
-def joined(ours: str, theirs: list[str], bias: bool = True) -> dict[str, Source]:
-    """Sources of one `Dense` layer from several of `torch.nn.Linear`, whose outputs stand beside each other."""
-    kernels = tuple(f"{name}.weight" for name in theirs)
-    sources = {f"{ours}/kernel": Source(kernels, lambda *parts: np.concatenate([part.T for part in parts], axis=1))}
+    sources = {f"{ours}/kernel": Source(tuple(f"{path}.weight" for path in theirs), kernel)}
     if bias:
-        biases = tuple(f"{name}.bias" for name in theirs)
-        sources[f"{ours}/bias"] = Source(biases, lambda *parts: np.concatenate(parts))
+        sources[f"{ours}/bias"] = Source(tuple(f"{path}.bias" for path in theirs), biases)
     return sources
 
 

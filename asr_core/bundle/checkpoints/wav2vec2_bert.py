@@ -1,11 +1,14 @@
 """Wav2Vec2-BERT's CTC checkpoints (`Wav2Vec2BertForCTC` of transformers), with or without adapter layers."""
 
+import re
+
 import numpy as np
 
-from asr_core.bundle.checkpoints.sources import Source, dense, joined, norm, pointwise
+from asr_core.bundle.checkpoints.sources import Source, attention_projection, dense, norm, pointwise
 from asr_core.errors import BundleError
 
 MODEL_TYPES = ("wav2vec2-bert",)
+UNUSED = re.compile(r".*\.masked_spec_embed")  # tensors that serve training only
 ENCODER = "wav2vec2_bert"  # prefix of the encoder's tensors
 DEFAULTS = {  # of Wav2Vec2BertConfig: files may leave out what has its default
     "hidden_size": 1024,
@@ -75,12 +78,13 @@ def featurizer(config: dict, preprocessor: dict) -> dict:
 def weights(config: dict) -> dict[str, Source]:
     """Where each weight comes from."""
     config = DEFAULTS | config
+    heads = config["num_attention_heads"]
     sources = norm("normalise_features", f"{ENCODER}.feature_projection.layer_norm")
     sources |= dense("project", f"{ENCODER}.feature_projection.projection") | dense("head", "lm_head")
     for number in range(config["num_hidden_layers"]):
-        sources |= _block(f"block_{number + 1}", f"{ENCODER}.encoder.layers.{number}")
+        sources |= _block(f"block_{number + 1}", f"{ENCODER}.encoder.layers.{number}", heads)
     for number in range(_adapters(config)):
-        sources |= _adapter(f"adapter_{number + 1}", f"{ENCODER}.adapter.layers.{number}")
+        sources |= _adapter(f"adapter_{number + 1}", f"{ENCODER}.adapter.layers.{number}", heads)
     return sources
 
 
@@ -94,22 +98,22 @@ def _adapters(config: dict) -> int:
     return config["num_adapter_layers"] if config["add_adapter"] else 0
 
 
-def _block(ours: str, theirs: str) -> dict[str, Source]:
+def _block(ours: str, theirs: str, heads: int) -> dict[str, Source]:
     sources = _feed_forward(f"{ours}/feed_forward_in", f"{theirs}.ffn1", f"{theirs}.ffn1_layer_norm")
     sources |= _feed_forward(f"{ours}/feed_forward_out", f"{theirs}.ffn2", f"{theirs}.ffn2_layer_norm")
     sources |= norm(f"{ours}/normalise_attention", f"{theirs}.self_attn_layer_norm")
-    sources |= _attention(f"{ours}/attention", f"{theirs}.self_attn")
+    sources |= _attention(f"{ours}/attention", f"{theirs}.self_attn", heads)
     sources[f"{ours}/attention/distances"] = Source((f"{theirs}.self_attn.distance_embedding.weight",))
     sources |= _convolution(f"{ours}/convolution", f"{theirs}.conv_module")
     return sources | norm(f"{ours}/normalise", f"{theirs}.final_layer_norm")
 
 
-def _adapter(ours: str, theirs: str) -> dict[str, Source]:
+def _adapter(ours: str, theirs: str, heads: int) -> dict[str, Source]:
     sources = norm(f"{ours}/normalise_residual", f"{theirs}.residual_layer_norm")
     sources |= norm(f"{ours}/normalise_attention", f"{theirs}.self_attn_layer_norm")
     sources |= dense(f"{ours}/residual", f"{theirs}.residual_conv")
     sources |= dense(f"{ours}/shorten", f"{theirs}.self_attn_conv")
-    sources |= _attention(f"{ours}/attention", f"{theirs}.self_attn")
+    sources |= _attention(f"{ours}/attention", f"{theirs}.self_attn", heads)
     return sources | _feed_forward(f"{ours}/feed_forward", f"{theirs}.ffn", f"{theirs}.ffn_layer_norm")
 
 
@@ -118,8 +122,8 @@ def _feed_forward(ours: str, theirs: str, their_norm: str) -> dict[str, Source]:
     return sources | dense(f"{ours}/narrow", f"{theirs}.output_dense")
 
 
-def _attention(ours: str, theirs: str) -> dict[str, Source]:
-    sources = joined(f"{ours}/project", [f"{theirs}.linear_{part}" for part in "qkv"])
+def _attention(ours: str, theirs: str, heads: int) -> dict[str, Source]:
+    sources = attention_projection(f"{ours}/project", [f"{theirs}.linear_{part}" for part in "qkv"], heads)
     return sources | dense(f"{ours}/merge", f"{theirs}.linear_out")
 
 
