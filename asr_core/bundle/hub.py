@@ -37,13 +37,23 @@ def download_bundle(repository: str, revision: str | None, wanted: Wanted) -> Bu
     Raises:
         BundleError: there is no such bundle, or it cannot be downloaded; the message says why.
     """
+    with _failures_told(repository, revision), _quiet_hub_client():
+        return _download(repository, revision, _name(repository, revision), wanted)
+
+
+def _name(repository: str, revision: str | None) -> str:
+    return f"{repository}@{revision}" if revision else repository
+
+
+@contextmanager
+def _failures_told(repository: str, revision: str | None):
+    """Turns the errors of the client into a BundleError, one sentence for each kind."""
     import httpx2  # the HTTP client of huggingface_hub, whose errors reach us
     from huggingface_hub import errors
 
-    name = f"{repository}@{revision}" if revision else repository
+    name = _name(repository, revision)
     try:
-        with _quiet_hub_client():
-            return _download(repository, revision, name, wanted)
+        yield
     except errors.HFValidationError as error:
         raise BundleError(
             f"There is no folder {name} here, and the Hub has no such names ({reason(error)})."
@@ -200,6 +210,27 @@ class HubFiles:
             done += self.size(file)
             self.progress(done, total)
         return paths
+
+    def fetch_folder(self, folder: str, choose: Callable[[dict[str, int]], list[str]]) -> Path | None:
+        with _failures_told(self.repository, self.commit[:12]), _quiet_hub_client():
+            names = choose(self._sizes_in(folder))
+            paths = self.fetch_weights([f"{folder}/{name}" for name in names])
+            return paths[0].parent if paths else None
+
+    def _sizes_in(self, folder: str) -> dict[str, int]:
+        """The sizes of the files in a folder, offline of those in the cache, by name."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.hf_api import RepoFile
+
+        if self._offline:
+            cached = (self.fetch(CONFIG).parent / folder).glob("*")
+            return {path.name: path.stat().st_size for path in cached if path.is_file()}
+        try:
+            listed = list(HfApi().list_repo_tree(self.repository, folder, revision=self.commit))
+        except EntryNotFoundError:
+            return {}
+        return {Path(entry.path).name: entry.size for entry in listed if isinstance(entry, RepoFile)}
 
     def converted(self) -> "HubFiles | None":
         from huggingface_hub import constants, file_download

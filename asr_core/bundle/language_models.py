@@ -8,10 +8,13 @@ import json
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
+from asr_core.bundle.bundle import Bundle, OpenedLanguageModel
+from asr_core.bundle.loading import load_bundle
+from asr_core.bundle.memory import free_bytes
 from asr_core.decoding.arpa import LN_10, read_arpa
 from asr_core.decoding.kenlm import KenlmModel, is_kenlm
 from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN, NGramModel
@@ -25,6 +28,7 @@ DEFAULT_FILE = ASSETS / "default" / "language_model.safetensors"
 OWN = "repo"  # the folder beside the acoustic model
 FOLDER = "language_model"  # of pyctcdecode, in the repository of an acoustic model
 SUFFIXES = (".bin", ".binary", ".klm", ".kenlm", ".arpa", ".arpa.gz", ".gz", ".safetensors")  # the first that is there
+ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"  # pyctcdecode's other files in it
 MAX_ATTRIBUTES_BYTES = 1 << 20
 MAX_UNIGRAMS_BYTES = 1 << 30
 
@@ -33,11 +37,22 @@ WORDS_TRIED = 10_000  # of a language model, to see whether a vocabulary can wri
 MIN_WRITABLE = 0.2  # share of these words; a model of another script has none, one of another case all
 
 
-class OpenedLanguageModel(NamedTuple):
-    """A language model, and the decoder options that go with it (fields of DecoderOptions); none if it has no own."""
+def with_language_model(bundle: Bundle, name: str | PathLike) -> Bundle:
+    """The same model with another language model, and the decoder options that go with that.
 
-    model: NGramModel | KenlmModel
-    options: dict[str, float]
+    Args:
+        bundle: the acoustic model.
+        name: as `open_language_model` takes it, or "repo" for the folder `language_model` beside the acoustic model.
+
+    Raises:
+        LanguageModelError: there is no such language model, or it does not fit.
+    """
+    path = bundle.path / FOLDER if name == OWN else name
+    if name == OWN and bundle.checkpoint:  # downloaded only now: such a folder is often as large as the network
+        path = bundle.checkpoint.files.fetch_folder(FOLDER, needed_files) or path
+    if name == OWN and not path.is_dir():
+        raise LanguageModelError(f"{bundle.name} has no folder {FOLDER} here: name a file, or its folder.")
+    return replace(bundle, other_language_model=open_language_model(path, bundle.vocabulary))
 
 
 def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedLanguageModel:
@@ -52,7 +67,7 @@ def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedL
         LanguageModelError: there is no such file, it cannot be read, or the vocabulary cannot write its words.
     """
     if path == DEFAULT:
-        opened = OpenedLanguageModel(_spelled(NGramModel.load(DEFAULT_FILE), vocabulary), {})
+        opened = OpenedLanguageModel(_spelled(load_bundle().language_model(), vocabulary), {})
     elif Path(path).is_dir():
         opened = _open_folder(Path(path), vocabulary)
     else:
@@ -72,14 +87,30 @@ def _open_folder(folder: Path, vocabulary: Vocabulary) -> OpenedLanguageModel:
     files = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}")) if path.is_file()]
     if not files:
         raise LanguageModelError(f"{folder.name} holds no language model: an .arpa file or a .bin of KenLM is needed.")
-    attributes = folder / "attrs.json"
-    unigrams = folder / "unigrams.txt"
+    attributes, unigrams = folder / ATTRIBUTES, folder / UNIGRAMS
     return _open_file(
         files[0],
         vocabulary,
         _attributes(attributes) if attributes.is_file() else {},
         _text(unigrams, MAX_UNIGRAMS_BYTES).split() if unigrams.is_file() else (),
     )
+
+
+def needed_files(sizes: dict[str, int]) -> list[str]:
+    """The names of the files of a folder FOLDER that are needed, from the sizes of all by name; none without a model.
+
+    Raises:
+        LanguageModelError: they would not fit into memory.
+    """
+    models = [name for suffix in SUFFIXES for name in sorted(sizes) if name.endswith(suffix)]
+    names = [name for name in (*models[:1], ATTRIBUTES, UNIGRAMS) if name in sizes] if models else []
+    total, free = sum(sizes[name] for name in names), free_bytes()
+    if free is not None and total > free:
+        raise LanguageModelError(
+            f"The language model has {total / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free here: leave "
+            "--language-model out, or close other programs."
+        )
+    return names
 
 
 def _open_file(path: Path, vocabulary: Vocabulary, attributes: dict, known: Sequence[str]) -> OpenedLanguageModel:

@@ -237,6 +237,16 @@ class HubRequest(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in sorted(repository.files(oid))]
         self.reply(200, {"id": name, "sha": oid, "private": repository.private, "siblings": siblings, "tags": []})
 
+    def tree(self, kind, name, revision, folder):
+        if not (repository := self.repository(KINDS[kind], name)):
+            return
+        files = repository.files(revision)
+        inside = [path for path in sorted(files) if path.rpartition("/")[0] == folder]
+        if not inside:
+            return self.reply(404, {"error": "no such folder"}, **{"X-Error-Code": "EntryNotFound"})
+        entry = {"type": "file", "oid": "0" * 40}
+        self.reply(200, [entry | {"path": path, "size": len(files[path])} for path in inside])
+
     def discussions(self, kind, name):
         if not (repository := self.repository(KINDS[kind], name)):
             return
@@ -380,6 +390,7 @@ ROUTES = (
     (("GET",), _API, HubRequest.info),
     (("GET",), rf"{_API}/revision/(?P<revision>.+)", HubRequest.info),
     (("GET",), rf"{_API}/discussions", HubRequest.discussions),
+    (("GET",), rf"{_API}/tree/{_REVISION}/(?P<folder>.+)", HubRequest.tree),
     (("GET", "POST", "DELETE"), rf"/api/spaces/{_NAME}/variables", HubRequest.variables),
     (("POST",), rf"{_API}/preupload/(?P<revision>.+)", HubRequest.preupload),
     (("POST",), rf"{_API}/commit/(?P<revision>.+)", HubRequest.commit),
