@@ -30,7 +30,11 @@ def load(model: str = "default", language: str | None = None, language_model: st
     from asr_core.recognizer import Recognizer
 
     bundle = load_bundle(model, language)
-    return Recognizer(bundle if language_model is None else bundle.with_language_model(language_model))
+    if language_model is not None:
+        from asr_core.bundle.language_models import with_language_model
+
+        bundle = with_language_model(bundle, language_model)
+    return Recognizer(bundle)
 
 
 def __getattr__(name: str):

@@ -209,7 +209,9 @@ def _recognizer(model: str, language: str | None = None, language_model: str | N
     for note in bundle.notes:
         _print_error(printable(note))
     if language_model is not None:
-        bundle = bundle.with_language_model(language_model)
+        from asr_core.bundle.language_models import with_language_model
+
+        bundle = with_language_model(bundle, language_model)
     with quiet_libraries():
         from asr_core.recognizer import Recognizer
 

@@ -1,9 +1,9 @@
 """Adaptation: a trained model continues on the recordings of one person, and is kept if it is better for that person.
 
-A fifth of the clips is held out. When the training is over, the adapted weights and means of them with the old ones
-are measured on these clips, with the decoders of the model, and the best becomes the bundle `best` of the run. Such
-means often recognise the new voice as well as the adapted weights, and other voices better (Wortsman et al., 2022,
-arXiv 2109.01903). Language model, pronunciations, decoder options and calibration are those of the old model.
+A fifth of the clips is held out. When the training is over, means of the adapted weights and the old ones are measured
+on these clips, with the decoders of the model, and the best becomes the bundle `best` of the run. Such means recognise
+the new voice no worse than the adapted weights, and other voices much better (Wortsman et al., 2022, arXiv 2109.01903).
+Language model, pronunciations, decoder options and calibration are those of the old model.
 """
 
 import dataclasses
@@ -16,11 +16,12 @@ import numpy as np
 from keras import ops
 
 from asr_core.bundle.bundle import Bundle
-from asr_core.bundle.description import LANGUAGE_MODEL, README
+from asr_core.bundle.description import LANGUAGE_MODEL, README, TAGGER
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.bundle.weights import weight_name
 from asr_core.recognizer import Recognizer
 from asr_core.storage import replace_file
+from train.data.batches import Batching
 from train.data.credits import training_data
 from train.data.examples import SpeechData
 from train.evaluate.measure import Run, measure
@@ -30,7 +31,8 @@ from train.publish.card import card
 
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
 HEAD = "head/"  # beginning of the names of the output layer's weights
-SHARES = (0.5, 0.75, 1.0)  # of the adapted weights in the mean with the old ones
+SHARES = (0.25, 0.5)  # of the adapted weights in the mean with the old ones; with more, other voices lose too much
+HEAD_SHARES = (0.5, 1.0)  # the same where only the output layer is trained, which can forget little
 KEPT = "name licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
 
 
@@ -53,11 +55,14 @@ class Adaptation(Trainer):
         **arguments,
     ):  # fmt: skip
         self.start, self.held_out, self.train_encoder = start, held_out, train_encoder
+        preset = dataclasses.replace(preset, batching=_for_lengths(preset.batching, data))
         super().__init__(preset, data, None, folder, start=start, **arguments)
 
     def _network_and_featurizer(self, start: Bundle):
         network, featurizer = start.build(), start.featurizer()
+        self.shares = SHARES
         if network.count_params() > LARGE_PARAMETERS and not self.train_encoder:
+            self.shares = HEAD_SHARES
             for variable in network.weights:
                 variable.trainable = weight_name(network, variable).startswith(HEAD)
         return network, featurizer
@@ -79,7 +84,7 @@ class Adaptation(Trainer):
         trial = self.folder / "trial"
         try:
             measured = {}
-            for share in self._weights_by_share(SHARES):
+            for share in self._weights_by_share(self.shares):
                 self._save(trial, share, [])
                 measured[share] = self._measure(load_bundle(trial))
         finally:
@@ -133,9 +138,16 @@ class Adaptation(Trainer):
         }  # fmt: skip
         words = self.start.language_model()
         pronunciations = self.start.pronunciations(words)
-        path = self.start.file(LANGUAGE_MODEL)
-        save_bundle(folder, self.network, config, language_model=path, pronunciations=pronunciations)
+        path, tagger = self.start.file(LANGUAGE_MODEL), self.start.file(TAGGER)
+        save_bundle(folder, self.network, config, language_model=path, pronunciations=pronunciations, tagger=tagger)
         replace_file(folder / README, card(load_bundle(folder).config, str(folder)))
+
+
+def _for_lengths(batching: Batching, data: SpeechData) -> Batching:
+    """Batching without the buckets that no clip needs: compiling a training step may take as long as the training."""
+    longest = max((example.seconds for example in data.examples), default=0.0)
+    needed = 1 + sum(bucket < longest for bucket in batching.bucket_seconds[:-1])
+    return dataclasses.replace(batching, bucket_seconds=batching.bucket_seconds[:needed])
 
 
 def wrong_words(measured: Sequence[dict]) -> int:

@@ -191,7 +191,7 @@ class Api:
             reference = arguments.text(reference, "reference", self._limits.text_characters)
             hypothesis = words_alone(arguments.text(heard, "heard", self._limits.text_characters))
             words = [UntimedWord(word) for word in hypothesis.split()]
-            result = compare_texts(reference, words)
+            result = compare_texts(reference, words, vocabulary=self._engine.recognizer().vocabulary)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}
 
     def model(self) -> dict:

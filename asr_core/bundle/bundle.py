@@ -2,11 +2,10 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 from asr_core import models
 from asr_core.bundle.checkpoints.checkpoint import Checkpoint
@@ -22,11 +21,20 @@ from asr_core.bundle.description import (
 )
 from asr_core.bundle.memory import refuse_too_large
 from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
-from asr_core.errors import BundleError, LanguageModelError, reason
+from asr_core.errors import BundleError, reason
 from asr_core.text.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from asr_core.bundle.language_models import OpenedLanguageModel
+
+class OpenedLanguageModel(NamedTuple):
+    """A language model that did not come with the bundle (see `asr_core.bundle.language_models`).
+
+    Attributes:
+        model: an `asr_core.decoding.language_model.NGramModel` or `asr_core.decoding.kenlm.KenlmModel`.
+        options: the decoder options that go with it, fields of DecoderOptions; none if it has no own.
+    """
+
+    model: Any
+    options: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +48,7 @@ class Bundle:
         checkpoint: where the weights are read from, if the model is a translated checkpoint of transformers and no
             bundle of ours (see `asr_core.bundle.checkpoints`); `config` is then the description it was translated into.
         notes: what a user should know about how the model was read, a sentence each.
-        other_language_model: instead of its own (see `with_language_model`), or None.
+        other_language_model: instead of its own (see `asr_core.bundle.language_models.with_language_model`), or None.
     """
 
     path: Path
@@ -48,7 +56,7 @@ class Bundle:
     name: str
     checkpoint: Checkpoint | None = None
     notes: tuple[str, ...] = ()
-    other_language_model: "OpenedLanguageModel | None" = None
+    other_language_model: OpenedLanguageModel | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -121,25 +129,6 @@ class Bundle:
         from asr_core.decoding.language_model import NGramModel
 
         return NGramModel.load(path)
-
-    def with_language_model(self, name: str | PathLike) -> "Bundle":
-        """The same model with another language model, and the decoder options that go with that.
-
-        Args:
-            name: as `asr_core.bundle.language_models.open_language_model` takes it, or "repo" for the folder
-                `language_model` beside the model itself.
-
-        Raises:
-            LanguageModelError: there is no such language model, or it does not fit.
-        """
-        from asr_core.bundle.language_models import FOLDER, OWN, needed_files, open_language_model
-
-        path = self.path / FOLDER if name == OWN else name
-        if name == OWN and self.checkpoint:  # downloaded only now: such a folder is often as large as the network
-            path = self.checkpoint.files.fetch_folder(FOLDER, needed_files) or path
-        if name == OWN and not path.is_dir():
-            raise LanguageModelError(f"{self.name} has no folder {FOLDER}: name a file, or leave --language-model out.")
-        return replace(self, other_language_model=open_language_model(path, self.vocabulary))
 
     def pronunciations(self, language_model):
         """The pronunciations of the words of the language model (`asr_core.decoding.lexicon.Pronunciations`).

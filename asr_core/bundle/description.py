@@ -17,7 +17,8 @@ from asr_core.errors import BundleError, reason
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
 FORMAT_VERSION = 1
-LANGUAGE_MODEL = "language_model.safetensors"
+LANGUAGE_MODEL = "language_model.safetensors"  # the first file; a large model goes on in others
+LANGUAGE_MODELS = re.compile(r"language_model(-[2-9])?\.safetensors")
 PRONUNCIATIONS = "pronunciations.safetensors"
 TAGGER = "tagger.safetensors"  # of punctuation and capitals
 CONFIG = "config.json"
@@ -165,7 +166,8 @@ def _check_tokens(tokens: list, name: str) -> None:
 def _check_files(files: dict, name: str) -> None:
     totals = {True: 0, False: 0}  # bytes, by whether a file holds weights of the network
     for file, facts in files.items():
-        if not WEIGHTS.fullmatch(file) and file not in (LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER):
+        known = WEIGHTS.fullmatch(file) or LANGUAGE_MODELS.fullmatch(file) or file in (PRONUNCIATIONS, TAGGER)
+        if not known:
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not complete or type(facts["bytes"]) is not int:

@@ -8,10 +8,12 @@ import json
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
+from asr_core.bundle.bundle import Bundle, OpenedLanguageModel
+from asr_core.bundle.loading import load_bundle
 from asr_core.bundle.memory import free_bytes
 from asr_core.decoding.arpa import LN_10, read_arpa
 from asr_core.decoding.kenlm import KenlmModel, is_kenlm
@@ -35,11 +37,22 @@ WORDS_TRIED = 10_000  # of a language model, to see whether a vocabulary can wri
 MIN_WRITABLE = 0.2  # share of these words; a model of another script has none, one of another case all
 
 
-class OpenedLanguageModel(NamedTuple):
-    """A language model, and the decoder options that go with it (fields of DecoderOptions); none if it has no own."""
+def with_language_model(bundle: Bundle, name: str | PathLike) -> Bundle:
+    """The same model with another language model, and the decoder options that go with that.
 
-    model: NGramModel | KenlmModel
-    options: dict[str, float]
+    Args:
+        bundle: the acoustic model.
+        name: as `open_language_model` takes it, or "repo" for the folder `language_model` beside the acoustic model.
+
+    Raises:
+        LanguageModelError: there is no such language model, or it does not fit.
+    """
+    path = bundle.path / FOLDER if name == OWN else name
+    if name == OWN and bundle.checkpoint:  # downloaded only now: such a folder is often as large as the network
+        path = bundle.checkpoint.files.fetch_folder(FOLDER, needed_files) or path
+    if name == OWN and not path.is_dir():
+        raise LanguageModelError(f"{bundle.name} has no folder {FOLDER} here: name a file, or its folder.")
+    return replace(bundle, other_language_model=open_language_model(path, bundle.vocabulary))
 
 
 def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedLanguageModel:
@@ -54,7 +67,7 @@ def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedL
         LanguageModelError: there is no such file, it cannot be read, or the vocabulary cannot write its words.
     """
     if path == DEFAULT:
-        opened = OpenedLanguageModel(_spelled(NGramModel.load(DEFAULT_FILE), vocabulary), {})
+        opened = OpenedLanguageModel(_spelled(load_bundle().language_model(), vocabulary), {})
     elif Path(path).is_dir():
         opened = _open_folder(Path(path), vocabulary)
     else:

@@ -144,10 +144,10 @@ def _write_files(folder: Path, model, language_model, pronunciations, tagger, bi
     files = write_weights(folder, model, bits)
     if language_model is not None:
         if isinstance(language_model, Path):
-            shutil.copyfile(language_model, folder / LANGUAGE_MODEL)
-        else:
-            language_model.save(folder / LANGUAGE_MODEL)
-        files.append(LANGUAGE_MODEL)
+            from asr_core.decoding.language_model import NGramModel
+
+            language_model = NGramModel.load(language_model)
+        files += [path.name for path in language_model.save(folder / LANGUAGE_MODEL)]
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)

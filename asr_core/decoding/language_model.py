@@ -35,6 +35,7 @@ SPECIAL_WORDS = ("<unk>", "<s>", "</s>")  # have the first word numbers; the oth
 ROOT = 0  # the state without any context
 
 MIN_LOG_PROB = -30.0  # nats; quantisation raises anything below, such as log10 p = -99, to this value
+FILE_BYTES = 9_500_000  # of a saved file: the Hub requires Git LFS beyond 10 MB
 LEVELS = 256  # values of a quantised column, which takes one byte an entry
 
 
@@ -275,25 +276,41 @@ class NGramModel:
             backoff_values=backoff_values,
         )
 
-    def save(self, path: str | PathLike) -> None:
-        """Writes the model as one safetensors file, words included."""
+    def save(self, path: str | PathLike) -> list[Path]:
+        """Writes the model, words included, as one safetensors file, or as several of at most FILE_BYTES each.
+
+        An array is never divided. Returns the paths: further files have the name of the first and a number.
+        """
         arrays = {field: getattr(self, field) for field in ARRAYS if getattr(self, field) is not None}
         arrays["words"] = np.frombuffer("\n".join(self.words).encode(), np.uint8)
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         counts = " ".join(map(str, self.counts))
         metadata = {"format": FORMAT, "version": FORMAT_VERSION, "counts": counts}
-        Path(path).write_bytes(save(arrays, metadata))
+        parts: list[dict[str, np.ndarray]] = [{}]
+        for name, array in sorted(arrays.items(), key=lambda entry: -entry[1].nbytes):
+            roomy = (part for part in parts if _bytes(part) + array.nbytes <= FILE_BYTES)
+            part = next(roomy, None) if _bytes(parts[0]) else parts[0]
+            if part is None:
+                parts.append(part := {})
+            part[name] = array
+        paths = [Path(path), *(_part(Path(path), number) for number in range(2, len(parts) + 1))]
+        for file, part in zip(paths, parts, strict=True):
+            file.write_bytes(save(part, metadata))
+        return paths
 
     @classmethod
     def load(cls, path: str | PathLike) -> "NGramModel":
-        """Maps a saved model into memory and checks that it is complete.
+        """Maps a saved model into memory, all its files, and checks that it is complete.
 
         Raises:
-            LanguageModelError: the file is missing, damaged, or not written by `save`.
+            LanguageModelError: a file is missing, damaged, or not written by `save`.
         """
         path = Path(path)
         try:
-            arrays, metadata = _tensors(path)
+            arrays, metadata = {}, {}
+            for file in files_of(path):
+                part, metadata = _tensors(file)
+                arrays |= part
             if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
                 raise ValueError("its metadata describes something else")
             words = bytes(arrays.pop("words")).decode().split("\n")
@@ -302,6 +319,23 @@ class NGramModel:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise LanguageModelError(f"{path.name} is no language model of this program ({reason(error)}).") from None
         return model
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files of a model that `NGramModel.save` wrote to a path: it, and those beside it that go on with it."""
+    files = [path]
+    while (following := _part(path, len(files) + 1)).is_file():
+        files.append(following)
+    return files
+
+
+def _part(path: Path, number: int) -> Path:
+    """The path of the second and further files of a model."""
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _bytes(arrays: dict[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in arrays.values())
 
 
 def _value(column: np.ndarray, values: np.ndarray | None, index: int) -> float:

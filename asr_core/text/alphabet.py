@@ -75,8 +75,10 @@ def _words(text: str, vocabulary: Vocabulary) -> list[str]:
 
 def spell_out(text: str, vocabulary: Vocabulary) -> str:
     """The words of a text with nothing but what the vocabulary can write; empty if that is nothing."""
-    words = ("".join(filter(vocabulary.alphabet.__contains__, word)) for word in _words(text, vocabulary))
-    return vocabulary.separator.join(filter(None, words))
+    for _ in range(2):  # where a letter is left out, an apostrophe beside it is no longer inside a word
+        words = ("".join(filter(vocabulary.alphabet.__contains__, word)) for word in _words(text, vocabulary))
+        text = vocabulary.separator.join(filter(None, words))
+    return text
 
 
 def prepared(text: str, vocabulary: Vocabulary) -> str:

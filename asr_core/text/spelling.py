@@ -177,7 +177,9 @@ def _letters(written: str, vocabulary: Vocabulary) -> list[Part]:
         if character in APOSTROPHES and not (text[:i][-1:].isalpha() and text[i + 1 : i + 2].isalpha()):
             continue  # a quotation mark, or a silent apostrophe
         spoken = fold(character, vocabulary)
-        if (kind[0] in "LNM" or character in APOSTROPHES) and spoken:
+        if character == "-" and spoken and text[:i][-1:].isalpha() and text[i + 1 : i + 2].isalpha():
+            parts.append((character, spoken))
+        elif (kind[0] in "LNM" or character in APOSTROPHES) and spoken:
             parts.append((character, spoken))
         elif kind[0] in "LNS" or kind == "Mc" or character in SPOKEN_PUNCTUATION:
             before = parts.pop()[0] if parts and parts[-1][1] is None else ""

@@ -123,7 +123,7 @@ class Tagger:
         for first in range(0, len(words), CHUNK_WORDS):
             last = min(first + CHUNK_WORDS, len(words))
             begin, end = max(0, first - LEFT_CONTEXT_WORDS), min(len(words), last + RIGHT_CONTEXT_WORDS)
-            logits = self._run(numbers[begin:end], letters[begin:end], timing[begin:end])
+            logits = self.logits(numbers[begin:end], letters[begin:end], timing[begin:end])
             parts.append(logits[first - begin : last - begin])
         logits = np.concatenate(parts) if parts else np.zeros((0, len(PUNCTUATION) + len(CAPITALS)), np.float32)
         marks = len(PUNCTUATION)
@@ -138,7 +138,7 @@ class Tagger:
             finished: as for `__call__`.
         """
         marks = log_probs[:, : len(PUNCTUATION)]
-        punctuation = [PUNCTUATION[best] for best in marks.argmax(axis=1).tolist()]
+        punctuation = [PUNCTUATION[best] for best in choose_marks(marks).tolist()]
         if finished and punctuation and punctuation[-1] not in STOPS:
             punctuation[-1] = max(STOPS, key=lambda mark: marks[-1, PUNCTUATION.index(mark)])
         capitals = [CAPITALS[best] for best in log_probs[:, len(PUNCTUATION) :].argmax(axis=1).tolist()]
@@ -180,8 +180,17 @@ class Tagger:
         table = np.array(rows, np.int64).reshape(-1, 1 + LETTER_FEATURES)
         return table[:, 0], table[:, 1:]
 
-    def _run(self, numbers: np.ndarray, letters: np.ndarray, timing: np.ndarray) -> np.ndarray:
-        """The network: logits float32 [words, 7]."""
+    def logits(self, numbers: np.ndarray, letters: np.ndarray, timing: np.ndarray) -> np.ndarray:
+        """The network.
+
+        Args:
+            numbers: of the words: [words].
+            letters: their letter hashes: [words, LETTER_FEATURES].
+            timing: their timing features: float32 [words, TIMING_FEATURES].
+
+        Returns:
+            Logits float32 [words, 7].
+        """
         weights = self._weights
         inputs = [weights["words"][numbers], weights["letters"][letters].sum(axis=1), timing]
         x = np.concatenate(inputs, axis=1) @ weights["input/kernel"] + weights["input/bias"]
@@ -240,6 +249,21 @@ class TagStream:
         del self._words[:surplus]
         self._tagged -= surplus
         return tags
+
+
+def choose_marks(scores: np.ndarray) -> np.ndarray:
+    """The mark of each word: first whether a sentence ends, since both stops together say so, then which stop.
+
+    Args:
+        scores: log-probabilities of PUNCTUATION, or logits: [words, 4].
+
+    Returns:
+        Places in PUNCTUATION: int64 [words].
+    """
+    stop = PUNCTUATION.index(STOPS[0])
+    ends = np.logaddexp(scores[:, stop], scores[:, stop + 1])
+    best = np.column_stack([scores[:, :stop], ends]).argmax(axis=1)
+    return best + ((best == stop) & (scores[:, stop + 1] > scores[:, stop]))
 
 
 def _unmarked(tags: list[Tag]) -> list[Tag]:

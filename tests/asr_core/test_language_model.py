@@ -387,3 +387,19 @@ def test_errors_of_a_file_are_not_in_the_words_of_python(model, tmp_path):
     save_file({"words": np.frombuffer(b"a", np.uint8)}, tmp_path / "m", {"format": FORMAT, "version": FORMAT_VERSION})
     with pytest.raises(LanguageModelError, match=r"m is no language model of this program \(counts is missing\)\.$"):
         NGramModel.load(tmp_path / "m")
+
+
+def test_a_large_model_is_divided_into_files_and_read_back(model, tmp_path, monkeypatch):
+    model = model.quantised()
+    whole, divided = tmp_path / "whole.safetensors", tmp_path / "divided.safetensors"
+    assert model.save(whole) == [whole]
+    monkeypatch.setattr("asr_core.decoding.language_model.FILE_BYTES", 40)
+    paths = model.save(divided)
+    assert len(paths) > 2 and paths[1].name == "divided-2.safetensors"
+    read = NGramModel.load(divided)
+    assert read.words == model.words and read.counts == model.counts
+    for name in ("word", "log_prob", "backoff", "children", "log_prob_values", "backoff_values"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(model, name))
+    paths[-1].unlink()
+    with pytest.raises(LanguageModelError, match="divided.safetensors is no language model"):
+        NGramModel.load(divided)

@@ -37,6 +37,22 @@ def test_compare_without_words_says_what_to_do(opened):
     assert "paste what was really said" in opened.locator("#comparison").inner_text()
 
 
+def test_compare_collects_corrected_recordings_for_training(opened, tmp_path):
+    go(opened, "Compare")
+    opened.locator("#reference textarea").fill(FAKE_TEXT)
+    opened.locator("#add-recording").click()
+    opened.wait_for_selector("#recordings .card")
+    assert "1 clip, 0:0" in opened.locator("#recordings").inner_text()
+    with opened.expect_download() as download:
+        opened.locator("#recordings-zip").click()
+    download.value.save_as(tmp_path / "mine.zip")
+    with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
+        assert [name.rsplit(".")[-1] for name in archive.namelist()] == ["jsonl", "flac"]
+    opened.locator("#reference textarea").fill("nobody knew whether it was winter")
+    opened.locator("#add-recording").click()
+    opened.wait_for_selector("#recordings .notice.error")
+
+
 def test_examples_bring_their_reference_along(page):
     page.get_by_role("button", name="Example: Joy").click()
     page.wait_for_selector("#words .word")

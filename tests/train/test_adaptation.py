@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from train.data.batches import Batching
 from train.fit.presets import PRESETS
 from train.fit.trainer import load_data, split
 
+CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 OTHER_PITCH = 1.06  # of the new voice, as a factor
 ARPA = "\\data\\\nngram 1=4\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 <unk>\n-1 abba\n\n\\end\\\n"
 QUICK = dataclasses.replace(
@@ -82,7 +84,7 @@ def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp
     new, old = load_bundle(tmp_path / "me"), load_bundle(start)
     for key in ("decoder", "confidence", "licence", "featurizer", "tokens"):
         assert new.config[key] == old.config[key]
-    assert new.language_model().words.words == old.language_model().words.words
+    assert new.language_model().words == old.language_model().words
     assert new.config["name"] == "My tones" and new.config["recipe"]["adapted_from"] == "tones"
     assert "The model tones, adapted to" in new.readme
     assert [entry["corpus"] for entry in new.config["training_data"]] == ["mine", "manifest"]
@@ -128,3 +130,32 @@ def test_little_data_is_gone_through_more_often(recordings, start, tmp_path):
     run = Adaptation(QUICK, data, held_out, tmp_path / "run", start=old, compiled=False)
     assert run.steps_per_pass == 3 and run.total == 60
     shutil.rmtree(tmp_path / "run")
+
+
+def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform_features(
+    recordings, tmp_path, monkeypatch, capsys
+):
+    """One with random weights: what matters is that the path from its files to a bundle of ours is whole."""
+    monkeypatch.setattr(adaptation, "LARGE_PARAMETERS", 0)
+    monkeypatch.setattr(Adaptation, "_measure", lambda run, bundle: [measured(9 if bundle is run.start else 3)])
+    monkeypatch.setitem(PRESETS, "adapt", dataclasses.replace(QUICK, min_steps=3))
+    out = tmp_path / "run"
+    line = ["--start", str(CHECKPOINTS / "wav2vec2-base"), "--data", str(recordings), "--out", str(out), "--no-compile"]
+    assert main(line) == 0
+    assert "are trained (all of them with --train-encoder)" in capsys.readouterr().out
+    old, new = load_bundle(CHECKPOINTS / "wav2vec2-base"), load_bundle(out)
+    assert new.config["architecture"] == old.config["architecture"] and new.config["tokens"] == old.config["tokens"]
+    assert new.featurizer().config() == old.featurizer().config()
+    network, before = new.build(), {weight_name(net, v): np.array(v) for net in [old.build()] for v in net.weights}
+    for weight in network.weights:
+        name = weight_name(network, weight)
+        moved = np.abs(np.array(weight) - before[name]).max()
+        assert (moved > 1e-3) if name == "head/kernel" else (moved < 1e-2), name  # 16 bits
+
+
+def measured(errors: int) -> dict:
+    return {
+        "decoder": "greedy", "clips": 6, "seconds": 6.0, "words": 12, "wer": errors / 12, "cer": 0.1, "speakers": 1,
+        "wer_low": None, "wer_high": None, "resampled": "clips", "substitutions": errors, "deletions": 0,
+        "insertions": 0,
+    }  # fmt: skip

@@ -313,7 +313,7 @@ def test_digital_silence_is_cut_as_the_recogniser_cuts_it(data):
     whole, quiet = with_silence_around(data, 0.4), np.full(RATE, 1, np.int16)
     for number in range(len(data.clips)):
         np.testing.assert_array_equal(trim_silence(whole.cache[number], RATE), trim_silence(data.cache[number], RATE))
-        window, = windows_of(whole.cache[number].astype("float32") / 32768, RATE, 640)
+        (window,) = windows_of(whole.cache[number].astype("float32") / 32768, RATE, 640)
         np.testing.assert_array_equal(trim_silence(whole.cache[number], RATE),
                                       whole.cache[number][window.start : window.end])  # fmt: skip
     assert trim_silence(quiet, RATE) is quiet
@@ -324,7 +324,7 @@ def test_training_and_evaluation_trim_the_silence_around_clips(data):
     wanted = sorted(len(trim_silence(data.cache[e.number], RATE)) for e in data.examples)
     batching = dataclasses.replace(BATCHING, bucket_seconds=(4.0,), batch_clips=10)
     x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION).batch(0)
-    (inputs, _), = evaluation_batches(whole, batching)
+    ((inputs, _),) = evaluation_batches(whole, batching)
     assert sorted(x["lengths"]) == sorted(inputs["lengths"]) == wanted
     x, _ = TrainingBatches(whole, batching, NO_AUGMENTATION, steps_of=lambda samples: samples // 16_000 * 16).batch(0)
     assert min(x["lengths"]) >= RATE, "what a text needs for its steps stays"

@@ -16,6 +16,7 @@ from asr_core.decoding.confidence import Calibration
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
+from asr_core.text.vocabulary import Vocabulary
 from train.data.manifest import ManifestClip
 from train.evaluate import tuning
 from train.evaluate.__main__ import FAILED, main, parse
@@ -187,6 +188,7 @@ class FakeRecognizer:
     """Returns every clip's own text, with a wrong first word unless the language model has the best weight."""
 
     language_model = pronunciations = object()
+    vocabulary = Vocabulary()
 
     def __init__(self):
         self.passes = 0

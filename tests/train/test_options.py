@@ -16,8 +16,7 @@ ROOT = Path(__file__).parents[2]
 REQUIRED = ["--preset", "smoke", "--data", "m.jsonl", "--out", "runs/x"]
 # Packages that some command asks for by name where it needs them, and what else brings them along.
 OPTIONAL = {"matplotlib", "jax", "ray", "tf2onnx", "onnx", "onnxruntime", "hibari", "tf_keras"}
-BROUGHT = {"httpx2": "huggingface-hub", "packaging": "huggingface-hub", "h5py": "keras", "starlette": "gradio",
-           "gradio_client": "gradio", "pydantic": "gradio"}  # fmt: skip
+BROUGHT = {"starlette": "gradio", "gradio_client": "gradio", "pydantic": "gradio"}
 
 
 @pytest.mark.parametrize(

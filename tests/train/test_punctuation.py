@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from asr_core.text.normaliser import normalise
-from asr_core.text.tagger import CAPITALS, PUNCTUATION, RIGHT_CONTEXT_WORDS, Tag, Tagger
+from asr_core.text.tagger import CAPITALS, PUNCTUATION, RIGHT_CONTEXT_WORDS, Tag, Tagger, choose_marks
 from asr_core.text.word_features import LETTER_FEATURES, TIMING_FEATURES, WordNumbers
 from train.punctuation.__main__ import main
 from train.punctuation.evaluation import Passage, SpokenWord, _passage, nothing, stops_at_pauses
+from train.punctuation.fit import best_biases
 from train.punctuation.labels import NOT_SCORED, label, label_text
 from train.punctuation.lexicon import choose_spellings, encode_words, number_words
-from train.punctuation.measures import score
+from train.punctuation.measures import Measure, score
 from train.punctuation.network import Adam, initial_weights, loss_and_gradients
 from train.punctuation.pauses import MEASURED, Pauses
-from train.punctuation.texts import count_words, read_text
+from train.punctuation.texts import count_words, read_text, running_order
 from train.punctuation.windows import Batch, Source, Windows
 
 SENTENCES = [
@@ -102,19 +103,23 @@ class TestLexicon:
         assert numbers.tolist() == [0, 1, 9, 3, 4, 2] and hashes.max() < 16 and letters.tolist()[:2] == [3, 2]
 
     def test_keeps_the_spelling_that_most_capitals_have(self):
-        words, table = ["mcdonald", "leroy"], np.array([[1, 9, 0, 8, 0], [1, 20, 0, 20, 0]])
-        forms = {("mcdonald", "McDonald"): 7, ("mcdonald", "MCDonald"): 1, ("leroy", "LeRoy"): 6}
+        words, table = ["mcdonald", "leroy", "delay"], np.array([[1, 9, 0, 8, 0], [1, 20, 0, 20, 0], [1, 30, 20, 9, 0]])
+        forms = {("mcdonald", "McDonald"): 7, ("mcdonald", "MCDonald"): 1, ("leroy", "LeRoy"): 6, ("delay", "DeLay"): 9}
         assert choose_spellings(forms, words, table) == {"mcdonald": "McDonald"}
 
 
 class TestPauses:
     def test_are_longer_at_stops_than_at_commas_than_inside(self):
-        marks = np.tile([0, 0, 1, 0, 2, 3], 2000)
-        start, end = Pauses.load().draw(marks, np.full(len(marks), 5), np.random.default_rng(0))
-        pauses = np.append(start[1:] - end[:-1], np.nan)
-        assert (end > start).all() and (np.diff(start) > 0).all()
-        inside, comma, stop = (np.nanmean(pauses[marks == mark]) for mark in (0, 1, 2))
+        marks, letters = np.tile([0, 0, 1, 0, 2, 3], 20), np.full(120, 5)
+        generator, source, means = np.random.default_rng(0), Pauses.load(), []
+        for _ in range(60):
+            start, end = source.draw(marks, letters, generator)
+            assert (end > start).all() and (np.diff(start) > 0).all()
+            pauses = np.append(start[1:] - end[:-1], np.nan)
+            means.append([np.nanmean(pauses[marks == mark]) for mark in (0, 1, 2)])
+        inside, comma, stop = np.mean(means, axis=0)
         assert inside < comma < stop
+        assert 3 < sum(comma > stop for _, comma, stop in means) < 40  # readers differ
 
     def test_measured_ones_are_those_of_several_corpora(self):
         measured = json.loads(MEASURED.read_text(encoding="utf-8"))
@@ -154,6 +159,25 @@ class TestWindows:
     def test_of_texts_that_are_too_short_are_refused(self):
         with pytest.raises(ValueError, match="more than 72 words"):
             windows(text=label(book(5)))
+
+
+def test_biases_raise_the_f1_of_marks_that_are_written_too_rarely():
+    generator = np.random.default_rng(0)
+    marks = generator.choice(4, 4000, p=[0.8, 0.1, 0.08, 0.02])
+    scores = generator.normal(0, 1, (4000, 4)) + [4, 0, 0, 0]
+    scores[np.arange(4000), marks] += 3
+    biases = best_biases(scores, marks)
+
+    def f1(scores, mark):
+        return Measure.of(marks == mark, choose_marks(scores) == mark).f1
+
+    assert biases[0] == 0 and (biases[1:] > 0).all()
+    assert all(f1(scores + biases, mark) > f1(scores, mark) + 0.05 for mark in (1, 2, 3))
+
+
+def test_two_stops_that_share_the_probability_end_a_sentence():
+    shares = [[0.4, 0.1, 0.26, 0.24], [0.4, 0.1, 0.24, 0.26], [0.6, 0.1, 0.2, 0.1]]
+    assert choose_marks(np.log(shares)).tolist() == [2, 3, 0]
 
 
 MARKED = list(zip(["", ",", ",", ".", "", "."], ["first"] * 3 + ["lower"] * 3, strict=True))
@@ -242,7 +266,7 @@ class TestNetwork:
         entropies = []
         for row, length in enumerate((40, 30, 40)):
             numbers, letters, timing = (part[row, :length] for part in batch.inputs[:3])
-            logits = tagger._run(numbers, letters, timing)
+            logits = tagger.logits(numbers, letters, timing)
             logits = np.split(logits - logits.max(), [len(PUNCTUATION)], axis=1)
             probabilities = [np.exp(part) / np.exp(part).sum(axis=1, keepdims=True) for part in logits]
             for place in range(length):
@@ -318,6 +342,18 @@ class TestRun:
             path.write_text(content, encoding="utf-8")
         assert main(["--text", str(path), "--out", str(tmp_path / "t.safetensors"), "--steps", "1"]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_alphabetical_lists_are_shuffled_and_running_text_is_not():
+    names = sorted(f"{first}{vowel}{last}" for first in "BDFGKLMN" for vowel in "aeiou" for last in "bdgkm")
+    listed = label([f"{name} came back." for name in names])
+    at = np.arange(len(listed.numbers))
+    order = running_order(listed, at)
+    assert sorted(order) == at.tolist() and (order != at).mean() > 0.8
+    assert (listed.marks[order] >= 2).tolist() == (listed.marks >= 2).tolist()  # whole sentences of the same length
+    running = label(book(200))
+    at = np.arange(len(running.numbers))
+    assert running_order(running, at) is at
 
 
 def test_counts_of_words_leave_out_what_is_held_out(tmp_path):

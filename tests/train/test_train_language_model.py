@@ -138,9 +138,7 @@ def test_pruning_one_ngram_costs_what_it_was_said_to_cost():
         model = trainer.assemble(words, tables, p, keep, trainer.back_off(tables, p, keep))
         full = trainer.assemble(words, tables, p, everything, trainer.back_off(tables, p, everything))
         return -sum(
-            frequency[words.index(context)]
-            * np.exp(log_prob(full, word, [context]))
-            * log_prob(model, word, [context])
+            frequency[words.index(context)] * np.exp(log_prob(full, word, [context])) * log_prob(model, word, [context])
             for context in words
             for word in words
             if word != "<s>"
@@ -218,7 +216,7 @@ def test_a_text_that_cannot_be_read_is_one_line(name, tmp_path, capsys):
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"text": "one"}\n\n{"id": 1}\n', "a.jsonl, line 3, is no JSON object with a text."),
-        ("a.jsonl", b'[1]', "a.jsonl, line 1, is no JSON object with a text."),
+        ("a.jsonl", b"[1]", "a.jsonl, line 1, is no JSON object with a text."),
         ("a.jsonl", b'{"text": null}', "a.jsonl, line 1, is no JSON object with a text."),
         ("a.txt", b"one\ncaf\xe9\n", "a.txt, line 2, is not in UTF-8."),
         ("a.txt.gz", b"no archive", "a.txt.gz: Not a gzipped file"),

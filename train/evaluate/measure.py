@@ -62,7 +62,7 @@ class Run:
         started = clocks()
         words = recognizer.decode(output.emissions, output.emissions.seconds, self.options).hypotheses[0].words
         self.cost += clocks() - started
-        self.scores.append(score(output.clip, words))
+        self.scores.append(score(output.clip, words, recognizer.vocabulary))
 
 
 def clocks() -> np.ndarray:

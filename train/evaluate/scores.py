@@ -16,13 +16,15 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from asr_core.decoding.word_spans import WordSpan
-from asr_core.text.normaliser import normalise
+from asr_core.text.alphabet import normalised_words, units
+from asr_core.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # its import takes Keras, which scores do not need
     from train.data.manifest import ManifestClip
 
 
 NORMALISATION = "lower case, figures and abbreviations spelled out, no punctuation but the apostrophe"
+ENGLISH = Vocabulary()
 RESAMPLES = 2000  # of a bootstrap
 MIN_SPEAKERS = 5  # with fewer, clips are resampled: so few speakers give no meaningful interval
 
@@ -78,23 +80,28 @@ class Score:
     judged: tuple[tuple[WordSpan, bool], ...]
 
 
-def score(clip: "ManifestClip", words: Sequence[WordSpan]) -> Score:
-    """Compares the words that a recogniser has found in a clip with the clip's text."""
-    spoken = [(word, text) for word in words for text in normalise(word.text).split()]
-    reference, hypothesis = normalise(clip.text), " ".join(text for _, text in spoken)
+def score(clip: "ManifestClip", words: Sequence[WordSpan], vocabulary: Vocabulary = ENGLISH) -> Score:
+    """Compares the words that a recogniser has found in a clip with the clip's text, both in the model's spelling.
+
+    Where the vocabulary writes no spaces, its characters count as words.
+    """
+    spoken = [(word, text) for word in words for text in normalised_words(word.text, vocabulary)]
+    both = normalised_words(clip.text, vocabulary), [text for _, text in spoken]
+    reference, hypothesis = map(" ".join, both)
     aligned = jiwer.process_words(reference, hypothesis)
     correct = np.zeros(len(spoken), bool)
     for chunk in aligned.alignments[0]:
         correct[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"
-    raw = " ".join(clip.text.split()), " ".join(word.text for word in words)
+    raw = units(clip.text, vocabulary), [word.text for word in words]
+    join = vocabulary.separator.join
     return Score(
         clip,
         reference,
         hypothesis,
         _edits(aligned),
-        _edits(jiwer.process_characters(reference, hypothesis)),
-        _edits(jiwer.process_words(*raw)),
-        _edits(jiwer.process_characters(*raw)),
+        _edits(jiwer.process_characters(*map(join, both))),
+        _edits(jiwer.process_words(*map(" ".join, raw))),
+        _edits(jiwer.process_characters(*map(join, raw))),
         tuple((word, bool(ok)) for (word, _), ok in zip(spoken, correct, strict=True)),
     )
 

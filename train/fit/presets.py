@@ -125,13 +125,16 @@ PRESETS = {
             architecture="",
             passes=12,
             min_steps=60,
-            peak=3e-4,
+            peak=6e-4,
             warm_up=5,
             decay=0.7,
             weight_decay=0.0,
             clip_norm=1.0,
             average=0.9,
-            batching=Batching(batch_seconds=64.0, bucket_seconds=(7.0, 11.0, 16.0), short_first_passes=0),
+            batching=Batching(
+                batch_seconds=60.0, bucket_seconds=(12.0, 18.0), short_first_passes=0, join=0.7,
+                join_seconds=(7.0, 10.8),
+            ),
             augmentation=Augmentation(
                 speeds=(0.9, 0.95, 1.0, 1.0, 1.05, 1.1), noise=0.1, babble=0.0, room=0.05, band=0.03, gain=0.1,
             ),

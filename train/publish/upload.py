@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL, PRONUNCIATIONS, README, TAGGER, WEIGHTS
+from asr_core.bundle.description import CONFIG, LANGUAGE_MODELS, PRONUNCIATIONS, README, TAGGER, WEIGHTS
 from asr_core.bundle.loading import load_bundle
 from asr_core.errors import AsrError, reason
 from train.publish.card import card
@@ -14,7 +14,7 @@ from train.publish.card import card
 CURVES = "curves.svg"  # a run's learning curves
 RECORDS = ("metrics.csv", "run.json")  # a run's measurements and its configuration
 # Beside weights and config; a new model replaces them.
-MODEL_FILES = {LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}
+MODEL_FILES = {PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}
 
 
 class PublishError(AsrError, OSError):
@@ -158,7 +158,8 @@ def superseded(upload: Upload, there: Sequence[str]) -> list[str]:
     others = [path for path in there if path not in upload.files and path not in upload.keeps]
     if upload.kind == "space":
         return others
-    return [path for path in others if WEIGHTS.fullmatch(path) or path in MODEL_FILES]
+    numbered = (WEIGHTS, LANGUAGE_MODELS)
+    return [path for path in others if path in MODEL_FILES or any(kind.fullmatch(path) for kind in numbered)]
 
 
 def check_token() -> None:

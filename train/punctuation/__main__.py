@@ -79,7 +79,7 @@ def _train(options: argparse.Namespace, texts: list, folder: Path) -> None:
     run = TaggerRun(texts, recipe, folder, options.minutes, _print)
 
     def save(run: TaggerRun) -> None:
-        save_tagger(options.out, run.numbers, run.weights, options.language, run.spellings)
+        save_tagger(options.out, run.numbers, run.balanced_weights(), options.language, run.spellings)
 
     run.train(every=options.save_every, on_report=save)
     save(run)

@@ -15,7 +15,7 @@ from train.data.manifest import read_bytes, read_manifest
 from train.punctuation.labels import NONE, NOT_SCORED, UPPER, label_text
 from train.punctuation.measures import score
 from train.punctuation.pauses import Pauses
-from train.punctuation.texts import Text
+from train.punctuation.texts import Text, running_order
 
 MAX_WORDS = 60_000  # of a held-out part that are scored
 PASSAGE_WORDS = 400  # that share a speaker where pauses are drawn
@@ -67,17 +67,20 @@ def _case(word: SpokenWord, begins: bool) -> str:
 
 
 def evaluate(tagger: Tagger, passages: Sequence[Passage], report: Callable[[str], None]) -> None:
-    """Reports the figures of the tagger with times and without them, and those of the rules."""
+    """Reports the figures of the tagger with times, if there are any, and without them, and those of the rules."""
     marks = np.concatenate([passage.marks for passage in passages])
     capitals = np.concatenate([passage.capitals for passage in passages])
     bare = [[SpokenWord(word.text) for word in passage.words] for passage in passages]
     timed = [passage.words for passage in passages]
+    has_times = any(word.start is not None for words in timed for word in words)
     for name, rule, texts in (
         ("tagger, with pauses", tagger, timed),
         ("tagger, words alone", tagger, bare),
         ("stop at pauses", stops_at_pauses, timed),
         ("nothing", nothing, bare),
     ):
+        if texts is timed and not has_times:
+            continue
         report(f"  {name:20} {score(marks, capitals, [tag for words in texts for tag in rule(words)])}")
 
 
@@ -90,13 +93,14 @@ def held_out(text: Text, chosen: np.ndarray, seed: int = 0) -> list[Passage]:
         seed: of the times.
     """
     pauses, generator = Pauses.load(), np.random.default_rng(seed)
-    at = np.flatnonzero(chosen)[:MAX_WORDS]
+    at = running_order(text.text, np.flatnonzero(chosen), seed)
+    every = max(1, len(at) // MAX_WORDS)  # of the passages, one is scored, so that all of the part is represented
     passages = []
     while len(at):
         size = min(PASSAGE_WORDS, len(at))
         ends = np.flatnonzero(text.text.marks[at[:size]] >= 2)
         size = int(ends[-1]) + 1 if len(ends) else size
-        part, at = at[:size], at[size:]
+        part, at = at[:size], at[size * every :]
         words = [text.text.words[number] for number in text.text.numbers[part]]
         marks, capitals = (array[part].astype(np.int64) for array in (text.text.marks, text.text.capitals))
         times = pauses.draw(marks, np.array([len(word) for word in words]), generator)
@@ -132,7 +136,7 @@ def _punctuated(manifest: Path) -> list:
 
 
 def speech_sets(manifest: Path, words_of: dict[str, list[list]]) -> Iterator[tuple[str, list[Passage]]]:
-    """Per corpus of a manifest: its clips one by one, and joined to one recording in their order."""
+    """Per corpus of a manifest: its clips one by one, joined to one recording in their order, and its true words."""
     for corpus, own in groupby(_punctuated(manifest), key=lambda clip: clip.corpus):
         own = [clip for clip in own if words_of.get(clip.id)]
         single = [passage for clip in own if (passage := _passage(clip.text, words_of[clip.id]))]
@@ -144,6 +148,11 @@ def speech_sets(manifest: Path, words_of: dict[str, list[list]]) -> Iterator[tup
             offset += clip.seconds
         whole = _passage(" ".join(texts), joined)
         yield f"{corpus}, joined", [whole] if whole else []
+        truth = label_text(" ".join(texts))
+        if truth is not None:
+            spoken = [SpokenWord(truth.words[number]) for number in truth.numbers]
+            capitals = np.where(truth.capitals == UPPER, NOT_SCORED, truth.capitals).astype(np.int64)
+            yield f"{corpus}, true words", [Passage(spoken, truth.marks.astype(np.int64), capitals)]
 
 
 def _passage(text: str, rows: list[list]) -> Passage | None:

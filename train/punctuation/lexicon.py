@@ -11,6 +11,7 @@ MIN_INSIDE = 2  # of them inside sentences, where a capital means something
 CAPITAL_SHARES = (0.02, 0.1, 0.4, 0.8, 0.97)  # between the classes of rare words that are not acronyms
 MIN_SPELLING = 5  # occurrences of a form with capitals inside
 SPELLING_SHARE = 0.7  # of the occurrences of its word with any capital
+MAX_LOWER_SHARE = 0.3  # of the occurrences of a word with such a form: DeLay is not how a delay is written
 
 
 def number_words(words: list[str], table: np.ndarray, vocabulary: int, rare: int) -> WordNumbers:
@@ -44,11 +45,13 @@ def encode_words(words: list[str], numbers: WordNumbers, buckets: int) -> tuple[
 def choose_spellings(forms: Counter, words: list[str], table: np.ndarray) -> dict[str, str]:
     """The forms with capitals inside that most occurrences of a word with a capital have."""
     capitals = dict(zip(words, table[:, 3] + table[:, 4], strict=True))
+    lower = dict(zip(words, table[:, 2], strict=True))
     best: dict[str, tuple[int, str]] = {}
     for (word, form), count in forms.items():
         best[word] = max(best.get(word, (0, "")), (count, form))
     return {
         word: form
         for word, (count, form) in sorted(best.items())
-        if count >= MIN_SPELLING and count >= SPELLING_SHARE * capitals.get(word, 0)
+        if count >= max(MIN_SPELLING, SPELLING_SHARE * capitals.get(word, 0))
+        and lower.get(word, 0) <= MAX_LOWER_SHARE * count
     }

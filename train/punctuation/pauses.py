@@ -19,7 +19,7 @@ from asr_core.errors import AlignmentError, AsrError
 from asr_core.text.word_features import LETTER_SECONDS, WORD_SECONDS
 from train.data.manifest import read_bytes, read_manifest
 from train.options import whole
-from train.punctuation.labels import QUESTION, STOP, LabelledText, label
+from train.punctuation.labels import COMMA, QUESTION, STOP, LabelledText, label
 
 MEASURED = Path(__file__).with_name("pauses.json")
 MAX_SAMPLES = 400  # of a class in a corpus
@@ -28,6 +28,8 @@ MIN_CONFIDENCE = 0.5  # of both words beside a pause: a misread text is not meas
 HESITATIONS = (0.0, 0.08)  # share of words inside a sentence that a long pause follows, from fluent to halting
 HESITATION_SECONDS = (0.15, 0.9)
 LONGER_STOPS = (0.25, 0.4)  # share of full stops with a longer pause, as between paragraphs; its mean in seconds
+COMMA_FACTORS = (0.7, 4.0)  # of pauses at commas in a text: some readers pause there as long as at full stops
+STOP_FACTORS = (0.7, 2.0)  # of pauses at full stops in a text
 TEMPO = (0.75, 1.4)  # of a speaker, relative to the corpus: divides pauses
 
 
@@ -68,6 +70,8 @@ class Pauses:
             at = np.flatnonzero(classes == mark)
             drawn = rows[generator.integers(len(rows), size=len(at))]
             pauses[at], paces[at] = drawn[:, 0], drawn[:, 1]
+        for mark, factors in ((COMMA, COMMA_FACTORS), (STOP, STOP_FACTORS)):
+            pauses[classes == mark] *= np.exp(generator.uniform(*np.log(factors)))
         tempo = generator.uniform(*TEMPO)
         pauses = pauses * generator.uniform(0.8, 1.25, len(marks)) / tempo
         longer = (classes == STOP) & (generator.random(len(marks)) < LONGER_STOPS[0])

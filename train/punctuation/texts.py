@@ -13,11 +13,13 @@ import numpy as np
 
 from asr_core.bundle.description import fingerprint
 from train.language_model import lines_of
-from train.punctuation.labels import LabelledText, label
+from train.punctuation.labels import STOP, LabelledText, label
 
 HELD_OUT_END = 0.02  # of the lines of a file
 BLOCK_LINES = 200
 BLOCKS_PER_HELD_OUT = 50
+SORTED_SENTENCES = 50  # in a row that are looked at to find alphabetical lists
+SORTED_SHARE = 0.9  # of neighbours in alphabetical order from which on they are a list; chance gives about a half
 LABELS_VERSION = 1  # of the files in the work folder: raised when labels change
 
 
@@ -61,6 +63,32 @@ def read_text(path: Path, weight: float, folder: Path, report: Callable[[str], N
         f"{blocks.sum() + held_end.sum():,} words held out"
     )
     return Text(path, weight, text, train, blocks, held_end)
+
+
+def running_order(text: LabelledText, at: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Places of a text with the sentences of alphabetical lists shuffled.
+
+    In such a list, as collections of single sentences often are, a sentence begins where the first word of the last
+    one comes again: nothing to learn.
+
+    Args:
+        text: labelled.
+        at: int64 [words], places of a part of it.
+        seed: of the order.
+    """
+    ends = np.flatnonzero(text.marks[at] >= STOP) + 1
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    rank = np.empty(len(text.words), np.int64)
+    rank[np.argsort(np.array(text.words))] = np.arange(len(rank))
+    first = rank[text.numbers[at[starts[: len(ends)]]]]
+    count = len(ends) // SORTED_SENTENCES * SORTED_SENTENCES
+    rising = np.append(first[1:] >= first[:-1], True)[:count].reshape(-1, SORTED_SENTENCES).mean(axis=1)
+    listed = np.flatnonzero(np.repeat(rising >= SORTED_SHARE, SORTED_SENTENCES))
+    if not len(listed):
+        return at
+    order = np.arange(len(ends))
+    order[listed] = np.random.default_rng(seed).permutation(listed)
+    return np.concatenate([*(at[starts[place] : ends[place]] for place in order), at[ends[-1] :]])
 
 
 def _write(path: Path, text: LabelledText, count: int) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_core.bundle.description import LANGUAGE_MODEL
+from asr_core.bundle.description import LANGUAGE_MODEL, TAGGER
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.lexicon import Pronunciations
@@ -30,7 +30,7 @@ NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "langu
 
 def embed(
     runs: Sequence[Path], folder: Path, bits: int, description: str | None = None, dictionary: Path | None = None,
-    language_model: Path | None = None, shares: Sequence[float] | None = None,
+    language_model: Path | None = None, shares: Sequence[float] | None = None, tagger: Path | None = None,
 ) -> Path:  # fmt: skip
     """Replaces the network of a bundle atomically.
 
@@ -41,6 +41,7 @@ def embed(
         description: one sentence about the model; None keeps the old one.
         dictionary: of pronunciations, needed for a network with phones (see `train.data.pronunciations`).
         language_model: None keeps the old one.
+        tagger: of punctuation and capitals; None keeps the old one.
         shares: of the bundles in the mean of their weights, brought to a sum of 1; None gives all the same.
 
     Returns:
@@ -69,8 +70,9 @@ def embed(
     words = NGramModel.load(path) if path else None
     if words and new.config["architecture"]["sizes"].get("phones"):
         lexicon = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
+    tagger = tagger or old.file(TAGGER)
     return save_bundle(
-        folder, network, config, language_model=path, pronunciations=lexicon, bits=bits
+        folder, network, config, language_model=words, pronunciations=lexicon, tagger=tagger, bits=bits
     )
 
 
@@ -96,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a weight matrix")
     parser.add_argument("--shares", type=float, nargs="+", help="of the bundles in the mean; by default all the same")
     parser.add_argument("--language-model", type=Path, help="new language model; by default the old one stays")
+    parser.add_argument("--tagger", type=Path, help="new tagger of punctuation; by default the old one stays")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
     parser.add_argument("--pronunciations", type=Path, help="dictionary for a network with phones (see train)")
     args = parser.parse_args(arguments)
@@ -103,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             embed(
                 args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model,
-                args.shares,
+                args.shares, args.tagger,
             )
         )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:

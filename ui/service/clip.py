@@ -9,6 +9,7 @@ import shutil
 import weakref
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 from asr_core.text.pasted import ALIGNMENT_NOTES
+from asr_core.text.vocabulary import Vocabulary
 from ui.service.wav import WavWriter
 
 PEAK_BLOCK_SAMPLES = 256  # samples for each (min, max) pair of the waveform
@@ -79,6 +81,7 @@ class Clip:
         overrides: the decoding that the visitor set (`ui.service.overrides.DecodingOverrides`).
         model: name of the model in the engine.
         tokens: the model's vocabulary, blank first.
+        language: code of the language that the model writes; "" if it is not known.
         compute_seconds: from opening the file to the words.
         trained: whether the model has been trained; the words of an untrained one mean nothing.
         edited: whether a person changed the words.
@@ -87,7 +90,6 @@ class Clip:
         source: path of the visitor's file.
         track, tracks: which of the audio tracks of the file this is, from 1, and how many the file has.
         form: "written", with capitals, punctuation and figures where the model can, or "spoken".
-        language: code of the language that the model writes; "" if it is not known.
         compared: the same recording as another model transcribed it, shown below this one; or None.
         token: unguessable name by which the page requests tiles of this clip.
     """
@@ -115,6 +117,11 @@ class Clip:
     @property
     def seconds(self) -> float:
         return self.audio.seconds
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The model's vocabulary, by which texts for this clip are normalised."""
+        return Vocabulary(self.tokens, self.language)
 
     @property
     def real_time_factor(self) -> float:

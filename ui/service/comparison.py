@@ -43,6 +43,7 @@ def read_again(clip: Clip, engine: Engine, model: str | None) -> Reading:
             transcript=found.transcript,
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
+            language=recognizer.vocabulary.language,
             compute_seconds=time.perf_counter() - started,
             hypotheses=(),
             edited=False,

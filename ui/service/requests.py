@@ -236,7 +236,7 @@ def transcribe_file(
             overrides=overrides,
             model=model or engine.default,
             tokens=tuple(recognizer.vocabulary.tokens),
-            language=recognizer.bundle.config.get("language") or "",
+            language=recognizer.vocabulary.language,
             compute_seconds=time.perf_counter() - started,
             trained=recognizer.bundle.trained,
             hypotheses=_n_best(found, options),

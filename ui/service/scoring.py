@@ -6,7 +6,9 @@ jiwer computes the alignment and the rates.
 from dataclasses import dataclass
 
 from asr_core.errors import AlignmentError
+from asr_core.text.alphabet import normalised_words, units
 from asr_core.text.pasted import words_alone
+from asr_core.text.vocabulary import Vocabulary
 
 MARGIN_SECONDS = 0.4  # played before and after the place where a word is missing
 
@@ -45,28 +47,30 @@ class Comparison:
         return self.hits + self.substitutions + self.deletions
 
 
-def compare(reference: str, words, normalised: bool = True) -> Comparison:
+def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabulary | None = None) -> Comparison:
     """Scores recognised words against a reference text.
 
     Args:
         reference: as people paste it: of subtitles, only the words count (see `asr_core.text.pasted`).
         words: anything with `text`, `start` and `end`.
         normalised: compare normalised texts (no case or punctuation, numbers spelled out), not the texts as written.
+        vocabulary: of the model: texts are normalised by its alphabet and language (see `asr_core.text.alphabet`), and
+            characters are compared in place of words where it writes no spaces; by default, that of English.
 
     Raises:
         AlignmentError: the reference has no words.
     """
     import jiwer
 
-    reference = words_alone(reference)
-    reference_words = _normalised(reference) if normalised else reference.split()
-    pieces = [
-        (piece, word) for word in words for piece in (_normalised(word.text) if normalised else word.text.split())
-    ]
+    vocabulary = vocabulary or Vocabulary()
+    split = normalised_words if normalised else units
+    reference_words = split(words_alone(reference), vocabulary)
+    pieces = [(piece, word) for word in words for piece in split(word.text, vocabulary)]
     if not reference_words:
         raise AlignmentError("The reference holds no words to compare with; paste what was really said.")
-    texts = " ".join(reference_words), " ".join(piece for piece, _ in pieces)
-    scores, characters = jiwer.process_words(*texts), jiwer.process_characters(*texts)
+    both = reference_words, [piece for piece, _ in pieces]
+    scores = jiwer.process_words(*map(" ".join, both))
+    characters = jiwer.process_characters(*map(vocabulary.separator.join, both))
     return Comparison(
         word_error_rate=scores.wer,
         character_error_rate=characters.cer,
@@ -76,12 +80,6 @@ def compare(reference: str, words, normalised: bool = True) -> Comparison:
         deletions=scores.deletions,
         pairs=tuple(_pairs(scores.alignments[0], reference_words, pieces)),
     )
-
-
-def _normalised(text: str) -> list[str]:
-    from asr_core.text.normaliser import normalise
-
-    return normalise(text).split()
 
 
 def _pairs(chunks, reference_words, pieces):

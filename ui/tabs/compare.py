@@ -76,7 +76,10 @@ class Compare:
             return no_clip()
         try:
             words = clip.transcript.words
-            both = {kind: compare(reference or "", words, kind == "normalised") for kind in ("normalised", "raw")}
+            both = {
+                kind: compare(reference or "", words, kind == "normalised", clip.vocabulary)
+                for kind in ("normalised", "raw")
+            }
         except Exception as error:
             return notice("No comparison", explain(error), kind="error")
         return comparison_card(clip, both, reading)

@@ -219,7 +219,9 @@ def duel_table(readings: Sequence[Reading]) -> Html:
     rows = []
     for reading in readings:
         clip = reading.clip
-        wer = percent(compare(clip.reference, clip.transcript.words).word_error_rate, 1) if clip.reference else ""
+        wer = ""
+        if clip.reference:
+            wer = percent(compare(clip.reference, clip.transcript.words, True, clip.vocabulary).word_error_rate, 1)
         text = clip.transcript.text or "(nothing)"
         rows.append((reading.name, parameters(reading.config), text, f"{clip.compute_seconds:.2f} s", wer))
     head = ["Model", "Parameters", "Text", "Compute", "WER"]
