@@ -14,6 +14,7 @@ ADDED, ROLES, SETTINGS = "added_tokens.json", "special_tokens_map.json", "tokeni
 FILES = (VOCABULARY, TOKENIZER, ADDED, ROLES, SETTINGS)
 SPECIAL = re.compile(r"<.+>|\[[A-Z]+\]", re.S)  # <unk>, [PAD], <0x0A>
 ROLE_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "sep_token", "cls_token")
+UNNAMED = 4  # rows of a head at most that no file names: <s>, </s>, <unk> and <pad>, which tokenizers add of themselves
 WORD_MARK = "▁"  # in front of a piece that begins a word, as sentencepiece writes it
 DEFAULT_LANGUAGE = "eng"
 MAX_CHARACTERS = 100  # of a token
@@ -133,7 +134,7 @@ def arrange(pieces: Pieces, blank, rows: int, name: str) -> tuple[list[str], tup
     """
     if type(blank) is not int or not 0 <= blank < rows:
         blank = pieces.ids.get(pieces.blank)
-        if blank is None or not 0 <= blank < rows:
+        if type(blank) is not int or not 0 <= blank < rows:
             raise BundleError(f"{name} does not say which of its {rows} outputs is the blank (pad_token_id).")
     texts: dict[int, str] = {}
     for text, row in pieces.ids.items():
@@ -142,7 +143,7 @@ def arrange(pieces: Pieces, blank, rows: int, name: str) -> tuple[list[str], tup
         texts[row] = text
     words = {row: text for row, text in sorted(texts.items()) if row != blank and text not in pieces.special}
     unnamed = rows - len({row for row in texts if row < rows} | {blank})
-    if max(words, default=rows) >= rows or unnamed > len(ROLE_NAMES[:4]):
+    if max(words, default=rows) >= rows or unnamed > UNNAMED:
         raise BundleError(f"{name}: its vocabulary has {len(texts)} tokens and its head {rows} outputs.")
     kept: dict[str, int] = {}
     for row, text in words.items():

@@ -6,6 +6,7 @@ memory of this machine, then their download, then their headers. Numbers are rea
 
 import re
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -70,12 +71,8 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
     family = family_of(config, name)
     network = _network(family, config, _preprocessor(files), name)
     tokenizer = {file: content for file in FILES if (content := _json(files, file)) is not None}
-    try:
+    with _understood(name, "vocabulary"):
         pieces = read_pieces(tokenizer, language, name)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(f"{name}: its vocabulary is not understood ({reason(error)}).") from error
     holder, weights = _weight_files(files, pieces, config)
     half = config.get("dtype", config.get("torch_dtype")) in HALVES
     refuse_too_large(name, sum(size for size in map(holder.size, weights)) * (2 if half else 1))
@@ -84,11 +81,14 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
     for path in paths:  # the adapter of a language is the last, and its tensors replace others
         tensors |= stored_tensors(path, name)
     checkpoint = Checkpoint(config, tensors)
-    needed = [tensor for key in checkpoint.sources for tensor in checkpoint.of(key, name)]
+    with _understood(name, "config.json"):
+        needed = [tensor for key in checkpoint.sources for tensor in checkpoint.of(key, name)]
     parameters = sum(tensor.size for tensor in needed)
     refuse_too_large(name, 4 * parameters)
-    rows = checkpoint.of("head/kernel", name)[0].shape[0]
-    tokens, order = arrange(pieces, config.get("blank_token_id", config.get("pad_token_id")), rows, name)
+    with _understood(name, "vocabulary"):
+        (head,) = checkpoint.of("head/kernel", name)
+        blank = config.get("blank_token_id", config.get("pad_token_id"))
+        tokens, order = arrange(pieces, blank, head.shape[0], name)
     description = {
         "format_version": FORMAT_VERSION,
         "name": name.partition("@")[0].rpartition("/")[2],
@@ -107,16 +107,23 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
 
 def _network(family: ModuleType, config: dict, preprocessor: dict, name: str) -> dict:
     """The fields of a description that say which network and which front end."""
-    try:
+    with _understood(name, "config.json"):
         featurizer = family.featurizer(config, preprocessor)
         network = {"architecture": family.architecture(config), "featurizer": featurizer}
-    except BundleError as error:
-        raise BundleError(f"{name}: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
-        raise BundleError(f"{name}: its config.json is not understood ({reason(error)}).") from error
     network["sample_rate"] = featurizer.get("sample_rate")
     check_network(network, name)
     return network
+
+
+@contextmanager
+def _understood(name: str, what: str):
+    """Turns the errors that values of a wrong type lead to into a BundleError about a part of a checkpoint."""
+    try:
+        yield
+    except BundleError as error:
+        raise error if str(error).startswith(name) else BundleError(f"{name}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise BundleError(f"{name}: its {what} is not understood ({reason(error)}).") from error
 
 
 def _preprocessor(files: Files) -> dict:
