@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +13,7 @@ from asr_core.bundle.bundle import Bundle, open_folder
 from asr_core.bundle.checkpoints.kinds import is_checkpoint
 from asr_core.bundle.checkpoints.opening import INDEX, PICKLE, WEIGHTS, open_checkpoint
 from asr_core.bundle.description import CONFIG, CONTENTS, MAX_CONFIG_BYTES, README, check_description, read_config
+from asr_core.bundle.memory import refuse_too_large
 from asr_core.errors import BundleError, reason
 
 ANSWER_SECONDS = 5  # timeout of the Hub's first answer, unless HF_HUB_ETAG_TIMEOUT sets another
@@ -74,6 +75,36 @@ def _failures_told(repository: str, revision: str | None):
     except errors.EntryNotFoundError as error:
         raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
+        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
+
+
+def download_more(repository: str, commit: str, name: str, choose: Callable[[Sequence[str]], list[str]]) -> None:
+    """Downloads further files of a repository into the folder of one commit in the cache.
+
+    Where the Hub cannot be reached, nothing is downloaded, and what is in the cache serves.
+
+    Args:
+        name: of what is downloaded, for messages.
+        choose: takes the names of all files and returns those to download.
+
+    Raises:
+        BundleError: a file would not fit into memory, or the download failed.
+    """
+    import httpx2
+    from huggingface_hub import HfApi
+
+    if _unreachable(repository, commit) is not None:
+        return
+    files = HubFiles(repository, commit, name, None, {})
+    try:
+        with _quiet_hub_client():
+            listed = HfApi().model_info(repository, revision=commit).siblings or []
+            chosen = choose([file.rfilename for file in listed])
+            for file in chosen:
+                refuse_too_large(name, files.size(file) or 0)
+            for file in chosen:
+                files.fetch(file)
+    except (httpx2.HTTPError, OSError) as error:
         raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
 
@@ -210,27 +241,6 @@ class HubFiles:
             done += self.size(file)
             self.progress(done, total)
         return paths
-
-    def fetch_folder(self, folder: str, choose: Callable[[dict[str, int]], list[str]]) -> Path | None:
-        with _failures_told(self.repository, self.commit[:12]), _quiet_hub_client():
-            names = choose(self._sizes_in(folder))
-            paths = self.fetch_weights([f"{folder}/{name}" for name in names])
-            return paths[0].parent if paths else None
-
-    def _sizes_in(self, folder: str) -> dict[str, int]:
-        """The sizes of the files in a folder, offline of those in the cache, by name."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import EntryNotFoundError
-        from huggingface_hub.hf_api import RepoFile
-
-        if self._offline:
-            cached = (self.fetch(CONFIG).parent / folder).glob("*")
-            return {path.name: path.stat().st_size for path in cached if path.is_file()}
-        try:
-            listed = list(HfApi().list_repo_tree(self.repository, folder, revision=self.commit))
-        except EntryNotFoundError:
-            return {}
-        return {Path(entry.path).name: entry.size for entry in listed if isinstance(entry, RepoFile)}
 
     def converted(self) -> "HubFiles | None":
         from huggingface_hub import constants, file_download
