@@ -64,10 +64,10 @@ def trellis_of(tokens: Sequence[int], wildcard_column: int) -> Trellis:
     return Trellis(columns, no_penalty, skips, no_source, no_penalty, np.empty(0, np.int32))
 
 
-def with_wildcard(log_probs: np.ndarray) -> np.ndarray:
-    """Finite log-probabilities with one more column, that of the wildcard: float32 [steps, tokens + 1]."""
+def with_wildcard(log_probs: np.ndarray, tokens: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Finite log-probabilities of some tokens, and of the wildcard in one more column: float32 [steps, n + 1]."""
     wildcard = log_probs.max(axis=1, keepdims=True) + np.log(WILDCARD_PROBABILITY)
-    return finite(np.concatenate([log_probs, wildcard], axis=1, dtype=np.float32))
+    return finite(np.concatenate([log_probs[:, tokens], wildcard], axis=1, dtype=np.float32))
 
 
 def check_fits(tokens: Sequence[int], steps: int) -> None:

@@ -65,10 +65,11 @@ def align_words(
     """
     trellis, tokens, places = _trellis(words, separator, log_probs.shape[1])
     check_fits(tokens, len(log_probs))
-    scores = _with_passing(log_probs)
+    passing = trellis.columns == log_probs.shape[1] + 1
+    trellis, used = _of_used_tokens(trellis, log_probs.shape[1])
+    scores = _with_passing(log_probs, used)
     states = best_states(scores, trellis, 3, BLOCK_STEPS, PRUNING_MARGIN, check)
     columns = trellis.columns[states]
-    passing = trellis.columns == log_probs.shape[1] + 1
     passed = passing[states] & (scores[:, -2] > log_probs[:, BLANK])
     path_log_probs = np.where(passed, 0.0, scores[np.arange(len(states)), columns]).astype(np.float32)
     return PartialAlignment(
@@ -86,14 +87,22 @@ def _by_word(spans: list[TokenSpan], words, separator: int | None):
         start += len(word) + (separator is not None)
 
 
-def _with_passing(log_probs: np.ndarray) -> np.ndarray:
-    """Finite log-probabilities with three more columns: float32 [steps, tokens + 3].
+def _of_used_tokens(trellis: Trellis, tokens: int) -> tuple[Trellis, np.ndarray]:
+    """The trellis on scores without the columns of tokens that it does not use, and the tokens that it uses."""
+    columns = trellis.columns
+    used = np.unique(columns[columns < tokens])
+    places = np.where(columns < tokens, np.searchsorted(used, columns), columns - tokens + len(used))
+    return trellis._replace(columns=places.astype(np.int32)), used
+
+
+def _with_passing(log_probs: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Finite log-probabilities of the tokens `used` with three more columns: float32 [steps, len(used) + 3].
 
     They are the scores of a wildcard, of passing over speech, and of the state before the first step, which emits
     nothing.
     """
     passing = np.maximum(log_probs[:, BLANK], log_probs.max(axis=1) - PASSED_STEP_PENALTY)[:, None]
-    return np.concatenate([with_wildcard(log_probs), finite(passing), np.full_like(passing, IMPOSSIBLE)], axis=1)
+    return np.concatenate([with_wildcard(log_probs, used), finite(passing), np.full_like(passing, IMPOSSIBLE)], axis=1)
 
 
 def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trellis, list[int], np.ndarray]:

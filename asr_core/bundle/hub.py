@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +13,7 @@ from asr_core.bundle.bundle import Bundle, open_folder
 from asr_core.bundle.checkpoints.kinds import is_checkpoint
 from asr_core.bundle.checkpoints.opening import INDEX, PICKLE, WEIGHTS, open_checkpoint
 from asr_core.bundle.description import CONFIG, CONTENTS, MAX_CONFIG_BYTES, README, check_description, read_config
+from asr_core.bundle.memory import refuse_too_large
 from asr_core.errors import BundleError, reason
 
 ANSWER_SECONDS = 5  # timeout of the Hub's first answer, unless HF_HUB_ETAG_TIMEOUT sets another
@@ -74,6 +75,34 @@ def _failures_told(repository: str, revision: str | None):
     except errors.EntryNotFoundError as error:
         raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
+        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
+
+
+def download_more(repository: str, commit: str, name: str, choose: Callable[[Sequence[str]], list[str]]) -> None:
+    """Downloads further files of a repository into the folder of one commit in the cache; offline, it does nothing.
+
+    Args:
+        name: of what is downloaded, for messages.
+        choose: takes the names of all files and returns those to download.
+
+    Raises:
+        BundleError: a file would not fit into memory, or the download failed.
+    """
+    import httpx2
+    from huggingface_hub import HfApi, errors
+
+    files = HubFiles(repository, commit, name, None, {})
+    try:
+        with _quiet_hub_client():
+            listed = HfApi().model_info(repository, revision=commit).siblings or []
+            chosen = choose([file.rfilename for file in listed])
+            for file in chosen:
+                refuse_too_large(name, files.size(file) or 0)
+            for file in chosen:
+                files.fetch(file)
+    except errors.OfflineModeIsEnabled:
+        return  # what is in the cache is there
+    except (httpx2.HTTPError, OSError) as error:
         raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
 

@@ -6,6 +6,7 @@ and the words that count as known (`unigrams.txt`).
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,22 +14,21 @@ from os import PathLike
 from pathlib import Path
 
 from asr_core.bundle.bundle import Bundle, OpenedLanguageModel
+from asr_core.bundle.hub import download_more
 from asr_core.bundle.loading import load_bundle
-from asr_core.bundle.memory import free_bytes
 from asr_core.decoding.arpa import LN_10, read_arpa
 from asr_core.decoding.kenlm import KenlmModel, is_kenlm
 from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN, NGramModel
 from asr_core.decoding.options import MAX_SCORE
 from asr_core.errors import LanguageModelError, reason
-from asr_core.storage import ASSETS
 from asr_core.text.vocabulary import Vocabulary
 
 DEFAULT = "default"  # the n-gram model of the default bundle
-DEFAULT_FILE = ASSETS / "default" / "language_model.safetensors"
+COMMIT = re.compile("[0-9a-f]{40}")  # the name of a folder in the cache of the Hub
 OWN = "repo"  # the folder beside the acoustic model
 FOLDER = "language_model"  # of pyctcdecode, in the repository of an acoustic model
+ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"
 SUFFIXES = (".bin", ".binary", ".klm", ".kenlm", ".arpa", ".arpa.gz", ".gz", ".safetensors")  # the first that is there
-ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"  # pyctcdecode's other files in it
 MAX_ATTRIBUTES_BYTES = 1 << 20
 MAX_UNIGRAMS_BYTES = 1 << 30
 
@@ -47,12 +47,26 @@ def with_language_model(bundle: Bundle, name: str | PathLike) -> Bundle:
     Raises:
         LanguageModelError: there is no such language model, or it does not fit.
     """
-    path = bundle.path / FOLDER if name == OWN else name
-    if name == OWN and bundle.checkpoint:  # downloaded only now: such a folder is often as large as the network
-        path = bundle.checkpoint.files.fetch_folder(FOLDER, needed_files) or path
-    if name == OWN and not path.is_dir():
-        raise LanguageModelError(f"{bundle.name} has no folder {FOLDER} here: name a file, or its folder.")
+    path = _own_folder(bundle) if name == OWN else name
     return replace(bundle, other_language_model=open_language_model(path, bundle.vocabulary))
+
+
+def _own_folder(bundle: Bundle) -> Path:
+    """The folder `language_model` beside an acoustic model; if that came from the Hub, it is downloaded first."""
+    folder = bundle.path / FOLDER
+    repository, _, revision = bundle.name.partition("@")
+    if revision and COMMIT.fullmatch(bundle.path.name):
+        download_more(repository, bundle.path.name, f"The language model of {bundle.name}", _wanted)
+    if not folder.is_dir():
+        raise LanguageModelError(f"{bundle.name} has no folder {FOLDER}: name a file, such as model.arpa.")
+    return folder
+
+
+def _wanted(files: Sequence[str]) -> list[str]:
+    """Of the files of a repository, those of its language model: the model first."""
+    inside = sorted(file for file in files if file.startswith(f"{FOLDER}/"))
+    models = [file for suffix in SUFFIXES for file in inside if file.endswith(suffix)]
+    return models[:1] + [file for file in inside if models and Path(file).name in (ATTRIBUTES, UNIGRAMS)]
 
 
 def open_language_model(path: str | PathLike, vocabulary: Vocabulary) -> OpenedLanguageModel:
@@ -94,23 +108,6 @@ def _open_folder(folder: Path, vocabulary: Vocabulary) -> OpenedLanguageModel:
         _attributes(attributes) if attributes.is_file() else {},
         _text(unigrams, MAX_UNIGRAMS_BYTES).split() if unigrams.is_file() else (),
     )
-
-
-def needed_files(sizes: dict[str, int]) -> list[str]:
-    """The names of the files of a folder FOLDER that are needed, from the sizes of all by name; none without a model.
-
-    Raises:
-        LanguageModelError: they would not fit into memory.
-    """
-    models = [name for suffix in SUFFIXES for name in sorted(sizes) if name.endswith(suffix)]
-    names = [name for name in (*models[:1], ATTRIBUTES, UNIGRAMS) if name in sizes] if models else []
-    total, free = sum(sizes[name] for name in names), free_bytes()
-    if free is not None and total > free:
-        raise LanguageModelError(
-            f"The language model has {total / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free here: leave "
-            "--language-model out, or close other programs."
-        )
-    return names
 
 
 def _open_file(path: Path, vocabulary: Vocabulary, attributes: dict, known: Sequence[str]) -> OpenedLanguageModel:

@@ -15,6 +15,7 @@ from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
 from asr_core.text.vocabulary import BLANK, WILDCARD
 
+BLOCK_STEPS = 4096  # whose entropy is computed at once: tokens of large vocabularies would fill the memory
 CONTEXT_SECONDS = 0.5  # before and after a word, over which the entropy is averaged as well
 
 UNCHECKED = 0.0  # confidence of a word that the alphabet cannot write: the emissions have no token for it
@@ -45,12 +46,16 @@ def frame_entropy(emissions: Emissions, ranges: Sequence[tuple[int, int]]) -> np
     """
     if not len(ranges):
         return np.zeros(0)
-    probs = np.exp(emissions.log_probs)
-    letters = 1 - probs[:, BLANK]
-    sums = np.zeros((len(probs) + 1, 2))
-    np.cumsum(np.column_stack([entr(probs).sum(axis=1) * letters, letters]), axis=0, out=sums[1:])
+    weighted = []
+    for first in range(0, len(emissions), BLOCK_STEPS):
+        probs = np.exp(emissions.log_probs[first : first + BLOCK_STEPS])
+        letters = 1 - probs[:, BLANK]
+        weighted.append(np.column_stack([entr(probs).sum(axis=1) * letters, letters]))
+    sums = np.zeros((len(emissions) + 1, 2))
+    if weighted:
+        np.cumsum(np.concatenate(weighted), axis=0, out=sums[1:])
     around = round(CONTEXT_SECONDS / emissions.step_seconds)
-    starts, ends = np.clip(np.array(ranges) + [-around, around], 0, len(probs)).T
+    starts, ends = np.clip(np.array(ranges) + [-around, around], 0, len(emissions)).T
     entropy, steps = (sums[ends] - sums[starts]).T
     return entropy / np.maximum(steps, 1e-9)
 

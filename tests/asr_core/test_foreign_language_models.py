@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr_core.bundle.language_models import open_language_model
+from asr_core import models
+from asr_core.bundle.language_models import open_language_model, with_language_model
+from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.kenlm import KenlmModel
 from asr_core.decoding.language_model import SENTENCE_END
 from asr_core.decoding.options import DecoderOptions
 from asr_core.emissions import Emissions
-from asr_core.errors import LanguageModelError
+from asr_core.errors import BundleError, LanguageModelError
 from asr_core.text.vocabulary import Vocabulary
+from tests.train.hub_server import Repository
 
 FOLDER = Path(__file__).parents[1] / "data" / "language_models"
 SCORES = json.loads((FOLDER / "scores.json").read_text(encoding="utf-8"))
@@ -194,3 +197,40 @@ class TestRefusals:
         (tmp_path / "empty").mkdir()
         with pytest.raises(LanguageModelError, match=name):
             open_language_model(tmp_path / name, CASED)
+
+
+class TestOnTheHub:
+    @pytest.fixture
+    def hub(self, loopback_hub, tmp_path):
+        network = models.build("conformer", 12, len(CASED), width=16, blocks=1, heads=2, channels=4, kernel=5)
+        featurizer = {"name": "log-mel", "sample_rate": 8000, "bins": 12}
+        configuration = {"featurizer": featurizer, "sample_rate": 8000, "tokens": CASED.tokens}
+        folder = save_bundle(tmp_path / "repository", network, configuration)
+        shutil.copytree(FOLDER / "pyctcdecode" / "language_model", folder / "language_model")
+        loopback_hub.repositories["model", "name/repo"] = Repository()
+        loopback_hub.repositories["model", "name/repo"].add(folder, oid="a" * 40)
+        return loopback_hub
+
+    def test_the_folder_of_a_repository_is_downloaded_only_when_asked_for(self, hub):
+        bundle = load_bundle("name/repo")
+        assert not any("language_model" in file for file in hub.served)
+        assert bundle.language_model() is None
+        bundle = with_language_model(bundle, "repo")
+        names = [f"language_model/{name}" for name in ("5gram.bin", "attrs.json", "unigrams.txt")]
+        assert sorted(file for file in hub.served if "language_model" in file) == names
+        assert isinstance(bundle.language_model(), KenlmModel)
+        assert bundle.decoder_options().language_model_weight == 0.6
+
+    def test_one_that_does_not_fit_into_memory_is_not_downloaded(self, hub, monkeypatch):
+        def refuse(name, size):
+            raise BundleError(f"{name} is too large ({size} bytes).")
+
+        monkeypatch.setattr("asr_core.bundle.hub.refuse_too_large", refuse)
+        with pytest.raises(BundleError, match="The language model of name/repo@aaaaaaaaaaaa is too large"):
+            with_language_model(load_bundle("name/repo"), "repo")
+        assert not any("language_model" in file for file in hub.served)
+
+    def test_a_repository_without_one_says_so(self, hub, tmp_path):
+        shutil.rmtree(tmp_path / "repository" / "language_model")
+        with pytest.raises(LanguageModelError, match="name/repo@a* has no folder language_model"):
+            with_language_model(load_bundle("name/repo"), "repo")

@@ -1,9 +1,10 @@
 """Trains `tests/data/checkpoints/tiny-trained`: a small wav2vec 2.0 that knows the four clips of `assets/examples`.
 
 Run by hand like `make_checkpoints.py`, in an environment with torch, transformers and soundfile; some minutes on one
-core. Made with transformers 5.24.0 and torch 2.13.0. The repository is laid out as those of the usual tutorial for
-fine-tuning: blank and unknown are the last entries of the vocabulary, <s> and </s> are added tokens without a row in
-the head. Weights are stored as float16.
+core. With the number of a round it goes on from what is stored. Made with transformers 5.24.0 and torch 2.13.0.
+
+The repository is laid out as those of the usual tutorial for fine-tuning: blank and unknown are the last entries of
+the vocabulary, <s> and </s> are added tokens without a row in the head. Weights are stored as float16.
 
 Segments between any two words are trained as well as whole clips, and every letter is placed by hand first, so that
 words are bound to their place in the signal. `words.json` beside this file holds their times in seconds, as our
@@ -26,8 +27,10 @@ from make_checkpoints import FOLDER, SAMPLE_RATE, WAVEFORM
 ROOT = Path(__file__).parents[2]
 LETTERS = [*string.ascii_lowercase, "'", "|", "[UNK]", "[PAD]"]
 BLANK = len(LETTERS) - 1
-STEPS, BATCH, PEAK_RATE = 700, 4, 2e-3
-PLACED_SHARE = 0.6  # of the steps, in which every letter has a place, before CTC is left to find it
+BATCH, PEAK_RATE = 4, 2e-3
+# Of each round: its training steps, the share of them before CTC, in which every letter has a place, and the weight of
+# these places beside CTC in the other steps. The rate falls to zero in each.
+ROUNDS = ((700, 0.6, 0.0), (700, 0.0, 1.0))
 MARGIN_SECONDS = 0.12  # around a segment
 WHOLE_CLIPS, MAX_WORDS = 0.2, 5  # share of segments that are whole clips, and words of the others
 SIZES = {
@@ -89,23 +92,22 @@ def decode(logits: torch.Tensor) -> str:
     return "".join(LETTERS[token] for token in best if token != BLANK)
 
 
-def train(model, extractor, data) -> None:
+def train(model, extractor, data, steps: int, placed_share: float, placed_weight: float) -> None:
+    """One of ROUNDS."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, betas=(0.9, 0.98))
     rng, began = np.random.default_rng(0), time.time()
     weights = torch.ones(len(LETTERS))
     weights[BLANK] = 0.3
-    for step in range(STEPS):
-        share = step / STEPS
+    for step in range(steps):
+        share = step / steps
         optimiser.param_groups[0]["lr"] = PEAK_RATE * min(share / 0.05, 0.5 + 0.5 * math.cos(math.pi * share))
         optimiser.zero_grad()
         for _ in range(BATCH):  # one by one: padding would change the group normalisation of transformers
             cut, text, tokens = segment(*data[rng.integers(len(data))], rng)
             inputs = extractor(cut, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-            if share < PLACED_SHARE:
-                logits = model(**inputs).logits[0]
-                loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(tokens), weight=weights)
-            else:
-                loss = model(**inputs, labels=torch.tensor([[LETTERS.index(letter) for letter in text]])).loss
+            output = model(**inputs, labels=torch.tensor([[LETTERS.index(letter) for letter in text]]))
+            placed = torch.nn.functional.cross_entropy(output.logits[0], torch.from_numpy(tokens), weight=weights)
+            loss = placed if share < placed_share else output.loss + placed_weight * placed
             (loss / BATCH).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
@@ -142,9 +144,11 @@ def main() -> None:
     extractor = transformers.Wav2Vec2FeatureExtractor(**WAVEFORM)
     model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**SIZES, **NO_DROPOUT))
     print(f"{sum(weight.numel() for weight in model.parameters())} weights", flush=True)
-    train(model.train(), extractor, data)
-    save(model, folder)
-    model = transformers.Wav2Vec2ForCTC.from_pretrained(folder, dtype=torch.float32).eval()
+    for number, settings in enumerate(ROUNDS):
+        if number >= int(sys.argv[1] if sys.argv[1:] else 0):  # a round to go on with, from what is stored
+            train(model.train(), extractor, data, *settings)
+            save(model, folder)
+        model = transformers.Wav2Vec2ForCTC.from_pretrained(folder, dtype=torch.float32).eval()
     wrong = 0
     for samples, words in data:
         expected = "|".join(word for word, _, _ in words)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_core.audio.levels import full_scale
 from asr_core.errors import AlignmentError, AudioError
 from asr_core.transcript.words import Word
 from tests.ui.fake import FAKE_TEXT
@@ -17,7 +18,6 @@ from ui.service.clip import ClipAudio
 from ui.service.recordings import MAX_PIECE_SECONDS, Recordings, pieces
 from ui.service.requests import Limits
 from ui.service.scoring import compare
-from ui.service.wav import to_float
 from ui.tabs.compare import add_recording, collected
 
 
@@ -86,7 +86,7 @@ def test_corrected_recordings_become_a_manifest_that_training_reads(clip, engine
     recordings = Recordings()
     add_recording(clip, "The quick brown fox jumped over the lazy dog.", recordings, engine, Limits())
     add_recording(clip, FAKE_TEXT.capitalize(), recordings, engine, Limits())  # corrected again
-    other = dataclasses.replace(clip, audio=ClipAudio(to_float(clip.audio.samples), 16_000))
+    other = dataclasses.replace(clip, audio=ClipAudio(full_scale(clip.audio.samples), 16_000))
     add_recording(other, FAKE_TEXT, recordings, engine, Limits())
     assert recordings.count == 2 and "2 clips, 0:0" in collected(recordings)
     with zipfile.ZipFile(recordings.zip()) as archive:

@@ -234,7 +234,7 @@ def chunks(text):
 
 def say(live, text, session=None, visitor=VISITOR):
     for chunk in chunks(text):
-        value, session = live._receive(chunk, session, None, visitor)
+        value, session = live._receive(chunk, session, None, "written", visitor)
         settle(session)
     return value, session
 

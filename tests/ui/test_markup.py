@@ -28,7 +28,7 @@ def test_everything_shown_of_a_hostile_clip_is_escaped():
     hypothesis = SimpleNamespace(text=EVIL, score=0.0, **parts)
     clip = SimpleNamespace(
         name=EVIL, transcript=transcript, seconds=1.0, compute_seconds=0.1, real_time_factor=0.1, edited=True,
-        trained=False,
+        trained=False, form="written", language=EVIL, shown_words=words, shown_text=EVIL,
         token="t", audio=SimpleNamespace(path=EVIL), hypotheses=(hypothesis,),
     )  # fmt: skip
     both = {reading: compare(EVIL + " a", words, reading == "normalised") for reading in ("normalised", "raw")}

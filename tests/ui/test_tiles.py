@@ -74,7 +74,7 @@ def test_spectrogram_shows_a_tone_at_its_frequency_and_level():
 def test_emissions_give_the_strongest_tokens_of_each_step_with_blank_apart():
     drawn = tile(clip_of(np.zeros(RATE * 2, np.float32)), 0.4, 0.8, 300)["emissions"]
     assert drawn["start"] == pytest.approx(0.4) and drawn["step_seconds"] == 0.04
-    tokens = array(drawn["tokens"], np.uint8, drawn["kept"])
+    tokens = array(drawn["tokens"], "<u2", drawn["kept"])
     blank = array(drawn["blank"], np.uint8, 1)[:, 0]
     assert drawn["count"] == len(tokens) == 10 and drawn["kept"] == TOP_TOKENS
     assert 0 not in tokens

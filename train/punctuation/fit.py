@@ -225,7 +225,9 @@ def save_tagger(
         "format": FORMAT, "version": FORMAT_VERSION, "language": language,
         "spellings": json.dumps(spellings, separators=(",", ":")),
     }  # fmt: skip
-    path.write_bytes(save(tensors, metadata))
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(save(tensors, metadata))
+    partial.replace(path)
 
 
 def _source(text: Text, places: np.ndarray) -> Source:

@@ -38,7 +38,8 @@ class Token:
     Attributes:
         words: spoken.
         capitals: of each.
-        mark: the deciding character after the token: one of ".?!;:,)-" and "…", or "".
+        mark: the deciding character after the token: one of ".?!;:,)-" and "…", "i" for the full stop of initials,
+            which may end a sentence or not, or "".
         opens: whether a quotation or a parenthesis begins with it.
         forms: as written, of words with capitals inside; "" for others.
     """
@@ -125,18 +126,16 @@ def _is_mixed(piece: str) -> bool:
 
 
 def _mark(written: str, core: str) -> str:
-    trail = written[len(written.rstrip("\"'()[]*_.,;:!?-")) :]
+    """The deciding character after a token: see `Token.mark`."""
     if written == "--":
         return "-"
-    for mark in "?!":
-        if mark in trail:
-            return mark
-    if "..." in trail:
+    trail = written[len(written.rstrip("\"'()[]*_.,;:!?-")) :]
+    if "..." in trail and not set("?!") & set(trail):
         return "…"
-    abbreviated = core in SHORTHAND and core.endswith(".")
-    if "." in trail and not abbreviated:
-        return "i" if INITIALS.match(core) else "."
-    return next((mark for mark in ";:," if mark in trail), "")[:1] or (")" if ")" in trail else "")
+    if "." in trail and core in SHORTHAND and core.endswith("."):
+        trail = trail.replace(".", "")  # belongs to the abbreviation
+    mark = next((mark for mark in "?!.;:,)" if mark in trail), "")
+    return "i" if mark == "." and INITIALS.match(core) else mark
 
 
 def _opens(written: str) -> str:

@@ -60,7 +60,8 @@ function decode(tile) {
 }
 
 function decodeModel({ emissions, words, word_count }, number) {
-  const arrays = ["tokens", "probabilities", "blank"].map((name) => [name, window.asr.bytes(emissions[name])]);
+  const arrays = ["probabilities", "blank"].map((name) => [name, window.asr.bytes(emissions[name])]);
+  arrays.push(["tokens", new Uint16Array(window.asr.bytes(emissions.tokens).buffer)]);
   const texts = number ? clip.compared_tokens : clip.tokens;
   return { number, texts, words, word_count, emissions: { ...emissions, ...Object.fromEntries(arrays) } };
 }

@@ -229,7 +229,7 @@ def _beside_greedy(clip: Clip, words) -> Html:
         tag("b", f"“{' '.join(letters.split())}”"),
         ". A ",
         tag("b", "beam search"),
-        " does not stop there: it weighs many texts, each by all paths that collapse to it, by how English its words "
+        " does not stop there: it weighs many texts, each by all paths that collapse to it, by how likely its words "
         "are to a language model and, where the model knows, by how they sound. It chose ",
         tag("b", f"“{' '.join(word.text for word in words)}”"),
         ". The best texts and their scores are under Decoding in Transcribe.",

@@ -44,9 +44,9 @@ TEMPLATE = """
   <span>Delay <b data-part="delay">–</b></span>
 </div>
 <div class="notice" data-part="notice" hidden></div>
-<div class="card"><div class="transcript live-words" data-part="words" lang="en" tabindex="0" role="region"
-  aria-label="What was said"><p class="hint" data-part="hint">Press Start and speak English. Words appear within a
-  second; those in italics may still change.</p><p data-part="line"></p></div></div>
+<div class="card"><div class="transcript live-words" data-part="words" dir="auto" tabindex="0" role="region"
+  aria-label="What was said"><p class="hint" data-part="hint">Press Start and speak. Words appear within a second;
+  those in italics may still change.</p><p data-part="line"></p></div></div>
 <div class="live-legend"><span><span class="word">final</span></span>
   <span><span class="word mid">unsure</span></span><span><span class="word low">doubtful</span></span>
   <span><span class="word tail">may still change</span></span></div>

@@ -42,7 +42,8 @@ def model_chip(engine: Engine, model: str | None = None, wait: bool = False) -> 
         return _chip(explain(error) if isinstance(error, AsrError) else "The model could not be loaded", "failed")
     if not bundle.trained:
         return _chip("This model is untrained: what it writes means nothing yet", "failed")
-    return _chip(f"Model: {bundle.name}", "ready")
+    language = language_name(bundle.config.get("language"))
+    return _chip(f"Model: {bundle.name}" + (f", {language}" if language else ""), "ready")
 
 
 def _chip(text: str, state: str) -> Html:

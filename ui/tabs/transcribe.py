@@ -135,7 +135,7 @@ class Transcribe:
         return tag(
             "p",
             f"wav, mp3, m4a, flac, ogg, opus, webm, mp4 and more; up to {self.limits.file_megabytes} MB and "
-            f"{hours:g} hours. English. The sound stays on the machine that runs this page and is deleted after "
+            f"{hours:g} hours. The sound stays on the machine that runs this page and is deleted after "
             "your visit.",
             class_="small",
         )

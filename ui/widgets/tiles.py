@@ -123,7 +123,7 @@ def _spectrogram(audio: ClipAudio, start: float, end: float, columns: int) -> np
 def _emissions(emissions, start: float, end: float) -> dict:
     """The likeliest tokens of each step of the window, besides the blank; more than MAX_STEPS are merged in groups.
 
-    tokens: uint8 [count, TOP_TOKENS]; probabilities: uint8 [count, TOP_TOKENS], 255 is 1; blank: uint8 [count].
+    tokens: uint16 [count, TOP_TOKENS]; probabilities: uint8 [count, TOP_TOKENS], 255 is 1; blank: uint8 [count].
     """
     step = emissions.step_seconds
     steps = len(emissions.log_probs)
@@ -141,7 +141,7 @@ def _emissions(emissions, start: float, end: float) -> dict:
         "step_seconds": step * group,
         "count": len(probabilities),
         "kept": kept,
-        "tokens": _base64(top.astype(np.uint8)),
+        "tokens": _base64(top.astype("<u2")),
         "probabilities": _base64(_byte(np.take_along_axis(probabilities, top, axis=1))),
         "blank": _base64(_byte(probabilities[:, 0])),
     }
