@@ -1,6 +1,7 @@
 """A model at rest: a folder, or a repository on the Hub, with `config.json` and safetensors.
 
-`load_bundle` returns a checked `Bundle`; `save_bundle` writes one. A `Bundle` builds the network, the decoder options
+`load_bundle` returns a checked `Bundle`, of a bundle of ours or of a checkpoint in the format of transformers, which is
+translated (`asr_core.bundle.checkpoints`); `save_bundle` writes one. A `Bundle` builds the network, the decoder options
 and the language model on demand.
 """
 

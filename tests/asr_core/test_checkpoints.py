@@ -15,13 +15,16 @@ import pytest
 from huggingface_hub import constants
 from safetensors.numpy import load_file, save_file
 
+import asr_core
+from asr_core.__main__ import main
 from asr_core.bundle.hub import CONVERSION, CONVERTER
 from asr_core.bundle.language_models import with_language_model
-from asr_core.bundle.loading import load_bundle
+from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from asr_core.errors import BundleError, LanguageModelError
 from tests.train.hub_server import Fault, Repository
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+EXAMPLE = DEFAULT_FOLDER.parent / "examples" / "joy.opus"
 FIRST, SECOND = "a" * 40, "b" * 40  # commits
 MODEL, INDEX, PICKLE = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 DESCRIPTIONS = ["README.md", "config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"]
@@ -222,6 +225,27 @@ def test_a_repository_without_a_language_model_says_so(hub):
 
 def test_a_language_model_beside_a_checkpoint_in_a_folder(folder, language_model):
     assert "cab" in with_language_model(load_bundle(folder), "repo").language_model().words
+
+
+def test_the_command_line_writes_what_python_does(hub, folder, capsys):
+    change(folder, "config.json", auto_map={"AutoModelForCTC": "modeling_evil.Evil"})
+    assert main([str(EXAMPLE), "--model", "name/tiny"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == asr_core.load("name/tiny").transcribe(EXAMPLE).text != ""
+    assert printed.err.count("names code of its own (auto_map), which is not run.") == 1
+
+
+def test_the_command_line_refuses_in_one_line(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([str(EXAMPLE), "--model", str(CHECKPOINTS / "mms"), "--language", "deu"])
+    assert capsys.readouterr().err.endswith(
+        "error: mms has 2 languages and 'deu' is none of them; near it: eng, fra.\n"
+    )
+
+
+def test_a_space_downloads_the_same_files(hub):
+    files = load_bundle("name/tiny").checkpoint.files
+    assert sorted(files.found) == sorted([*DESCRIPTIONS, MODEL])
 
 
 # Several languages.

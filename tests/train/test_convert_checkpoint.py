@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from asr_core.bundle.loading import load_bundle
 from train.convert import in_format_of_transformers, main
+from train.publish.upload import PublishError, model_upload
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 CARD = """\
@@ -67,6 +68,11 @@ def test_a_language_is_chosen_once(tmp_path, capsys):
     assert load_bundle(tmp_path / "french").licence == "unknown"
     assert main([str(tmp_path / "french"), "--out", str(tmp_path / "again")]) == 1
     assert "french is a bundle already" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_not_published_unconverted(checkpoint):
+    with pytest.raises(PublishError, match="tiny is a checkpoint of another program: python -m train.convert makes"):
+        model_upload(checkpoint, "name/tiny")
 
 
 def test_what_the_source_may_be(tmp_path):

@@ -139,8 +139,9 @@ def front_page(text: str, root: Path, model: str | None) -> str:
     if model is not None:
         repository, _, revision = model.partition("@")
         data["models"] = [repository]
-        files = ",".join([CONFIG, *load_bundle(model).config["files"]])
-        data["preload_from_hub"] = [" ".join(filter(None, [repository, files, revision]))]
+        bundle = load_bundle(model)
+        files = bundle.checkpoint.files.found if bundle.checkpoint else [CONFIG, *bundle.config["files"]]
+        data["preload_from_hub"] = [" ".join(filter(None, [repository, ",".join(files), revision]))]
     return str(page)
 
 

@@ -86,6 +86,8 @@ def model_upload(source: Path, repository: str) -> Upload:
     folder = next((f for f in (source, source / "best", source / "last") if (f / CONFIG).is_file()), source)
     run = next((f for f in (source, source.resolve().parent) if (f / "run.json").is_file()), source)
     bundle = load_bundle(folder)
+    if bundle.checkpoint:
+        raise PublishError(f"{folder} is a checkpoint of another program: python -m train.convert makes it a bundle.")
     if not bundle.config.get("evaluation"):
         raise PublishError(
             f"{folder} has not been evaluated, and people should know what they get: run python -m train.evaluate "
