@@ -1,9 +1,11 @@
 """The program that serves the page: flags and environment -> ui.build() -> launch.
 
-    python app.py [--model PATH_OR_REPO] [--language CODE] [--host HOST] [--port PORT] [--share] [--mcp] [--model-paths]
+    python app.py [--model PATH_OR_REPO] [--language CODE] [--language-model FILE] [--host HOST] [--port PORT]
+                  [--share] [--mcp] [--model-paths]
 
-Environment variables, which Spaces set: ASR_MODEL, ASR_LANGUAGE, GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_SHARE,
-GRADIO_MCP_SERVER, GRADIO_ROOT_PATH. A flag overrides the environment. By default only this machine can open the page.
+Environment variables, which Spaces set: ASR_MODEL, ASR_LANGUAGE, ASR_LANGUAGE_MODEL, GRADIO_SERVER_NAME,
+GRADIO_SERVER_PORT, GRADIO_SHARE, GRADIO_MCP_SERVER, GRADIO_ROOT_PATH. A flag overrides the environment. By default only
+this machine can open the page.
 """
 
 import argparse
@@ -21,6 +23,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
     parser.add_argument("--model", default=environment.get("ASR_MODEL", "default"), help="folder or Hub repo")
     parser.add_argument("--language", default=environment.get("ASR_LANGUAGE"), help="of a model with several, as deu")
+    parser.add_argument(
+        "--language-model", default=environment.get("ASR_LANGUAGE_MODEL"), help="ARPA, KenLM, folder, repo or default"
+    )
     parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="address to serve on")
     parser.add_argument("--port", type=_port, default=environment.get("GRADIO_SERVER_PORT"), help="0-65535")
     parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
@@ -52,7 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     from ui.service.engine import LANGUAGE_MARK, Engine
 
     model = f"{options.model}{LANGUAGE_MARK}{options.language}" if options.language else options.model
-    engine = Engine(model).start()  # before Gradio is imported, which takes as long as TensorFlow does
+    engine = Engine(model, language_model=options.language_model)
+    engine.start()  # before Gradio is imported, which takes as long as TensorFlow does
     from ui import build, launch_options
     from ui.service.shutdown import serve_until_stopped
 

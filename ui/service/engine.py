@@ -22,22 +22,29 @@ LOAD_TIMEOUT_SECONDS = 300  # compiling the network for all lengths takes a minu
 LANGUAGE_MARK = "#"  # between the name of a model of several languages and one of them
 
 
-def load_recognizer(model: str, progress: Callable[[int, int], None] | None = None):
+def load_recognizer(
+    model: str, progress: Callable[[int, int], None] | None = None, language_model: str | None = None
+):
     """Loads a model and starts the process of its network.
 
     Args:
         model: path or Hub repository, and for a model of several languages perhaps "#" and one of them, as in
             "facebook/mms-1b-all#deu".
         progress: as `asr_core.bundle.loading.load_bundle` takes it.
+        language_model: as `asr_core.bundle.language_models.with_language_model` takes it; None for the model's own.
 
     Raises:
         BundleError: there is no such model, or it cannot be used.
+        LanguageModelError: there is no such language model, or it does not fit.
     """
+    from asr_core.bundle.language_models import with_language_model
     from asr_core.bundle.loading import load_bundle
     from asr_core.inference.process import InferenceProcess
 
     source, _, language = model.partition(LANGUAGE_MARK)
     bundle = load_bundle(source, language or None, progress)
+    if language_model is not None:
+        bundle = with_language_model(bundle, language_model)
     for note in bundle.notes:
         log.info("%s", note)
     inference = InferenceProcess(bundle)  # first, because it takes longest; meanwhile this process imports
@@ -54,10 +61,12 @@ class Engine:
     Args:
         default: the model that ships with the app ("default"), or another one, named as `load_recognizer` takes it.
         load: makes a recogniser from the name of a model; tests replace it.
+        language_model: for the default model, as `load_recognizer` takes it.
     """
 
-    def __init__(self, default: str = "default", load: Callable | None = None):
+    def __init__(self, default: str = "default", load: Callable | None = None, language_model: str | None = None):
         self.default = default
+        self._language_model = language_model
         self._load = load or self._load_with_progress
         self._lock = threading.Lock()
         self._recognizers: OrderedDict[str, Future] = OrderedDict()
@@ -121,7 +130,7 @@ class Engine:
             self._downloads[model] = done, total
 
         try:
-            return load_recognizer(model, report)
+            return load_recognizer(model, report, self._language_model if model == self.default else None)
         finally:
             self._downloads.pop(model, None)
 

@@ -66,6 +66,7 @@ class LiveSession:
     Attributes:
         id: unique, so that the page can distinguish recordings.
         phase: "loading" (the model), "listening", "paused", "stopped" or "closed".
+        separator: what stands between two words: a space, or nothing in languages that are written without.
         form: "written" or "spoken": which form of the words is shown and downloaded; may be changed at any time.
     """
 
@@ -73,6 +74,7 @@ class LiveSession:
         self.id = secrets.token_hex(8)
         self.phase = "loading"
         self.form = WRITTEN
+        self.separator = " "
         self._engine, self._model, self._limits = engine, model, limits
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -158,7 +160,7 @@ class LiveSession:
             if self.phase != "stopped" or not self._final:
                 return []
             transcript = in_paragraphs(
-                Transcript(self._final, self.seconds, self._model_name, separator=self._separator, written=self._tokens)
+                Transcript(self._final, self.seconds, self._model_name, separator=self.separator, written=self._tokens)
             )
         paths = []
         for extension in FORMATS:
@@ -207,7 +209,7 @@ class LiveSession:
             if self.phase == "closed":
                 return
             self._model_name = recognizer.name
-            self._separator = recognizer.vocabulary.separator
+            self.separator = recognizer.vocabulary.separator
             if recognizer.tagger is not None and self._writer is None:
                 self._writer = WrittenStream(recognizer.tagger)
             self._stream = Stream(recognizer)

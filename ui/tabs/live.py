@@ -187,6 +187,7 @@ def shown(session: LiveSession, message: tuple[str, str, str] | None = None, who
         "id": f"{session.id} {session.form}",
         "seconds": view.seconds,
         "delay": view.delay_seconds,
+        "separator": session.separator,
         "first": first,
         "final": [_word(word) for word in view.final[first:]],
         "partial": [_word(word) for word in view.partial],
