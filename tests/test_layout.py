@@ -135,7 +135,7 @@ sklearn.__version__
 
 
 def test_security_md_names_tests_that_exist():
-    named = re.findall(r"`(test\w+|tests/[\w/.]+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    named = re.findall(r"`(test\w+|tests/[\w/.]+)`", (ROOT / "tests" / "SECURITY.md").read_text(encoding="utf-8"))
     written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     missing = {name for name in named if not (ROOT / name).exists() and f"def {name}(" not in written}
     assert len(named) > 40 and not missing

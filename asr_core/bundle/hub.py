@@ -79,7 +79,9 @@ def _failures_told(repository: str, revision: str | None):
 
 
 def download_more(repository: str, commit: str, name: str, choose: Callable[[Sequence[str]], list[str]]) -> None:
-    """Downloads further files of a repository into the folder of one commit in the cache; offline, it does nothing.
+    """Downloads further files of a repository into the folder of one commit in the cache.
+
+    Where the Hub cannot be reached, nothing is downloaded, and what is in the cache serves.
 
     Args:
         name: of what is downloaded, for messages.
@@ -89,8 +91,10 @@ def download_more(repository: str, commit: str, name: str, choose: Callable[[Seq
         BundleError: a file would not fit into memory, or the download failed.
     """
     import httpx2
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi
 
+    if _unreachable(repository, commit) is not None:
+        return
     files = HubFiles(repository, commit, name, None, {})
     try:
         with _quiet_hub_client():
@@ -100,8 +104,6 @@ def download_more(repository: str, commit: str, name: str, choose: Callable[[Seq
                 refuse_too_large(name, files.size(file) or 0)
             for file in chosen:
                 files.fetch(file)
-    except errors.OfflineModeIsEnabled:
-        return  # what is in the cache is there
     except (httpx2.HTTPError, OSError) as error:
         raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
@@ -216,11 +218,6 @@ class HubFiles:
                 self._known[file] = None
         return self._known[file]
 
-    @property
-    def found(self) -> list[str]:
-        """The names of the files that have been asked for and are there, as a Space has to name them."""
-        return [CONFIG, *sorted(file for file, facts in self._known.items() if facts is not None and file != PICKLE)]
-
     def size(self, file: str) -> int | None:
         facts = self._facts(file)
         if facts is None:
@@ -244,27 +241,6 @@ class HubFiles:
             done += self.size(file)
             self.progress(done, total)
         return paths
-
-    def fetch_folder(self, folder: str, choose: Callable[[dict[str, int]], list[str]]) -> Path | None:
-        with _failures_told(self.repository, self.commit[:12]), _quiet_hub_client():
-            names = choose(self._sizes_in(folder))
-            paths = self.fetch_weights([f"{folder}/{name}" for name in names])
-            return paths[0].parent if paths else None
-
-    def _sizes_in(self, folder: str) -> dict[str, int]:
-        """The sizes of the files in a folder, offline of those in the cache, by name."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import EntryNotFoundError
-        from huggingface_hub.hf_api import RepoFile
-
-        if self._offline:
-            cached = (self.fetch(CONFIG).parent / folder).glob("*")
-            return {path.name: path.stat().st_size for path in cached if path.is_file()}
-        try:
-            listed = list(HfApi().list_repo_tree(self.repository, folder, revision=self.commit))
-        except EntryNotFoundError:
-            return {}
-        return {Path(entry.path).name: entry.size for entry in listed if isinstance(entry, RepoFile)}
 
     def converted(self) -> "HubFiles | None":
         from huggingface_hub import constants, file_download

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 import asr_core
 from asr_core.__main__ import main
 from asr_core.bundle.hub import CONVERSION, CONVERTER
+from asr_core.bundle.language_models import with_language_model
 from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from asr_core.errors import BundleError, LanguageModelError
 from tests.train.hub_server import Fault, Repository
@@ -209,31 +210,21 @@ def test_the_language_model_of_a_repository_is_downloaded_when_it_is_asked_for(h
     assert not [file for file in hub.served if "language_model" in file]
     hub.served.clear()
     for _ in range(2):
-        with_words = bundle.with_language_model("repo")
+        with_words = with_language_model(bundle, "repo")
         assert "abba" in with_words.language_model().words
         assert with_words.decoder_options().language_model_weight == 0.7
     assert hub.served == ["language_model/5gram.arpa", "language_model/attrs.json"]
     hub.faults = [Fault("*", "", status=503)]
-    assert "cab" in load_bundle("name/tiny").with_language_model("repo").language_model().words
-    with pytest.raises(BundleError, match="tiny.* could not be downloaded"):
-        bundle.with_language_model("repo")
-
-
-def test_a_language_model_that_memory_cannot_hold_is_not_downloaded(hub, language_model, monkeypatch):
-    bundle = load_bundle("name/tiny")
-    monkeypatch.setattr("asr_core.bundle.language_models.free_bytes", lambda: 50)
-    with pytest.raises(LanguageModelError, match="The language model has 0.0 GB and 0.0 GB of memory are free here"):
-        bundle.with_language_model("repo")
-    assert not [file for file in hub.served if "language_model" in file]
+    assert "cab" in with_language_model(load_bundle("name/tiny"), "repo").language_model().words
 
 
 def test_a_repository_without_a_language_model_says_so(hub):
     with pytest.raises(LanguageModelError, match="tiny.* has no folder language_model: name a file"):
-        load_bundle("name/tiny").with_language_model("repo")
+        with_language_model(load_bundle("name/tiny"), "repo")
 
 
 def test_a_language_model_beside_a_checkpoint_in_a_folder(folder, language_model):
-    assert "cab" in load_bundle(folder).with_language_model("repo").language_model().words
+    assert "cab" in with_language_model(load_bundle(folder), "repo").language_model().words
 
 
 def test_the_command_line_writes_what_python_does(hub, folder, capsys):
@@ -252,9 +243,8 @@ def test_the_command_line_refuses_in_one_line(capsys):
     )
 
 
-def test_a_space_downloads_the_same_files(hub):
-    files = load_bundle("name/tiny").checkpoint.files
-    assert sorted(files.found) == sorted([*DESCRIPTIONS, MODEL])
+def test_the_files_that_a_space_downloads_before_it_starts(hub):
+    assert load_bundle("name/tiny").file_names == sorted([*DESCRIPTIONS, MODEL])
 
 
 # Several languages.

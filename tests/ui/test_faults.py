@@ -20,7 +20,8 @@ from ui.service.engine import Engine
 from ui.service.requests import MAX_TRANSCRIPTIONS
 
 PATIENCE_SECONDS = 60  # everything takes milliseconds on an idle machine; a busy one is not a fault
-LAST_INPUTS = [None, None, "greedy", 16, 0.5, 1, "", 42, 2, 7, "written", ""]  # of a click on an example: model, cancel, options
+# of a click on an example: model, cancel, options
+LAST_INPUTS = [None, None, "greedy", 16, 0.5, 1, "", 42, 2, 7, "written", ""]
 
 
 class Gated(FakeRecognizer):

@@ -1,6 +1,5 @@
 """The files of a checkpoint that lies in a folder."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +20,6 @@ class FolderFiles:
 
     def fetch_weights(self, files: list[str]) -> list[Path]:
         return [self.folder / file for file in files]
-
-    def fetch_folder(self, folder: str, choose: Callable[[dict[str, int]], list[str]]) -> Path | None:
-        return self.folder / folder if (self.folder / folder).is_dir() else None
 
     def converted(self) -> None:
         return None

@@ -5,7 +5,6 @@ memory of this machine, then their download, then their headers. Numbers are rea
 """
 
 import re
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -44,13 +43,6 @@ class Files(Protocol):
 
     def fetch_weights(self, files: list[str]) -> list[Path]:
         """The paths of large files that exist, downloaded if need be, with progress reported."""
-
-    def fetch_folder(self, folder: str, choose: Callable[[dict[str, int]], list[str]]) -> Path | None:
-        """The path of a folder beside the checkpoint; None if it has none.
-
-        Args:
-            choose: the sizes of the folder's files by name -> the names of those to download.
-        """
 
     def converted(self) -> "Files | None":
         """Files with the weights of PICKLE as safetensors, if the Hub's own bot has converted them; else None."""
@@ -101,7 +93,7 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
         "files": {},
     }
     check_network(description, name)
-    checkpoint = Checkpoint(config, tensors, order, files)
+    checkpoint = Checkpoint(config, tensors, order)
     return Bundle(files.fetch(CONFIG).parent, description, name, checkpoint, tuple(_notes(checkpoint, holder, files)))
 
 
