@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asr_core import models
+from asr_core.__main__ import main
 from asr_core.bundle.language_models import open_language_model, with_language_model
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.beam_search import beam_search
@@ -19,6 +20,7 @@ from asr_core.decoding.options import DecoderOptions
 from asr_core.emissions import Emissions
 from asr_core.errors import BundleError, LanguageModelError
 from asr_core.text.vocabulary import Vocabulary
+from tests.asr_core.test_cli import FakeRecognizer, sound
 from tests.train.hub_server import Repository
 
 FOLDER = Path(__file__).parents[1] / "data" / "language_models"
@@ -197,6 +199,47 @@ class TestRefusals:
         (tmp_path / "empty").mkdir()
         with pytest.raises(LanguageModelError, match=name):
             open_language_model(tmp_path / name, CASED)
+
+
+class TestUse:
+    def test_it_takes_the_place_of_the_model_of_the_bundle(self):
+        """With its weights; pronunciations are those of the bundle's own words and go with them."""
+        bundle = load_bundle()
+        other = with_language_model(bundle, FOLDER / "pyctcdecode")
+        assert bundle.phones and not other.phones and other.pronunciations(other.language_model()) is None
+        assert isinstance(other.language_model(), KenlmModel)
+        assert other.decoder_options().language_model_weight == 0.6
+        assert other.decoder_options().beam_width == bundle.decoder_options().beam_width
+
+    def test_a_model_without_such_a_folder_says_so(self):
+        with pytest.raises(LanguageModelError, match="default has no folder language_model"):
+            with_language_model(load_bundle(), "repo")
+
+    def test_the_command_line_passes_it_on(self, tmp_path):
+        recording, given = sound(tmp_path / "a.wav", 0.2), []
+
+        def factory(model, **options):
+            given.append(options)
+            return FakeRecognizer()
+
+        assert main([recording, "--language-model", "some.arpa"], factory) == 0
+        assert given == [{"language_model": "some.arpa"}]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--language-model", "no.arpa"], "The language model no.arpa was not found"),
+            (["--language-model", str(FOLDER / "trie.bin")], "convert it with KenLM's `build_binary probing"),
+            (["--language-model", "x", "--decoder", "greedy"], "--language-model needs the beam search"),
+            (["--language-model", "x", "--align", "a.txt"], "--align takes the words from a text"),
+        ],
+    )
+    def test_what_is_wrong_is_one_line_on_standard_error(self, arguments, message, tmp_path, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            main([sound(tmp_path / "a.wav", 0.2), *arguments])
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and message in error
+        assert len([line for line in error.splitlines() if "error:" in line]) == 1
 
 
 class TestOnTheHub:

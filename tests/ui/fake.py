@@ -34,6 +34,9 @@ class FakeRecognizer:
         self.bundle = SimpleNamespace(
             name=name,
             path="fake",
+            bytes=1_234_567,
+            notes=(),
+            checkpoint=None,
             readme="",
             trained=trained,
             sample_rate=16000,

@@ -222,16 +222,16 @@ def _beside_greedy(clip: Clip, words) -> Html:
     emissions = clip.emissions
     first, last = (int((time - emissions.start) / emissions.step_seconds) for time in (words[0].start, words[-1].end))
     path = best_path(emissions.log_probs[max(first, 0) : last + 1])
-    letters = "".join(clip.tokens[token] for token in collapse(path))
+    text = clip.vocabulary.text(collapse(path))
     return tag(
         "p",
         "The likeliest tokens of these steps read ",
-        tag("b", f"“{' '.join(letters.split())}”"),
+        tag("b", f"“{text}”"),
         ". A ",
         tag("b", "beam search"),
         " does not stop there: it weighs many texts, each by all paths that collapse to it, by how likely its words "
         "are to a language model and, where the model knows, by how they sound. It chose ",
-        tag("b", f"“{' '.join(word.text for word in words)}”"),
+        tag("b", f"“{clip.transcript.separator.join(word.text for word in words)}”"),
         ". The best texts and their scores are under Decoding in Transcribe.",
     )
 

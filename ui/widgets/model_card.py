@@ -13,6 +13,7 @@ LIMITS_OF_OTHERS = (
     "It is somebody else's model: its card says what it was trained on and how well it does. Confidence is not "
     "calibrated for it, so a low one means little. Do not use it where a mistake can do harm."
 )
+TEXTS = "The language model has read"
 NON_COMMERCIAL = ("-nc", "non-commercial", "noncommercial")  # in names of licences
 
 
@@ -24,7 +25,7 @@ def model_card(bundle) -> Html:
         ("Language", language_name(config.get("language")) or "not said"),
         ("Architecture", config["architecture"]["name"]),
         ("Parameters", parameters(config)),
-        ("Size", megabytes(config)),
+        ("Size", f"{bundle.bytes / 1e6:,.1f} MB" if bundle.bytes else ""),
         ("Front end", config["featurizer"]["name"]),
         ("Sample rate", f"{config['sample_rate'] / 1000:g} kHz"),
         ("Licence", licence),
@@ -34,6 +35,7 @@ def model_card(bundle) -> Html:
         tag("p", config["description"], class_="lead") if config.get("description") else None,
         tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value], class_="facts"),
     ]
+    parts += [notice("About this model", note, kind="warning") for note in bundle.notes]
     if any(mark in licence.lower() for mark in NON_COMMERCIAL):
         text = f"Its licence, {licence}, does not allow commercial use."
         parts.append(notice("Not for commercial use", text, kind="warning"))
@@ -41,7 +43,7 @@ def model_card(bundle) -> Html:
         text = "This network has not learned to transcribe. What it writes shows how the page works and nothing else."
         parts.append(notice("Untrained", text, kind="warning"))
     parts.append(_evaluation(config.get("evaluation")))
-    parts.append(_training(config.get("training_data")))
+    parts.append(_training(config.get("training_data"), "Trained on" if bundle.checkpoint else TEXTS))
     limits = LIMITS_OF_ENGLISH_MODEL if bundle.name == "default" else LIMITS_OF_OTHERS
     parts.append(notice("What it cannot do", limits, kind="warning"))
     return tag("div", join(part for part in parts if part), class_="card stack")
@@ -68,12 +70,6 @@ def parameters(config: dict) -> str:
     return f"{config['parameters'] / 1e6:.1f} M" if "parameters" in config else "unknown"
 
 
-def megabytes(config: dict) -> str:
-    """The size of the files of a bundle; "" if its description does not give them."""
-    sizes = [facts.get("bytes", 0) for facts in config.get("files", {}).values()]
-    return f"{sum(sizes) / 1e6:,.1f} MB" if sizes else ""
-
-
 def _evaluation(measured) -> Html:
     if not measured:
         return tag("p", "Nothing has been measured, or the model does not say.", class_="small")
@@ -95,7 +91,8 @@ def _rate(one: dict) -> Html:
     return join([tag("div", _share(one.get("wer"))), interval])
 
 
-def _training(data) -> Html:
+def _training(data, without_hours: str) -> Html:
+    """Tables of the training data; `without_hours` is the heading of those whose hours are not given."""
     if not data:
         return tag("p", "Its training data is not said.", class_="small")
     speech, texts = [], []
@@ -106,7 +103,7 @@ def _training(data) -> Html:
         else:
             texts.append((named, licence))
     speech_table = table(["Trained on", "Speech", "Licence"], speech, caption="Training data", numeric=[1])
-    text_table = table(["The language model has read", "Licence"], texts, caption="Texts of the language model")
+    text_table = table([without_hours, "Licence"], texts, caption=without_hours)
     return join([speech_table if speech else None, tag("div", text_table, style="margin-top:16px") if texts else None])
 
 

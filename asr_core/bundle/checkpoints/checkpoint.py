@@ -25,11 +25,13 @@ class Checkpoint:
         config: the contents of the checkpoint's `config.json`.
         tensors: its tensors by name.
         rows: for each token of the bundle its row in the checkpoint's CTC head.
+        files: all its files (`asr_core.bundle.checkpoints.opening.Files`); None in another process.
     """
 
     config: dict
     tensors: dict[str, StoredTensor]
     rows: tuple[int, ...] = ()
+    files: object = None
 
     def __reduce__(self):
         return Checkpoint, (self.config, self.tensors, self.rows)  # sources hold functions

@@ -93,7 +93,7 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
         "files": {},
     }
     check_network(description, name)
-    checkpoint = Checkpoint(config, tensors, order)
+    checkpoint = Checkpoint(config, tensors, order, files)
     return Bundle(files.fetch(CONFIG).parent, description, name, checkpoint, tuple(_notes(checkpoint, holder, files)))
 
 
