@@ -91,6 +91,14 @@ class Bundle:
         return sum(facts["bytes"] for facts in self.config["files"].values())
 
     @property
+    def file_names(self) -> list[str]:
+        """The names of the files in its folder that it is read from, its description among them."""
+        if not self.checkpoint:
+            return [CONFIG, *self.config["files"]]
+        weights = {tensor.path for tensor in self.checkpoint.tensors.values() if tensor.path.parent == self.path}
+        return sorted(path.name for path in {*weights, *self.path.glob("*.json"), *self.path.glob(README)})
+
+    @property
     def readme(self) -> str:
         """The model card in Markdown; empty if the bundle has none."""
         path = self.path / README

@@ -218,11 +218,6 @@ class HubFiles:
                 self._known[file] = None
         return self._known[file]
 
-    @property
-    def found(self) -> list[str]:
-        """The names of the files that have been asked for and are there, as a Space has to name them."""
-        return [CONFIG, *sorted(file for file, facts in self._known.items() if facts is not None and file != PICKLE)]
-
     def size(self, file: str) -> int | None:
         facts = self._facts(file)
         if facts is None:

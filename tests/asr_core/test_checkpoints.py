@@ -243,9 +243,8 @@ def test_the_command_line_refuses_in_one_line(capsys):
     )
 
 
-def test_a_space_downloads_the_same_files(hub):
-    files = load_bundle("name/tiny").checkpoint.files
-    assert sorted(files.found) == sorted([*DESCRIPTIONS, MODEL])
+def test_the_files_that_a_space_downloads_before_it_starts(hub):
+    assert load_bundle("name/tiny").file_names == sorted([*DESCRIPTIONS, MODEL])
 
 
 # Several languages.

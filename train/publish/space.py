@@ -139,9 +139,8 @@ def front_page(text: str, root: Path, model: str | None) -> str:
     if model is not None:
         repository, _, revision = model.partition("@")
         data["models"] = [repository]
-        bundle = load_bundle(model)
-        files = bundle.checkpoint.files.found if bundle.checkpoint else [CONFIG, *bundle.config["files"]]
-        data["preload_from_hub"] = [" ".join(filter(None, [repository, ",".join(files), revision]))]
+        files = ",".join(load_bundle(model).file_names)
+        data["preload_from_hub"] = [" ".join(filter(None, [repository, files, revision]))]
     return str(page)
 
 
