@@ -60,6 +60,10 @@ def parse(argv):
         help="processes that make batches, one per core if a GPU trains; by default threads make them",
     )  # fmt: skip
     parser.add_argument(
+        "--device-augmentation", action="store_true",
+        help="alter the clips on the device that trains: for a GPU, which waits for loaders otherwise",
+    )  # fmt: skip
+    parser.add_argument(
         "--train-encoder", action="store_true",
         help="adapt all of a large network, and not only its output layer; takes hours on a CPU",
     )  # fmt: skip
@@ -229,7 +233,7 @@ def _make_trainer(args, preset, data, validation, start, workers, line: str):
             preset, data, validation, args.out, seed=args.seed, checkpoint_seconds=60 * args.checkpoint_minutes,
             card={key: value for key in ("name", "licence") if (value := getattr(args, key))},
             compiled=not args.no_compile, start=start, command=line, workers=workers, loaders=args.loaders,
-            minutes=args.minutes,
+            minutes=args.minutes, device_augmentation=args.device_augmentation,
         )  # fmt: skip
     except (ValueError, OSError, SafetensorError) as error:
         raise _Stop(f"The run cannot begin: {in_words(error)}") from error

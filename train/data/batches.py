@@ -13,6 +13,7 @@ from asr_core.audio.levels import full_scale
 from asr_core.audio.speech_activity import audible_part
 from asr_core.ctc import feasible
 from train.data.augmentation import Augmentation, change_speed
+from train.data.device_augmentation import host_part, raw_size
 from train.data.examples import Example, SpeechData
 
 Parts = tuple[Example, ...]  # examples that are concatenated to one clip
@@ -70,6 +71,8 @@ class TrainingBatches:
         batching, augmentation: the recipe.
         seed: of order and augmentation.
         steps_of: number of samples -> number of the network's output steps; with None every text fits.
+        on_device: leave all changes to the device that it can make (see `train.data.device_augmentation`): a batch then
+            has the clips at their original speed, and the `speeds` to play them at.
 
     Attributes:
         unfit: number of examples that are left out.
@@ -78,9 +81,10 @@ class TrainingBatches:
 
     def __init__(
         self, data: SpeechData, batching: Batching, augmentation: Augmentation, seed=0,
-        steps_of: Callable[[int], int] | None = None,
+        steps_of: Callable[[int], int] | None = None, on_device=False,
     ):  # fmt: skip
         self.data, self.batching, self.augmentation = data, batching, augmentation
+        self.on_device, self._changes = on_device, host_part(augmentation) if on_device else augmentation
         self.seed, self.steps_of = seed, steps_of
         self.unfit = sum(self._bucket((example,), 1.0) is None for example in data.examples)
         self._plans: dict[int, list] = {}
@@ -90,9 +94,10 @@ class TrainingBatches:
         """Batch number `step` of the run, counted from 0 over all passes.
 
         Returns:
-            Inputs `{"samples": int16 [clips, n], "lengths": int32 [clips]}` and labels `{"labels": int32 [clips,
-            characters], "label_lengths": int32 [clips], "phones": int32 [clips, phones], "phone_lengths": int32
-            [clips]}`. The phone length of a clip is 0 where its phones are unknown or do not fit.
+            Inputs `{"samples": int16 [clips, n], "lengths": int32 [clips]}`, with `on_device` also `{"speeds": float32
+            [clips]}`, and labels `{"labels": int32 [clips, characters], "label_lengths": int32 [clips], "phones": int32
+            [clips, phones], "phone_lengths": int32 [clips]}`. The phone length of a clip is 0 where its phones are
+            unknown or do not fit.
         """
         number, index = divmod(step, self.steps_per_pass)
         if number not in self._plans:
@@ -166,7 +171,10 @@ class TrainingBatches:
         """Augments the members [(parts, speed), ...] and pads them to the bucket."""
         rate = self.data.sample_rate
         size = int(bucket * rate)
+        if self.on_device:
+            size = raw_size(size // 2 * 2, self.augmentation)
         samples = np.zeros((len(members), size), np.int16)
+        speeds = np.array([speed for _, speed in members], np.float32)
         lengths = np.zeros(len(members), np.int32)
         labels = np.zeros((len(members), self.batching.characters(bucket)), np.int32)
         label_lengths = np.zeros_like(lengths)
@@ -174,14 +182,16 @@ class TrainingBatches:
         phone_lengths = np.zeros_like(lengths)
         for row, (parts, speed) in enumerate(members):
             clip_labels, clip_phones = self._labels(parts)
-            clip = change_speed(self._samples(parts, speed), speed)
-            clip = self.augmentation(clip, rate, rng, babble=lambda: self._babble(rng))[:size]
+            clip = self._samples(parts, speed)
+            clip = clip if self.on_device else change_speed(clip, speed)
+            clip = self._changes(clip, rate, rng, babble=lambda: self._babble(rng))[:size]
             samples[row, : len(clip)], lengths[row] = clip, len(clip)
             labels[row, : len(clip_labels)], label_lengths[row] = clip_labels, len(clip_labels)
-            if self._phones_fit(clip_phones, len(clip), phones.shape[1]):
+            played = int(len(clip) / speed) if self.on_device else len(clip)
+            if self._phones_fit(clip_phones, played, phones.shape[1]):
                 phones[row, : len(clip_phones)], phone_lengths[row] = clip_phones, len(clip_phones)
         return (
-            {"samples": samples, "lengths": lengths},
+            {"samples": samples, "lengths": lengths} | ({"speeds": speeds} if self.on_device else {}),
             {"labels": labels, "label_lengths": label_lengths, "phones": phones, "phone_lengths": phone_lengths},
         )
 

@@ -24,18 +24,20 @@ class TrainingModel(keras.Model):
             with two views a training step costs twice as much.
         bits: quantisation-aware training: the network computes with its matrices `rounded` to this many bits, as
             `train.tools.embed --bits` will store them. 16 leaves the weights as they are.
+        augment: `train.data.device_augmentation.DeviceAugmentation` for batches that have `speeds`, or None.
 
     Raises:
         ValueError: two views are wanted, and there is no SpecAugment that makes them differ.
     """
 
     def __init__(
-        self, featurizer, network, spec_augment=None, consistency_weight=0.0, phones_weight=0.5, bits=16,
+        self, featurizer, network, spec_augment=None, consistency_weight=0.0, phones_weight=0.5, bits=16, augment=None,
     ):  # fmt: skip
         super().__init__(name="training", dtype="float32")  # its layers have precisions of their own
         if consistency_weight and spec_augment is None:
             raise ValueError("consistency_weight needs spec_augment, which makes the two views differ")
         self.featurizer, self.network, self.spec_augment = featurizer, network, spec_augment
+        self.augment = augment
         self.phones_weight, self.consistency_weight, self.bits = phones_weight, consistency_weight, bits
         self._state = None
 
@@ -43,7 +45,8 @@ class TrainingModel(keras.Model):
         """Network outputs of a batch.
 
         Args:
-            inputs: `samples` int16 [batch, n] and `lengths` int32 [batch], valid samples.
+            inputs: `samples` int16 [batch, n] and `lengths` int32 [batch], valid samples; perhaps `speeds` float32
+                [batch].
             training: whether dropout and SpecAugment act, and two views are made.
 
         Returns:
@@ -52,7 +55,10 @@ class TrainingModel(keras.Model):
             two views there are twice as many rows, and the views of a clip follow each other.
         """
         samples = ops.cast(inputs["samples"], "float32") / INTEGER_SCALE["int16"]
-        features, lengths = self.featurizer(samples, inputs["lengths"])
+        lengths = inputs["lengths"]
+        if "speeds" in inputs:
+            samples, lengths = self.augment(samples, lengths, inputs["speeds"])
+        features, lengths = self.featurizer(samples, lengths)
         if training and self.consistency_weight:
             features, lengths = ops.repeat(features, 2, axis=0), ops.repeat(lengths, 2, axis=0)
         if training and self.spec_augment is not None:

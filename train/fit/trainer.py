@@ -39,6 +39,7 @@ from train.data.augmentation import SpecAugment
 from train.data.batches import Batching, TrainingBatches, evaluation_batches
 from train.data.cache import in_order
 from train.data.credits import training_data
+from train.data.device_augmentation import DeviceAugmentation
 from train.data.examples import SpeechData
 from train.data.loaders import batches_from_processes
 from train.data.manifest import read_manifest
@@ -70,6 +71,7 @@ class Trainer:
         command: the command line of the run, recorded in `run.json`.
         workers: the processes that train together on this machine; by default this one only.
         loaders: number of processes that make batches; with 0 threads make them, which share one interpreter.
+        device_augmentation: whether the device that trains also alters the clips, instead of the host.
         minutes: time limit, of all resumptions together. The run ends at the limit or after the preset's passes,
             whichever comes first, and the learning rate decays accordingly. For a single process only.
 
@@ -81,6 +83,7 @@ class Trainer:
         self, preset: Preset, data: SpeechData, validation: SpeechData | None, folder, seed=0,
         checkpoint_seconds=120.0, card: dict | None = None, compiled=True, start: Bundle | None = None,
         command: str = "", workers: Workers | None = None, loaders: int = 0, minutes: float | None = None,
+        device_augmentation=False,
     ):  # fmt: skip
         self.preset, self.data, self.validation, self.seed = preset, data, validation, seed
         self.limit, self.seconds = 60 * minutes if minutes else float("inf"), 0.0
@@ -96,9 +99,10 @@ class Trainer:
         spec_augment = self._spec_augment(seed)
         self.training = TrainingModel(
             self.featurizer, self.network, spec_augment, preset.consistency_weight, preset.phones_weight, preset.bits,
+            DeviceAugmentation(preset.augmentation, data.sample_rate, seed) if device_augmentation else None,
         )  # fmt: skip
         steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
-        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of)
+        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of, device_augmentation)
         self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
         passes = max(preset.passes, -(-preset.min_steps // max(1, self.steps_per_pass)))
         self.total = passes * self.steps_per_pass
