@@ -1,9 +1,9 @@
 """Adaptation: a trained model continues on the recordings of one person, and is kept if it is better for that person.
 
 A fifth of the clips is held out. When the training is over, means of the adapted weights and the old ones are measured
-on these clips, with the decoders of the model, and the best becomes the bundle `best` of the run. Such means recognise
-the new voice no worse than the adapted weights, and other voices much better (Wortsman et al., 2022, arXiv 2109.01903).
-Language model, pronunciations, decoder options and calibration are those of the old model.
+on these clips, with the decoders of the model, and the best becomes the bundle `best` of the run. Such means can
+recognise the new voice no worse than the adapted weights, and other voices much better (Wortsman et al., 2022, arXiv
+2109.01903). Language model, pronunciations, decoder options and calibration are those of the old model.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ from train.publish.card import card
 
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
 HEAD = "head/"  # beginning of the names of the output layer's weights
-SHARES = (0.25, 0.5)  # of the adapted weights in the mean with the old ones; with more, other voices lose too much
-HEAD_SHARES = (0.5, 1.0)  # the same where only the output layer is trained, which can forget little
-KEPT = "name licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
+SHARES = (0.25, 0.5, 1.0)  # of the adapted weights in the mean with the old ones
+CLEAR_GAIN = 0.8  # the adapted weights alone, with which other voices lose much, must leave so few of the wrong words
+KEPT = "licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
 
 
 class Adaptation(Trainer):
@@ -60,9 +60,7 @@ class Adaptation(Trainer):
 
     def _network_and_featurizer(self, start: Bundle):
         network, featurizer = start.build(), start.featurizer()
-        self.shares = SHARES
         if network.count_params() > LARGE_PARAMETERS and not self.train_encoder:
-            self.shares = HEAD_SHARES
             for variable in network.weights:
                 variable.trainable = weight_name(network, variable).startswith(HEAD)
         return network, featurizer
@@ -84,12 +82,12 @@ class Adaptation(Trainer):
         trial = self.folder / "trial"
         try:
             measured = {}
-            for share in self._weights_by_share(self.shares):
+            for share in self._weights_by_share(SHARES):
                 self._save(trial, share, [])
                 measured[share] = self._measure(load_bundle(trial))
         finally:
             shutil.rmtree(trial, ignore_errors=True)
-        share = min(measured, key=lambda share: wrong_words(measured[share]))
+        share = best_share({share: wrong_words(rates) for share, rates in measured.items()})
         after, best = measured[share], self.folder / "best"
         is_better = wrong_words(after) < wrong_words(before)
         if is_better:
@@ -122,7 +120,9 @@ class Adaptation(Trainer):
         old, minutes = self.start.config, 60 * self.data.hours
         facts = ("clips", "speakers", "seconds", "words", "wer", "wer_low", "wer_high", "resampled", "cer")
         learned = training_data([self.data.clips[example.number] for example in self.data.examples])
+        name = old.get("name", self.start.name).removesuffix(", adapted")
         config = {key: old[key] for key in KEPT if key in old} | {
+            "name": f"{name}, adapted",
             "description": f"The model {self.start.name}, adapted to {minutes:.1f} minutes of its user's recordings.",
             "evaluation": [
                 {"dataset": "held-out clips of the recordings", "split": "held out", "decoder": one["decoder"]}
@@ -148,6 +148,16 @@ def _for_lengths(batching: Batching, data: SpeechData) -> Batching:
     longest = max((example.seconds for example in data.examples), default=0.0)
     needed = 1 + sum(bucket < longest for bucket in batching.bucket_seconds[:-1])
     return dataclasses.replace(batching, bucket_seconds=batching.bucket_seconds[:needed])
+
+
+def best_share(errors: dict[float, int]) -> float:
+    """The share of the adapted weights to take, of those with the fewest errors the smallest: others lose least.
+
+    Args:
+        errors: wrong words by share.
+    """
+    clearly = {share: count / CLEAR_GAIN if share == 1 else count for share, count in errors.items()}
+    return min(sorted(clearly), key=clearly.__getitem__)
 
 
 def wrong_words(measured: Sequence[dict]) -> int:

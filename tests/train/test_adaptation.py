@@ -15,7 +15,7 @@ from asr_core.decoding.language_model import NGramModel
 from tests.train.conftest import RATE, tune
 from train import adaptation
 from train.__main__ import main
-from train.adaptation import Adaptation
+from train.adaptation import Adaptation, best_share
 from train.data.batches import Batching
 from train.fit.presets import PRESETS
 from train.fit.trainer import load_data, split
@@ -151,6 +151,12 @@ def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform
         name = weight_name(network, weight)
         moved = np.abs(np.array(weight) - before[name]).max()
         assert (moved > 1e-3) if name == "head/kernel" else (moved < 1e-2), name  # 16 bits
+
+
+def test_of_shares_that_are_as_good_the_smallest_is_taken_and_all_only_for_a_clear_gain():
+    assert best_share({0.25: 20, 0.5: 20, 1.0: 17}) == 0.25
+    assert best_share({0.25: 21, 0.5: 20, 1.0: 17}) == 0.5
+    assert best_share({0.25: 21, 0.5: 20, 1.0: 15}) == 1.0
 
 
 def measured(errors: int) -> dict:
