@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import serve
+from tests.browser.conftest import TWO_FRAMES, serve
 from tests.browser.test_transcribe import words_of
 from tests.ui.fake import FAKE_TEXT
 from tests.ui.test_written import WRITTEN_TEXT, WritingRecognizer
@@ -60,6 +60,8 @@ def test_the_text_to_correct_is_the_one_that_is_shown_and_stays_while_it_is_edit
 
 
 def test_names_are_written_as_the_visitor_wants(page):
+    page.get_by_role("button", name="Names and terms").click()
+    page.evaluate(TWO_FRAMES)
     pairs = page.locator("#replacements textarea")
     pairs.fill("brown fox -> Reynard")
     pairs.blur()

@@ -22,15 +22,15 @@ class WrittenForm:
 
     def __init__(self):
         self.form = form_choice(elem_id="form")
-        self.pairs = gr.Textbox(
-            label="Names and terms",
-            info="How something that was recognised is to be written, one a line: gradeo -> Gradio. Taken when you "
-            "leave the field.",
-            lines=2,
-            max_lines=8,
-            max_length=MAX_CHARACTERS,
-            elem_id="replacements",
-        )
+        with gr.Accordion("Names and terms", open=False):
+            self.pairs = gr.Textbox(
+                label="How they are written",
+                info="One a line, as recognised and as written: gradeo -> Gradio. Taken when you leave the field.",
+                lines=2,
+                max_lines=8,
+                max_length=MAX_CHARACTERS,
+                elem_id="replacements",
+            )
 
     @property
     def components(self) -> list:
