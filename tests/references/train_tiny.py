@@ -31,7 +31,7 @@ BATCH, PEAK_RATE = 4, 2e-3
 # Of each round: its training steps, the share of them before CTC, in which every letter has a place, the weight of
 # these places beside CTC in the other steps, and the share of segments that are whole clips. The rate falls to zero in
 # each.
-ROUNDS = ((700, 0.6, 0.0, 0.2), (700, 0.0, 1.0, 0.2), (280, 0.0, 1.0, 0.6))
+ROUNDS = ((700, 0.6, 0.0, 0.2), (700, 0.0, 1.0, 0.2), (280, 0.0, 1.0, 0.6), (600, 0.0, 0.5, 0.6))
 MARGIN_SECONDS = 0.12  # around a segment
 MAX_WORDS = 5  # of a segment that is no whole clip
 SIZES = {
