@@ -133,8 +133,8 @@ def save(model, folder: Path) -> None:
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     card = (
         "---\nlanguage: en\nlicense: cc0-1.0\n---\n\n# Tiny wav2vec 2.0\n\nTrained on the four clips of "
-        "`assets/examples` with `tests/references/train_tiny.py`, for tests: it knows two of them by\n"
-        "heart, the two others nearly, and nothing else.\n"
+        "`assets/examples` with `tests/references/train_tiny.py`, for tests: it knows them by\n"
+        "heart, and nothing else.\n"
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
