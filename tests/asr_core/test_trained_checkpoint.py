@@ -15,7 +15,7 @@ from asr_core.decoding.options import DecoderOptions
 from asr_core.recognizer import Recognizer
 
 TESTS = Path(__file__).parents[1]
-CLIPS = ("joy", "library")  # which it knows exactly; in the two others that it trained on a word or two is wrong
+CLIPS = ("joy", "library", "letters", "milton")
 TIMES = {clip: json.loads((TESTS / "references" / "words.json").read_text())[clip] for clip in CLIPS}
 EXAMPLES = DEFAULT_FOLDER.parent / "examples"
 NEAR_SECONDS = 0.25  # between the start of a word and that of the default model's alignment
