@@ -26,7 +26,7 @@ def test_compare_shows_rates_and_plays_an_error(opened):
     assert "25.0 %" in card.inner_text()  # one substituted, one added, of eight
     opened.locator("#comparison .substitute").click()
     opened.wait_for_function("window.asr.player.audio.currentTime > 1")
-    opened.get_by_label("As written").check()
+    opened.get_by_label("As they stand").check()
     opened.wait_for_selector("#comparison .card")
 
 

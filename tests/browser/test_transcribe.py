@@ -17,7 +17,7 @@ NOW = "window.asr.player.audio.currentTime"
 
 
 def words_of(page) -> str:
-    return " ".join(page.locator("#words .transcript .word").all_inner_texts())
+    return " ".join(page.locator("#words .transcript .word").all_text_contents())
 
 
 def correct(page, text: str) -> None:

@@ -45,7 +45,7 @@ class Compare:
             elem_id="reference",
         )
         self.reading = gr.Radio(
-            [("Normalised", "normalised"), ("As written", "raw")],
+            [("Normalised", "normalised"), ("As they stand", "raw")],
             value="normalised",
             label="Show the alignment of",
             info="Normalised: case and punctuation dropped, figures spelled out.",
