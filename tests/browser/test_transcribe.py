@@ -184,7 +184,7 @@ def test_corrections_outlive_another_decoder_until_they_are_undone(opened):
     opened.wait_for_selector("#message >> text=Your corrections are kept")
     assert "very" in words_of(opened)
     opened.get_by_role("button", name="Undo corrections").click()
-    opened.wait_for_function("!document.querySelector('#words .transcript').innerText.includes('very')")
+    opened.wait_for_function("!document.querySelector('#words .transcript').textContent.includes('very')")
     assert words_of(opened) == FAKE_TEXT and "edited" not in opened.locator("#message").inner_text()
 
 
