@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.audio.speech_activity import WINDOW_SECONDS
-from asr_core.errors import AsrError
+from asr_core.errors import AsrError, reason
 from train.options import in_words, real
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
@@ -112,7 +112,10 @@ def _litert(step, model, path: Path) -> None:
         with _rfft_as_matmul():
             _saved_model(step, model, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        path.write_bytes(converter.convert())
+        try:
+            path.write_bytes(converter.convert())
+        except Exception as error:  # its converter raises errors of many kinds for operations that LiteRT lacks
+            raise ExportError(f"LiteRT cannot represent a {model.name} ({reason(error)[:200]}).") from error
 
 
 def _onnx(step, model, path: Path) -> None:
