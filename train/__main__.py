@@ -19,7 +19,7 @@ from train.fit.workers import WorkerEnded, Workers
 from train.options import MAX_SEED, in_words, make_folder, real, whole
 
 
-def parse(argv):
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
     parser.add_argument("--preset", help="the recipe; with --start, 'adapt' if none is named")
     parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
@@ -76,6 +76,11 @@ def parse(argv):
         "--processes", type=whole(1), default=1, help="how many there are; with more than one, measure WER afterwards"
     )
     several.add_argument("--rank", type=whole(0), default=0, help="number of this process, from 0")
+    return parser
+
+
+def parse(argv):
+    parser = make_parser()
     asked = parser.parse_args(argv)
     if not (asked.preset or asked.start):
         parser.error("name a recipe with --preset, or with --start a model to adapt")
