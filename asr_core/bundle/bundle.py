@@ -1,6 +1,7 @@
 """`Bundle`: a model on disk whose description has been checked, and the objects that are built from it on demand."""
 
 import math
+import string
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,10 @@ from asr_core.bundle.description import (
 from asr_core.bundle.memory import refuse_too_large
 from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
 from asr_core.errors import BundleError, reason
+from asr_core.storage import ASSETS
 from asr_core.text.vocabulary import Vocabulary
+
+PLAIN_ENGLISH = frozenset(string.ascii_lowercase + " '")  # an alphabet without capitals and punctuation
 
 
 class OpenedLanguageModel(NamedTuple):
@@ -155,15 +159,23 @@ class Bundle:
     def tagger(self):
         """The tagger of punctuation and capitals (`asr_core.text.tagger.Tagger`), or None.
 
+        A checkpoint of others that writes English without capitals and punctuation gets that of the default model.
+
         Raises:
             BundleError: the file is damaged.
         """
         path = self.file(TAGGER)
-        if path is None:
+        if path is None and self.checkpoint and self._writes_plain_english:
+            path = ASSETS / "default" / TAGGER
+        if path is None or not path.is_file():
             return None
         from asr_core.text.tagger import Tagger
 
         return Tagger.load(path)
+
+    @property
+    def _writes_plain_english(self) -> bool:
+        return self.vocabulary.language == "en" and self.vocabulary.alphabet <= PLAIN_ENGLISH
 
     def decoder_options(self):
         """The decoder options that the bundle recommends (`asr_core.decoding.options.DecoderOptions`)."""

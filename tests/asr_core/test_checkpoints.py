@@ -231,7 +231,7 @@ def test_the_command_line_writes_what_python_does(hub, folder, capsys):
     change(folder, "config.json", auto_map={"AutoModelForCTC": "modeling_evil.Evil"})
     assert main([str(EXAMPLE), "--model", "name/tiny"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.strip() == asr_core.load("name/tiny").transcribe(EXAMPLE).text != ""
+    assert printed.out.strip() == asr_core.load("name/tiny").transcribe(EXAMPLE).written_text != ""
     assert printed.err.count("names code of its own (auto_map), which is not run.") == 1
 
 

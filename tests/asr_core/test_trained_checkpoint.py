@@ -43,6 +43,11 @@ def test_a_clip_inside_silence_and_beside_others_has_the_same_words(recognizer):
     assert [word.text for word in words] == [text for clip in TIMES for text, _, _ in TIMES[clip]]
 
 
+def test_plain_english_gets_its_sentences_from_the_tagger_of_the_default_model(recognizer):
+    transcript = recognizer.transcribe(EXAMPLES / "library.opus")
+    assert transcript.written_text == "Willard is served by the Willard Memorial Library."
+
+
 def test_a_given_text_is_aligned(recognizer):
     audio = recognizer.load(EXAMPLES / "library.opus")
     text = "Willard is served by the Willard Memorial Library."
