@@ -144,10 +144,12 @@ def _write_files(folder: Path, model, language_model, pronunciations, tagger, bi
     files = write_weights(folder, model, bits)
     if language_model is not None:
         if isinstance(language_model, Path):
-            from asr_core.decoding.language_model import NGramModel
+            from asr_core.decoding.language_model import copy_model
 
-            language_model = NGramModel.load(language_model)
-        files += [path.name for path in language_model.save(folder / LANGUAGE_MODEL)]
+            paths = copy_model(language_model, folder / LANGUAGE_MODEL)
+        else:
+            paths = language_model.save(folder / LANGUAGE_MODEL)
+        files += [path.name for path in paths]
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)

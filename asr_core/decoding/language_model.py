@@ -8,6 +8,7 @@ which are mapped into memory.
 """
 
 import json
+import shutil
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -327,6 +328,15 @@ def files_of(path: Path) -> list[Path]:
     while (following := _part(path, len(files) + 1)).is_file():
         files.append(following)
     return files
+
+
+def copy_model(source: Path, target: Path) -> list[Path]:
+    """Copies all files of a saved model, byte for byte; returns the paths of the copies."""
+    files = files_of(source)
+    copies = [target, *(_part(target, number) for number in range(2, len(files) + 1))]
+    for file, copy in zip(files, copies, strict=True):
+        shutil.copyfile(file, copy)
+    return copies
 
 
 def _part(path: Path, number: int) -> Path:

@@ -72,7 +72,7 @@ def embed(
         lexicon = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
     tagger = tagger or old.file(TAGGER)
     return save_bundle(
-        folder, network, config, language_model=words, pronunciations=lexicon, tagger=tagger, bits=bits
+        folder, network, config, language_model=path, pronunciations=lexicon, tagger=tagger, bits=bits
     )
 
 
