@@ -10,6 +10,7 @@ from pathlib import Path
 ASSETS = next(
     folder for folder in (Path(__file__).parent / "assets", Path(__file__).parents[1] / "assets") if folder.is_dir()
 )
+DEFAULT_FOLDER = ASSETS / "default"  # of the model that comes with the program
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = {
     "app.py", "requirements.txt", "requirements-dev.txt", "README.md", "CHANGELOG.md", "CONTRIBUTING.md",
-    "RESULTS.md", "SECURITY.md", "LICENSE", "NOTICE", "pyproject.toml", "packages.txt", "asr_core", "train", "ui",
+    "RESULTS.md", "SECURITY.md", "LICENSE", "pyproject.toml", "packages.txt", "asr_core", "train", "ui",
     "tests", "assets",
 }  # fmt: skip
 FOREIGN = {

@@ -23,7 +23,7 @@ from asr_core.bundle.description import (
 from asr_core.bundle.memory import refuse_too_large
 from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
 from asr_core.errors import BundleError, reason
-from asr_core.storage import ASSETS
+from asr_core.storage import DEFAULT_FOLDER
 from asr_core.text.vocabulary import Vocabulary
 
 PLAIN_ENGLISH = frozenset(string.ascii_lowercase + " '")  # an alphabet without capitals and punctuation
@@ -166,7 +166,7 @@ class Bundle:
         """
         path = self.file(TAGGER)
         if path is None and self.checkpoint and self._writes_plain_english:
-            path = ASSETS / "default" / TAGGER
+            path = DEFAULT_FOLDER / TAGGER
         if path is None or not path.is_file():
             return None
         from asr_core.text.tagger import Tagger

@@ -30,10 +30,9 @@ from asr_core.bundle.description import (
 from asr_core.bundle.hub import REPOSITORY, Wanted, download_bundle
 from asr_core.bundle.weights import write_weights
 from asr_core.errors import BundleError, reason
-from asr_core.storage import ASSETS
+from asr_core.storage import DEFAULT_FOLDER
 
 DEFAULT = "default"  # the name of the model that comes with the program
-DEFAULT_FOLDER = ASSETS / "default"
 BEST = "best"  # the bundle in the folder of a training run that is taken if the run is named
 
 

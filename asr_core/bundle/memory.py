@@ -38,7 +38,7 @@ def refuse_too_large(name: str, float32_bytes: int) -> None:
 
 
 def free_bytes() -> int | None:
-    """Memory that this process may still use, within the limit of its container; None where it cannot be told."""
+    """Memory that this process may still use, within the limit of its container; None where it is not known."""
     known = [free for free in (_free_of_machine(), *map(_free_of_group, CONTROL_GROUPS)) if free is not None]
     return min(known, default=None)
 

@@ -15,6 +15,7 @@ import keras
 from keras import layers, ops
 
 from asr_core.models.framing import length_mask
+from asr_core.models.network import CtcNetwork
 
 MASKED_LOGIT = -1e9  # added to the attention scores of padding, whose weights then are zero after the softmax
 
@@ -196,7 +197,7 @@ class ConformerBlock(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("asr_core")
-class Conformer(keras.Model):
+class Conformer(CtcNetwork):
     """Conformer encoder with a CTC head (Gulati et al., 2020, arXiv 2005.08100).
 
     Args:
@@ -277,23 +278,11 @@ class Conformer(keras.Model):
             self.phone_conditioning.build((None, None, self.downsample * phones))
         self.built = True
 
-    def call(self, features, lengths, training=False):
-        """Logits of a batch.
-
-        Args:
-            features: [batch, frames, bins], zero in the padding.
-            lengths: int32 [batch], valid frames.
-
-        Returns:
-            Logits [batch, steps, tokens], of which the first `output_lengths(lengths)` steps are valid.
-        """
-        return self.logits(features, lengths, training)[0]
-
     def logits(self, features, lengths, training=False, run=None):
         """Logits of both heads.
 
         Args:
-            features, lengths: as for `call`.
+            features, lengths: as for `CtcNetwork.call`.
             run: replaces the call of a block, as `run(block, x, mask, bias, positions)`. The blocks differ in their
                 weights only, so that a caller can trace one graph for all of them.
 
@@ -344,9 +333,6 @@ class Conformer(keras.Model):
     def phone_lengths(frame_lengths):
         """Number of steps of the phone head for a number of frames: a quarter, rounded up."""
         return ceil_half(ceil_half(frame_lengths))
-
-    def get_config(self):
-        return {**self.sizes, "name": self.name}
 
 
 def ceil_half(length):

@@ -14,6 +14,7 @@ from keras import layers, ops
 
 from asr_core.models.conformer import MASKED_LOGIT, ceil_half
 from asr_core.models.framing import length_mask
+from asr_core.models.network import CtcNetwork
 
 EPSILON = 1e-5  # of all layer normalisations, as in PyTorch
 
@@ -179,7 +180,7 @@ class FastConformerBlock(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("asr_core")
-class FastConformer(keras.Model):
+class FastConformer(CtcNetwork):
     """FastConformer encoder with a CTC head (Rekesh et al., 2023, arXiv 2305.05084).
 
     Args:
@@ -232,18 +233,6 @@ class FastConformer(keras.Model):
         self.head.build((None, None, width))
         self.built = True
 
-    def call(self, features, lengths, training=False):
-        """Logits of a batch.
-
-        Args:
-            features: [batch, frames, bins], zero in the padding.
-            lengths: int32 [batch], valid frames.
-
-        Returns:
-            Logits [batch, steps, tokens], of which the first `output_lengths(lengths)` steps are valid.
-        """
-        return self.logits(features, lengths, training)[0]
-
     def logits(self, features, lengths, training=False, run=None):
         """Logits, and None: there is no phone head. `run(block, x, mask, bias, distances)` replaces a block's call."""
         run = run or partial(FastConformerBlock.__call__, training=training)
@@ -258,9 +247,6 @@ class FastConformer(keras.Model):
     def output_lengths(self, frame_lengths):
         """Number of output steps for a number of frames, rounded up (an int, an array or a tensor)."""
         return -(-frame_lengths // self.subsampling)
-
-    def get_config(self):
-        return {**self.sizes, "name": self.name}
 
 
 def masks(lengths, steps, dtype):

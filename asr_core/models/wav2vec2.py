@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from asr_core.models.conformer import MASKED_LOGIT
 from asr_core.models.framing import length_mask
+from asr_core.models.network import CtcNetwork
 from asr_core.models.wav2vec2_positions import (
     PositionalConvolutions,
     RelativePositions,
@@ -122,7 +123,7 @@ class TransformerBlock(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("asr_core")
-class Wav2Vec2(keras.Model):
+class Wav2Vec2(CtcNetwork):
     """wav2vec 2.0 with a CTC head (Baevski et al., 2020, arXiv 2006.11477), and the networks that are built alike.
 
     Those are HuBERT, WavLM, data2vec-audio, UniSpeech, UniSpeech-SAT, MMS with adapters, and OmniASR.
@@ -206,23 +207,11 @@ class Wav2Vec2(keras.Model):
             layer.build(inside)
         self.built = True
 
-    def call(self, features, lengths, training=False):
-        """Logits of a batch.
-
-        Args:
-            features: samples [batch, n, 1], zero in the padding.
-            lengths: int32 [batch], valid samples.
-
-        Returns:
-            Logits [batch, steps, tokens], of which the first `output_lengths(lengths)` steps are valid.
-        """
-        return self.logits(features, lengths, training)[0]
-
     def logits(self, features, lengths, training=False, run=None):
         """Logits [batch, steps, tokens], and None in the place of phones.
 
         Args:
-            features, lengths: as for `call`.
+            features, lengths: as for `CtcNetwork.call`.
             run: replaces the call of a block, as `run(block, x, *inputs)`. The blocks differ in their weights only,
                 so that a caller can trace one graph for all of them.
         """
@@ -254,6 +243,3 @@ class Wav2Vec2(keras.Model):
     def output_lengths(self, lengths):
         """Number of output steps for a number of samples, at least 1 (an int, an array or a tensor)."""
         return self.convolutions.output_lengths(lengths)
-
-    def get_config(self):
-        return {**self.sizes, "name": self.name}

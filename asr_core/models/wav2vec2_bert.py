@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from asr_core.models.conformer import ceil_half
 from asr_core.models.fastconformer import FeedForward, attend, by_distance, depthwise, glu, masks, split_heads
+from asr_core.models.network import CtcNetwork
 
 
 class DistanceAttention(layers.Layer):
@@ -143,7 +144,7 @@ class AdapterLayer(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("asr_core")
-class Wav2Vec2Bert(keras.Model):
+class Wav2Vec2Bert(CtcNetwork):
     """Wav2Vec2-BERT encoder with a CTC head (Barrault et al., 2023, arXiv 2312.05187; `Wav2Vec2BertForCTC`).
 
     Args:
@@ -195,18 +196,6 @@ class Wav2Vec2Bert(keras.Model):
             layer.build((None, None, width))
         self.built = True
 
-    def call(self, features, lengths, training=False):
-        """Logits of a batch.
-
-        Args:
-            features: [batch, frames, bins]; the padding may have any values.
-            lengths: int32 [batch], valid frames.
-
-        Returns:
-            Logits [batch, steps, tokens], of which the first `output_lengths(lengths)` steps are valid.
-        """
-        return self.logits(features, lengths, training)[0]
-
     def logits(self, features, lengths, training=False, run=None):
         """Logits, and None: there is no phone head. `run(block, x, bias)` replaces the call of a block."""
         run = run or partial(Wav2Vec2BertBlock.__call__, training=training)
@@ -224,6 +213,3 @@ class Wav2Vec2Bert(keras.Model):
     def output_lengths(self, frame_lengths):
         """Number of output steps for a number of frames, rounded up (an int, an array or a tensor)."""
         return -(-frame_lengths // self.subsampling)
-
-    def get_config(self):
-        return {**self.sizes, "name": self.name}

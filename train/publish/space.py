@@ -10,7 +10,7 @@ from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from train.publish.upload import PublishError, Upload, explain_hub_errors, send
 
 ROOT = Path(__file__).parents[2]
-FILES = ("app.py", "requirements.txt", "packages.txt", "README.md", "LICENSE", "NOTICE")
+FILES = ("app.py", "requirements.txt", "packages.txt", "README.md", "LICENSE")
 FOLDERS = ("asr_core", "ui", "assets")
 REQUIRED_FIELDS = ("title", "sdk", "sdk_version", "python_version", "app_file")  # of the front matter of README.md
 MAX_BYTES = 10_000_000  # of a file; the Hub requires Git LFS for larger ones

@@ -30,7 +30,7 @@ def family_of(config: dict, name: str) -> ModuleType:
         name: of the checkpoint, for messages.
 
     Raises:
-        BundleError: it is no CTC model, or of a family that is not translated; the message says what it is.
+        BundleError: it is no CTC model, or of a family that is not translated; the message names its kind.
     """
     families = {kind: module for module in map(_family, FAMILIES) for kind in module.MODEL_TYPES}
     model_type, architecture = str(config.get("model_type"))[:60], _architecture(config)
