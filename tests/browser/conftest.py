@@ -3,6 +3,9 @@
 Needs Chromium (CHROMIUM names it, else it is looked for) and, for accessibility, axe-core (AXE names axe.min.js,
 else node_modules is looked into). Where CI is set, missing them is a failure, elsewhere a skip. BROWSER_THROTTLE=4
 gives every page a quarter of the processor's speed, as a phone has.
+
+Browser, server and tests share the processor with whatever else runs, so a test that fails is run once more, and the
+summary lists it as RERUN. A second failure is one. Tests that count how often something fails are not run again.
 """
 
 import os
@@ -37,6 +40,12 @@ STILL = """document.getAnimations().every((one) => one.playState !== 'running'
 RECORDED = """(seconds) => { const shown = document.querySelector('#recording-microphone time.duration');
 return shown && shown.innerText.split(':').reduce((all, part) => 60 * all + Number(part), 0) >= seconds; }"""
 ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.path.name != "test_slow_device.py":
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def needed(found, what: str):

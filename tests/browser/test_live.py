@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import time
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.browser.conftest import FLAGS, needed, serve, throttle
+from tests.processes import comes_true
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.service.engine import Engine
 
@@ -130,6 +130,7 @@ def test_pause_go_on_and_clear(speaking):
 
 
 def test_leaving_the_page_frees_the_session(speaking, live_server):
+    assert comes_true(lambda: not live_sessions(live_server[0]), seconds=30), "those of earlier tests remain"
     press(speaking, "Start")
     wait_for_words(speaking, "red")
     sessions = live_sessions(live_server[0])
@@ -137,10 +138,7 @@ def test_leaving_the_page_frees_the_session(speaking, live_server):
     folder = sessions[0]._recording.path.parent
     assert folder.is_dir()
     speaking.goto("about:blank")
-    deadline = time.monotonic() + 10
-    while sessions[0].phase != "closed" and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert sessions[0].phase == "closed" and not folder.exists()
+    assert comes_true(lambda: sessions[0].phase == "closed" and not folder.exists(), seconds=30)
 
 
 def live_sessions(page):

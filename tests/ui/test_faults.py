@@ -4,7 +4,6 @@ import errno
 import json
 import shutil
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +14,7 @@ from gradio_client import Client, handle_file
 
 import ui
 from asr_core.errors import Cancelled
+from tests.processes import comes_true
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.engine import Engine
 from ui.service.requests import MAX_TRANSCRIPTIONS
@@ -64,13 +64,6 @@ def recognizer(server):
     gated.may_hear.set()
 
 
-def eventually(condition) -> bool:
-    latest = time.monotonic() + PATIENCE_SECONDS
-    while not condition() and time.monotonic() < latest:
-        time.sleep(0.02)
-    return condition()
-
-
 def client_of(server) -> Client:
     return Client(server[0], verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
 
@@ -80,7 +73,7 @@ def take_all_places(client: Client, sound, recognizer) -> list:
     jobs = []
     for count in range(1, MAX_TRANSCRIPTIONS + 1):
         jobs.append(client.submit(sound, api_name="/transcribe"))
-        assert eventually(lambda count=count: recognizer.waiting == count)
+        assert comes_true(lambda count=count: recognizer.waiting == count, PATIENCE_SECONDS)
     return jobs
 
 
@@ -132,7 +125,7 @@ def test_a_full_queue_says_so_and_forgets_nobody(server, recognizer, recording):
     recognizer.may_hear.clear()
     jobs = take_all_places(client, sound, recognizer)
     jobs += [client.submit(sound, api_name="/transcribe") for _ in range(2)]
-    assert eventually(lambda: len(page._queue) == 2)
+    assert comes_true(lambda: len(page._queue) == 2, PATIENCE_SECONDS)
     with pytest.raises(Exception, match="Queue is full! Please try again."):
         client.predict(sound, api_name="/transcribe")
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -207,7 +200,7 @@ def test_a_program_that_goes_while_its_recording_is_transcribed_stops_it(server,
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         event = json.load(answer)["event_id"]
     with urllib.request.urlopen(f"{url}/{event}", timeout=PATIENCE_SECONDS):
-        assert eventually(lambda: recognizer.waiting == 1) and not recognizer.cancelled.is_set()
+        assert comes_true(lambda: recognizer.waiting == 1, PATIENCE_SECONDS) and not recognizer.cancelled.is_set()
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
 
 

@@ -123,14 +123,20 @@ def test_a_set_flag_stops_the_work(engine, recording):
 
 
 def test_watched_work_tells_its_share_and_gives_its_result():
+    seen = threading.Event()
+
     def work(progress):
         for share in (0.25, 0.75):
             progress(share)
-            time.sleep(0.5)
+            assert seen.wait(30)
+            seen.clear()
         return "done"
 
-    job = BackgroundJob(work, CancelFlag())
-    assert list(job) == [0.25, 0.75]
+    job, shares = BackgroundJob(work, CancelFlag()), []
+    for share in job:
+        shares.append(share)
+        seen.set()
+    assert shares == [0.25, 0.75]
     assert job.result == "done"
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from asr_core.text.replacements import parse_replacements
 from asr_core.text.tagger import Tag
 from asr_core.transcript.written import with_written_form
+from tests.processes import comes_true
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.service.clip import SPOKEN, WRITTEN
@@ -160,9 +160,7 @@ def test_live_words_are_written_and_final_ones_stay(tmp_path):
     latest, finals = "", []
     for start in range(0, len(samples), RATE // 2):
         session.push(samples[start : start + RATE // 2], RATE, wait_seconds=20)
-        deadline = time.monotonic() + 20
-        while session.phase == "loading" and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert comes_true(lambda: session.phase != "loading", seconds=20)
         finals.append([word[0] for word in shown(session, whole=True)["final"]])
         latest = " ".join(word[0] for name in ("final", "partial") for word in shown(session, whole=True)[name])
     for before, after in zip(finals, finals[1:], strict=False):
