@@ -3,7 +3,7 @@
 Seven convolutions without padding turn 400 samples, every 320, into one step; a convolution over 2.5 s adds the
 position, and Transformer blocks follow. The members of the family differ in the sizes below: where they normalise, how
 they encode positions, and whether a block ends in an adapter. They are compared with their originals in
-`tests/asr_core/test_wav2vec2.py`; the names of the originals are in `asr_core.bundle.checkpoints.wav2vec2`.
+`tests/asr_core/models/test_wav2vec2.py`; the names of the originals are in `asr_core.bundle.checkpoints.wav2vec2`.
 
 Everything that looks along time is masked, the group normalisation of the first convolution as well. A clip therefore
 has the same logits alone and in a batch with longer clips, which is not so in the originals.

@@ -3,7 +3,7 @@
 In the test command the seed is fixed, so that a failure is the last change's. For the curious, with new examples every
 time, over recordings, bundles, transcripts, ARPA files and arguments:
 
-    ASR_FUZZ=20000 python -m pytest --timeout 0 tests/asr_core/test_fuzz_*.py
+    ASR_FUZZ=20000 python -m pytest --timeout 0 tests/asr_core/*/test_fuzz_*.py
 """
 
 import os

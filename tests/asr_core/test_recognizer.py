@@ -29,7 +29,7 @@ from asr_core.recognizer import BATCH_SECONDS, LONE_SECONDS, MIN_CONFIDENCE, Rec
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Word
 from asr_core.transcript.writers import SrtWriter
-from tests.asr_core.test_decoder import emissions_of
+from tests.asr_core.decoding.test_decoder import emissions_of
 from tests.benchmarks.conditions import no_speech
 
 EXAMPLES = DEFAULT_FOLDER.parent / "examples"

@@ -23,7 +23,7 @@ from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from asr_core.errors import BundleError, LanguageModelError
 from tests.train.hub_server import Fault, Repository
 
-CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[2] / "data" / "checkpoints"
 EXAMPLE = DEFAULT_FOLDER.parent / "examples" / "joy.opus"
 FIRST, SECOND = "a" * 40, "b" * 40  # commits
 MODEL, INDEX, PICKLE = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"

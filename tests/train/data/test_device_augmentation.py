@@ -10,8 +10,8 @@ import pytest
 from keras import ops
 
 from asr_core.text.vocabulary import Vocabulary
-from tests.train.test_augment import RATE, loudest_hertz, tone
-from tests.train.test_trainer import TINY
+from tests.train.data.test_augment import RATE, loudest_hertz, tone
+from tests.train.fit.test_trainer import TINY
 from train.data import augmentation as host
 from train.data.augmentation import NO_AUGMENTATION, Augmentation, change_speed
 from train.data.batches import Batching, TrainingBatches
@@ -175,7 +175,7 @@ def test_a_run_alters_its_clips_on_the_device(corpus, tmp_path):
 def test_the_same_on_jax(corpus, tmp_path):
     pytest.importorskip("jax")
     code = (
-        "import sys; from pathlib import Path; from tests.train.test_device_augmentation import *;"
+        "import sys; from pathlib import Path; from tests.train.data.test_device_augmentation import *;"
         "losses = train_with_changes_on_the_device(sys.argv[1], Path(sys.argv[2]));"
         "assert losses[-1] < losses[0], losses"
     )

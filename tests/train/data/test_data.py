@@ -290,7 +290,7 @@ if __name__ == "__main__":
 def test_processes_end_with_a_trainer_that_was_killed(corpus, tmp_path):
     (tmp_path / "loading.py").write_text(LOADING)
     command = [sys.executable, str(tmp_path / "loading.py"), str(corpus), str(tmp_path / "cache")]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as trainer:
         line = trainer.stdout.readline()
         trainer.kill()

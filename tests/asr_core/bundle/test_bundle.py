@@ -17,7 +17,7 @@ from asr_core.bundle.description import CONFIG
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.language_model import NGramModel
 from asr_core.errors import BundleError
-from tests.asr_core.test_tagger import METADATA, random_weights, tensors_of
+from tests.asr_core.text.test_tagger import METADATA, random_weights, tensors_of
 
 TOKENS = ["", *"abc' "]
 CONFIGURATION = {

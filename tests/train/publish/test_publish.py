@@ -27,7 +27,7 @@ from train.publish.card import main as card_main
 from train.publish.space import app_files, check_tree, front_page, push_space, space_upload
 from train.publish.upload import PublishError, push
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIZES = {"width": 16, "blocks": 1, "heads": 2, "channels": 4, "kernel": 5}
 EVALUATION = [
     {"dataset": "ljspeech", "split": "valid", "decoder": "greedy", "wer": 0.25, "cer": 0.1, "words": 90, "clips": 9},

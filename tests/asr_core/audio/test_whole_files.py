@@ -13,7 +13,7 @@ from asr_core.audio import files as audio_files
 from asr_core.audio.containers import OGG_PAGE, ogg_crc, ogg_layout
 from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
-from tests.asr_core.test_audio import RATE, assert_is_the_tone, encoded, tone, wav
+from tests.asr_core.audio.test_audio import RATE, assert_is_the_tone, encoded, tone, wav
 
 DAMAGED = ("The recording is damaged: parts of it cannot be decoded.",)
 SECONDS = 4

@@ -721,7 +721,7 @@ class TestUsage:
             sound(tmp_path / f"{number}.wav", 0.5)
         code = "import sys, test_cli\nfrom asr_core.__main__ import main\n"
         code += f"sys.exit(main([{str(tmp_path)!r}], lambda model: test_cli.FakeRecognizer()))"
-        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3])])
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from train.data.augmentation import SpecAugment
 from train.fit.objective import TrainingModel, consistency, rounded
 from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TWO_HEADS = {"outer_blocks": 0, "phones": 7, "phones_block": 1}
 SIZES = {"width": 16, "blocks": 2, "heads": 2, "kernel": 5, "channels": 4, "dropout": 0.0}
 

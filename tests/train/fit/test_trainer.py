@@ -22,7 +22,7 @@ from train.data.batches import Batching
 from train.fit.presets import PRESETS
 from train.fit.trainer import CHECKPOINT, Trainer, load_data, split
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = dataclasses.replace(
     PRESETS["smoke"],
     sizes={"width": 16, "blocks": 1, "heads": 2, "kernel": 3, "channels": 2, "reduction": 1, "dropout": 0.1},

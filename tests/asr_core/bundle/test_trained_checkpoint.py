@@ -14,7 +14,7 @@ from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from asr_core.decoding.options import DecoderOptions
 from asr_core.recognizer import Recognizer
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 CLIPS = ("joy", "library", "letters", "milton")
 TIMES = {clip: json.loads((TESTS / "references" / "words.json").read_text())[clip] for clip in CLIPS}
 EXAMPLES = DEFAULT_FOLDER.parent / "examples"

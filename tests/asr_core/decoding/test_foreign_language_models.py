@@ -20,10 +20,10 @@ from asr_core.decoding.options import DecoderOptions
 from asr_core.emissions import Emissions
 from asr_core.errors import BundleError, LanguageModelError
 from asr_core.text.vocabulary import Vocabulary
-from tests.asr_core.test_cli import FakeRecognizer, sound
+from tests.asr_core.cli.test_cli import FakeRecognizer, sound
 from tests.train.hub_server import Repository
 
-FOLDER = Path(__file__).parents[1] / "data" / "language_models"
+FOLDER = Path(__file__).parents[2] / "data" / "language_models"
 SCORES = json.loads((FOLDER / "scores.json").read_text(encoding="utf-8"))
 LN_10 = math.log(10)
 CASED = Vocabulary(" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'ïü你好")

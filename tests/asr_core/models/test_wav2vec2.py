@@ -21,7 +21,7 @@ from asr_core.models.features import make_featurizer
 from asr_core.models.wav2vec2_positions import bucket_of_distance
 from asr_core.models.waveform_convolutions import NormalisedConvolution
 
-CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[2] / "data" / "checkpoints"
 NAMES = (
     "wav2vec2-base", "wav2vec2-large", "wav2vec2-group-first", "wav2vec2-layer-last", "mms", "hubert-base",
     "hubert-large", "hubert-batch-norm", "wavlm-base", "wavlm-large", "data2vec-audio", "unispeech", "unispeech-sat",

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from asr_core.bundle.checkpoints.tensors import stored_tensors
 from asr_core.bundle.loading import load_bundle
 from asr_core.errors import BundleError
+from tests.asr_core.bundle.test_fuzz_bundle import PLACES, VALUES, changed
 from tests.asr_core.fuzzing import thoroughly
-from tests.asr_core.test_fuzz_bundle import PLACES, VALUES, changed
 
-CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[2] / "data" / "checkpoints"
 ORIGINALS = ("mms", "parakeet", "wav2vec2-bert-adapters", "omniasr")
 FILES = ("config", "vocab", "tokenizer", "tokenizer_config", "special_tokens_map", "preprocessor_config")
 KEYS = st.one_of(
