@@ -101,9 +101,7 @@ def feasible(tokens: Sequence[int], steps: int) -> bool:
     return steps_needed(tokens) <= steps
 
 
-def log_probabilities(
-    log_probs: np.ndarray, texts: Sequence[Sequence[int]], wildcard: int | None = None
-) -> np.ndarray:
+def log_probabilities(log_probs: np.ndarray, texts: Sequence[Sequence[int]], wildcard: int | None = None) -> np.ndarray:
     """The log-probability of each text, over all its paths (forward algorithm; exact): float64 [texts], in nats.
 
     A text that does not fit into the steps has log(0).

@@ -103,9 +103,7 @@ def _add_output(group) -> None:
     )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace files that exist already")
-    existing.add_argument(
-        "--skip-existing", action="store_true", help="leave out recordings whose files exist already"
-    )
+    existing.add_argument("--skip-existing", action="store_true", help="leave out recordings whose files exist already")
 
 
 def _add_decoding(group) -> None:

@@ -120,9 +120,7 @@ class Segment:
     goes_on: bool = False
 
 
-def segments(
-    emissions: Emissions, space: int | None, begins_word: Sequence[bool] | None = None
-) -> Iterator[Segment]:
+def segments(emissions: Emissions, space: int | None, begins_word: Sequence[bool] | None = None) -> Iterator[Segment]:
     """The segments in which a recording is searched, in order; arguments as for `_widest_gap`.
 
     A recording of at most MAX_SEGMENT_SECONDS is one segment. A longer one is cut in the middle of every pause, where
@@ -144,9 +142,7 @@ def segments(
         yield Segment(start, end)
 
 
-def _widest_gap(
-    log_probs: np.ndarray, space: int | None, begins_word: Sequence[bool] | None = None
-) -> tuple[int, int]:
+def _widest_gap(log_probs: np.ndarray, space: int | None, begins_word: Sequence[bool] | None = None) -> tuple[int, int]:
     """The step at which to cut, and the length of the gap around it in steps.
 
     The gap is the longest run of steps without a letter; where some runs have a space in the best path, it is the

@@ -106,18 +106,14 @@ class SelfAttention(layers.Layer):
             positions: cosines and sines from `rotary_positions`.
         """
         batch, steps = ops.shape(x)[0], ops.shape(x)[1]
-        projected = ops.reshape(
-            self.project(self.normalise(x)), (batch, steps, 3, self.heads, self.head_width)
-        )
+        projected = ops.reshape(self.project(self.normalise(x)), (batch, steps, 3, self.heads, self.head_width))
         query, key, value = (ops.transpose(projected[:, :, i], (0, 2, 1, 3)) for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_width**-0.5
         scores = ops.cast(scores, "float32") + ops.cast(bias, "float32")
         weights = ops.cast(ops.softmax(scores, axis=-1), x.dtype)
         context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-        return self.dropout(
-            self.merge(ops.reshape(context, (batch, steps, self.width))), training=training
-        )
+        return self.dropout(self.merge(ops.reshape(context, (batch, steps, self.width))), training=training)
 
 
 class ConvolutionModule(layers.Layer):
@@ -242,8 +238,7 @@ class Conformer(CtcNetwork):
         self.rotary_width = width // heads
         self.subsample = ConvolutionSubsampling(channels, width, name="subsample")
         self.blocks = [
-            ConformerBlock(width, heads, kernel, expansion, dropout, name=f"block_{i + 1}")
-            for i in range(blocks)
+            ConformerBlock(width, heads, kernel, expansion, dropout, name=f"block_{i + 1}") for i in range(blocks)
         ]
         self.normalise_blocks = layers.LayerNormalization(name="normalise_blocks")
         # The names of layers are those of the weights in published bundles.

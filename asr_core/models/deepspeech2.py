@@ -142,9 +142,7 @@ class DeepSpeech2(keras.Model):
         if not self.extra_blanks:
             return logits
         blanks = ops.concatenate([logits[..., :1], logits[..., self.tokens :]], axis=-1)
-        return ops.concatenate(
-            [ops.logsumexp(blanks, axis=-1, keepdims=True), logits[..., 1 : self.tokens]], axis=-1
-        )
+        return ops.concatenate([ops.logsumexp(blanks, axis=-1, keepdims=True), logits[..., 1 : self.tokens]], axis=-1)
 
     def output_lengths(self, frame_lengths):
         """Number of output steps for a number of frames: half of them, rounded up (an int or a tensor)."""

@@ -44,9 +44,7 @@ def test_runs_are_the_spans_of_the_collapsed_tokens():
     assert [(s.token, s.start, s.end) for s in runs([0, 2, 2, 1, 0, 1])] == [(2, 1, 3), (1, 3, 4), (1, 5, 6)]
 
 
-@pytest.mark.parametrize(
-    ("tokens", "needed"), [((), 0), ((1,), 1), ((1, 1), 3), ((1, 2), 2), ((1, 1, 1, 2, 2), 8)]
-)
+@pytest.mark.parametrize(("tokens", "needed"), [((), 0), ((1,), 1), ((1, 1), 3), ((1, 2), 2), ((1, 1, 1, 2, 2), 8)])
 def test_a_repeated_token_needs_a_blank_between(tokens, needed):
     assert steps_needed(tokens) == needed
     assert feasible(tokens, needed)

@@ -107,7 +107,7 @@ def no_speech(rng, seconds=8.0) -> dict[str, np.ndarray]:
 
 
 def hear_sounds(recognizer, paths):
-    """What is heard in files in which nobody speaks."""
+    """The words found in files in which nobody speaks."""
     from asr_core.audio.loading import Audio
     from asr_core.errors import AudioError
 

@@ -164,7 +164,7 @@ def write_clips(manifest: Path | None, count: int, folder: Path) -> list[Path]:
 
 
 def heard_alone(model: str, clips: list[Path]) -> list[str]:
-    """What the recogniser says of each clip, one after the other, as the endpoint decodes by default."""
+    """The recogniser's transcript of each clip, one after the other, as the endpoint decodes by default."""
     from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
 

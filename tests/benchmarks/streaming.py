@@ -25,11 +25,11 @@ from train.data.manifest import read_bytes, read_manifest
 CHUNK_SECONDS = 0.5
 PAUSES = (0.3, 1.2)  # seconds between clips, shortest and longest
 NOISE = 1e-3  # -60 dB of full scale
-SAME_SECONDS = 0.3  # a word is the same as one in the end if it says the same and begins so near to it
+SAME_SECONDS = 0.3  # a word is the same as one in the end if its text is the same and it begins so near to it
 
 
 def some_clips(manifest: Path, rate: int, seconds: float, seed: int):
-    """Clips in random order up to so many seconds: yields (samples, the pause after them, what is said in them)."""
+    """Clips in random order up to so many seconds: yields (samples, the pause after them, the words in them)."""
     generator = np.random.default_rng(seed)
     clips = read_manifest(manifest)
     length = 0
@@ -43,7 +43,7 @@ def some_clips(manifest: Path, rate: int, seconds: float, seed: int):
 
 
 def recording(manifest: Path, rate: int, seconds: float, seed: int) -> tuple[np.ndarray, str]:
-    """`some_clips` as one recording, and what is said in it."""
+    """`some_clips` as one recording, and the words in it."""
     sounds, pauses, texts = zip(*some_clips(manifest, rate, seconds, seed), strict=True)
     parts = [part for pair in zip(sounds, pauses, strict=True) for part in pair]
     return np.concatenate(parts), " ".join(texts)

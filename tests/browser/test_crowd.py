@@ -15,7 +15,7 @@ def full_server(own_upload_folder):
     page.close()
 
 
-def test_a_full_queue_is_said_in_a_sentence_and_the_page_goes_on(visit, full_server):
+def test_a_full_queue_is_reported_in_a_sentence_and_the_page_goes_on(visit, full_server):
     url, queue = full_server
     page = visit(url)
     page.wait_for_selector("text=Model: default")

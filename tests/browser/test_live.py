@@ -1,4 +1,4 @@
-"""Live, as a visitor uses it: a fake microphone plays tones that the recogniser behind the page hears as words."""
+"""Live, as a visitor uses it: a fake microphone plays tones, which the recogniser of the page transcribes as words."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def spoken(folder):
 
 @pytest.fixture
 def speaking(chromium, spoken, live_server):
-    """The Live tab in a browser whose microphone says SAID once it is opened."""
+    """The Live tab in a browser whose microphone plays SAID once it is opened."""
     browser = browser_with(chromium, spoken)
     yield from opened(browser, live_server[1], permissions=["microphone"])
 
@@ -147,10 +147,8 @@ def live_sessions(page):
     return [session for session in leave.__self__._sessions.values() if session.phase != "closed"]
 
 
-@pytest.mark.parametrize(
-    "error,said", [("NotAllowedError", "refused"), ("NotFoundError", "No microphone was found")]
-)
-def test_a_microphone_that_is_not_to_be_had_is_said_in_words(speaking, error, said):
+@pytest.mark.parametrize("error,said", [("NotAllowedError", "refused"), ("NotFoundError", "No microphone was found")])
+def test_a_microphone_that_is_not_to_be_had_is_reported_in_words(speaking, error, said):
     speaking.evaluate(
         """(error) => { navigator.mediaDevices.getUserMedia =
         () => Promise.reject(new DOMException('none', error)); }""",
@@ -163,7 +161,7 @@ def test_a_microphone_that_is_not_to_be_had_is_said_in_words(speaking, error, sa
     assert speaking.locator("#live [data-part=start]").is_enabled()
 
 
-def test_a_silent_microphone_is_said_in_words(speaking):
+def test_a_silent_microphone_is_reported_in_words(speaking):
     speaking.evaluate(
         """() => { const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
         navigator.mediaDevices.getUserMedia = async (wanted) => { const stream = await get(wanted);

@@ -93,5 +93,5 @@ def test_what_is_typed_the_moment_a_text_arrives_stays(visit, quick_server, reco
     page.wait_for_function(WHOLE)
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-button").click()
-    page.wait_for_selector("#comparison .notice.error")  # so what the server had to say before has come, too
+    page.wait_for_selector("#comparison .notice.error")  # so the server's earlier messages have come, too
     assert page.locator("#edit textarea").input_value() == "my own words"

@@ -149,7 +149,7 @@ def test_the_model_tab_shows_the_model_and_loads_another_for_this_visitor_alone(
     first.wait_for_selector("#message >> text=name/other")
 
 
-def test_while_the_model_loads_visitors_are_told_and_then_served(visit, recording):
+def test_while_the_model_loads_visitors_are_informed_and_then_served(visit, recording):
     gate = threading.Event()
     server, url = serve(Engine(load=lambda name: gate.wait(30) and FakeRecognizer(name)).start())
     try:
@@ -165,7 +165,7 @@ def test_while_the_model_loads_visitors_are_told_and_then_served(visit, recordin
         server.close()
 
 
-def test_a_model_that_is_missing_or_untrained_is_said(visit, recording):
+def test_a_model_that_is_missing_or_untrained_is_reported(visit, recording):
     def load(name):
         raise BundleError("No model comes with this copy.")
 

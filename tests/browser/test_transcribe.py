@@ -53,10 +53,10 @@ def test_an_upload_comes_back_as_words_and_a_picture(page, recording):
     assert colours > 10  # something is drawn
 
 
-def test_the_microphone_is_heard_and_cleared(page):
+def test_the_microphone_is_transcribed_and_cleared(page):
     clear = page.locator("#recording-microphone").get_by_role("button", name="Clear")
     assert clear.count() == 0  # nothing to clear yet
-    record(page, 5)  # the fake recogniser says nothing in less than 3.5 s
+    record(page, 5)  # the fake recogniser finds no words in less than 3.5 s
     page.wait_for_selector("#words .word")
     assert words_of(page) == FAKE_TEXT
     assert "Microphone" in page.locator("#message .facts").inner_text()
@@ -65,7 +65,7 @@ def test_the_microphone_is_heard_and_cleared(page):
     assert page.locator("#words .word").count() == 0
 
 
-def test_a_clicked_word_is_heard_where_it_is_and_lit(opened):
+def test_a_clicked_word_is_played_where_it_is_and_lit(opened):
     word = opened.locator("#words .word", has_text="jumps")
     start, end = (float(part) for part in word.get_attribute("data-at").split(","))
     word.click()

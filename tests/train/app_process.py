@@ -60,7 +60,7 @@ def _free_port() -> int:
 
 
 def _state(port: int) -> str | None:
-    """What the app says of its model, or None while nobody answers."""
+    """The state of the app's model, or None while nobody answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
             return json.load(answer)["status"]

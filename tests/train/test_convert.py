@@ -238,7 +238,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_the_command_writes_a_bundle_that_hears_any_rate(checkpoint, tmp_path, capsys):
+def test_the_command_writes_a_bundle_that_transcribes_any_rate(checkpoint, tmp_path, capsys):
     assert main([str(checkpoint), "--out", str(tmp_path / "bundle"), "--licence", "MIT"]) == 0
     assert "python app.py --model" in capsys.readouterr().out
     bundle = load_bundle(tmp_path / "bundle")

@@ -126,7 +126,7 @@ def test_more_pruning_keeps_fewer_ngrams_and_costs_perplexity():
     assert perplexities == sorted(perplexities)
 
 
-def test_pruning_one_ngram_costs_what_it_was_said_to_cost():
+def test_pruning_one_ngram_costs_what_it_was_reported_to_cost():
     """The definition: relative rise of the perplexity, of the model itself weighed by context frequencies."""
     words = choose_vocabulary([source(TEXT)], 100)
     tables = trainer.count([encode(TEXT, words)], 2, len(words))
@@ -225,7 +225,7 @@ def test_a_text_that_cannot_be_read_is_one_line(name, tmp_path, capsys):
         ("folder", None, "folder: Is a directory."),
     ],
 )
-def test_what_is_wrong_with_a_text_is_said_with_its_line(name, content, message, tmp_path, capsys):
+def test_what_is_wrong_with_a_text_is_reported_with_its_line(name, content, message, tmp_path, capsys):
     (tmp_path / "folder").mkdir()
     if content is not None:
         (tmp_path / name).write_bytes(content)

@@ -69,7 +69,7 @@ def client_of(server) -> Client:
 
 
 def take_all_places(client: Client, sound, recognizer) -> list:
-    """Jobs that are all being heard; one after the other, as more than two at once find the queue full."""
+    """Jobs that are all being transcribed; one after the other, as more than two at once find the queue full."""
     jobs = []
     for count in range(1, MAX_TRANSCRIPTIONS + 1):
         jobs.append(client.submit(sound, api_name="/transcribe"))
@@ -154,7 +154,7 @@ def test_a_disk_that_takes_nothing_is_one_sentence_and_the_next_request_is_answe
     assert FAKE_TEXT in shown(server, f"after-{writing}-{code}")
 
 
-def test_a_visitor_who_goes_while_his_recording_is_heard_stops_it(server, recognizer):
+def test_a_visitor_who_goes_while_his_recording_is_transcribed_stops_it(server, recognizer):
     recognizer.may_hear.clear()
     messages = opening_an_example(server, "gone")
     assert any("is being transcribed" in json.dumps(message) for message in messages)  # reads up to there
@@ -164,7 +164,7 @@ def test_a_visitor_who_goes_while_his_recording_is_heard_stops_it(server, recogn
     assert FAKE_TEXT in shown(server, "here")
 
 
-def test_the_latest_recording_is_shown_whatever_was_being_heard(server, recognizer):
+def test_the_latest_recording_is_shown_whatever_was_being_transcribed(server, recognizer):
     recognizer.may_hear.clear()
     first = opening_an_example(server, "hasty")
     assert any("is being transcribed" in json.dumps(message) for message in first)
@@ -204,7 +204,7 @@ def test_a_program_that_goes_while_its_recording_is_transcribed_stops_it(server,
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
 
 
-def test_a_recogniser_that_ends_its_thread_is_told_and_the_next_request_is_answered(server, recognizer, monkeypatch):
+def test_a_recogniser_that_ends_its_thread_is_reported_and_the_next_one_answered(server, recognizer, monkeypatch):
     def ended(*_, **__):
         raise SystemExit
 

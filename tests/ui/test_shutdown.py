@@ -85,7 +85,7 @@ def line_with(program, word: str) -> None:
 
 
 def stop_during_a_request(program, url: str, recording: str):
-    """Its job, once the program has begun to hear and has been asked to stop; and what a later request is told."""
+    """Its job, once the program transcribes and has been asked to stop; and the answer to a later request."""
     client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
     job = client.submit(handle_file(recording), api_name="/transcribe")
     line_with(program, "listening")
@@ -108,7 +108,7 @@ def test_a_running_request_is_answered_and_new_ones_are_refused(started, recordi
         urllib.request.urlopen(f"{url}/health", timeout=5)
 
 
-def test_a_request_that_takes_too_long_is_told_and_does_not_hold_the_end_up(started, recording, tmp_path):
+def test_a_request_that_takes_too_long_is_reported_and_does_not_hold_the_end_up(started, recording, tmp_path):
     program, url = started(listens=10 * PATIENCE_SECONDS, finish=0.5)
     job, _ = stop_during_a_request(program, url, recording())
     assert program.wait(PATIENCE_SECONDS) == 0  # a tenth of what the request would take

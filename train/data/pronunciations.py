@@ -10,9 +10,7 @@ from pathlib import Path
 from train.data.text_files import CorpusError, text_of
 
 # The 39 phones of the CMU Pronouncing Dictionary, https://github.com/cmusphinx/cmudict.
-PHONES = (
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
-)
+PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
 
 
 class Dictionary:

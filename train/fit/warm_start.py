@@ -56,9 +56,7 @@ def _origins(network, smaller) -> dict[str, tuple[str, bool]]:
     few_outer, many_outer = smaller.outer_blocks, network.outer_blocks
     few_inner, many_inner = len(smaller.blocks) - few_outer, len(network.blocks) - many_outer
     numbers = _spread(few_outer, many_outer) + [few_outer + i for i in _spread(few_inner, many_inner)]
-    return {
-        f"block_{i + 1}": (f"block_{number + 1}", number in numbers[:i]) for i, number in enumerate(numbers)
-    }
+    return {f"block_{i + 1}": (f"block_{number + 1}", number in numbers[:i]) for i, number in enumerate(numbers)}
 
 
 def _spread(few: int, many: int) -> list[int]:

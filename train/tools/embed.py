@@ -71,9 +71,7 @@ def embed(
     if words and new.config["architecture"]["sizes"].get("phones"):
         lexicon = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
     tagger = tagger or old.file(TAGGER)
-    return save_bundle(
-        folder, network, config, language_model=path, pronunciations=lexicon, tagger=tagger, bits=bits
-    )
+    return save_bundle(folder, network, config, language_model=path, pronunciations=lexicon, tagger=tagger, bits=bits)
 
 
 def _inference_sizes(bundle) -> dict:

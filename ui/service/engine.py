@@ -22,9 +22,7 @@ LOAD_TIMEOUT_SECONDS = 300  # compiling the network for all lengths takes a minu
 LANGUAGE_MARK = "#"  # between the name of a model of several languages and one of them
 
 
-def load_recognizer(
-    model: str, progress: Callable[[int, int], None] | None = None, language_model: str | None = None
-):
+def load_recognizer(model: str, progress: Callable[[int, int], None] | None = None, language_model: str | None = None):
     """Loads a model and starts the process of its network.
 
     Args:

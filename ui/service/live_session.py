@@ -51,7 +51,6 @@ class View:
         notice: (title, text, kind) of a message, or None.
     """
 
-
     phase: str
     seconds: float
     delay_seconds: float | None

@@ -38,9 +38,7 @@ class HowItWorks:
             )
         )
         which = gr.HTML(no_clip())
-        step = gr.Slider(
-            0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step"
-        )
+        step = gr.Slider(0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step")
         walk = gr.HTML("", elem_id="walk")
         clip.change(self._opened, clip, [which, step, walk], **QUIET)
         step.input(

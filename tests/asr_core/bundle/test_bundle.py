@@ -198,12 +198,12 @@ def test_loading_takes_no_keras(saved):
         ("https://example.org/model", "There is no model https://example.org/model"),
     ],
 )
-def test_a_model_that_is_not_there_is_said_so(source, message):
+def test_a_model_that_is_not_there_is_reported(source, message):
     with pytest.raises(BundleError, match=message):
         load_bundle(source)
 
 
-def test_a_folder_that_is_no_bundle_is_told_what_a_bundle_holds(tmp_path):
+def test_a_folder_that_is_no_bundle_is_refused_with_what_a_bundle_holds(tmp_path):
     with pytest.raises(BundleError, match="it has no config.json; a bundle holds config.json, the model"):
         load_bundle(tmp_path)
 

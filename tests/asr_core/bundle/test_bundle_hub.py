@@ -117,7 +117,7 @@ def test_what_the_hub_does_not_have(hub, source, message):
         load_bundle(source)
 
 
-def test_a_foreign_repository_is_told_what_a_bundle_needs(hub, tmp_path):
+def test_a_foreign_repository_is_refused_with_what_a_bundle_needs(hub, tmp_path):
     (tmp_path / "repository" / CONFIG).write_text('{"vocab": "a"}')
     with pytest.raises(BundleError, match="name/repo is no bundle: .*; a bundle holds config.json, the model"):
         load_bundle("name/repo")
@@ -170,7 +170,7 @@ def test_a_hub_in_trouble_is_an_error_to_act_on(hub, status, message):
         load_bundle("name/repo")
 
 
-def test_no_network_and_no_cache_is_said_so(hub, monkeypatch):
+def test_no_network_and_no_cache_is_reported(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
         BundleError, match="not complete in the cache and the Hub does not answer .*offline mode is enabled"
@@ -179,7 +179,7 @@ def test_no_network_and_no_cache_is_said_so(hub, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
-def test_a_cache_that_takes_nothing_is_said_so_and_nothing_half_written_is_loaded(hub, monkeypatch, code):
+def test_a_cache_that_takes_nothing_is_reported_and_nothing_half_written_is_loaded(hub, monkeypatch, code):
     def refused(*_, **__):
         raise OSError(code, os.strerror(code))
 

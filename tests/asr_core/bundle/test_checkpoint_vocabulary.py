@@ -1,4 +1,4 @@
-"""The vocabulary files of checkpoints -> tokens and rows of the head; and what a model card tells."""
+"""The vocabulary files of checkpoints -> tokens and rows of the head; and what a model card states."""
 
 import pytest
 

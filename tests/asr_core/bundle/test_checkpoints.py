@@ -121,7 +121,7 @@ def test_a_revision_stays_when_the_branch_moves_on(hub, folder, tmp_path):
     assert load_bundle(f"name/tiny@{FIRST}").licence == "apache-2.0"
 
 
-def test_progress_is_told_in_bytes(hub, folder):
+def test_progress_is_reported_in_bytes(hub, folder):
     split(folder)
     seen = []
     load_bundle("name/tiny", progress=lambda done, total: seen.append((done, total)))
@@ -181,14 +181,14 @@ def test_a_processor_of_transformers_5_is_read(folder):
     assert load_bundle(folder).config["featurizer"]["normalise"] is False
 
 
-def test_code_of_a_repository_is_left_alone_and_that_is_said(hub, folder):
+def test_code_of_a_repository_is_left_alone_and_that_is_reported(hub, folder):
     change(folder, "config.json", auto_map={"AutoModelForCTC": "modeling_evil.Evil"})
     bundle = load_bundle("name/tiny")
     assert bundle.notes == (f"{bundle.name} names code of its own (auto_map), which is not run.",)
     assert "modeling_evil.py" not in hub.served
 
 
-def test_tensors_without_a_place_are_told(folder):
+def test_tensors_without_a_place_are_reported(folder):
     save_file(load_file(folder / MODEL) | {"wav2vec2.extra.weight": np.zeros(3, "float32")}, folder / MODEL)
     (note,) = load_bundle(folder).notes
     assert note == "1 tensors of tiny have no place in the network, wav2vec2.extra.weight for one."
@@ -292,7 +292,7 @@ def test_a_pickle_alone_is_not_opened(hub, pickled, folder):
     assert PICKLE not in hub.served
 
 
-def test_the_conversion_of_the_hubs_bot_is_taken_and_said(hub, pickled, monkeypatch):
+def test_the_conversion_of_the_hubs_bot_is_taken_and_reported(hub, pickled, monkeypatch):
     commit = repository(hub).propose(pickled, CONVERSION, CONVERTER)
     bundle = load_bundle("name/tiny")
     assert PICKLE not in hub.served

@@ -50,7 +50,7 @@ def test_the_limit_of_a_container_counts_less_what_it_uses_without_cached_files(
     assert memory.free_bytes() == 8000000 << 10
 
 
-def test_where_memory_cannot_be_told_nothing_is_refused(tmp_path, monkeypatch):
+def test_where_memory_cannot_be_measured_nothing_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(memory, "CONTROL_GROUPS", (("none", "none", "none"),))
     monkeypatch.setattr("os.sysconf_names", {})

@@ -31,7 +31,7 @@ Tag = namedtuple("Tag", "punctuation capital")
 
 
 class FakeRecognizer:
-    """Reads recordings in earnest, and hears in each of them how many tenths of a second it lasts."""
+    """Reads real recordings; the transcript of each is its length in tenths of a second."""
 
     def __init__(self, trained=True):
         self.bundle = SimpleNamespace(trained=trained, decoder_options=lambda: DecoderOptions(beam_width=7))
@@ -236,7 +236,7 @@ class TestOut:
         assert all(len(os.fsencode(name)) <= 255 and name.startswith("\u00e9" * 115) for name in names)
 
     @pytest.mark.parametrize("blocked", ["name", "folder", "file", "parent"])
-    def test_what_cannot_be_written_is_said_before_the_work(self, run, tmp_path, monkeypatch, blocked):
+    def test_what_cannot_be_written_is_reported_before_the_work(self, run, tmp_path, monkeypatch, blocked):
         files = [sound(tmp_path / "in" / name, 0.3) for name in ("sub/a.wav", "b.wav")]
         out = tmp_path / "out"
         if blocked == "name":  # of a file system with shorter names
@@ -267,7 +267,7 @@ class TestOut:
         assert Path(file).read_bytes() == before
         assert (tmp_path / "talk.txt.txt").read_text() == "tenths 5\n"
 
-    def test_a_recording_named_twice_is_heard_once(self, run, tmp_path):
+    def test_a_recording_named_twice_is_transcribed_once(self, run, tmp_path):
         recognizer = FakeRecognizer()
         file = sound(tmp_path / "in" / "a.wav", 0.5)
         run(file, tmp_path / "in", file, "--out", tmp_path / "out", recognizer=recognizer)
@@ -413,7 +413,7 @@ class TestTracks:
 
 
 class TestNotes:
-    def test_are_told_on_standard_error_one_line_each(self, run, tmp_path):
+    def test_are_reported_on_standard_error_one_line_each(self, run, tmp_path):
         whole, cut = Path(sound(tmp_path / "whole.wav", 1)), tmp_path / "in" / "cut.wav"
         cut.parent.mkdir()
         cut.write_bytes(whole.read_bytes()[:10_000])
@@ -421,7 +421,7 @@ class TestNotes:
         assert (code, out) == (0, f"{whole}: tenths 10\n{cut}: tenths 6\n")
         assert err == f"{cut} is cut off: about 62 % of what its header states is there.\n"
 
-    def test_are_in_json_and_told_when_a_file_is_written(self, run, tmp_path):
+    def test_are_in_json_and_reported_when_a_file_is_written(self, run, tmp_path):
         cut = tmp_path / "cut.wav"
         cut.write_bytes(Path(sound(tmp_path / "whole.wav", 1)).read_bytes()[:10_000])
         code, _, err = run(cut, "--format", "json", "--out", tmp_path / "out")
@@ -494,7 +494,7 @@ class TestFailures:
         assert (code, out) == (1, "")
         assert err == "standard input: The recording is empty (0 bytes): record it again, or choose another file.\n"
 
-    def test_pipes_in_a_folder_are_left_out_and_folders_that_cannot_be_opened_are_told(
+    def test_pipes_in_a_folder_are_left_out_and_folders_that_cannot_be_opened_are_reported(
         self, run, tmp_path, monkeypatch
     ):
         file = sound(tmp_path / "a.wav", 0.5)
@@ -533,7 +533,7 @@ class TestFailures:
 
         assert run(sound(tmp_path / "a.wav", 0.5), recognizer=Interrupted()) == (130, "", "")
 
-    def test_an_untrained_model_is_said_to_be_one(self, run, tmp_path):
+    def test_an_untrained_model_is_reported_to_be_one(self, run, tmp_path):
         code, out, err = run(sound(tmp_path / "a.wav", 0.5), recognizer=FakeRecognizer(trained=False))
         assert (code, out) == (0, "tenths 5\n")
         assert err == "The model default is untrained: what it writes means nothing.\n"
@@ -572,7 +572,6 @@ class TestDecoder:
         recognizer = FakeRecognizer()
         run(sound(tmp_path / "a.wav", 0.5), "--decoder", name, recognizer=recognizer)
         assert recognizer.options == [DecoderOptions(decoder=name, beam_width=7)]
-
 
     def test_flags_of_the_beam_choose_it(self, run, tmp_path):
         recognizer, file = FakeRecognizer(), sound(tmp_path / "a.wav", 0.5)
@@ -622,7 +621,7 @@ class TestAlign:
         (b" ", "There is nothing to align: the text holds no letter."),
         (None, "cannot be read (No such file or directory)."),
     ])  # fmt: skip
-    def test_a_text_that_cannot_be_used_is_said_so(self, run, tmp_path, content, message):
+    def test_a_text_that_cannot_be_used_is_reported(self, run, tmp_path, content, message):
         text, file = tmp_path / "text.txt", sound(tmp_path / "a.wav", 0.5)
         if content is not None:
             text.write_bytes(content)

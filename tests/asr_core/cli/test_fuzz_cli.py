@@ -20,7 +20,7 @@ from tests.asr_core.fuzzing import thoroughly
 
 
 class Listener:
-    """Hears in every recording its number; a number that it was not told is a mistake of this test."""
+    """The transcript of every recording is its number; an unknown number is a mistake of this test."""
 
     bundle = SimpleNamespace(trained=True, decoder_options=DecoderOptions)
 

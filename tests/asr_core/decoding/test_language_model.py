@@ -49,9 +49,7 @@ class PlainBackoff:
             for gram in grams:
                 probability = self.probabilities[gram]
                 line = f"{math.log10(probability) if probability else -99:.9f}\t{' '.join(gram)}"
-                lines.append(
-                    line + (f"\t{math.log10(self.weights[gram]):.9f}" if gram in self.weights else "")
-                )
+                lines.append(line + (f"\t{math.log10(self.weights[gram]):.9f}" if gram in self.weights else ""))
         return "\n".join([*lines, "", "\\end\\", ""])
 
 

@@ -24,9 +24,7 @@ from asr_core.text.spelling import spell
 from asr_core.text.vocabulary import WILDCARD, WORD_MARK, Vocabulary
 
 SMALL = Vocabulary(["", "▁a", "a", "▁b"])
-ENGLISH = Vocabulary(
-    ["", *"▁abcdefghijklmnopqrstuvwxyz'", *"▁t he ▁the in ▁a er ▁s ▁w ▁c at ▁cat ▁h el".split()]
-)
+ENGLISH = Vocabulary(["", *"▁abcdefghijklmnopqrstuvwxyz'", *"▁t he ▁the in ▁a er ▁s ▁w ▁c at ▁cat ▁h el".split()])
 EXACT = {"beam_width": 1024, "token_threshold": 0.0, "score_threshold": math.inf, "n_best": 1024}
 ARPA = """\\data\\
 ngram 1=7

@@ -83,7 +83,7 @@ def test_a_failure_in_the_process_is_raised_here_and_it_goes_on(batch, process):
     assert len(process(*batch)) == 2
 
 
-def test_where_a_process_was_killed_another_hears_the_batch(bundle, batch):
+def test_where_a_process_was_killed_another_transcribes_the_batch(bundle, batch):
     """Also where it was killed before it was ready."""
     process = InferenceProcess(bundle)
     newest().kill()
@@ -92,7 +92,7 @@ def test_where_a_process_was_killed_another_hears_the_batch(bundle, batch):
     np.testing.assert_allclose(process(*batch)[0], expected[0], atol=1e-5)
 
 
-def test_what_ends_every_process_is_told(bundle, batch, process, monkeypatch):
+def test_what_ends_every_process_is_reported(bundle, batch, process, monkeypatch):
     begin = InferenceProcess._begin
 
     def begin_and_end(self):

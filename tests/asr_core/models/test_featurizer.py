@@ -1,4 +1,4 @@
-"""The front ends: equal to their references, and deaf to padding and gain."""
+"""The front ends: equal to their references, and unchanged by padding and gain."""
 
 import librosa
 import numpy as np

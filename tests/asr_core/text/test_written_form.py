@@ -255,7 +255,7 @@ class TestSentenceEnds:
         ("Mr.", "Smith", False), ("F.", "Kennedy", False), ("p.m.", "on", False), ("p.m.", "He", True),
         ("p.m.", "", True), ('home."', "He", True), ("I.", "He", True),
     ])  # fmt: skip
-    def test_are_told_from_abbreviations(self, text, following, ends):
+    def test_are_distinguished_from_abbreviations(self, text, following, ends):
         assert ends_sentence(text, following) == ends
 
 

@@ -215,9 +215,7 @@ class TestCues:
     @pytest.mark.parametrize("limits", [(42, 2, 7), (20, 1, 2), (30, 3, 4), (80, 1, 15), (5, 1, 0.5)])
     def test_keep_the_limits(self, limits):
         characters, lines, seconds = limits
-        shown = cues(
-            LONG.words, LONG.seconds, max_characters=characters, max_lines=lines, max_seconds=seconds
-        )
+        shown = cues(LONG.words, LONG.seconds, max_characters=characters, max_lines=lines, max_seconds=seconds)
         assert " ".join(line for cue in shown for line in cue.lines) == LONG.text
         for cue in shown:
             assert len(cue.lines) <= lines

@@ -74,7 +74,7 @@ def test_audio_is_named_from_the_manifest_so_that_both_can_move(mine, tmp_path):
     assert soundfile.info(clip.audio).frames == RATE
 
 
-def test_what_is_left_out_is_said_with_its_reason(mine, tmp_path, capsys):
+def test_what_is_left_out_is_reported_with_its_reason(mine, tmp_path, capsys):
     record(mine / "short.wav", 0.1)
     record(mine / "dense.wav", 0.5)
     record(mine / "a#b.wav")
@@ -293,7 +293,7 @@ def test_few_speakers_are_parted_by_clip(mine, tmp_path, capsys):
         ),
     ],
 )
-def test_a_folder_without_speech_is_told_what_it_needs(make, message, tmp_path, capsys):
+def test_a_folder_without_speech_is_refused_with_what_it_needs(make, message, tmp_path, capsys):
     make(tmp_path / "speech")
     assert main(["folder", str(tmp_path / "speech"), "--out", str(tmp_path / "x.jsonl")]) == FAILED
     error = capsys.readouterr().err
@@ -369,7 +369,7 @@ def test_another_run_goes_on_where_the_last_one_gave_up(archive, hub, tmp_path):
 
 
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
-def test_an_address_in_trouble_is_said_so(status, archive, hub, tmp_path):
+def test_an_address_in_trouble_is_reported(status, archive, hub, tmp_path):
     hub.faults.append(Fault("GET", "/plain/", status=status))
     with pytest.raises(DownloadError, match=rf"could not be fetched \(.*{status} .*put it at .*dev-clean.tar.gz"):
         fetch(archive, tmp_path)

@@ -1,4 +1,4 @@
-"""Every change does what its name says, and nothing when it is switched off."""
+"""Every change does what its name promises, and nothing when it is switched off."""
 
 import numpy as np
 import pytest

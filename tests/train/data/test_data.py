@@ -72,7 +72,7 @@ def test_manifest_names_the_line_that_is_wrong(tmp_path):
         ({"seconds": 10**400}, "its seconds are 1000"),
     ],
 )
-def test_what_a_line_of_a_manifest_lacks_is_said_in_words(changes, fault, tmp_path):
+def test_what_a_line_of_a_manifest_lacks_is_reported_in_words(changes, fault, tmp_path):
     row = {"id": "a", "audio": "a.wav", "seconds": 1, "speaker": "s", "text": "t"} | changes
     row = {key: value for key, value in row.items() if value is not ...}
     (tmp_path / "m.jsonl").write_text(json.dumps(row))

@@ -34,7 +34,7 @@ def machine(tmp_path):
     }
 
 
-def test_a_trained_model_is_published_and_heard_then_offline(
+def test_a_trained_model_is_published_and_used_then_offline(
     smoke_run, corpus, hub, machine, tmp_path, monkeypatch, capsys
 ):
     """The trainer goes on with a finished run here, has nothing left to do, and pushes it."""

@@ -200,7 +200,7 @@ def test_a_bundle_that_was_not_evaluated_is_refused(run, hub):
     assert hub.requests == []
 
 
-def test_what_the_card_cannot_say_is_said_before(run, hub, capsys):
+def test_what_the_card_cannot_say_is_reported_before(run, hub, capsys):
     edit(run, lambda c: [c.pop(field) for field in ("licence", "training_data")])
     push(run, "name/repo")
     advice = "The card will not state: licence, training_data. Note it with python -m train.publish.card"
@@ -324,7 +324,7 @@ def test_a_proposal_needs_a_repository(run, hub):
         (WRITER, "repo", "repo does not say whose it is: write name/repo"),
     ],
 )
-def test_who_may_not_publish_is_told_why(token, repository, message, run, hub, monkeypatch, capsys):
+def test_who_may_not_publish_is_refused_with_the_reason(token, repository, message, run, hub, monkeypatch, capsys):
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     else:
@@ -365,7 +365,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again(run, hub):
     assert len(published(hub).commits) == made
 
 
-def test_no_network_is_said_so(run, hub, monkeypatch):
+def test_no_network_is_reported(run, hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
         PublishError, match="http://127.0.0.1:9 cannot be reached .*Connection refused.*check the network"
@@ -567,7 +567,7 @@ def test_a_space_runs_the_model_that_is_named_and_fetches_it_while_it_is_built(h
     assert set(files.split(",")) == {"config.json", *load_bundle("name/repo").config["files"]}
 
 
-def test_a_space_for_a_private_model_is_told_what_it_needs(here, hub, run, capsys):
+def test_a_space_for_a_private_model_is_refused_with_what_it_needs(here, hub, run, capsys):
     push(run, "name/open")
     push_space("name/space", "name/open")
     assert "HF_TOKEN" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ from ui.tabs.model import checked_name, model_chip
 from ui.widgets.model_card import model_card
 
 
-def test_building_does_not_wait_and_the_first_visitor_is_told():
+def test_building_does_not_wait_and_the_first_visitor_is_informed():
     gate = threading.Event()
     engine = Engine(load=lambda name: gate.wait(10) and FakeRecognizer(name)).start()
     assert engine.state() == "loading"
@@ -36,7 +36,7 @@ def test_many_visitors_cause_one_load():
     assert loads == ["default"]
 
 
-def test_a_failed_model_is_told_and_logged_and_may_be_tried_again(caplog):
+def test_a_failed_model_is_reported_and_logged_and_may_be_tried_again(caplog):
     answers = iter([BundleError("It is gone."), FakeRecognizer("other")])
 
     def load(name):

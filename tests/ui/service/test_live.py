@@ -47,7 +47,7 @@ def speak(session, text=SAID, chunk_seconds=0.5):
 
 
 def settle(session):
-    """Waits until all that was pushed has been heard."""
+    """Waits until all that was pushed has been transcribed."""
     with session._lock:
         assert session._idle.wait_for(lambda: not session._working, 30)
 
@@ -71,7 +71,7 @@ def test_words_appear_while_he_speaks_and_all_are_final_after_a_stop(session):
     assert (text_of(view.final), view.partial, view.phase) == (SAID, (), "stopped")
 
 
-def test_the_recording_holds_all_that_was_said(session):
+def test_the_recording_holds_all_that_was_spoken(session):
     speak(session)
     session.stop()
     with wave.open(session.recording_path) as file:
@@ -116,7 +116,7 @@ def test_a_silent_microphone_is_called_silent_until_it_is_not(session):
     assert session.view().notice is None
 
 
-def test_what_is_said_while_the_model_loads_is_heard_later():
+def test_what_is_spoken_while_the_model_loads_is_transcribed_later():
     ready = threading.Event()
 
     def load(name):
@@ -132,7 +132,7 @@ def test_what_is_said_while_the_model_loads_is_heard_later():
     assert text_of(session.view().final) == "red green blue"
 
 
-def test_a_model_that_cannot_be_loaded_is_said_in_words():
+def test_a_model_that_cannot_be_loaded_is_reported_in_words():
     def load(name):
         raise BundleError("There is no model here: choose another.")
 
@@ -153,7 +153,7 @@ def test_a_broken_chunk_costs_itself_and_no_more(session):
     assert text_of(session.view().final) == "red green blue"
 
 
-def test_the_limit_of_a_recording_is_said_and_kept(engine):
+def test_the_limit_of_a_recording_is_reported_and_kept(engine):
     session = LiveSession(engine, None, Limits(audio_seconds=3))
     speak(session)
     assert "limit" in session.view().notice[1]
@@ -162,7 +162,7 @@ def test_the_limit_of_a_recording_is_said_and_kept(engine):
     assert SAID.startswith(text_of(session.view().final))
 
 
-def test_two_visitors_hear_nothing_of_each_other(engine):
+def test_two_visitors_learn_nothing_of_each_other(engine):
     sessions = [LiveSession(engine, None, Limits()) for _ in range(2)]
     texts = ["red green blue black", "white brown white brown"]
     threads = [threading.Thread(target=speak, args=pair) for pair in zip(sessions, texts, strict=True)]
@@ -282,7 +282,7 @@ def test_a_visitor_who_leaves_is_forgotten_and_no_other(live):
     second.close()
 
 
-# ---- long files: the first words while the rest is heard
+# ---- long files: the first words while the rest is transcribed
 
 
 def test_the_words_of_a_long_file_come_before_the_file_is_done(engine):

@@ -46,7 +46,7 @@ def test_doubtful_words_are_marked(clip):
     assert card.count("data-unsure") == 1 and "Next unsure word (1)" in card
 
 
-def test_silence_is_said_to_hold_no_speech(engine, recording):
+def test_silence_is_reported_to_hold_no_speech(engine, recording):
     clip = transcribe_file(recording(level=0.0), "silence.wav", DecodingOverrides(), engine, Limits())
     assert clip.transcript.words == ()
     assert "No speech was found" in transcript_card(clip)

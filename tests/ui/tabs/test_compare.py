@@ -50,7 +50,7 @@ def test_one_written_word_may_be_two_spoken_ones():
     assert [pair.start for pair in result.pairs] == [0.0, 0.0, 1.0]
 
 
-def test_nothing_heard_is_all_deletions():
+def test_nothing_recognised_is_all_deletions():
     result = compare("one two", [])
     assert result.word_error_rate == 1 and result.deletions == 2
     assert all(pair.start is None for pair in result.pairs)

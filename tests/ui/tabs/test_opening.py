@@ -1,4 +1,4 @@
-"""The two events that open a recording: what each of them tells the page."""
+"""The two events that open a recording: what each of them sends to the page."""
 
 import threading
 

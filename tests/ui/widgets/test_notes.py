@@ -16,7 +16,7 @@ ESCAPED = ("The recording is damaged &lt;b&gt;from 3 s&lt;/b&gt; on.", "It has 2
 
 @pytest.fixture
 def noted(monkeypatch):
-    """Makes every recording one that there is something to say about."""
+    """Gives every recording notes."""
 
     def read(*args):
         return replace(read_audio(*args), notes=(DAMAGED, TRACKS))
