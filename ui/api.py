@@ -112,7 +112,7 @@ class Api:
             beam_width: How many texts the beam keeps, 1 to 384; what the model recommends if left out.
             hot_words: Names and terms to listen for, one a line or with commas between, at most 200.
             text: "written" for the written form beside the spoken words, where the model has one, or "spoken".
-            replacements: How names and terms are written, one "heard -> written" a line.
+            replacements: How names and terms are written, one "spoken -> written" a line.
             track: Which audio track of a file that has several, from 1.
 
         Returns:
@@ -166,7 +166,7 @@ class Api:
             lines: Most lines a subtitle, 1 to 3.
             seconds: Longest time a subtitle stands, 1 to 15.
             text: "written", with capitals, punctuation and figures where the model has them, or "spoken".
-            replacements: How names and terms are written, one "heard -> written" a line.
+            replacements: How names and terms are written, one "spoken -> written" a line.
 
         Returns:
             The subtitle file as text.

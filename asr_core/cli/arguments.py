@@ -99,7 +99,7 @@ def _add_output(group) -> None:
     group.add_argument(
         "--replacements",
         metavar="FILE",
-        help="how names and terms are written: heard -> written, one pair a line; # begins a comment line",
+        help="how names and terms are written: spoken -> written, one pair a line; # begins a comment line",
     )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace files that exist already")

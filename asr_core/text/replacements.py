@@ -1,4 +1,4 @@
-"""Pairs "heard -> written" for names, brands and terms, which the written form of a transcript follows.
+"""Pairs "spoken -> written" for names, brands and terms, which the written form of a transcript follows.
 
 A file has one pair on each line; lines that begin with # are comments. The spoken words are compared without regard to
 case, and where several pairs match, the one with most spoken words is taken.
@@ -16,7 +16,7 @@ ARROWS = ("->", "\u2192", "=>")
 MAX_REPLACEMENTS = 1000
 MAX_CHARACTERS = 100  # on each side of a pair
 SHOWN_CHARACTERS = 40  # of a wrong line, in its error
-EDGES = '.,;:!?"()'  # of heard words, which no recogniser writes
+EDGES = '.,;:!?"()'  # of the words of a phrase, which no recogniser writes
 
 
 @dataclass(frozen=True)
@@ -39,29 +39,29 @@ class Replacements:
         possessive of the last spoken word is kept: acme's becomes ACME's.
         """
         by_first: dict[str, list] = {}
-        for heard, written in sorted(self.pairs, key=lambda pair: -len(pair[0])):
-            by_first.setdefault(heard[0], []).append((heard, written))
+        for phrase, written in sorted(self.pairs, key=lambda pair: -len(pair[0])):
+            by_first.setdefault(phrase[0], []).append((phrase, written))
         spoken = [word.casefold() for word in words]
         found: list[list[WrittenSpan]] = []
         at = 0
         while at < len(spoken):
             candidates = [*by_first.get(spoken[at], ()), *by_first.get(spoken[at].removesuffix("'s"), ())]
-            for heard, written in sorted(candidates, key=lambda pair: -len(pair[0])):
-                ending = _ending(spoken[at : at + len(heard)], heard)
+            for phrase, written in sorted(candidates, key=lambda pair: -len(pair[0])):
+                ending = _ending(spoken[at : at + len(phrase)], phrase)
                 if ending is not None:
-                    found.append(_spread(at, len(heard), [*written[:-1], written[-1] + ending]))
-                    at += len(heard) - 1
+                    found.append(_spread(at, len(phrase), [*written[:-1], written[-1] + ending]))
+                    at += len(phrase) - 1
                     break
             at += 1
         return found
 
 
-def _ending(spoken: Sequence[str], heard: Sequence[str]) -> str | None:
-    """What the spoken words have after the heard ones: nothing or a possessive; None if they differ."""
-    if tuple(spoken) == tuple(heard):
+def _ending(spoken: Sequence[str], phrase: Sequence[str]) -> str | None:
+    """What the words have behind the phrase: nothing or a possessive ending; None if they differ."""
+    if tuple(spoken) == tuple(phrase):
         return ""
-    same = len(spoken) == len(heard) and tuple(spoken[:-1]) == tuple(heard[:-1])
-    return "'s" if same and spoken[-1] == f"{heard[-1]}'s" else None
+    same = len(spoken) == len(phrase) and tuple(spoken[:-1]) == tuple(phrase[:-1])
+    return "'s" if same and spoken[-1] == f"{phrase[-1]}'s" else None
 
 
 def _spread(at: int, spoken: int, written: Sequence[str]) -> list[WrittenSpan]:
@@ -82,13 +82,13 @@ def read_replacements(path: str | os.PathLike) -> Replacements:
     replacements = parse_replacements(read_text(path))
     if not replacements:
         raise GivenTextError(
-            f"{printable(os.fspath(path))} holds no replacements: write heard -> written on each line."
+            f"{printable(os.fspath(path))} holds no replacements: write spoken -> written on each line."
         )
     return replacements
 
 
 def parse_replacements(text: str) -> Replacements:
-    """The pairs of a text with one "heard -> written" on each line; empty lines and comments are skipped.
+    """The pairs of a text with one "spoken -> written" on each line; empty lines and comments are skipped.
 
     Raises:
         GivenTextError: a line is no pair, is too long, or contradicts an earlier one; or there are too many.
@@ -98,19 +98,19 @@ def parse_replacements(text: str) -> Replacements:
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        heard, written = _pair(line, number)
-        if heard in pairs and pairs[heard][0] != written:
-            earlier = pairs[heard][1]
+        phrase, written = _pair(line, number)
+        if phrase in pairs and pairs[phrase][0] != written:
+            earlier = pairs[phrase][1]
             raise GivenTextError(
-                f"Line {number} of the replacements writes {printable(' '.join(heard))} otherwise than line {earlier}: "
-                "drop one of them."
+                f"Line {number} of the replacements writes {printable(' '.join(phrase))} otherwise than line "
+                f"{earlier}: drop one of them."
             )
-        pairs.setdefault(heard, (written, number))
+        pairs.setdefault(phrase, (written, number))
     if len(pairs) > MAX_REPLACEMENTS:
         raise GivenTextError(
             f"There are {len(pairs)} replacements and at most {MAX_REPLACEMENTS} can be used: drop some."
         )
-    return Replacements(tuple((heard, written) for heard, (written, _) in pairs.items()))
+    return Replacements(tuple((phrase, written) for phrase, (written, _) in pairs.items()))
 
 
 def _pair(line: str, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -118,13 +118,13 @@ def _pair(line: str, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     shown = printable(line[:SHOWN_CHARACTERS])
     arrow = next((arrow for arrow in ARROWS if arrow in line), None)
     if arrow is None:
-        raise GivenTextError(f"Line {number} of the replacements has no arrow: write heard -> written, not {shown}")
+        raise GivenTextError(f"Line {number} of the replacements has no arrow: write spoken -> written, not {shown}")
     left, _, right = line.partition(arrow)
     if max(len(left), len(right)) > MAX_CHARACTERS:
         raise GivenTextError(f"Line {number} of the replacements has a side of more than {MAX_CHARACTERS} characters.")
     words = (word.strip(EDGES).replace("\u2019", "'").casefold() for word in left.split())
-    heard, written = tuple(filter(None, words)), tuple(right.split())
-    if not heard or not written:
-        side = "before" if not heard else "after"
+    phrase, written = tuple(filter(None, words)), tuple(right.split())
+    if not phrase or not written:
+        side = "before" if not phrase else "after"
         raise GivenTextError(f"Line {number} of the replacements has nothing {side} its arrow: {shown}")
-    return heard, written
+    return phrase, written

@@ -161,7 +161,7 @@ def report(run: Run, groups: dict, network_cost: np.ndarray, audio_seconds: floa
         "cpu_seconds_a_second_of_decoder": round(float(run.cost[1] / max(audio_seconds, 1e-9)), 4),
         "confidence": None,
         "worst": [
-            {"id": one.clip.id, "errors": one.words.count, "said": one.reference, "heard": one.hypothesis}
+            {"id": one.clip.id, "errors": one.words.count, "reference": one.reference, "hypothesis": one.hypothesis}
             for one in sorted(run.scores, key=lambda one: -one.words.count)[:worst]
         ],
     }

@@ -57,8 +57,8 @@ def _decoder(content: dict) -> Iterator[str]:
         )
     for one in content["worst"]:
         yield f"{one['errors']:3} wrong in {one['id']}"
-        yield f"    reference   {one['said']}"
-        yield f"    hypothesis  {one['heard']}"
+        yield f"    reference   {one['reference']}"
+        yield f"    hypothesis  {one['hypothesis']}"
     yield ""
 
 

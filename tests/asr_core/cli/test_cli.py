@@ -385,7 +385,7 @@ class TestTexts:
         (tmp_path / "names.txt").write_text("acme -> ACME\nacme corp\n")
         code, out, err = run(file, "--replacements", tmp_path / "names.txt")
         assert (code, out) == (2, "")
-        assert "--replacements: Line 2 of the replacements has no arrow: write heard -> written, not acme corp" in err
+        assert "--replacements: Line 2 of the replacements has no arrow: write spoken -> written, not acme corp" in err
         code, _, err = run(file, "--replacements", tmp_path / "gone.txt")
         assert code == 2 and "gone.txt cannot be read" in err
 

@@ -186,7 +186,7 @@ class TestReplacements:
         assert transcribed("twenty five hundred", "five -> Five").written_text == "Twenty Five hundred"
 
     @pytest.mark.parametrize("text, message", [
-        ("acme\nb -> c", "Line 1 of the replacements has no arrow: write heard -> written, not acme"),
+        ("acme\nb -> c", "Line 1 of the replacements has no arrow: write spoken -> written, not acme"),
         ("# x\n\na -> b\n-> c", "Line 4 of the replacements has nothing before its arrow: -> c"),
         ("a ->  ", "Line 1 of the replacements has nothing after its arrow: a ->"),
         ("a -> b\nA -> c", "Line 2 of the replacements writes a otherwise than line 1: drop one of them."),
@@ -207,7 +207,7 @@ class TestReplacements:
         assert len(read_replacements(path).pairs) == 5
         path.write_text("# nothing\n")
         with pytest.raises(
-            GivenTextError, match="names.txt holds no replacements: write heard -> written on each line."
+            GivenTextError, match="names.txt holds no replacements: write spoken -> written on each line."
         ):
             read_replacements(path)
 

@@ -230,7 +230,7 @@ def test_every_decoder_is_measured_on_one_pass_of_the_network(clips):
     rates = [{row["name"]: row["wer"] for row in d["figures"]} for d in content["decoders"]]
     assert rates == [dict.fromkeys(("all", "pair", "even", "odd"), r) for r in (0.25, 0.0)]
     assert content["decoders"][0]["worst"][0] == {
-        "id": "clip-0", "errors": 1, "said": "a b c d", "heard": "wrong b c d",
+        "id": "clip-0", "errors": 1, "reference": "a b c d", "hypothesis": "wrong b c d",
     }  # fmt: skip
 
 
