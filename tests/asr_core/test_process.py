@@ -15,7 +15,6 @@ from asr_core.process import INTERRUPTED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and shells of POSIX")
 ROOT = Path(__file__).parents[2]
-PATHS = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
 BEGIN = """
 import sys, time
 from asr_core import process
@@ -85,7 +84,7 @@ except KeyboardInterrupt:
 
 def started(code: str) -> subprocess.Popen:
     """A program that has come to `wait`."""
-    environment = os.environ | {"PYTHONPATH": PATHS}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", BEGIN + code]
     program = subprocess.Popen(
         command,
@@ -135,11 +134,12 @@ def shell(tmp_path):
     """Runs the command line with a fake recogniser in a shell, with the redirections given."""
 
     def run(*arguments, streams=""):
-        code = "from asr_core import __main__, process\nfrom test_cli import FakeRecognizer\nimport sys\n"
+        code = "import sys\nfrom asr_core import __main__, process\n"
+        code += "from tests.asr_core.cli.test_cli import FakeRecognizer\n"
         code += "try: code = __main__.main(None, lambda model: FakeRecognizer())\n"
         code += "except SystemExit as stopped: code = stopped.code\nprocess.leave(code)"
         command = shlex.join([sys.executable, "-c", code, *map(str, arguments)])
-        environment = os.environ | {"PYTHONPATH": PATHS}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(["bash", "-c", f"{command} {streams}"], capture_output=True, text=True, env=environment)
         return done.returncode, done.stdout, done.stderr
 

@@ -718,14 +718,14 @@ class TestUsage:
     def test_a_reader_that_leaves_early_sees_no_traceback(self, tmp_path):
         for number in range(3):
             sound(tmp_path / f"{number}.wav", 0.5)
-        code = "import sys, test_cli\nfrom asr_core.__main__ import main\n"
-        code += f"sys.exit(main([{str(tmp_path)!r}], lambda model: test_cli.FakeRecognizer()))"
-        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3])])
+        code = "import sys\nfrom asr_core.__main__ import main\n"
+        code += "from tests.asr_core.cli.test_cli import FakeRecognizer\n"
+        code += f"sys.exit(main([{str(tmp_path)!r}], lambda model: FakeRecognizer()))"
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": paths},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         )
         process.stdout.close()
         assert process.stderr.read() == b""
