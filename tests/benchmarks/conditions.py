@@ -4,7 +4,7 @@
     python -m tests.benchmarks.conditions --sounds FILE...
 
 Every condition is made from the same clips with a fixed seed; none of them is used in training. Of sound files in which
-nobody speaks, the second form hears the first 20 seconds each and says what words it found.
+nobody speaks, the second form transcribes the first 20 seconds of each and prints the words that it found.
 """
 
 import argparse

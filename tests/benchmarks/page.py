@@ -44,9 +44,9 @@ def main() -> None:
             page = browser.new_page()
             page.set_default_timeout(PATIENCE_MILLISECONDS)
             page.goto(app.url)
-            hear(page, clips.pop())
+            upload(page, clips.pop())
             print(f"{'the first transcript, cold':<34} {time.perf_counter() - started:.2f} s after the start")
-            print(f"{'upload to words and timeline, warm':<34} {line([hear(page, clip) for clip in clips])}")
+            print(f"{'upload to words and timeline, warm':<34} {line([upload(page, clip) for clip in clips])}")
             page.get_by_role("button", name="Decoding").click()
             more = [moved(page, "Texts shown") for _ in range(RUNS)]
             print(f"{'a slider to one more text':<34} {line(more)}")
@@ -57,7 +57,7 @@ def main() -> None:
                 # not Opus, which would take minutes to write
                 lecture = write(repeated(None, round(3600 * options.hours)), folder / "lecture.flac")
                 before = app.megabytes
-                seconds = hear(page, lecture)
+                seconds = upload(page, lecture)
                 count = page.locator(WORDS).count()
                 print(f"{f'{options.hours:g} hours':<34} {seconds:.1f} s to all {count} words and the timeline;")
                 print(f"{'':<34} {before:.0f} MB before, {app.megabytes:.0f} MB after")
@@ -72,7 +72,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def hear(page, clip: Path) -> float:
+def upload(page, clip: Path) -> float:
     """Seconds from the choice of a file until its words and its timeline are there."""
     clear = page.locator("#recording-file").get_by_label("Clear")
     if clear.count():

@@ -3,8 +3,8 @@
     pip install pocketsphinx moonshine-voice==0.0.48      # for this comparison only; both bring their models
     python -m tests.benchmarks.peers --manifest valid.jsonl [--limit 100] [--seed 0] [--model default]
 
-Every recogniser runs in a process of its own, hears each clip once and alone, and is judged by the same normaliser.
-CPU seconds leave out the loading of the model.
+Every recogniser runs in a process of its own and transcribes each clip once and alone; all are judged by the same
+normaliser. CPU seconds leave out the loading of the model.
 """
 
 import argparse
@@ -26,14 +26,14 @@ def pocketsphinx():
 
     decoder = Decoder(samprate=RATE, loglevel="FATAL")
 
-    def hear(samples):
+    def transcribe(samples):
         decoder.start_utt()
         decoder.process_raw((samples * 32767).astype(np.int16).tobytes(), full_utt=True)
         decoder.end_utt()
         best = decoder.hyp()
         return best.hypstr if best else ""
 
-    return hear, get_model_path("en-us")
+    return transcribe, get_model_path("en-us")
 
 
 def moonshine():
@@ -43,11 +43,11 @@ def moonshine():
     path = get_model_path("tiny-en")
     transcriber = Transcriber(str(path), ModelArch.TINY)
 
-    def hear(samples):
+    def transcribe(samples):
         found = transcriber.transcribe_without_streaming(samples.tolist(), RATE)
         return " ".join(line.text for line in found.lines)
 
-    return hear, path
+    return transcribe, path
 
 
 def ours(model: str, decoder: str):
@@ -66,10 +66,10 @@ def ours(model: str, decoder: str):
 
         recognizer.emissions(Audio(np.zeros(seconds * RATE, np.float32), RATE))
 
-    def hear(samples):
+    def transcribe(samples):
         return recognizer.transcribe(Audio(samples, RATE), options).text
 
-    return hear, bundle.path
+    return transcribe, bundle.path
 
 
 def size(path) -> int:
@@ -86,7 +86,7 @@ def run(make, arguments, clips, result):
     from train.data.manifest import read_bytes
 
     try:
-        hear, path = make(*arguments)
+        transcribe, path = make(*arguments)
     except ImportError as error:
         result.put({"missing": str(error)})
         return
@@ -94,7 +94,7 @@ def run(make, arguments, clips, result):
     for clip in clips:
         audio = load_audio(read_bytes(clip.audio), RATE)
         start = time.process_time()
-        hypotheses.append(normalise(hear(audio.samples)))
+        hypotheses.append(normalise(transcribe(audio.samples)))
         cpu += time.process_time() - start
         heard += audio.seconds
         references.append(normalise(clip.text))
