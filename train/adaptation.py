@@ -33,6 +33,10 @@ LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long
 HEAD = "head/"  # beginning of the names of the output layer's weights
 SHARES = (0.25, 0.5, 1.0)  # of the adapted weights in the mean with the old ones
 CLEAR_GAIN = 0.8  # the adapted weights alone, with which other voices lose much, must leave so few of the wrong words
+
+# Of speech to learn from, for the adapted weights alone; with less, the largest share is in proportion. A minute is
+# learnt by heart, and its few held-out words show a gain by chance.
+WHOLE_SHARE_MINUTES = 8.0
 KEPT = "licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
 
 
@@ -82,7 +86,7 @@ class Adaptation(Trainer):
         trial = self.folder / "trial"
         try:
             measured = {}
-            for share in self._weights_by_share(SHARES):
+            for share in self._weights_by_share(possible_shares(60 * self.data.hours)):
                 self._save(trial, share, [])
                 measured[share] = self._measure(load_bundle(trial))
         finally:
@@ -148,6 +152,11 @@ def _for_lengths(batching: Batching, data: SpeechData) -> Batching:
     longest = max((example.seconds for example in data.examples), default=0.0)
     needed = 1 + sum(bucket < longest for bucket in batching.bucket_seconds[:-1])
     return dataclasses.replace(batching, bucket_seconds=batching.bucket_seconds[:needed])
+
+
+def possible_shares(minutes: float) -> list[float]:
+    """The shares of the adapted weights to try after learning from so many minutes of speech, at least the smallest."""
+    return [share for share in SHARES if share <= max(min(SHARES), minutes / WHOLE_SHARE_MINUTES)]
 
 
 def best_share(errors: dict[float, int]) -> float:

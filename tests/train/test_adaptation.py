@@ -15,7 +15,7 @@ from asr_core.decoding.language_model import NGramModel
 from tests.train.conftest import RATE, tune
 from train import adaptation
 from train.__main__ import main
-from train.adaptation import Adaptation, best_share
+from train.adaptation import Adaptation, best_share, possible_shares
 from train.data.batches import Batching
 from train.fit.presets import PRESETS
 from train.fit.trainer import load_data, split
@@ -70,6 +70,7 @@ def command(monkeypatch, recordings, start, tmp_path):
 
     def run(*arguments, preset=QUICK):
         monkeypatch.setitem(PRESETS, "adapt", preset)
+        monkeypatch.setattr(adaptation, "WHOLE_SHARE_MINUTES", 0.1)  # the toy voice has half a minute
         line = ["--start", str(start), "--data", str(recordings), "--out", str(tmp_path / "me"), "--no-compile"]
         return main([*line, *arguments])
 
@@ -165,3 +166,9 @@ def measured(errors: int) -> dict:
         "wer_low": None, "wer_high": None, "resampled": "clips", "substitutions": errors, "deletions": 0,
         "insertions": 0,
     }  # fmt: skip
+
+
+def test_the_less_speech_there_is_the_more_is_kept_of_the_old_weights():
+    assert possible_shares(0.2) == possible_shares(3.9) == [0.25]
+    assert possible_shares(4.0) == possible_shares(7.9) == [0.25, 0.5]
+    assert possible_shares(8.0) == [0.25, 0.5, 1.0]
