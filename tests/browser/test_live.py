@@ -147,8 +147,10 @@ def live_sessions(page):
     return [session for session in leave.__self__._sessions.values() if session.phase != "closed"]
 
 
-@pytest.mark.parametrize("error,said", [("NotAllowedError", "refused"), ("NotFoundError", "No microphone was found")])
-def test_a_microphone_that_is_not_to_be_had_is_reported_in_words(speaking, error, said):
+@pytest.mark.parametrize(
+    "error,expected", [("NotAllowedError", "refused"), ("NotFoundError", "No microphone was found")]
+)
+def test_a_microphone_that_is_not_to_be_had_is_reported_in_words(speaking, error, expected):
     speaking.evaluate(
         """(error) => { navigator.mediaDevices.getUserMedia =
         () => Promise.reject(new DOMException('none', error)); }""",
@@ -157,7 +159,7 @@ def test_a_microphone_that_is_not_to_be_had_is_reported_in_words(speaking, error
     press(speaking, "Start")
     speaking.wait_for_selector("#live .notice.error")
     shown = speaking.locator("#live .notice.error").inner_text()
-    assert said in shown and "Start again" in shown
+    assert expected in shown and "Start again" in shown
     assert speaking.locator("#live [data-part=start]").is_enabled()
 
 

@@ -154,6 +154,12 @@ def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform
         assert (moved > 1e-3) if name == "head/kernel" else (moved < 1e-2), name  # 16 bits
 
 
+def test_the_less_speech_there_is_the_more_is_kept_of_the_old_weights():
+    assert possible_shares(0.2) == possible_shares(3.9) == [0.25]
+    assert possible_shares(4.0) == possible_shares(7.9) == [0.25, 0.5]
+    assert possible_shares(8.0) == [0.25, 0.5, 1.0]
+
+
 def test_of_shares_that_are_as_good_the_smallest_is_taken_and_all_only_for_a_clear_gain():
     assert best_share({0.25: 20, 0.5: 20, 1.0: 17}) == 0.25
     assert best_share({0.25: 21, 0.5: 20, 1.0: 17}) == 0.5
@@ -166,9 +172,3 @@ def measured(errors: int) -> dict:
         "wer_low": None, "wer_high": None, "resampled": "clips", "substitutions": errors, "deletions": 0,
         "insertions": 0,
     }  # fmt: skip
-
-
-def test_the_less_speech_there_is_the_more_is_kept_of_the_old_weights():
-    assert possible_shares(0.2) == possible_shares(3.9) == [0.25]
-    assert possible_shares(4.0) == possible_shares(7.9) == [0.25, 0.5]
-    assert possible_shares(8.0) == [0.25, 0.5, 1.0]

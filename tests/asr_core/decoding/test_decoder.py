@@ -16,12 +16,13 @@ from asr_core.decoding import beam_search as decoder
 from asr_core.decoding.beam_search import DecoderOptions, beam_search, pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
-from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN
 from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import Vocabulary, space_token
+from tests.asr_core.decoding.small import EXACT, emissions_along, random_emissions, small_arpa
 
 VOCABULARY = Vocabulary()
 SPACE_OF_ALL = VOCABULARY.encode(" ")[0]
@@ -30,10 +31,7 @@ SPACE_OF_ALL = VOCABULARY.encode(" ")[0]
 def emissions_of(path, confident=0.97, vocabulary=VOCABULARY):
     """Emissions whose best path is given, written with - for blank."""
     tokens = [0 if character == "-" else vocabulary.encode(character)[0] for character in path]
-    rest = (1 - confident) / (len(vocabulary) - 1)
-    probabilities = np.full((len(tokens), len(vocabulary)), rest, np.float32)
-    probabilities[np.arange(len(tokens)), tokens] = confident
-    return Emissions(np.log(probabilities), step_seconds=0.04)
+    return emissions_along(tokens, len(vocabulary), confident, step_seconds=0.04)
 
 
 @pytest.mark.parametrize(
@@ -66,40 +64,7 @@ def test_greedy_words_have_place_and_confidence():
 
 
 SMALL = Vocabulary("ab ")
-EXACT = {"beam_width": 1024, "token_threshold": 0.0, "score_threshold": math.inf, "n_best": 1024}
-ARPA = """\\data\\
-ngram 1=7
-ngram 2=4
-
-\\1-grams:
--1.5 <unk>
--99 <s> -0.2
--0.8 </s>
--0.6 a -0.3
--1.1 ab -0.1
--0.9 b -0.2
--1.3 aab
-
-\\2-grams:
--0.3 <s> ab
--0.5 a b
--0.2 b </s>
--0.7 ab a
-
-\\end\\
-"""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("arpa") / "small.arpa"
-    path.write_text(ARPA)
-    return NGramModel.from_arpa(path)
-
-
-def random_emissions(steps, tokens=4, seed=0, sharpness=1.5):
-    logits = np.random.default_rng(seed).normal(0, sharpness, (steps, tokens))
-    return Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), 0.04)
+ARPA = small_arpa("ab", "aab")
 
 
 SPACE = 3

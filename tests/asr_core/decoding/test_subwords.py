@@ -13,7 +13,7 @@ from asr_core.ctc import collapse
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
-from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN
 from asr_core.decoding.options import MAX_STEP_TOKENS, DecoderOptions
 from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
@@ -22,51 +22,17 @@ from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.spelling import spell
 from asr_core.text.vocabulary import WILDCARD, WORD_MARK, Vocabulary
+from tests.asr_core.decoding.small import EXACT, emissions_along, random_emissions, small_arpa
 
 SMALL = Vocabulary(["", "▁a", "a", "▁b"])
 ENGLISH = Vocabulary(["", *"▁abcdefghijklmnopqrstuvwxyz'", *"▁t he ▁the in ▁a er ▁s ▁w ▁c at ▁cat ▁h el".split()])
-EXACT = {"beam_width": 1024, "token_threshold": 0.0, "score_threshold": math.inf, "n_best": 1024}
-ARPA = """\\data\\
-ngram 1=7
-ngram 2=4
-
-\\1-grams:
--1.5 <unk>
--99 <s> -0.2
--0.8 </s>
--0.6 a -0.3
--1.1 ba -0.1
--0.9 b -0.2
--1.3 aa
-
-\\2-grams:
--0.3 <s> ba
--0.5 a b
--0.2 b </s>
--0.7 ba a
-
-\\end\\
-"""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("arpa") / "small.arpa"
-    path.write_text(ARPA)
-    return NGramModel.from_arpa(path)
-
-
-def random_emissions(steps, tokens=4, seed=0, sharpness=1.5):
-    logits = np.random.default_rng(seed).normal(0, sharpness, (steps, tokens))
-    return Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), 0.04)
+ARPA = small_arpa("ba", "aa")
 
 
 def emissions_of(path, vocabulary, confident=0.97):
     """Emissions whose best path is given, as the texts of tokens; "" is the blank."""
     tokens = [vocabulary.tokens.index(text) for text in path]
-    probabilities = np.full((len(tokens), len(vocabulary)), (1 - confident) / (len(vocabulary) - 1), np.float32)
-    probabilities[np.arange(len(tokens)), tokens] = confident
-    return Emissions(np.log(probabilities), step_seconds=0.08)
+    return emissions_along(tokens, len(vocabulary), confident, step_seconds=0.08)
 
 
 class TestVocabulary:

@@ -13,7 +13,7 @@ from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.incremental import IncrementalDecoder
-from asr_core.decoding.language_model import SENTENCE_END, UNKNOWN, NGramModel
+from asr_core.decoding.language_model import SENTENCE_END, UNKNOWN
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.decoding.text_alignment import align_text
@@ -23,6 +23,7 @@ from asr_core.text.spelling import spell
 from asr_core.text.vocabulary import WILDCARD, Vocabulary
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.writers import JsonWriter, SrtWriter, TextWriter
+from tests.asr_core.decoding.small import emissions_along
 
 CHINESE = Vocabulary(["", *"你好世界二十我们的"], "zh")
 SMALL = Vocabulary("你好世")
@@ -45,19 +46,10 @@ ngram 2=2
 """
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("arpa") / "small.arpa"
-    path.write_text(ARPA, encoding="utf-8")
-    return NGramModel.from_arpa(path)
-
-
 def emissions_of(path, vocabulary=CHINESE, confident=0.9, step_seconds=0.1):
     """Emissions whose best path is given, written with - for blank."""
     tokens = [0 if character == "-" else vocabulary.encode(character)[0] for character in path]
-    probabilities = np.full((len(tokens), len(vocabulary)), (1 - confident) / (len(vocabulary) - 1), np.float32)
-    probabilities[np.arange(len(tokens)), tokens] = confident
-    return Emissions(np.log(probabilities), step_seconds)
+    return emissions_along(tokens, len(vocabulary), confident, step_seconds)
 
 
 def random_emissions(steps, tokens, seed, sharpness=1.5, step_seconds=0.04):

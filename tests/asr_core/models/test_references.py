@@ -62,3 +62,11 @@ def test_a_clip_has_the_same_log_probabilities_alone_in_a_batch_and_in_longer_pa
         assert count == steps[clip]
         np.testing.assert_allclose(together[clip, :count], alone[0, :count], atol=1e-3)
         np.testing.assert_allclose(padded[clip, :count], alone[0, :count], atol=1e-3)
+
+
+def test_configuration_makes_the_same_network(reference):
+    model = reference.network()
+    again = type(model)(**model.get_config())
+    again.build((None, None, model.sizes["bins"]), (None,))
+    assert again.get_config() == model.get_config()
+    assert [tuple(v.shape) for v in again.variables] == [tuple(v.shape) for v in model.variables]

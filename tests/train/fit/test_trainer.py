@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from asr_core.bundle.loading import load_bundle
 from asr_core.text.vocabulary import Vocabulary
+from tests.processes import comes_true
 from train.data.augmentation import Augmentation
 from train.data.batches import Batching
 from train.fit.presets import PRESETS
@@ -118,9 +119,7 @@ def test_a_run_survives_sigkill_at_any_moment(corpus, tmp_path):
         "--cache", str(tmp_path / "cache"), "--passes", "400", "--checkpoint-minutes", "0", "--no-compile",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (run / CHECKPOINT).exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
+    assert comes_true(lambda: (run / CHECKPOINT).exists() or process.poll() is not None, seconds=240)
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
     process.wait()
