@@ -22,6 +22,7 @@ from asr_core.bundle.bundle import Bundle
 from asr_core.decoding.beam_search import DecoderOptions, beam_search
 from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
 from asr_core.decoding.hypotheses import Hypothesis, greedy
+from asr_core.decoding.rescoring import Rescoring
 from asr_core.decoding.text_alignment import align_text
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
@@ -70,7 +71,7 @@ class Recognizer:
 
     Raises:
         BundleError: the bundle's weights do not fit its network.
-        LanguageModelError: the bundle's language model is damaged.
+        LanguageModelError: a language model of the bundle is damaged.
 
     Attributes:
         tagger: of punctuation and capitals (`asr_core.text.tagger.Tagger`), or None if the bundle has none.
@@ -82,7 +83,8 @@ class Recognizer:
         self.sample_rate = bundle.sample_rate
         self.vocabulary = bundle.vocabulary
         self.language_model = bundle.language_model()
-        self.pronunciations = bundle.pronunciations(self.language_model)
+        pronunciations = bundle.pronunciations(self.language_model)
+        self.rescoring = Rescoring(pronunciations, bundle.neural_language_model())
         self.tagger = bundle.tagger()
         self._defaults = bundle.decoder_options()
         self._calibrations = {
@@ -205,7 +207,7 @@ class Recognizer:
             n_best = [greedy(emissions, self.vocabulary)]
         else:
             n_best = beam_search(
-                emissions, self.vocabulary, options, self.language_model, hot_words, self.pronunciations, report
+                emissions, self.vocabulary, options, self.language_model, hot_words, self.rescoring, report
             )
         n_best[0].locate(partial(raise_if_cancelled, cancel))
         return Recognition(self.transcript(n_best[0].words, seconds), tuple(n_best), emissions)

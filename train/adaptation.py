@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from asr_core.bundle.bundle import Bundle
-from asr_core.bundle.description import LANGUAGE_MODEL, README, TAGGER
+from asr_core.bundle.description import LANGUAGE_MODEL, NEURAL_LANGUAGE_MODEL, README, TAGGER
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.bundle.weights import weight_name
 from asr_core.recognizer import Recognizer
@@ -142,8 +142,13 @@ class Adaptation(Trainer):
         }  # fmt: skip
         words = self.start.language_model()
         pronunciations = self.start.pronunciations(words)
-        path, tagger = self.start.file(LANGUAGE_MODEL), self.start.file(TAGGER)
-        save_bundle(folder, self.network, config, language_model=path, pronunciations=pronunciations, tagger=tagger)
+        save_bundle(
+            folder, self.network, config,
+            language_model=self.start.file(LANGUAGE_MODEL),
+            neural_language_model=self.start.file(NEURAL_LANGUAGE_MODEL),
+            pronunciations=pronunciations,
+            tagger=self.start.file(TAGGER),
+        )  # fmt: skip
         replace_file(folder / README, card(load_bundle(folder).config, str(folder)))
 
 

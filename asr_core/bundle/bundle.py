@@ -14,6 +14,7 @@ from asr_core.bundle.description import (
     CONFIG,
     CONTENTS,
     LANGUAGE_MODEL,
+    NEURAL_LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
     TAGGER,
@@ -141,6 +142,21 @@ class Bundle:
         from asr_core.decoding.language_model import NGramModel
 
         return NGramModel.load(path)
+
+    def neural_language_model(self):
+        """The recurrent language model (`asr_core.decoding.neural_language_model.NeuralLanguageModel`), or None.
+
+        Returns None where the language model is not the bundle's own.
+
+        Raises:
+            LanguageModelError: the file is damaged.
+        """
+        path = self.file(NEURAL_LANGUAGE_MODEL)
+        if path is None or self.other_language_model is not None:
+            return None
+        from asr_core.decoding.neural_language_model import NeuralLanguageModel
+
+        return NeuralLanguageModel.load(path)
 
     def pronunciations(self, language_model):
         """The pronunciations of the words of the language model (`asr_core.decoding.lexicon.Pronunciations`).

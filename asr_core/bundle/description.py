@@ -19,8 +19,10 @@ from asr_core.text.vocabulary import BLANK, Vocabulary
 FORMAT_VERSION = 1
 LANGUAGE_MODEL = "language_model.safetensors"  # the first file; a large model goes on in others
 LANGUAGE_MODELS = re.compile(r"language_model(-[2-9])?\.safetensors")
+NEURAL_LANGUAGE_MODEL = "neural_language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
 TAGGER = "tagger.safetensors"  # of punctuation and capitals
+OTHER_FILES = (NEURAL_LANGUAGE_MODEL, PRONUNCIATIONS, TAGGER)  # that a bundle may have beside weights and n-grams
 CONFIG = "config.json"
 README = "README.md"
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
@@ -166,7 +168,7 @@ def _check_tokens(tokens: list, name: str) -> None:
 def _check_files(files: dict, name: str) -> None:
     totals = {True: 0, False: 0}  # bytes, by whether a file holds weights of the network
     for file, facts in files.items():
-        known = WEIGHTS.fullmatch(file) or LANGUAGE_MODELS.fullmatch(file) or file in (PRONUNCIATIONS, TAGGER)
+        known = WEIGHTS.fullmatch(file) or LANGUAGE_MODELS.fullmatch(file) or file in OTHER_FILES
         if not known:
             raise BundleError(f"{name}: {_short(file)} is not a file of a bundle; {CONTENTS}.")
         complete = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}

@@ -20,6 +20,7 @@ from asr_core.bundle.description import (
     CONFIG,
     FORMAT_VERSION,
     LANGUAGE_MODEL,
+    NEURAL_LANGUAGE_MODEL,
     PRONUNCIATIONS,
     README,
     TAGGER,
@@ -86,8 +87,9 @@ def _open(folder: Path, name: str, language: str | None) -> Bundle:
 
 
 def save_bundle(
-    folder, model, config: dict, *, language_model=None, pronunciations=None, tagger=None, readme=None, bits=16
-) -> Path:
+    folder, model, config: dict, *, language_model=None, neural_language_model=None, pronunciations=None, tagger=None,
+    readme=None, bits=16,
+) -> Path:  # fmt: skip
     """Saves a model as a bundle: all of it or nothing.
 
     Args:
@@ -96,6 +98,7 @@ def save_bundle(
         config: the other fields of `config.json`: featurizer, sample_rate and tokens, and any of
             `asr_core.bundle.description.OPTIONAL`.
         language_model: an `NGramModel`, or the path of a file that holds one.
+        neural_language_model: the path of a file that holds a recurrent language model.
         pronunciations: the pronunciations of the words of the language model
             (`asr_core.decoding.lexicon.Pronunciations`), for a network that predicts phones.
         tagger: the path of a file that holds a tagger of punctuation and capitals.
@@ -116,7 +119,11 @@ def save_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_files(fresh, model, language_model, pronunciations, tagger, bits)
+        files = _write_files(fresh, model, language_model, pronunciations, bits)
+        for path, name in (neural_language_model, NEURAL_LANGUAGE_MODEL), (tagger, TAGGER):
+            if path is not None:
+                shutil.copyfile(path, fresh / name)
+                files.append(name)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -138,8 +145,8 @@ def save_bundle(
     return folder
 
 
-def _write_files(folder: Path, model, language_model, pronunciations, tagger, bits: int) -> list[str]:
-    """Writes all files that `config.json` lists; returns their names. Arguments as for `save_bundle`."""
+def _write_files(folder: Path, model, language_model, pronunciations, bits: int) -> list[str]:
+    """Writes weights, n-grams and pronunciations; returns the names of the files. Arguments as for `save_bundle`."""
     files = write_weights(folder, model, bits)
     if language_model is not None:
         if isinstance(language_model, Path):
@@ -152,9 +159,6 @@ def _write_files(folder: Path, model, language_model, pronunciations, tagger, bi
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)
-    if tagger is not None:
-        shutil.copyfile(tagger, folder / TAGGER)
-        files.append(TAGGER)
     return files
 
 

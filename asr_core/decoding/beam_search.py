@@ -7,22 +7,19 @@ whole recording would find no alternatives for them. Time and memory grow linear
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
-from scipy.special import softmax
 
-from asr_core.ctc import IMPOSSIBLE, TokenSpan, best_path, runs
-from asr_core.decoding.confidence import frame_entropy
+from asr_core.ctc import TokenSpan, best_path, runs
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import Hypothesis
 from asr_core.decoding.language_model import NGramModel
-from asr_core.decoding.lexicon import Pronunciations
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
+from asr_core.decoding.rescoring import NO_RESCORING, Rescoring, best_texts
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import BLANK, Vocabulary, space_token
@@ -35,13 +32,6 @@ MAX_SEGMENT_SECONDS = 12.0
 MIN_SEGMENT_SECONDS = 4.0  # at most a third of the longest, so that there is a choice of gaps to cut in
 CHECK_STEPS = 50  # between two calls of `progress`: one or two seconds of signal, far less than a second of work
 
-N_BEST_COMPARED = 20  # hypotheses of a segment for rescoring and posteriors; more do not lower the error rate
-
-# In noise, a word is recognised now and then; in speech, some words a second. So the entropy up to which a text counts
-# as speech rises with the rate of its words: this many nats per unit of log(words a second).
-ENTROPY_PER_LOG_RATE = 0.3
-EDGE_SECONDS = 1.0  # time that a text is given before its first and behind its last token, in all, to compute its rate
-
 
 # A hypothesis for the segments so far: score, hash of the words, and links (earlier links or None, segment, its text).
 Chain = tuple[float, int, tuple | None]
@@ -53,7 +43,7 @@ def beam_search(
     options: DecoderOptions | None = None,
     language_model: NGramModel | None = None,
     hot_words: HotWords | Iterable[str] | None = None,
-    pronunciations: Pronunciations | None = None,
+    rescoring: Rescoring = NO_RESCORING,
     progress: Callable[[float], None] | None = None,
 ) -> list[Hypothesis]:
     """The n-best list of a recording: its most probable texts, by prefix beam search.
@@ -68,7 +58,7 @@ def beam_search(
         options: beam width, thresholds for pruning, and weights.
         language_model: word n-grams; without them, all words are equally probable.
         hot_words: phrases to favour, or the automaton for them: build it once where there are many recordings.
-        pronunciations: the lexicon for rescoring by phones; without it, the phone output of the network is not used.
+        rescoring: models that rank the hypotheses of each segment anew.
         progress: called with the fraction done, from 0 to 1, every CHECK_STEPS steps; an exception from it ends the
             search.
 
@@ -81,7 +71,7 @@ def beam_search(
         hot_words = HotWords.build(hot_words, vocabulary)
     space = space_token(vocabulary)
     best: list[Chain] = [(0.0, 0, None)]
-    state = None  # of the language model at the beginning of a segment
+    state = neural_state = None  # of the language models at the beginning of a segment
     for segment in segments(emissions, space, vocabulary.begins_word):
         beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
         segment_emissions = emissions.slice(segment.start, segment.end)
@@ -90,12 +80,14 @@ def beam_search(
             if progress is not None:
                 progress((segment.start + first) / len(emissions))
         found = beam.texts(ended=not segment.goes_on)
-        texts = best_texts(found, segment_emissions, vocabulary, options, pronunciations)
+        ended = not segment.goes_on
+        texts = best_texts(found, segment_emissions, vocabulary, options, rescoring, neural_state, ended)
         best = _extend_chains(best, segment, texts, vocabulary)[: options.n_best]
+        _, _, (_, _, text) = best[0]
+        words = vocabulary.words(text.tokens)
         if language_model is not None:
-            _, _, (_, _, text) = best[0]
-            words = vocabulary.words(text.tokens)
-            state = language_model.state_after(words, state) if segment.goes_on else None
+            state = None if ended else language_model.state_after(words, state)
+        neural_state = None if ended else rescoring.state_after(words, neural_state)
         if progress is not None:
             progress(segment.end / max(len(emissions), 1))
     return [_hypothesis(links, emissions, vocabulary) for _, _, links in best]
@@ -169,97 +161,6 @@ def _widest_gap(log_probs: np.ndarray, space: int | None, begins_word: Sequence[
     if space is None:
         return gap.middle, gap.end - gap.start
     return gap.start + int(log_probs[gap.start : gap.end, space].argmax()), gap.end - gap.start
-
-
-def best_texts(
-    texts: Iterable[BeamResult],
-    emissions: Emissions,
-    vocabulary: Vocabulary,
-    options: DecoderOptions,
-    pronunciations: Pronunciations | None,
-) -> list[BeamResult]:
-    """The n-best list of a search after rescoring, with n-best posteriors of the words.
-
-    Args:
-        texts: what the search has found, best first.
-        emissions: the steps that were searched.
-        vocabulary: the characters of the tokens.
-        options: the number of hypotheses, `n_best`, the weight of phones, and the threshold for noise.
-        pronunciations: the lexicon for rescoring by phones, or None.
-
-    Returns:
-        At most `options.n_best` texts that differ in their words, best first. Noise has one text, which is empty.
-    """
-    different: dict[str, BeamResult] = {}
-    for text in texts:
-        if len(different) == max(options.n_best, N_BEST_COMPARED):
-            break
-        different.setdefault(vocabulary.text(text.tokens), text)
-    if options.phone_weight and pronunciations is not None and emissions.phones is not None:
-        different = _rescore_by_phones(different, emissions, options, pronunciations)
-    ranked = list(different.values())
-    words = [vocabulary.words(text.tokens) for text in ranked]
-    if options.doubt_threshold and is_noise(ranked[0], len(words[0]), emissions, options.doubt_threshold):
-        blanks = float((emissions.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
-        return [BeamResult((), (), blanks, 0.0, 0.0)]
-    shares = softmax([text.score for text in ranked[:N_BEST_COMPARED]])
-    return [
-        replace(text, posterior=_word_posteriors(own, words[:N_BEST_COMPARED], shares))
-        for text, own in zip(ranked[: options.n_best], words, strict=False)
-    ]
-
-
-def _rescore_by_phones(
-    texts: dict[str, BeamResult], emissions: Emissions, options: DecoderOptions, pronunciations: Pronunciations
-) -> dict[str, BeamResult]:
-    """Rescoring: the texts by their words, best first, ranked by the weighted scores of both letters and phones."""
-    weight = options.phone_weight
-    log_probs = emissions.phones.at_own_rate()
-    log_probs[:, BLANK] -= options.blank_penalty
-    scores = np.maximum(pronunciations.log_probabilities(log_probs, list(texts)), IMPOSSIBLE).tolist()
-    rescored = [
-        (words, replace(text, acoustic_score=(1 - weight) * text.acoustic_score, phone_score=weight * score))
-        for (words, text), score in zip(texts.items(), scores, strict=True)
-    ]
-    return dict(sorted(rescored, key=lambda pair: -pair[1].score))
-
-
-def _word_posteriors(words: list[str], others: list[list[str]], shares: np.ndarray) -> tuple[float, ...]:
-    """N-best posterior of each word of a text: the summed probability of the hypotheses that have it in the same place.
-
-    These are word posteriors as computed from a lattice, but from an n-best list (Wessel et al., 2001, "Confidence
-    measures for large vocabulary continuous speech recognition").
-
-    Args:
-        words: those of the text.
-        others: the words of each hypothesis of the n-best list.
-        shares: float [hypotheses], their probabilities, which sum to 1.
-    """
-    posterior = np.zeros(len(words))
-    for other, share in zip(others, shares, strict=True):
-        for block in Levenshtein.editops(words, other).as_matching_blocks():
-            posterior[block.a : block.a + block.size] += share
-    return tuple(np.minimum(posterior, 1.0).tolist())
-
-
-def is_noise(text: BeamResult, words: int, emissions: Emissions, threshold: float) -> bool:
-    """Whether a text was recognised in a signal that is no speech.
-
-    Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
-    entropy of the frames around the letters (see `asr_core.decoding.confidence.frame_entropy`) shows this.
-
-    Args:
-        text: the best hypothesis.
-        words: the number of its words.
-        emissions: the steps that were searched.
-        threshold: the highest entropy of speech, in nats, for one word a second; it rises with the logarithm of words a
-            second.
-    """
-    if not words:
-        return False
-    entropy = frame_entropy(emissions, [(step, step) for step in text.steps]).mean()
-    seconds = (text.steps[-1] - text.steps[0]) * emissions.step_seconds + EDGE_SECONDS
-    return entropy > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)
 
 
 def _extend_chains(

@@ -9,10 +9,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 from asr_core.ctc import TokenSpan, best_path, runs
-from asr_core.decoding.beam_search import best_texts, pauses
+from asr_core.decoding.beam_search import pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
+from asr_core.decoding.rescoring import best_texts
 from asr_core.decoding.word_spans import WordSpan, split_words
 from asr_core.decoding.word_times import words_of
 from asr_core.emissions import Emissions
@@ -32,7 +33,7 @@ class IncrementalDecoder:
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
         self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
-        self._pronunciations = recognizer.pronunciations
+        self._rescoring = recognizer.rescoring
         self._options, self._hot_words = options, hot_words
         lengths = (RIGHT_CONTEXT_SECONDS, PARTIAL_SECONDS, MAX_UNSEGMENTED_SECONDS)
         self._right_context, self._partial, self._max_unsegmented = (
@@ -72,6 +73,7 @@ class IncrementalDecoder:
 
     def _begin_sentence(self) -> None:
         self._model_state: int | None = None  # of the language model; None at the beginning of a sentence
+        self._neural_state = None  # of the neural language model, likewise
         self._hot_state: int | None = None  # of the hot-words' automaton, likewise
 
     def _segments(self, emissions: Emissions, before: int) -> list[Emissions]:
@@ -104,6 +106,7 @@ class IncrementalDecoder:
         """Moves the states of the language model and of the hot-words behind final words of the sentence."""
         if self._model is not None:
             self._model_state = self._model.state_after(words, self._model_state)
+        self._neural_state = self._rescoring.state_after(words, self._neural_state)
         if self._hot_words is not None:
             if self._space is not None:
                 tokens = self._vocabulary.encode("".join(f"{word} " for word in words))
@@ -117,9 +120,11 @@ class IncrementalDecoder:
         if self._options.decoder == "greedy":
             return runs(best_path(emissions.log_probs)) if len(emissions) else [], ()
         states = (self._model_state, self._hot_state) if continues else (None, None)
+        neural_state = self._neural_state if continues else None
         beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words, *states)
         beam.advance(emissions.log_probs)
-        best = best_texts(beam.texts(), emissions, self._vocabulary, self._options, self._pronunciations)[0]
+        texts = best_texts(beam.texts(), emissions, self._vocabulary, self._options, self._rescoring, neural_state)
+        best = texts[0]
         return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
 
     def _final(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:

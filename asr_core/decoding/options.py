@@ -33,8 +33,10 @@ class DecoderOptions:
             all labels by their priors has the same aim (Miao et al., 2015, arXiv 1507.08240).
         phone_weight: weight of phones in rescoring, from 0 to 1; letters have the rest. It applies where the network
             has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
+        neural_weight: weight of the neural language model's log-probabilities in rescoring, beside those of the
+            n-grams; 0 turns it off.
         doubt_threshold: in nats; a text counts as noise and becomes empty where the entropy of the frames around its
-            letters is higher (see `asr_core.decoding.beam_search.is_noise`). 0 turns this off.
+            letters is higher (see `asr_core.decoding.rescoring.is_noise`). 0 turns this off.
         hot_word_boost: nats added for every letter of a hot-word; 0 turns hot-words off. Values from 1 to 2 recover
             names that were missed; from 3 on, hot-words are inserted where nobody spoke them.
         n_best: the largest number of hypotheses to return.
@@ -50,6 +52,7 @@ class DecoderOptions:
     unknown_letter_score: float = -2.0
     blank_penalty: float = 0.0
     phone_weight: float = 0.0
+    neural_weight: float = 0.0
     doubt_threshold: float = 0.0
     hot_word_boost: float = 1.5
     n_best: int = 1
@@ -64,7 +67,7 @@ class DecoderOptions:
             raise ValueError(f"token_threshold is a probability below 1, not {self.token_threshold!r}.")
         if not self.score_threshold > 0:
             raise ValueError(f"score_threshold is a number above 0, not {self.score_threshold!r}.")
-        for name in ("language_model_weight", "hot_word_boost", "blank_penalty", "doubt_threshold"):
+        for name in ("language_model_weight", "neural_weight", "hot_word_boost", "blank_penalty", "doubt_threshold"):
             if not 0 <= (value := getattr(self, name)) <= MAX_SCORE:
                 raise ValueError(f"{name} is a number from 0 to {MAX_SCORE}, not {value!r}.")
         if not 0 <= self.phone_weight <= 1:

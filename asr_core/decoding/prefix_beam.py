@@ -48,7 +48,7 @@ class BeamResult:
         language_model_score: weighted log-probability of the words, and the bonus for each.
         hot_word_score: boost of the hot-words.
         phone_score: weighted log-probability of the pronunciation, after rescoring by phones.
-        posterior: n-best posterior of each word (see `asr_core.decoding.beam_search.best_texts`).
+        posterior: n-best posterior of each word (see `asr_core.decoding.rescoring.best_texts`).
     """
 
     tokens: tuple[int, ...]

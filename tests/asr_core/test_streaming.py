@@ -17,6 +17,7 @@ from asr_core.decoding.incremental import MAX_UNSEGMENTED_SECONDS, PARTIAL_SECON
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
+from asr_core.decoding.rescoring import NO_RESCORING
 from asr_core.emissions import Emissions
 from asr_core.errors import AudioError
 from asr_core.streaming import FINALIZE_SECONDS, HOP_SECONDS, WINDOW_SECONDS, Stream
@@ -38,7 +39,7 @@ class FakeRecognizer:
 
     def __init__(self, options=GREEDY, language_model=None, doubt=0.0, edges=EDGE_STEPS):
         self.sample_rate, self.step_seconds = RATE, STEP / RATE
-        self.vocabulary, self.language_model, self.pronunciations = VOCABULARY, language_model, None
+        self.vocabulary, self.language_model, self.rescoring = VOCABULARY, language_model, NO_RESCORING
         self.bundle = SimpleNamespace(decoder_options=lambda: options)
         self.doubt, self.edges = doubt, edges
         self.audio_seconds, self.longest = 0.0, 0

@@ -12,6 +12,7 @@ import numpy as np
 from asr_core.audio.loading import Audio, load_audio
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.rescoring import NO_RESCORING
 from asr_core.decoding.text_alignment import align_text
 from asr_core.emissions import Emissions
 from asr_core.errors import Cancelled
@@ -30,7 +31,8 @@ class FakeRecognizer:
         self.name, self.text = name, text
         self.sample_rate = 16000
         self.vocabulary = Vocabulary()
-        self.language_model = self.pronunciations = self.tagger = None
+        self.language_model = self.tagger = None
+        self.rescoring = NO_RESCORING
         self.bundle = SimpleNamespace(
             name=name,
             path="fake",

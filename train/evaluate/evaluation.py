@@ -18,6 +18,7 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "unknown-letter-score": "unknown_letter_score",
     "blank-penalty": "blank_penalty",
     "phone-weight": "phone_weight",
+    "neural-weight": "neural_weight",
     "doubt-threshold": "doubt_threshold",
 }
 

@@ -24,7 +24,7 @@ from train.evaluate.scores import Score, figures, score
 
 MODEL_OPTIONS = (  # the DecoderOptions that a bundle stores; the others belong to a request
     "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score "
-    "unknown_letter_score blank_penalty phone_weight doubt_threshold"
+    "unknown_letter_score blank_penalty phone_weight neural_weight doubt_threshold"
 ).split()
 
 
@@ -218,7 +218,7 @@ def measure(recognizer, clips: Sequence, runs: list[Run], groups: dict, grid=Non
         "left_out": failures,
         "tuning": found,
         "decoders": [
-            {"decoder": label_of(run.options, has_language_model, recognizer.pronunciations is not None)}
+            {"decoder": label_of(run.options, has_language_model, recognizer.rescoring.pronunciations is not None)}
             | report(run, groups, network_cost, audio_seconds, worst)
             for run in runs
         ],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr_core.bundle.description import CONFIG, LANGUAGE_MODELS, PRONUNCIATIONS, README, TAGGER, WEIGHTS
+from asr_core.bundle.description import CONFIG, LANGUAGE_MODELS, OTHER_FILES, README, WEIGHTS
 from asr_core.bundle.loading import load_bundle
 from asr_core.errors import AsrError, reason
 from train.publish.card import card
@@ -14,7 +14,7 @@ from train.publish.card import card
 CURVES = "curves.svg"  # a run's learning curves
 RECORDS = ("metrics.csv", "run.json")  # a run's measurements and its configuration
 # Beside weights and config; a new model replaces them.
-MODEL_FILES = {PRONUNCIATIONS, TAGGER, CURVES, *RECORDS}
+MODEL_FILES = {*OTHER_FILES, CURVES, *RECORDS}
 
 
 class PublishError(AsrError, OSError):

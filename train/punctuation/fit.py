@@ -1,12 +1,7 @@
-"""The training run of the tagger, and the file that it makes.
-
-`checkpoint.npz` in the work folder holds weights, optimiser and step, and is replaced atomically. Batches depend on
-the step only, so that a run that was killed continues as if it had not been interrupted.
-"""
+"""The training run of the tagger, and the file that it makes."""
 
 import dataclasses
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,14 +12,14 @@ from safetensors.numpy import save
 
 from asr_core.text.tagger import FORMAT, FORMAT_VERSION, PUNCTUATION, SCALE, Tagger, choose_marks
 from asr_core.text.word_features import LETTER_FEATURES, WordNumbers
+from train.numpy_training import NumpyRun
 from train.punctuation.lexicon import choose_spellings, encode_words, number_words
 from train.punctuation.measures import Measure
-from train.punctuation.network import Adam, initial_weights, loss_and_gradients
+from train.punctuation.network import initial_weights, loss_and_gradients
 from train.punctuation.pauses import Pauses
 from train.punctuation.texts import Text, count_words, running_order
 from train.punctuation.windows import Source, Windows
 
-CHECKPOINT = "checkpoint.npz"
 WARM_UP_STEPS = 100
 DECAY_SHARE = 0.7  # of the run in which the learning rate falls
 INT8 = 127
@@ -63,16 +58,14 @@ class Recipe:
     seed: int = 0
 
 
-class TaggerRun:
+class TaggerRun(NumpyRun):
     """One training run.
 
     Args:
         texts: to train on.
         recipe: of the run.
         folder: where the state is kept. A state of another recipe or other texts is refused.
-        minutes: time limit, of all resumptions together. The run ends at the limit or after the recipe's steps,
-            whichever comes first, and the learning rate decays accordingly.
-        report: called with lines of progress.
+        minutes, report: as for `train.numpy_training.NumpyRun`.
 
     Raises:
         ValueError: the texts are too short, or `folder` has the state of another run.
@@ -82,7 +75,7 @@ class TaggerRun:
         self, texts: Sequence[Text], recipe: Recipe, folder: Path, minutes: float | None = None,
         report: Callable[[str], None] = print,
     ):  # fmt: skip
-        self.recipe, self._folder, self._minutes, self._report = recipe, folder, minutes, report
+        self.recipe = recipe
         words, table, places = count_words(texts)
         self.numbers = number_words(words, table, recipe.vocabulary, recipe.rare)
         self.spellings = choose_spellings(sum((text.text.forms for text in texts), start=Counter()), words, table)
@@ -94,48 +87,26 @@ class TaggerRun:
             "numbers": len(self.numbers), "width": recipe.width, "letter_width": recipe.letter_width,
             "buckets": recipe.buckets, "channels": recipe.channels,
         }  # fmt: skip
-        self._optimizer = Adam(initial_weights(sizes, recipe.seed))
         read = [[text.path.name, text.weight, int(text.train.sum())] for text in texts]
-        self._identity = json.dumps({"recipe": dataclasses.asdict(recipe), "texts": read})
-        self.step, self._seconds = 0, 0.0
-        self._resume()
+        super().__init__(
+            initial_weights(sizes, recipe.seed),
+            json.dumps({"recipe": dataclasses.asdict(recipe), "texts": read}),
+            folder,
+            steps=recipe.steps,
+            words_per_step=recipe.windows * recipe.words,
+            rate=recipe.rate,
+            warm_up_steps=WARM_UP_STEPS,
+            decay_share=DECAY_SHARE,
+            minutes=minutes,
+            report=report,
+        )
 
-    def train(self, steps: int | None = None, every: int = 250, on_report: Callable | None = None) -> None:
-        """Trains to the end, or for `steps` more; saves the state and reports after `every` steps."""
-        recipe = self.recipe
-        end = recipe.steps if steps is None else min(recipe.steps, self.step + steps)
-        losses, words, began = [], recipe.windows * recipe.words, time.perf_counter()
-        while self.step < end and self._elapsed(began) < 1:
-            batch = self.windows.batch(self.step)
-            generator = np.random.default_rng((recipe.seed, self.step, 1))
-            loss, gradients = loss_and_gradients(self.weights, batch, recipe.dropout, generator)
-            rows = {"words": batch.inputs[0].reshape(-1, 1), "letters": batch.inputs[1].reshape(-1, LETTER_FEATURES)}
-            self._optimizer.update(gradients, rows, self._rate(self._elapsed(began)))
-            losses.append(loss)
-            self.step += 1
-            if self.step % every == 0 or self.step == end or self._elapsed(began) >= 1:
-                seconds = time.perf_counter() - began
-                self._seconds += seconds
-                rate = len(losses) * words / max(seconds, 1e-9)
-                self._report(
-                    f"step {self.step} of {recipe.steps}, {self._seconds / 60:.1f} minutes: "
-                    f"loss {np.mean(losses):.4f}, {rate:,.0f} words/s"
-                )
-                self._save()
-                if on_report is not None:
-                    on_report(self)
-                losses, began = [], time.perf_counter()
-
-    def _rate(self, elapsed: float) -> float:
-        """The learning rate: linear warm-up, plateau, linear decay to a hundredth; `elapsed` is of the time limit."""
-        up = (self.step + 1) / WARM_UP_STEPS
-        down = (1 - max(self.step / self.recipe.steps, elapsed)) / DECAY_SHARE
-        return self.recipe.rate * max(min(up, down, 1.0), 0.01)
-
-    def _elapsed(self, began: float) -> float:
-        """Share of the time limit that has passed; 0 without one."""
-        seconds = self._seconds + time.perf_counter() - began
-        return seconds / (60 * self._minutes) if self._minutes else 0.0
+    def gradients(self, step: int) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        batch = self.windows.batch(step)
+        generator = np.random.default_rng((self.recipe.seed, step, 1))
+        loss, gradients = loss_and_gradients(self.weights, batch, self.recipe.dropout, generator)
+        rows = {"words": batch.inputs[0].reshape(-1, 1), "letters": batch.inputs[1].reshape(-1, LETTER_FEATURES)}
+        return loss, gradients, rows
 
     def balanced_weights(self) -> dict[str, np.ndarray]:
         """The weights with the biases of the marks that make the sum of their F1 largest, on windows of its own.
@@ -154,32 +125,6 @@ class TaggerRun:
         bias = self.weights["output/bias"].copy()
         bias[: len(PUNCTUATION)] += best_biases(np.concatenate(scores), np.concatenate(marks))
         return self.weights | {"output/bias": bias}
-
-    @property
-    def weights(self) -> dict[str, np.ndarray]:
-        """The weights by the names of the tagger, float32."""
-        return self._optimizer.weights
-
-    def _save(self) -> None:
-        parts = {"weight": self.weights, "first": self._optimizer.first, "second": self._optimizer.second}
-        arrays = {f"{part} {name}": array for part, named in parts.items() for name, array in named.items()}
-        partial = self._folder / "checkpoint.part.npz"
-        np.savez(partial, step=self.step, seconds=self._seconds, identity=np.array(self._identity), **arrays)
-        partial.replace(self._folder / CHECKPOINT)
-
-    def _resume(self) -> None:
-        path = self._folder / CHECKPOINT
-        if not path.is_file():
-            return
-        with np.load(path) as arrays:
-            if str(arrays["identity"]) != self._identity:
-                raise ValueError(f"{path} belongs to another run: name another folder with --work, or delete it")
-            weights, first, second = (
-                {name: arrays[f"{part} {name}"] for name in self.weights} for part in ("weight", "first", "second")
-            )
-            self._optimizer = Adam(weights, first, second, int(arrays["step"]))
-            self.step, self._seconds = int(arrays["step"]), float(arrays["seconds"])
-        self._report(f"continues at step {self.step}")
 
 
 def best_biases(scores: np.ndarray, marks: np.ndarray) -> np.ndarray:

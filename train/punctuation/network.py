@@ -1,4 +1,4 @@
-"""The tagger's network with its gradients and optimiser, in NumPy and Numba.
+"""The tagger's network with its gradients, in NumPy.
 
 `asr_core.text.tagger` runs the same weights on one text. Here a batch of windows goes forward and backward. The network
 is small and most of its weights are embeddings of which a batch uses few: a step that touches only those rows takes
@@ -6,19 +6,15 @@ half the time of one in a framework.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from asr_core.jit import compiled
 from asr_core.text.tagger import CAPITALS, LAYER_OFFSETS, PUNCTUATION, weight_shapes
 from train.punctuation.windows import Batch
 
 MARKS = len(PUNCTUATION)
 OUTPUTS = MARKS + len(CAPITALS)
 TABLES = ("words", "letters")  # weights of which a batch uses single rows
-BETA_1, BETA_2, EPSILON = 0.9, 0.98, 1e-8  # as in Adam (Kingma and Ba, 2015)
-CLIP_NORM = 1.0  # of the gradient of all weights that are not tables
 
 
 def initial_weights(sizes: dict[str, int], seed: int) -> dict[str, np.ndarray]:
@@ -135,68 +131,3 @@ def _add_beside(dx: np.ndarray, daround: np.ndarray, offsets: Sequence[int]) -> 
     for place, offset in enumerate(offsets):
         own, other = _slices(count, offset)
         dx[:, other] += daround[:, own, place]
-
-
-@dataclass(eq=False)
-class Adam:
-    """Adam whose moments of a table's row change only in steps that use the row.
-
-    Attributes:
-        weights: that `update` changes in place.
-        first, second: moments, by name.
-        steps: done so far.
-    """
-
-    weights: dict[str, np.ndarray]
-    first: dict[str, np.ndarray] = field(default_factory=dict)
-    second: dict[str, np.ndarray] = field(default_factory=dict)
-    steps: int = 0
-
-    def __post_init__(self):
-        for moments in (self.first, self.second):
-            moments |= {name: np.zeros_like(w) for name, w in self.weights.items() if name not in moments}
-
-    def update(self, gradients: dict[str, np.ndarray], rows: dict[str, np.ndarray], rate: float) -> None:
-        """One training step.
-
-        Args:
-            gradients: as `loss_and_gradients` gives them.
-            rows: of each table, the rows that each word of the batch uses: int32 [words, rows].
-            rate: learning rate.
-        """
-        self.steps += 1
-        whole = {name: gradient for name, gradient in gradients.items() if name not in rows}
-        norm = np.sqrt(sum(float((gradient * gradient).sum()) for gradient in whole.values()))
-        clip = np.float32(min(1.0, CLIP_NORM / (norm + 1e-6)))
-        rate = rate * np.sqrt(1 - BETA_2**self.steps) / (1 - BETA_1**self.steps)
-        for name, gradient in whole.items():
-            first, second, gradient = self.first[name], self.second[name], gradient * clip
-            first += (1 - BETA_1) * (gradient - first)
-            second += (1 - BETA_2) * (gradient * gradient - second)
-            self.weights[name] -= np.float32(rate) * first / (np.sqrt(second) + EPSILON)
-        for name, used in rows.items():
-            touched, place = np.unique(used, return_inverse=True)
-            sums = np.zeros((len(touched), gradients[name].shape[1]), np.float32)
-            _sum_rows(sums, place.reshape(used.shape).astype(np.int32), gradients[name])
-            _update_rows(self.weights[name], self.first[name], self.second[name], touched, sums, np.float32(rate))
-
-
-@compiled
-def _sum_rows(sums, place, gradient):
-    """sums[place[i, j]] += gradient[i] for all i and j."""
-    for i in range(place.shape[0]):
-        for j in range(place.shape[1]):
-            row = place[i, j]
-            for column in range(gradient.shape[1]):
-                sums[row, column] += gradient[i, column]
-
-
-@compiled
-def _update_rows(weight, first, second, touched, sums, rate):
-    for place in range(len(touched)):
-        row = touched[place]
-        for column in range(sums.shape[1]):
-            gradient = sums[place, column]
-            first[row, column] += np.float32(1 - BETA_1) * (gradient - first[row, column])
-            second[row, column] += np.float32(1 - BETA_2) * (gradient * gradient - second[row, column])
-            weight[row, column] -= rate * first[row, column] / (np.sqrt(second[row, column]) + np.float32(EPSILON))

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_core.bundle.description import LANGUAGE_MODEL, TAGGER
+from asr_core.bundle.description import LANGUAGE_MODEL, NEURAL_LANGUAGE_MODEL, TAGGER
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.lexicon import Pronunciations
@@ -31,6 +31,7 @@ NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "langu
 def embed(
     runs: Sequence[Path], folder: Path, bits: int, description: str | None = None, dictionary: Path | None = None,
     language_model: Path | None = None, shares: Sequence[float] | None = None, tagger: Path | None = None,
+    neural_language_model: Path | None = None,
 ) -> Path:  # fmt: skip
     """Replaces the network of a bundle atomically.
 
@@ -42,6 +43,7 @@ def embed(
         dictionary: of pronunciations, needed for a network with phones (see `train.data.pronunciations`).
         language_model: None keeps the old one.
         tagger: of punctuation and capitals; None keeps the old one.
+        neural_language_model: None keeps the old one.
         shares: of the bundles in the mean of their weights, brought to a sum of 1; None gives all the same.
 
     Returns:
@@ -70,8 +72,14 @@ def embed(
     words = NGramModel.load(path) if path else None
     if words and new.config["architecture"]["sizes"].get("phones"):
         lexicon = Pronunciations.build(words.words, Dictionary(dictionary).words, set(words.most_frequent(MAX_WORDS)))
-    tagger = tagger or old.file(TAGGER)
-    return save_bundle(folder, network, config, language_model=path, pronunciations=lexicon, tagger=tagger, bits=bits)
+    return save_bundle(
+        folder, network, config,
+        language_model=path,
+        neural_language_model=neural_language_model or old.file(NEURAL_LANGUAGE_MODEL),
+        pronunciations=lexicon,
+        tagger=tagger or old.file(TAGGER),
+        bits=bits,
+    )  # fmt: skip
 
 
 def _inference_sizes(bundle) -> dict:
@@ -96,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, choices=bits, default=16, help="of each number of a weight matrix")
     parser.add_argument("--shares", type=float, nargs="+", help="of the bundles in the mean; by default all the same")
     parser.add_argument("--language-model", type=Path, help="new language model; by default the old one stays")
+    parser.add_argument("--neural-language-model", type=Path, help="a new one; by default the old one stays")
     parser.add_argument("--tagger", type=Path, help="new tagger of punctuation; by default the old one stays")
     parser.add_argument("--description", help="one sentence; by default the old one stays")
     parser.add_argument("--pronunciations", type=Path, help="dictionary for a network with phones (see train)")
@@ -104,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             embed(
                 args.bundle, args.into, args.bits, args.description, args.pronunciations, args.language_model,
-                args.shares, args.tagger,
+                args.shares, args.tagger, args.neural_language_model,
             )
         )  # fmt: skip
     except (AsrError, OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.lexicon import UNKNOWN_PHONE, Pronunciations
 from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.rescoring import Rescoring
 from asr_core.emissions import Emissions, PhoneEmissions
 from asr_core.errors import BundleError
 from asr_core.recognizer import Recognizer
@@ -67,8 +68,10 @@ def test_phones_decide_between_texts_whose_letters_are_as_likely(pronunciations,
     log_probs = log_probs_of([3, middle, 4], 7).astype(np.float16)
     phones = PhoneEmissions(log_probs, np.array([0, 0, 1, 1, 2, 2]), 2)
     options = DecoderOptions(beam_width=32, phone_weight=0.5, blank_penalty=0.25)
-    best = beam_search(Emissions(letters, 0.02, phones=phones), VOCABULARY, options, pronunciations=pronunciations)[0]
-    by_letters = beam_search(Emissions(letters, 0.02), VOCABULARY, options, pronunciations=pronunciations)[0]
+    best = beam_search(
+        Emissions(letters, 0.02, phones=phones), VOCABULARY, options, rescoring=Rescoring(pronunciations)
+    )[0]
+    by_letters = beam_search(Emissions(letters, 0.02), VOCABULARY, options, rescoring=Rescoring(pronunciations))[0]
     penalised = log_probs.astype(np.float32) - [0.25, *[0.0] * 6]
     assert (best.text, by_letters.text) == (text, "cat")
     assert best.score == pytest.approx(best.acoustic_score + best.phone_score)
@@ -171,4 +174,4 @@ def test_a_stream_and_a_recording_are_decoded_with_phones(recognizer):
 def test_a_network_without_phones_does_without_them(tmp_path):
     network = models.build("conformer", 12, len(TOKENS), width=16, blocks=1, heads=2, channels=4, kernel=5)
     recognizer = Recognizer(load_bundle(save_bundle(tmp_path / "tiny", network, CONFIGURATION)))
-    assert recognizer.pronunciations is None and recognizer.emissions(babble(1)).phones is None
+    assert recognizer.rescoring.pronunciations is None and recognizer.emissions(babble(1)).phones is None

@@ -16,6 +16,7 @@ from asr_core.decoding.incremental import IncrementalDecoder
 from asr_core.decoding.language_model import SENTENCE_END, UNKNOWN
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
+from asr_core.decoding.rescoring import NO_RESCORING
 from asr_core.decoding.text_alignment import align_text
 from asr_core.emissions import Emissions
 from asr_core.text.alphabet import normalised_words
@@ -153,7 +154,7 @@ class TestTranscript:
 class OfARecognizer:
     """What the incremental decoder takes of a recogniser."""
 
-    vocabulary, language_model, pronunciations, step_seconds = CHINESE, None, None, 0.1
+    vocabulary, language_model, rescoring, step_seconds = CHINESE, None, NO_RESCORING, 0.1
 
 
 @settings(max_examples=20, deadline=None)

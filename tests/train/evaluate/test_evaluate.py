@@ -14,6 +14,7 @@ from asr_core import models
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.confidence import Calibration
 from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.rescoring import Rescoring
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
 from asr_core.text.vocabulary import Vocabulary
@@ -187,7 +188,8 @@ def test_too_few_words_are_not_calibrated():
 class FakeRecognizer:
     """Returns every clip's own text, with a wrong first word unless the language model has the best weight."""
 
-    language_model = pronunciations = object()
+    language_model = object()
+    rescoring = Rescoring(pronunciations=object())
     vocabulary = Vocabulary()
 
     def __init__(self):

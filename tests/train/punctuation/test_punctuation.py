@@ -10,13 +10,14 @@ import pytest
 from asr_core.text.normaliser import normalise
 from asr_core.text.tagger import CAPITALS, PUNCTUATION, RIGHT_CONTEXT_WORDS, Tag, Tagger, choose_marks
 from asr_core.text.word_features import LETTER_FEATURES, TIMING_FEATURES, WordNumbers
+from train.numpy_training import Adam
 from train.punctuation.__main__ import main
 from train.punctuation.evaluation import Passage, SpokenWord, _passage, nothing, stops_at_pauses
 from train.punctuation.fit import best_biases
 from train.punctuation.labels import NOT_SCORED, label, label_text
 from train.punctuation.lexicon import choose_spellings, encode_words, number_words
 from train.punctuation.measures import Measure, score
-from train.punctuation.network import Adam, initial_weights, loss_and_gradients
+from train.punctuation.network import initial_weights, loss_and_gradients
 from train.punctuation.pauses import MEASURED, Pauses
 from train.punctuation.texts import count_words, read_text, running_order
 from train.punctuation.windows import Batch, Source, Windows
