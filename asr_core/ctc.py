@@ -130,11 +130,11 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
     """Negative log-likelihood of each label, which is the text of a clip, given its logits.
 
     The value is that of `log_probabilities`, for a padded batch and in `keras.ops`. The gradient comes from the
-    forward-backward algorithm: at every step, `alpha + beta - emission`, since both include the emission, is the
-    log-probability of all paths through a state, and less that of all paths of the label, it is the log-posterior of
-    the state. The gradient with respect to the logits is `softmax(logits) - posteriors`, where the posteriors are
-    summed by token (Graves et al., 2006, eq. 16). Automatic differentiation is given this gradient and does not
-    differentiate the recursion.
+    forward-backward algorithm. At every step, `alpha + beta - emission` is the log-probability of all paths through a
+    state, since both variables include the emission. Minus the log-probability of all paths of the label, this is the
+    log-posterior of the state. The gradient with respect to the logits is `softmax(logits) - posteriors`, where the
+    posteriors are summed by token (Graves et al., 2006, eq. 16). Automatic differentiation is given this gradient and
+    does not differentiate the recursion.
 
     Args:
         labels: int32 [batch, label], tokens from 1; values behind the length of a label are ignored.

@@ -56,7 +56,7 @@ class Emissions:
         if self.log_probs.ndim != 2:
             raise ValueError(f"Emissions are [steps, tokens], got shape {self.log_probs.shape}.")
         if self.energy is not None and len(self.energy) % max(1, len(self.log_probs)):
-            raise ValueError(f"{len(self.energy)} frames of energy do not divide {len(self.log_probs)} steps.")
+            raise ValueError(f"{len(self.energy)} frames of energy are not a multiple of {len(self.log_probs)} steps.")
         if self.phones is not None and len(self.phones.rows) != len(self.log_probs):
             raise ValueError(f"{len(self.phones.rows)} steps of phones stand beside {len(self.log_probs)} of tokens.")
 

@@ -77,6 +77,6 @@ def check_fits(tokens: Sequence[int], steps: int) -> None:
     needed = steps_needed(tokens)
     if needed > steps:
         raise AlignmentError(
-            f"The text needs at least {needed} steps of sound and the recording has {steps}:"
+            f"The text needs at least {needed} output steps and the recording has {steps}:"
             " give a shorter text, or the recording it belongs to."
         )

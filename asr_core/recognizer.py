@@ -141,10 +141,11 @@ class Recognizer:
             progress: called with the fraction done, from 0 to 1, after every window.
             cancel: anything with `is_set()`, checked several times a second.
             on_emissions: called after every window with the emissions that it made final, those since the last call;
-                concatenated, they are the emissions of the recording.
+                concatenated, they are the emissions of the recording without its phones.
 
         Raises:
             Cancelled: `cancel` was set.
+            ValueError: the audio has another sample rate than this model.
         """
         if audio.sample_rate != self.sample_rate:
             raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
@@ -213,9 +214,13 @@ class Recognizer:
         return Recognition(self.transcript(n_best[0].words, seconds), tuple(n_best), emissions)
 
     def align(self, emissions: Emissions, seconds: float, text: str, cancel=None) -> Transcript:
-        """Forced alignment of a given text; the notes of the transcript name what of it does not fit.
+        """Forced alignment of a given text.
+
+        The notes of the transcript state whether the text could not be checked or is probably of another recording.
 
         Args:
+            emissions: from `emissions`.
+            seconds: length of the recording.
             text: as people paste it; of subtitles only the words are used (see `asr_core.text.pasted`).
             cancel: as for `emissions`.
 

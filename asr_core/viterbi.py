@@ -1,10 +1,10 @@
 """The Viterbi algorithm on the trellis of a text, compiled by Numba: the state of the best path at every step.
 
 Backpointers for every cell of the trellis would fill the memory for long recordings. So the forward pass keeps only the
-scores of the current step and, at the end of every block of steps, a copy of them, with the state at the beginning of
-the block from which the best path to each state comes. From the last block to the first, both ends of the path in a
-block are then known, and backpointers are computed for the states between them alone. The compiled functions stand in
-one file because Numba's cache does not notice when a function in another file has changed.
+scores of the current step. For every block of steps, it stores the scores at the beginning of the block and the origin
+of each state: the state from which the best path to it entered the block. Going back from the last block to the first,
+both ends of the path in a block are then known, and backpointers are computed for the states between them alone. The
+compiled functions stand in one file because Numba's cache does not notice when a function in another file has changed.
 """
 
 from collections.abc import Callable

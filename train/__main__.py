@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--minutes", type=real(0, above=True), help="time limit, towards which the learning rate decays"
     )
-    parser.add_argument("--limit", type=whole(1), help="train on the first clips only, as many as this")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="train on the first N clips only")
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
     parser.add_argument("--name", help="name of the model, for its card")
     parser.add_argument("--licence", help="licence of the model, for its card")
@@ -73,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     several.add_argument("--data-parallel", action="store_true", help="share every batch among all devices")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first of several processes")
     several.add_argument(
-        "--processes", type=whole(1), default=1, help="how many there are; with more than one, measure WER afterwards"
+        "--processes", type=whole(1), default=1, help="number of processes; with several, no error rates are measured"
     )
     several.add_argument("--rank", type=whole(0), default=0, help="number of this process, from 0")
     return parser

@@ -32,10 +32,10 @@ from train.publish.card import card
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
 HEAD = "head/"  # beginning of the names of the output layer's weights
 SHARES = (0.25, 0.5, 1.0)  # of the adapted weights in the mean with the old ones
-CLEAR_GAIN = 0.8  # the adapted weights alone, with which other voices lose much, must leave so few of the wrong words
+CLEAR_GAIN = 0.8  # share 1, the worst for other voices, must leave fewer wrong words than this times any smaller share
 
-# Of speech to learn from, for the adapted weights alone; with less, the largest share is in proportion. A minute is
-# learnt by heart, and its few held-out words show a gain by chance.
+# Minutes of speech to train on from which share 1 is tried; with fewer, only shares up to the same fraction are. A
+# network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
 WHOLE_SHARE_MINUTES = 8.0
 KEPT = "licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
 

@@ -387,7 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
     model = fit(sources, options.order, options.vocabulary, options.prune).quantised(options.levels)
     try:
-        model.save(options.out)
+        files = model.save(options.out)
     except OSError as error:
         print(f"The model cannot be written: {in_words(error)}", file=sys.stderr)
         return 1
@@ -395,7 +395,7 @@ def main(arguments: list[str] | None = None) -> int:
     model = NGramModel.load(options.out)
     _ = model.prefixes
     print(
-        f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, order {model.order}, "
+        f"{options.out}: {sum(file.stat().st_size for file in files) / 1e6:.2f} MB, order {model.order}, "
         f"{len(model.words):,} words, loads in {time.perf_counter() - start:.2f} s"
     )
     if held_out:

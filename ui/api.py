@@ -110,7 +110,7 @@ class Api:
             recording: An audio or video file.
             decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
             beam_width: How many texts the beam keeps, 1 to 384; what the model recommends if left out.
-            hot_words: Names and terms to listen for, one a line or with commas between, at most 200.
+            hot_words: Names and terms that the beam search favours, one per line or separated by commas, at most 200.
             text: "written" for the written form beside the spoken words, where the model has one, or "spoken".
             replacements: How names and terms are written, one "spoken -> written" a line.
             track: Which audio track of a file that has several, from 1.
@@ -178,7 +178,7 @@ class Api:
             return content(self._transcript(recording, DecodingOverrides(), facts, pairs), kind, shape, text=form)
 
     def compare(self, reference: str, heard: str) -> dict:
-        """Word and character error rate of a text against what was really said.
+        """Word and character error rate of a text against a reference.
 
         Args:
             reference: What was said.

@@ -18,7 +18,7 @@ from asr_core.jit import compiled
 from asr_core.text.vocabulary import BLANK
 
 NONE = -1  # the place of no prefix, and the token of no space
-DROPPED, KEPT, FREED = range(3)  # status of a prefix: only its descendants are in the beam, it is itself, neither is
+DROPPED, KEPT, FREED = range(3)  # status of a prefix: only descendants are in the beam; it is in it; its place is free
 NO_CONTEXT, FIRST_CONTEXT = range(2)  # places of contexts: of no word, and that with which a search begins
 KEY_FACTOR, WORD_FACTOR = np.uint64(8978948897894561157), np.uint64(17894857484156487943)  # of KenLM's hash
 KEY_UNITS = 2  # four bytes each, of the key in front of an n-gram of a file of KenLM
@@ -160,7 +160,10 @@ def score_hashed(words, state, number):
 
 @compiled
 def context_after(words, state, word, length):
-    """The place of the context that an n-gram of `length` words leaves: `word`, and before it those of `state`."""
+    """The place of the context after an n-gram of `length` words that ends with `word`, added if it is new.
+
+    `word` is KenLM's number plus 1; the words before it are those of `state`. NO_CONTEXT if the table is full.
+    """
     width = min(length, words.contexts.shape[1])
     key = np.uint64(word)
     for i in range(1, width):
@@ -188,7 +191,9 @@ def context_after(words, state, word, length):
 
 @compiled
 def score_word(words, state, number):
-    """Log-probability of a word in a state of the language model, and the next state: NGramModel.score, compiled."""
+    """Log-probability of a word in a language model state, in nats, and the next state: `score` of NGramModel or
+    KenlmModel, compiled.
+    """
     if len(words.places):
         return score_hashed(words, state, number)
     log_prob = 0.0
@@ -452,7 +457,7 @@ def extend_all(tree, beam, log_probs, tokens, candidates, settings, words, phras
             new = candidates[count]
             extend_word(new, prefix, token, settings, words, phrases)
             new.parent = place
-            new.sibling = child  # until prune: its place in the tree, where it has one but is dropped, or NONE
+            new.sibling = child  # until `prune`: the place of this prefix if the tree holds it as dropped, or NONE
             new.non_blank = score
             new.rank = score + new.fusion_score
             add_candidate(best_ranks, new.rank)

@@ -48,9 +48,10 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The n-best list of a recording: its most probable texts, by prefix beam search.
 
-    In each segment (see `segments`), the text of the greedy path stays in the beam, so that the best hypothesis never
-    scores less, blank penalties aside. Segments of noise have one hypothesis, the empty text. Where a sentence goes on
-    from one segment to the next, the language model keeps its state after the best text so far.
+    In each segment (see `segments`), the text of the greedy path stays in the beam, so that before rescoring the best
+    text never has a lower score than this one. A segment of noise (see `asr_core.decoding.rescoring.is_noise`) has one
+    text, which is empty. Where a sentence goes on from one segment to the next, the language model keeps its state
+    after the best text so far.
 
     Args:
         emissions: output of the network.
@@ -64,7 +65,8 @@ def beam_search(
 
     Returns:
         At most `options.n_best` hypotheses, best first, which differ in their words. Their acoustic score is the log of
-        the summed probability of all paths that the search has followed.
+        the summed probability of all paths that the search has followed, less the blank penalties; rescoring by phones
+        multiplies it by the weight of letters.
     """
     options = options or DecoderOptions()
     if hot_words is not None and not isinstance(hot_words, HotWords):
@@ -113,12 +115,17 @@ class Segment:
 
 
 def segments(emissions: Emissions, space: int | None, begins_word: Sequence[bool] | None = None) -> Iterator[Segment]:
-    """The segments in which a recording is searched, in order; arguments as for `_widest_gap`.
+    """The segments in which a recording is searched, in order.
 
     A recording of at most MAX_SEGMENT_SECONDS is one segment. A longer one is cut in the middle of every pause, where
     the sentence ends. Where more than MAX_SEGMENT_SECONDS lie between two pauses, another cut is made in the widest gap
     between two words that lies MIN_SEGMENT_SECONDS or more from either end. The step of such a cut is the space between
     the two words and belongs to no segment. The sentence goes on there, unless the gap is as long as a pause.
+
+    Args:
+        emissions: output of the network for the whole recording.
+        space: the token between words, or None.
+        begins_word: for each token, whether a new word begins with it; used where `space` is None.
     """
     inner = [pause for pause in pauses(emissions, space) if 0 < pause.start < pause.end < len(emissions)]
     edges = [pause.middle for pause in inner] if emissions.seconds > MAX_SEGMENT_SECONDS else []

@@ -66,7 +66,7 @@ class Calibration:
 
     Its numbers are the weights of the log-odds of a word's confidence and n-best posterior, the weight of its doubt,
     and an offset. A bundle keeps them for words of the beam search, of greedy decoding, and of a given text; the
-    defaults return the confidence as it is.
+    defaults return the confidence, clipped to [0.001, 0.999].
     """
 
     scale: float = 1.0

@@ -20,9 +20,9 @@ from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import space_token
 
-RIGHT_CONTEXT_SECONDS = 1.0  # that follow a final word, silence included: at its edges a window is unreliable
-PARTIAL_SECONDS = 7.0  # whose words are not final yet; the audio before them in the window is their left context
-MAX_UNSEGMENTED_SECONDS = 2.0  # without a space, before the running word is cut
+RIGHT_CONTEXT_SECONDS = 1.0  # of audio after a word before it is final: emissions at a window's edges are unreliable
+PARTIAL_SECONDS = 7.0  # latest audio whose words are not final; earlier audio in the window is its left context
+MAX_UNSEGMENTED_SECONDS = 2.0  # beyond PARTIAL_SECONDS without the end of a word; after these, a word is cut
 
 
 class IncrementalDecoder:
@@ -48,7 +48,7 @@ class IncrementalDecoder:
 
         Args:
             emissions: of all audio after the words that are final already.
-            ended: no more audio follows.
+            ended: whether all words become final, as at the end of the recording or before a change of level.
 
         Returns:
             The words that have become final, and the emissions after them.

@@ -280,7 +280,8 @@ class NGramModel:
     def save(self, path: str | PathLike) -> list[Path]:
         """Writes the model, words included, as one safetensors file, or as several of at most FILE_BYTES each.
 
-        An array is never divided. Returns the paths: further files have the name of the first and a number.
+        An array is never divided; one that is larger makes a larger file. Returns the paths: the second and further
+        files have the name of the first and a number.
         """
         arrays = {field: getattr(self, field) for field in ARRAYS if getattr(self, field) is not None}
         arrays["words"] = np.frombuffer("\n".join(self.words).encode(), np.uint8)
@@ -323,7 +324,7 @@ class NGramModel:
 
 
 def files_of(path: Path) -> list[Path]:
-    """All files of a model that `NGramModel.save` wrote to a path: it, and those beside it that go on with it."""
+    """All files of a model that `NGramModel.save` wrote: `path`, then the numbered files beside it."""
     files = [path]
     while (following := _part(path, len(files) + 1)).is_file():
         files.append(following)
@@ -362,7 +363,9 @@ def _indices(keys: list[np.ndarray], numbers: np.ndarray, words: list[str]) -> n
         known = np.append(keys[depth], -1)[indices] == wanted
         if not known.all():
             missing = " ".join(words[number] for number in numbers[np.argmin(known)])
-            raise LanguageModelError(f"The language model continues {missing!r} and does not have it itself.")
+            raise LanguageModelError(
+                f"The language model has n-grams that begin with {missing!r}, but not that n-gram."
+            )
     return indices
 
 

@@ -83,12 +83,12 @@ class NeuralLanguageModel:
         self.begin = self.advance(nothing, np.array([SENTENCE_END]))
 
     def score(self, texts: Sequence[Sequence[str]], state: State | None = None, ended: bool = True) -> Scores:
-        """Scores texts that share a beginning. Words that several of them begin with are run once.
+        """Scores texts that continue the same state. The network runs once for words with which several texts begin.
 
         Args:
             texts: the words of each.
-            state: of one text, behind which all of them begin; by default they begin a sentence.
-            ended: whether the sentence ends behind each text.
+            state: after the words that precede all texts, one row; by default the beginning of a sentence.
+            ended: whether to add the log-probability of the end of the sentence after each text.
         """
         numbers = [[self._numbers.get(word, UNKNOWN) for word in words] for words in texts]
         state = self.begin if state is None else state
@@ -131,7 +131,7 @@ class NeuralLanguageModel:
         return state.output @ self._weights["embeddings"].T + self._weights["output/bias"]
 
     def _predict(self, outputs: np.ndarray, words: Sequence[int]) -> np.ndarray:
-        """Log-probability of a word behind each text, not divided by the sum of all words."""
+        """The logit of a word after each text, float32 [texts]: training makes it close to the log-probability."""
         rows = self._weights["embeddings"][words]
         return np.einsum("nw,nw->n", outputs, rows) + self._weights["output/bias"][words]
 

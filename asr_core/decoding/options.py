@@ -26,17 +26,19 @@ class DecoderOptions:
         unknown_word_score: log-probability of a word that the language model does not have. It is low, since such words
             are rare, yet high enough for a network that is sure of the letters. A network that often misspells needs a
             lower one, down to -32.
-        unknown_letter_score: nats added for every letter of such a word, except in hot-words. If it were 0, one long
-            unknown word would cost less than several known ones, and sentences would lose their spaces.
+        unknown_letter_score: nats added to that log-probability for every character of such a word, except in
+            hot-words. If it were 0, one long unknown word would cost less than several known ones, and sentences would
+            lose their spaces.
         blank_penalty: nats taken from blank at every step, of phones as of tokens. It helps a network that is unsure of
             letters and emits blank instead, as blank is by far its most frequent label. Dividing the posteriors of
             all labels by their priors has the same aim (Miao et al., 2015, arXiv 1507.08240).
         phone_weight: weight of phones in rescoring, from 0 to 1; letters have the rest. It applies where the network
             has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
-        neural_weight: weight of the neural language model's log-probabilities in rescoring, beside those of the
-            n-grams; 0 turns it off.
-        doubt_threshold: in nats; a text counts as noise and becomes empty where the entropy of the frames around its
-            letters is higher (see `asr_core.decoding.rescoring.is_noise`). 0 turns this off.
+        neural_weight: weight of the neural language model in rescoring, from 0 to 1; its log-probability is also
+            multiplied by `language_model_weight`. The n-gram score, word bonuses included, has the rest.
+        doubt_threshold: in nats, for one word a second; a text counts as noise and becomes empty where the entropy of
+            the steps around its letters is higher. The limit rises with the rate of words (see
+            `asr_core.decoding.rescoring.is_noise`). 0 turns this off.
         hot_word_boost: nats added for every letter of a hot-word; 0 turns hot-words off. Values from 1 to 2 recover
             names that were missed; from 3 on, hot-words are inserted where nobody spoke them.
         n_best: the largest number of hypotheses to return.
@@ -67,11 +69,12 @@ class DecoderOptions:
             raise ValueError(f"token_threshold is a probability below 1, not {self.token_threshold!r}.")
         if not self.score_threshold > 0:
             raise ValueError(f"score_threshold is a number above 0, not {self.score_threshold!r}.")
-        for name in ("language_model_weight", "neural_weight", "hot_word_boost", "blank_penalty", "doubt_threshold"):
+        for name in ("language_model_weight", "hot_word_boost", "blank_penalty", "doubt_threshold"):
             if not 0 <= (value := getattr(self, name)) <= MAX_SCORE:
                 raise ValueError(f"{name} is a number from 0 to {MAX_SCORE}, not {value!r}.")
-        if not 0 <= self.phone_weight <= 1:
-            raise ValueError(f"phone_weight is a number from 0 to 1, not {self.phone_weight!r}.")
+        for name in ("phone_weight", "neural_weight"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} is a number from 0 to 1, not {value!r}.")
         for name, most in ("word_bonus", MAX_SCORE), ("unknown_word_score", 0), ("unknown_letter_score", 0):
             if not -MAX_SCORE <= (value := getattr(self, name)) <= most:
                 raise ValueError(f"{name} is a number from -{MAX_SCORE} to {most}, not {value!r}.")

@@ -44,7 +44,8 @@ class BeamResult:
     Attributes:
         tokens: the text.
         steps: for each token, the step at which it came into the beam, which is at or before its peak.
-        acoustic_score: log-probability of all paths that the search has followed, blank penalties included.
+        acoustic_score: log-probability of all paths that the search has followed, less the blank penalties; rescoring
+            by phones multiplies it by the weight of letters.
         language_model_score: weighted log-probability of the words, and the bonus for each.
         hot_word_score: boost of the hot-words.
         phone_score: weighted log-probability of the pronunciation, after rescoring by phones.

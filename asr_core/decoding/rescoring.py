@@ -84,12 +84,7 @@ def best_texts(
     if options.phone_weight and rescoring.pronunciations is not None and emissions.phones is not None:
         ranked = _rescore_by_phones(ranked, list(different), emissions, options, rescoring.pronunciations)
     if options.neural_weight and rescoring.language_model is not None:
-        sentences = [vocabulary.words(text.tokens) for text in ranked]
-        scores = rescoring.language_model.score(sentences, state, ended).log_probs.tolist()
-        ranked = [
-            replace(text, language_model_score=text.language_model_score + options.neural_weight * score)
-            for text, score in zip(ranked, scores, strict=True)
-        ]
+        ranked = _rescore_by_words(ranked, vocabulary, options, rescoring.language_model, state, ended)
     ranked.sort(key=lambda text: -text.score)
     words = [vocabulary.words(text.tokens) for text in ranked]
     if options.doubt_threshold and is_noise(ranked[0], len(words[0]), emissions, options.doubt_threshold):
@@ -117,6 +112,24 @@ def _rescore_by_phones(
     return [
         replace(text, acoustic_score=(1 - weight) * text.acoustic_score, phone_score=weight * score)
         for text, score in zip(texts, scores, strict=True)
+    ]
+
+
+def _rescore_by_words(
+    texts: list[BeamResult],
+    vocabulary: Vocabulary,
+    options: DecoderOptions,
+    language_model: NeuralLanguageModel,
+    state: State | None,
+    ended: bool,
+) -> list[BeamResult]:
+    """The texts with the weighted scores of both language models."""
+    weight = options.neural_weight
+    words = [vocabulary.words(text.tokens) for text in texts]
+    scores = options.language_model_weight * language_model.score(words, state, ended).log_probs
+    return [
+        replace(text, language_model_score=(1 - weight) * text.language_model_score + weight * score)
+        for text, score in zip(texts, scores.tolist(), strict=True)
     ]
 
 

@@ -81,9 +81,9 @@ def align_text(
 def _with_times(
     words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions, check: Callable[[], None] | None
 ) -> tuple[WordSpan, ...]:
-    """The words with their times. Speech between them that the text lacks bounds them like a word.
+    """The words with their times. Skipped speech between two words limits their times as another word would.
 
-    An index is that of a word in the text; half an index less is skipped speech before the word.
+    An index is that of a word in the text; skipped speech before word i has the index i - 0.5.
     """
     spoken = [(index, group) for index, group in enumerate(found.words) if group[0].start < group[-1].end]
     skipped = [(index - 0.5, spans) for index, spans in found.passed]

@@ -40,9 +40,9 @@ def import_tensorflow() -> None:
 def quiet_libraries(printed: Callable[[], BinaryIO] = tempfile.TemporaryFile) -> Iterator[None]:
     """Keeps the messages that TensorFlow 2.21 prints at its start, whatever its log level, off standard error.
 
-    Its libraries write to the file descriptor directly, which therefore points to a file inside the block. Its content
-    is printed after all if the block raises an exception that is no AsrError. With TF_CPP_MIN_LOG_LEVEL=0 in the
-    environment nothing is redirected.
+    The libraries write to the file descriptor directly, which therefore points to a file inside the block. If the block
+    raises an exception other than AsrError, the content of that file is written to standard error. With
+    TF_CPP_MIN_LOG_LEVEL=0 in the environment nothing is redirected.
 
     Args:
         printed: opens that file.

@@ -20,7 +20,7 @@ from asr_core.process import without_interrupts
 
 log = logging.getLogger("asr.network")
 
-ENDED = "The network's process has ended again and again, perhaps for want of memory: please try later."
+ENDED = "The process that runs the network has ended, perhaps because memory ran out: please try again later."
 
 
 class InferenceProcess:

@@ -20,7 +20,7 @@ class NemoLogMel(Featurizer):
         sample_rate: Hz.
         bins: number of mel bands between 0 Hz and half the sample rate.
         window_samples: length of the symmetric Hann window.
-        hop_samples: from the centre of a frame to that of the next, and from the start of a clip to its end.
+        hop_samples: from the centre of a frame to that of the next; the first frame is centred on the first sample.
         fft_length: in samples, at least `window_samples`.
         preemphasis: share of each sample that is subtracted from the next.
     """

@@ -78,7 +78,8 @@ class TransformerBlock(layers.Layer):
         width, heads, relative: as for `SelfAttention`.
         inner: inner width of the feed-forward module.
         norm_first: whether layer normalisation stands before each branch, or after its sum with the input.
-        adapter: inner width of a third branch that fits the block to a language (MMS); 0 for none.
+        adapter: inner width of a third branch that fits the block to a language (MMS); 0 for none. Only blocks with
+            `norm_first` use it.
         epsilon: of the layer normalisations.
         dropout: rate after every branch, in training.
     """

@@ -264,7 +264,7 @@ def tried(visitor: Visitor, file: Path | None, text: str | None) -> str:
         answer = visitor.ask(file)
     except AppError as error:
         said = str(error)
-        one_sentence = said.endswith(".") and "Traceback" not in said and "Something broke" not in said
+        one_sentence = said.endswith(".") and "Traceback" not in said and "Internal error" not in said
         return f"{kind} refused in words" if one_sentence else f"{kind} failed: {said}"
     except Exception as error:
         return f"{kind} not answered ({type(error).__name__})"

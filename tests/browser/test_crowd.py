@@ -22,7 +22,7 @@ def test_a_full_queue_is_reported_in_a_sentence_and_the_page_goes_on(visit, full
     room, queue.max_size = queue.max_size, 0
     page.get_by_role("button", name="Example: Joy").click()
     page.wait_for_selector("text=This application is currently busy. Please try again.")
-    page.wait_for_selector("#message >> text=Nothing was opened")
+    page.wait_for_selector("#message >> text=Nothing was transcribed")
     queue.max_size = room
     page.get_by_role("button", name="Example: Joy").click()
     page.wait_for_selector("#words .word")

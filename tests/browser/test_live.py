@@ -170,4 +170,4 @@ def test_a_silent_microphone_is_reported_in_words(speaking):
         stream.getAudioTracks().forEach((track) => { track.enabled = false; }); return stream; }; }"""
     )
     press(speaking, "Start")
-    speaking.wait_for_selector("#live .notice.warning:has-text('Nothing is heard')")
+    speaking.wait_for_selector("#live .notice.warning:has-text('No signal')")

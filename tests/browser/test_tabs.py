@@ -34,7 +34,7 @@ def test_compare_without_words_says_what_to_do(opened):
     go(opened, "Compare")
     opened.locator("#compare-button").click()
     opened.wait_for_selector("#comparison .notice.error")
-    assert "paste what was really said" in opened.locator("#comparison").inner_text()
+    assert "paste the correct text" in opened.locator("#comparison").inner_text()
 
 
 def test_compare_collects_corrected_recordings_for_training(opened, tmp_path):
@@ -109,7 +109,7 @@ def test_a_batch_fills_its_table_past_a_bad_file(page, recording, folder):
     page.locator("#batch-files input[type=file]").set_input_files([str(recording), str(bad), str(second)])
     page.wait_for_selector("#batch-files >> text=second")
     page.locator("#batch-start").click()
-    page.wait_for_selector("text=3 of 3 files finished, 1 of them could not be read")
+    page.wait_for_selector("text=3 of 3 files finished, 1 of them failed")
     rows = page.locator("#batch-table tbody tr").all_inner_texts()
     assert FAKE_TEXT in rows[0] and "not a recording" in rows[1] and FAKE_TEXT in rows[2]
     with page.expect_download() as download:

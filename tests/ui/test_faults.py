@@ -210,5 +210,5 @@ def test_a_recogniser_that_ends_its_thread_is_reported_and_the_next_one_answered
 
     with monkeypatch.context() as patch:
         patch.setattr(recognizer, "emissions", ended)
-        assert "Something broke here" in shown(server, "ended")
+        assert "An error occurred in this program" in shown(server, "ended")
     assert FAKE_TEXT in shown(server, "next")

@@ -104,7 +104,7 @@ class LanguageModelRun(NumpyRun):
         return self.weights | {"output/bias": self.weights["output/bias"][:, 0]}
 
     def model(self) -> NeuralLanguageModel:
-        """The model as it is now. Its score of an unknown word is that of an average one, not of all of them."""
+        """The model with its present weights; UNKNOWN has the score of one average unknown word, not of all of them."""
         weights = self.model_weights()
         bias = weights["output/bias"].copy()
         bias[UNKNOWN] += self._log_unknown

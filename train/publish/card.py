@@ -37,8 +37,8 @@ DICTIONARY = (
     "University, terms like those of BSD-2-Clause)."
 )
 LIMITS = """\
-- {language} only. It writes lower-case letters and apostrophes: no figures, no punctuation, no names of
-  speakers.
+- {language} only. The network writes lower-case letters and apostrophes; capitals, punctuation and figures are added
+  only if the bundle has `tagger.safetensors`. Speakers are neither separated nor named.
 - It is a small network, trained on little speech. Rare words and names are often misspelt. Speakers far from the
   microphone, several speakers at once, singing, music and noise cause many errors.
 - A confidence is the share of words with this confidence that were correct on the validation set. It does not show

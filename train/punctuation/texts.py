@@ -68,8 +68,8 @@ def read_text(path: Path, weight: float, folder: Path, report: Callable[[str], N
 def running_order(text: LabelledText, at: np.ndarray, seed: int = 0) -> np.ndarray:
     """Places of a text with the sentences of alphabetical lists shuffled.
 
-    In such a list, as collections of single sentences often are, a sentence begins where the first word of the last
-    one comes again: nothing to learn.
+    In such a list, as collections of single sentences often are, sentence after sentence begins with the same word. A
+    tagger would learn to end a sentence before a repeated word.
 
     Args:
         text: labelled.

@@ -1,7 +1,8 @@
 """Labelled texts -> windows of words as a recogniser may write them, for training.
 
-A window is a stretch of text that begins with a sentence. Some words are lost or taken for others, some are unknown,
-and most windows get times by `train.punctuation.pauses`. Everything depends on the seed and the training step only.
+A window is a passage of text that begins with a sentence. Some words are deleted or replaced by others, some are
+unknown, and most windows get times by `train.punctuation.pauses`. Everything depends on the seed and the training step
+only.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ WITH_CONFIDENCE = 0.8  # of those with times
 SHORT = 0.12  # share of the windows that hold one to three sentences, like a dictated line
 FINISHED = 0.5  # share of the others that end with a sentence
 CLEAN = 0.4  # share of the windows without errors
-MAX_ERRORS = 0.12  # substituted words of a window; a third of that is lost
+MAX_ERRORS = 0.12  # largest share of substituted words in a window; a third as many words are deleted
 UNKNOWN = 0.03  # share of the words that lose their number
 SPARE_WORDS = 24  # beyond a window, for those that are lost
 
@@ -112,7 +113,7 @@ class Windows:
         )  # fmt: skip
 
     def _draw(self, number: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Words, marks and capitals of a stretch of text with errors: int32 [3, words]; which words are wrong."""
+        """Words, marks and capitals of a passage with errors: int32 [3, words]; bool [words], which are wrong."""
         source, span = self._sources[number], self._words + SPARE_WORDS
         starts = self._starts[number]
         first = min(int(starts[generator.integers(len(starts))]), len(source.words) - span)

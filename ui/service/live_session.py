@@ -33,8 +33,8 @@ SILENT_PEAK = 2e-3  # of full scale, -54 dB: a microphone that works exceeds it 
 LATE_CHUNK_SECONDS = 0.8  # after a pause, in which chunks that were on their way are dropped
 FINISH_SECONDS = 60.0  # how long a pause waits for the chunks in the inbox
 SILENT = (
-    "Nothing is heard",
-    "The microphone is silent: is it muted, or is another one chosen in the browser's settings?",
+    "No signal",
+    "The microphone records silence: check whether it is muted, or choose another one in the browser's settings.",
     "warning",
 )
 
@@ -134,7 +134,7 @@ class LiveSession:
         with self._lock:
             self._drop_until = time.monotonic() + LATE_CHUNK_SECONDS
             if not self._idle.wait_for(lambda: not self._working, FINISH_SECONDS):
-                raise AsrError("This machine is busy and has not heard everything yet: try again in a minute.")
+                raise AsrError("This machine is busy and has not transcribed everything yet: try again in a minute.")
             if self.phase in ("listening", "loading"):
                 if self._stream is not None:
                     self._end_take()

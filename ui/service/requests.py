@@ -150,7 +150,7 @@ def logged(request: str, **facts):
 
 def headline(error: BaseException) -> str:
     """The title for the message of `explain`."""
-    return "That did not work" if isinstance(error, AsrError) else "Something broke"
+    return "That did not work" if isinstance(error, AsrError) else "Internal error"
 
 
 def explain(error: BaseException) -> str:
@@ -161,7 +161,7 @@ def explain(error: BaseException) -> str:
     logging.getLogger("asr.failures").error("Failure %s", reference, exc_info=error)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return f"The disk of this machine is full: try again later. The log has it under {reference}."
-    return f"Something broke here, and it is not your doing. The log has it under {reference}; please try again."
+    return f"An error occurred in this program; please try again. Its details are in the log under {reference}."
 
 
 def read_audio(path: str, sample_rate: int, limits: Limits, track: int | None = None):

@@ -67,7 +67,7 @@ def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabula
     reference_words = split(words_alone(reference), vocabulary)
     pieces = [(piece, word) for word in words for piece in split(word.text, vocabulary)]
     if not reference_words:
-        raise AlignmentError("The reference holds no words to compare with; paste what was really said.")
+        raise AlignmentError("The reference holds no words to compare with; paste the correct text.")
     both = reference_words, [piece for piece, _ in pieces]
     scores = jiwer.process_words(*map(" ".join, both))
     characters = jiwer.process_characters(*map(vocabulary.separator.join, both))

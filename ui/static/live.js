@@ -79,7 +79,7 @@ function watchOver() {
   watcher = setInterval(() => {
     const waited = performance.now() - begun;
     if (button("spinner-button") && waited > QUEUED_MS && phase === "idle") {
-      showNotice("All places are taken", "Others are speaking just now. Words appear here as soon as one of them has finished; what is said before that is lost.", "warning");
+      showNotice("All live sessions are in use", "Other visitors are recording. Words appear here once one of them stops; speech before that is not transcribed.", "warning");
     }
     const lost = phase !== "idle" && performance.now() - Math.max(updated, begun) > LOST_MS;
     if (mic === "on" && waited > QUEUED_MS && (button("record-button") || lost)) {

@@ -13,7 +13,7 @@ from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
 from ui.widgets.words import clip_line, no_clip
 
 MIN_FITTING = 0.2  # words below this confidence are marked; that of a word that was not spoken is near 0
-UNFIT, UNCHECKED = "does not fit the sound", "cannot be checked"
+UNFIT, UNCHECKED = "does not fit the recording", "cannot be checked"
 CLASSES = {"": "", UNFIT: "unfit", UNCHECKED: "unchecked"}  # in the style sheet
 EXPORTED = ("srt", "vtt", "json")
 
@@ -118,11 +118,11 @@ def _verdict(words) -> str:
     unfit = sum(_mark(word) == UNFIT for word in words)
     unchecked = sum(not word.checked for word in words)
     checked = len(words) - unchecked
-    verdict = "" if not checked else f"All {checked} words fit the sound."
+    verdict = "" if not checked else f"All {checked} words fit the recording."
     if unchecked and checked and not unfit:
-        verdict = f"{checked} of {len(words)} words fit the sound."
+        verdict = f"{checked} of {len(words)} words fit the recording."
     if unfit:
-        verdict = f"{unfit} of {len(words)} words are marked: they were not said, or the recogniser does not hear them."
+        verdict = f"{unfit} of {len(words)} words are marked: they were not spoken, or the recogniser missed them."
     if unchecked:
         verdict += f" {unchecked} of {len(words)} words cannot be checked: the model has no letters for them."
     return verdict.strip()

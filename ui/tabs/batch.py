@@ -44,7 +44,7 @@ class Row:
             sure = percent(self.transcript.confidence) if words else ""
             text = join([self.text or "(no speech)", notes(self.transcript)])
             return self.name, clock(self.transcript.seconds), sure, text
-        state = {"waiting": "waiting", "working": "listening…", "skipped": "not done"}.get(self.state)
+        state = {"waiting": "waiting", "working": "transcribing…", "skipped": "not done"}.get(self.state)
         return self.name, "", "", tag("span", self.error, class_="bad") if self.error else state
 
 
@@ -83,7 +83,7 @@ class Batch:
             stop = gr.Button("Stop", variant="stop", visible=False, scale=0, min_width=120, elem_id="batch-stop")
             archive = gr.DownloadButton("Download zip", visible=False, scale=0, min_width=180, elem_id="batch-zip")
         result = gr.HTML(notice("No files yet", "Drop some above and press “Transcribe all”."), elem_id="batch-table")
-        waits = waiting("These recordings go to the recogniser as soon as nobody else's batch is there.")
+        waits = waiting("Your batch is in the queue; it starts when the batches before it have ended.")
         show_waiting = "(shown) => document.querySelector('#batch-stop') ? shown : " + json.dumps(waits)
         start.click(None, result, result, js=show_waiting, queue=False, **QUIET)
         start.click(
@@ -151,7 +151,7 @@ def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, 
 def batch_table(rows: list[Row]) -> Html:
     finished = sum(row.state in ("done", "failed") for row in rows)
     failed = sum(row.state == "failed" for row in rows)
-    summary = f"{finished} of {len(rows)} files finished" + (f", {failed} of them could not be read" if failed else "")
+    summary = f"{finished} of {len(rows)} files finished" + (f", {failed} of them failed" if failed else "")
     return tag(
         "div",
         tag("p", summary, class_="small", role="status"),

@@ -31,14 +31,14 @@ class Compare:
         gr.HTML(
             tag(
                 "p",
-                "Paste what was really said and see where the transcript differs. Click a word to hear it.",
+                "Paste the correct text to see where the transcript differs from it. Click a word to play it.",
                 class_="lead",
             )
         )
         self.which = gr.HTML(no_clip())
         self.reference = gr.Textbox(
             label="Reference",
-            info="The examples bring theirs along.",
+            info="For the examples, the reference is filled in.",
             lines=3,
             max_lines=12,
             max_length=limits.text_characters,
@@ -114,9 +114,9 @@ def collected(recordings: Recordings) -> Html:
     """What the visitor has collected, and what to do with it."""
     count = f"{recordings.count} clip{'s' * (recordings.count != 1)}"
     steps = (
-        f"{count}, {clock(recordings.seconds, 0)} of speech. The page keeps them only as long as it is open: correct "
-        "and add further recordings, then download all. From ten minutes on they can teach a model your voice; where "
-        "you have this program, unpack the zip and run:"
+        f"{count}, {clock(recordings.seconds, 0)} of speech. They are deleted after you close the page: correct and "
+        "add further recordings, then download all. Ten minutes of speech or more can adapt a model to your voice: "
+        "unpack the zip in a checkout of this program and run there:"
     )
     command = f"python -m train --preset adapt --start default --data {recordings.name}/manifest.jsonl --out runs/me"
     return tag("div", tag("p", steps), tag("pre", command), class_="card small", role="status")
@@ -132,7 +132,7 @@ def comparison_card(clip: Clip, both: dict, reading: str) -> Html:
         (percent(raw.character_error_rate, 1), "character error rate as written"),
     ]
     counts = (
-        f"{shown.reference_words} words said: {shown.hits} right, {shown.substitutions} substituted, "
+        f"{shown.reference_words} words in the reference: {shown.hits} right, {shown.substitutions} substituted, "
         f"{shown.deletions} missing; {shown.insertions} added."
     )
     return tag(
@@ -144,7 +144,7 @@ def comparison_card(clip: Clip, both: dict, reading: str) -> Html:
         ),
         tag("p", counts, class_="small"),
         tag("div", join([pair_markup(pair) for pair in shown.pairs], " "), class_="diff"),
-        tag("p", "Struck through: what was said. Below it: what was heard instead.", class_="small"),
+        tag("p", "Struck through: the reference. Below it: the transcript.", class_="small"),
         class_="card",
         data_audio=clip.audio.path,
         data_stamp=clip.token + reading,
@@ -152,7 +152,7 @@ def comparison_card(clip: Clip, both: dict, reading: str) -> Html:
 
 
 # Texts for screen readers, which stand between the two words of a pair.
-SCREEN_READER_TEXTS = {"substitute": " heard as ", "insert": " added: ", "delete": " missing"}
+SCREEN_READER_TEXTS = {"substitute": " recognised as ", "insert": " added: ", "delete": " missing"}
 
 
 def pair_markup(pair: Pair) -> Html:

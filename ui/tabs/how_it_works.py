@@ -135,13 +135,13 @@ def _spectrum(clip: Clip, at: float) -> Html:
             _title(2, "A spectrogram shows which pitches are in it"),
             tag(
                 "p",
-                "A Fourier transform of a short window tells how strong each frequency is; many such columns side by "
+                "A Fourier transform of a short window gives the strength of each frequency; many such columns side by "
                 "side are the spectrogram. In this one the loudest band lies at ",
                 tag("b", f"{hertz[loudest]:.0f} Hz"),
                 " with ",
                 tag("b", f"{levels[loudest]:.0f} dB"),
-                ". Vowels are stacks of low peaks, an s is a cloud at the top. The bands are narrow below and wide "
-                "above, as in our hearing (the mel scale).",
+                ". A vowel has several peaks at low frequencies; an s has its energy at high frequencies. The bands "
+                "get wider towards high frequencies, as in human hearing (the mel scale).",
             ),
             picture(118, bars(shares, 118), label=f"Spectrum: loudest at {hertz[loudest]:.0f} hertz"),
             tag("div", marks, class_="marks", aria_hidden="true"),
@@ -164,18 +164,18 @@ def _emissions(clip: Clip, step: int) -> Html:
         kind = "chance blank" if token == 0 else "chance"
         rows += [tag("b", _shown(clip, int(token))), tag("span", bar, percent(share, 1), class_=kind)]
     best = int(order[0])
-    answer = "nothing new, which CTC calls the blank" if best == 0 else f"“{_shown(clip, best)}”"
+    answer = "the blank, CTC's token for no letter" if best == 0 else f"“{_shown(clip, best)}”"
     return join(
         [
-            _title(3, "The network answers with probabilities"),
+            _title(3, "The network outputs probabilities"),
             tag(
                 "p",
-                f"For each step of {1000 * clip.emissions.step_seconds:.0f} ms, having seen the spectrogram around "
-                "it, the network gives every one of its ",
+                f"For each step of {1000 * clip.emissions.step_seconds:.0f} ms, the network computes a probability "
+                "for every one of its ",
                 tag("b", f"{len(clip.tokens)} tokens"),
-                " a probability; together they make 100 %. At step ",
+                " from the audio around it; they sum to 100 %. At step ",
                 tag("b", step),
-                " it says ",
+                " the likeliest is ",
                 tag("b", answer),
                 f" with {percent(float(probabilities[best]), 1)}.",
             ),
@@ -199,15 +199,15 @@ def _collapse(clip: Clip, step: int) -> Html:
     text = "".join(kept)
     return join(
         [
-            _title(4, "Collapsing makes text of it"),
+            _title(4, "Collapsing the path gives the text"),
             tag(
                 "p",
                 "Take the likeliest token of every step (greedy decoding). ",
                 tag("b", "Repeats are one letter"),
                 ", struck through here, and ",
                 tag("b", "blanks are dropped"),
-                ", shown as –. A double letter needs a "
-                "blank between. That rule is all that CTC asks for; it lets the network say each letter when it likes.",
+                ", shown as –. Two equal letters in a row need a blank between them. CTC prescribes no times: the "
+                "network may emit a letter earlier or later than it is spoken.",
             ),
             tag("div", cells, class_="path", role="img", aria_label=f"Path around step {step}: {text}"),
             tag("p", "What is left of these steps: ", tag("b", f"“{text}”"), style="margin-top:12px"),
@@ -227,10 +227,10 @@ def _beside_greedy(clip: Clip, words) -> Html:
         tag("b", f"“{text}”"),
         ". A ",
         tag("b", "beam search"),
-        " does not stop there: it weighs many texts, each by all paths that collapse to it, by how likely its words "
-        "are to a language model and, where the model knows, by how they sound. It chose ",
+        " compares many hypotheses. It scores each by the sum of the paths that collapse to it and, if the model has "
+        "them, by language models and phones. It chose ",
         tag("b", f"“{clip.transcript.separator.join(word.text for word in words)}”"),
-        ". The best texts and their scores are under Decoding in Transcribe.",
+        ". The best hypotheses and their scores are in Transcribe under Decoding.",
     )
 
 
@@ -255,14 +255,14 @@ def _words(clip: Clip, at: float) -> Html:
     where = f"This moment lies in “{inside.text}”." if inside else "This moment lies between words."
     return join(
         [
-            _title(5, "Words, with their times and doubts"),
-            _beside_greedy(clip, near) if clip.hypotheses and near else None,
+            _title(5, "Words with their times and confidence"),
+            _beside_greedy(clip, near) if clip.hypotheses and near and not clip.edited else None,
             tag(
                 "p",
-                "A word's place follows from the steps of its letters and from the energy of the sound; how sure it "
-                "is follows from their probabilities. ",
+                "The times of a word follow from the steps of its letters and from the energy of the signal; its "
+                "confidence follows from the network's probabilities. ",
                 tag("b", where),
-                " Click a word to hear it.",
+                " Click a word to play it.",
             ),
             tag(
                 "div",

@@ -174,7 +174,11 @@ class Live:
         _close(self._sessions.pop(request.session_hash, None))
 
 
-TIME_LIMIT = ("The time is up", f"One take lasts {STREAM_SECONDS // 60} minutes. Press Go on for another.", "warning")
+TIME_LIMIT = (
+    "Paused",
+    f"Recording pauses after {STREAM_SECONDS // 60} minutes: press Go on to continue.",
+    "warning",
+)
 EMPTY = {"phase": "idle", "id": "", "seconds": 0, "delay": None, "first": 0, "final": [], "partial": []}
 
 

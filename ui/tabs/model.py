@@ -88,7 +88,7 @@ class ModelTab:
                 elem_id="model-name",
                 info=f"Give {named}"
                 + (" or a folder on this machine." if self.model_paths else ".")
-                + " Weights and JSON only; nothing in it is executed. Others keep theirs.",
+                + " Only weights and JSON are loaded; no code is executed. Other visitors keep their model.",
             )
             with gr.Column(scale=1, min_width=160):
                 self.load = gr.Button("Load", variant="primary")
@@ -134,7 +134,7 @@ class ModelTab:
         except Exception as error:
             yield current, notice("The model was not loaded", explain(error), kind="error")
             return
-        yield name, notice("Loaded", f"{recognizer.bundle.name} answers you from now on.")
+        yield name, notice("Loaded", f"{recognizer.bundle.name} now transcribes your recordings.")
 
     def _loading(self, name: str | None):
         """Yields notices while a model is being downloaded and compiled; ends when it is ready or has failed."""

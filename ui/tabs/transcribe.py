@@ -113,8 +113,8 @@ class Transcribe:
             with gr.Accordion("Correct the text", open=False, elem_id="edit"):
                 self.text = gr.Textbox(
                     label="Text",
-                    info="Change what is wrong; the words are then laid along the sound again, so that times and "
-                    "subtitles follow.",
+                    info="Correct the words, then press the button below: it aligns the text again, so that times and "
+                    "subtitles match it.",
                     lines=4,
                     max_lines=16,
                     max_length=self.limits.text_characters,
@@ -184,7 +184,7 @@ class Transcribe:
     def _wire(self) -> None:
         ways_in = [self.file.upload, self.microphone.stop_recording]
         ways_in += [button.click for button, _ in self.example_buttons]
-        waits = at_once(waiting("The recording goes to the recogniser as soon as there is a free place."))
+        waits = at_once(waiting("The recording is in the queue; its transcription starts when a running one ends."))
         # before the other listeners, because the page runs them in this order
         gr.on(ways_in, None, None, self.message, js=waits, queue=False, **QUIET)
 
@@ -292,7 +292,7 @@ class Transcribe:
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":
             return listening(name)
-        return notice("The model is loading", f"{name} is next, as soon as it is ready; that takes a few seconds.")
+        return notice("The model is loading", f"{name} will be transcribed when the model is ready.")
 
     def _decode_again(self, clip, text, *values):
         if clip is None:
@@ -428,14 +428,14 @@ class Transcribe:
 def listening(name: str, share: float | None = None) -> Html:
     """The message while the recogniser works, with a progress bar once there is progress."""
     bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
-    return notice("Listening…", f"{name} is being transcribed.", action=bar)
+    return notice("Transcribing…", f"{name} is being transcribed.", action=bar)
 
 
 def empty_state() -> Html:
     return notice(
         "Nothing opened yet",
-        "Drop a file, speak, or take one of the examples. The words appear here, coloured by how sure the "
-        "recogniser is, above a picture of what it heard.",
+        "Drop a file, speak, or take one of the examples. The words appear here, coloured by confidence, "
+        "above the waveform, the spectrogram and the network's output.",
     )
 
 

@@ -15,10 +15,10 @@ class Decoding:
 
     def __init__(self):
         gr.HTML(
-            '<p class="small">The network has already run; a change here only reads its output again, at once. '
-            "<b>Greedy</b> takes the likeliest token of each step. <b>Beam</b> sums over paths, and weighs in a "
-            "language model and how the words sound, where the model knows; where the network cannot decide on any "
-            "letter, it hears noise and no words.</p>"
+            '<p class="small">The network does not run again: a change here only decodes its output again. '
+            "<b>Greedy</b> takes the likeliest token of each step. <b>Beam</b> sums the probabilities of the paths of "
+            "each hypothesis and adds scores of language models and phones, if the model has them; it returns no "
+            "words for noise, if the model has a threshold for it.</p>"
         )
         with gr.Row():
             self.decoder = gr.Radio(
@@ -42,8 +42,8 @@ class Decoding:
             )
         self.hot_words = gr.Textbox(
             label="Hot-words",
-            info="Names and terms to listen for, one a line or with commas between, at most "
-            f"{MAX_HOT_WORDS}. They need the beam, and are taken when you leave the field.",
+            info=f"Names and terms that the beam search favours, one per line or separated by commas, at most "
+            f"{MAX_HOT_WORDS}. Greedy ignores them. They take effect when you leave the field.",
             lines=2,
             max_lines=6,
         )
@@ -101,8 +101,8 @@ def hypotheses_table(clip: Clip, count: int) -> Html:
         for rank, hypothesis in enumerate(clip.hypotheses[:count], start=1)
     ]
     return table(
-        ["", "Text", "Score", "Letters", "Language", "Hot-words", "Sounds"],
+        ["", "Text", "Score", "Letters", "Language", "Hot-words", "Phones"],
         rows,
-        caption="The best texts and the parts of their scores in nats; the letters' are less the fines for blanks",
+        caption="The best texts and the parts of their scores in nats; the letters' include the blank penalty",
         numeric=[0, 2, 3, 4, 5, 6],
     )

@@ -6,23 +6,23 @@ from ui.widgets.markup import Html, join, notice, percent, table, tag
 
 LIMITS_OF_ENGLISH_MODEL = (
     "English only. It is a small network trained on little data: names, rare words, strong accents, several people at "
-    "once, music and noise are often misheard. Confidence says how sure it is, not whether it is right. Do not use it "
+    "once, music and noise cause many errors. Confidence is no proof that a word is right. Do not use it "
     "where a mistake can do harm."
 )
 LIMITS_OF_OTHERS = (
-    "It is somebody else's model: its card says what it was trained on and how well it does. Confidence is not "
-    "calibrated for it, so a low one means little. Do not use it where a mistake can do harm."
+    "This model does not come with the app: its card describes its training data and error rates. Its confidence may "
+    "not be calibrated; then it is not the probability that a word is right. Do not use it where a mistake can do harm."
 )
-TEXTS = "The language model has read"
+TEXTS = "The language model was trained on"
 NON_COMMERCIAL = ("-nc", "non-commercial", "noncommercial")  # in names of licences
 
 
 def model_card(bundle) -> Html:
     """The description of a bundle (`asr_core.bundle.bundle.Bundle`), without the parts that it lacks."""
     config = bundle.config
-    licence = str(config.get("licence") or "not said")
+    licence = str(config.get("licence") or "not stated")
     facts = [
-        ("Language", language_name(config.get("language")) or "not said"),
+        ("Language", language_name(config.get("language")) or "not stated"),
         ("Architecture", config["architecture"]["name"]),
         ("Parameters", parameters(config)),
         ("Size", f"{bundle.bytes / 1e6:,.1f} MB" if bundle.bytes else ""),
@@ -72,7 +72,7 @@ def parameters(config: dict) -> str:
 
 def _evaluation(measured) -> Html:
     if not measured:
-        return tag("p", "Nothing has been measured, or the model does not say.", class_="small")
+        return tag("p", "The model states no error rates.", class_="small")
     decoders = list(dict.fromkeys(str(one.get("decoder", "")) for one in measured))
     rates: dict[str, dict[str, Html]] = {}  # by data set, then by decoder
     for one in measured:
@@ -94,7 +94,7 @@ def _rate(one: dict) -> Html:
 def _training(data, without_hours: str) -> Html:
     """Tables of the training data; `without_hours` is the heading of those whose hours are not given."""
     if not data:
-        return tag("p", "Its training data is not said.", class_="small")
+        return tag("p", "The model does not state its training data.", class_="small")
     speech, texts = [], []
     for one in data:
         named, licence = one.get("name", ""), one.get("licence", "")

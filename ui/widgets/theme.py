@@ -113,8 +113,8 @@ def masthead(chip: Html) -> Html:
             tag("h1", "Speech to text, and why"),
             tag(
                 "p",
-                "A small recogniser that shows its work: what it heard, how sure it is of every word, and what the "
-                "network said at every step.",
+                "A small recogniser that shows its work: the words, a confidence for each of them, and the network's "
+                "probabilities at every step.",
             ),
         ),
         chip,

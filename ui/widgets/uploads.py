@@ -4,7 +4,7 @@ from asr_core.audio.files import AUDIO_SUFFIXES
 from ui.widgets.markup import Html, notice
 
 FILE_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]
-QUEUE_FULL = notice("Too many are waiting", "Nothing was opened: please try again in a minute.", kind="warning")
+QUEUE_FULL = notice("The queue is full", "Nothing was transcribed: please try again in a minute.", kind="warning")
 
 
 def waiting(text: str) -> Html:

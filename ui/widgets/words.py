@@ -27,7 +27,7 @@ def transcript_card(clip: Clip) -> Html:
     if not clip.transcript.words:
         return notice(
             "No speech was found in this recording",
-            "The network answered blank all along, or could not decide on any letter, as it does with noise. Check "
+            "The network predicted blank at every step, or its output was as uncertain as for noise. Check "
             "below that the waveform is not flat, speak closer to the microphone, or try one of the examples.",
             kind="warning",
         )

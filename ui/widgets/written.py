@@ -25,7 +25,7 @@ class WrittenForm:
         with gr.Accordion("Names and terms", open=False):
             self.pairs = gr.Textbox(
                 label="How they are written",
-                info="One a line, as recognised and as written: gradeo -> Gradio. Taken when you leave the field.",
+                info="One per line, recognised -> written: gradeo -> Gradio. They apply when you leave the field.",
                 lines=2,
                 max_lines=8,
                 max_length=MAX_CHARACTERS,

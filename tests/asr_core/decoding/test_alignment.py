@@ -186,7 +186,7 @@ def test_a_text_without_a_letter_is_refused(text):
 
 
 def test_a_text_longer_than_the_recording_is_refused():
-    with pytest.raises(AlignmentError, match="at least 12 steps .* has 3"):
+    with pytest.raises(AlignmentError, match="at least 12 output steps .* has 3"):
         align_text(emissions_of("-a-"), "hello there", VOCABULARY)
 
 

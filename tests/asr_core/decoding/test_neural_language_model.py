@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from asr_core.decoding import beam_search as decoder
 from asr_core.decoding.beam_search import beam_search
+from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.neural_language_model import (
     GROUP,
     SENTENCE_END,
@@ -24,6 +25,7 @@ from asr_core.decoding.rescoring import Rescoring
 from asr_core.emissions import Emissions
 from asr_core.errors import LanguageModelError
 from asr_core.text.vocabulary import Vocabulary
+from tests.asr_core.decoding.small import small_arpa
 
 WORDS = [*SPECIAL_WORDS, "a", "bad", "cab", "dab"]
 VOCABULARY = Vocabulary(["", "a", "b", "c", "d", " "])
@@ -158,17 +160,23 @@ def undecided(*choices: str) -> Emissions:
     return Emissions(log_probs, 0.04)
 
 
-OPTIONS = DecoderOptions(beam_width=64, neural_weight=0.5, n_best=8, score_threshold=60)
+OPTIONS = DecoderOptions(
+    beam_width=64, language_model_weight=0.8, neural_weight=0.25, word_bonus=0.5, n_best=8, score_threshold=60
+)
 
 
-def test_the_model_decides_between_texts_whose_letters_are_as_likely():
+def test_the_model_decides_between_texts_whose_letters_are_as_likely(tmp_path):
     emissions = undecided("cd", "a", "b")
+    (tmp_path / "words.arpa").write_text(small_arpa("cab", "dab"))
+    n_grams = NGramModel.from_arpa(tmp_path / "words.arpa")
+    plain = {h.text: h for h in beam_search(emissions, VOCABULARY, OPTIONS, n_grams)}
     for word in "cab", "dab":
-        found = beam_search(emissions, VOCABULARY, OPTIONS, rescoring=Rescoring(language_model=preferring(word)))
+        rescoring = Rescoring(language_model=preferring(word))
+        found = beam_search(emissions, VOCABULARY, OPTIONS, n_grams, rescoring=rescoring)
         assert found[0].text == word
-        expected = 0.5 * preferring(word).score([[word]]).log_probs[0]
-        plain = {h.text: h for h in beam_search(emissions, VOCABULARY, OPTIONS)}
-        assert found[0].language_model_score - plain[word].language_model_score == pytest.approx(expected, abs=1e-5)
+        score = preferring(word).score([[word]]).log_probs[0]
+        expected = 0.75 * plain[word].language_model_score + 0.25 * 0.8 * score
+        assert found[0].language_model_score == pytest.approx(expected, abs=1e-5)
         assert found[0].acoustic_score == plain[word].acoustic_score
         assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
 
@@ -188,7 +196,7 @@ def test_a_sentence_that_goes_on_in_the_next_segment_keeps_its_state(monkeypatch
     emissions = undecided(*text)
     assert len(list(decoder.segments(emissions, VOCABULARY.tokens.index(" ")))) > 1
     model = random_model()
-    options = DecoderOptions(beam_width=8, neural_weight=1.0, word_bonus=0.0)
+    options = DecoderOptions(beam_width=8, language_model_weight=1.0, neural_weight=1.0)
     found = beam_search(emissions, VOCABULARY, options, rescoring=Rescoring(language_model=model))[0]
     assert found.text == text
     assert found.language_model_score == pytest.approx(model.score([text.split()]).log_probs[0], rel=1e-5)

@@ -85,7 +85,7 @@ def test_a_model_that_cannot_be_compared_leaves_a_sentence(tab, clip):
 
 def test_a_model_that_loads_is_announced(tab):
     *_, (model, shown) = tab._load("name/other", None)
-    assert model == "name/other" and "answers you from now on" in shown
+    assert model == "name/other" and "now transcribes your recordings" in shown
     *_, (model, shown) = tab._load("name/missing", "name/other")
     assert model == "name/other" and "There is no such model." in shown
 
