@@ -12,6 +12,8 @@ import soundfile
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.bundle.weights import weight_name
 from asr_core.decoding.language_model import NGramModel
+from asr_core.decoding.neural_language_model import GROUP, SPECIAL_WORDS
+from tests.asr_core.decoding.small import random_recurrent_model
 from tests.train.conftest import RATE, tune
 from train import adaptation
 from train.__main__ import main
@@ -50,7 +52,7 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(smoke_run, tmp_path_factory):
-    """The model of the toy corpus, with a language model, decoder options and a calibration."""
+    """The model of the toy corpus, with language models, decoder options and a calibration."""
     folder = tmp_path_factory.mktemp("start")
     (folder / "words.arpa").write_text(ARPA)
     old = load_bundle(smoke_run / "best")
@@ -60,7 +62,9 @@ def start(smoke_run, tmp_path_factory):
     }  # fmt: skip
     kept = {key: old.config[key] for key in ("featurizer", "sample_rate", "tokens", "language", "training_data")}
     words = NGramModel.from_arpa(folder / "words.arpa")
-    save_bundle(folder / "tones", old.build(), kept | own, language_model=words)
+    neural = folder / "neural.safetensors"
+    random_recurrent_model([*SPECIAL_WORDS, "ab"], cells=GROUP).save(neural)
+    save_bundle(folder / "tones", old.build(), kept | own, language_model=words, neural_language_model=neural)
     return folder / "tones"
 
 
@@ -86,6 +90,7 @@ def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp
     for key in ("decoder", "confidence", "licence", "featurizer", "tokens"):
         assert new.config[key] == old.config[key]
     assert new.language_model().words == old.language_model().words
+    assert new.neural_language_model().words == old.neural_language_model().words
     assert new.config["name"] == "My tones" and new.config["recipe"]["adapted_from"] == "tones"
     assert "The model tones, adapted to" in new.readme
     assert [entry["corpus"] for entry in new.config["training_data"]] == ["mine", "manifest"]

@@ -1,9 +1,10 @@
-"""Small searches whose results can be computed by hand or over all paths: options, language model, emissions."""
+"""Small searches whose results can be computed by hand or over all paths: options, language models, emissions."""
 
 import math
 
 import numpy as np
 
+from asr_core.decoding.neural_language_model import GROUP, NeuralLanguageModel, weight_shapes
 from asr_core.emissions import Emissions
 
 EXACT = {"beam_width": 1024, "token_threshold": 0.0, "score_threshold": math.inf, "n_best": 1024}
@@ -44,3 +45,12 @@ def emissions_along(path: list[int], tokens: int, confident: float, step_seconds
     probabilities = np.full((len(path), tokens), (1 - confident) / (tokens - 1), np.float32)
     probabilities[np.arange(len(path)), path] = confident
     return Emissions(np.log(probabilities), step_seconds)
+
+
+def random_recurrent_model(words: list[str], cells: int = 5) -> NeuralLanguageModel:
+    """A recurrent language model with random weights. `words` begin with the special ones."""
+    generator = np.random.default_rng(0)
+    shapes = weight_shapes(len(words), GROUP, cells)
+    return NeuralLanguageModel(
+        words, {name: generator.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    )

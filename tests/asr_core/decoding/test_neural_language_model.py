@@ -25,18 +25,10 @@ from asr_core.decoding.rescoring import Rescoring
 from asr_core.emissions import Emissions
 from asr_core.errors import LanguageModelError
 from asr_core.text.vocabulary import Vocabulary
-from tests.asr_core.decoding.small import small_arpa
+from tests.asr_core.decoding.small import random_recurrent_model, small_arpa
 
 WORDS = [*SPECIAL_WORDS, "a", "bad", "cab", "dab"]
 VOCABULARY = Vocabulary(["", "a", "b", "c", "d", " "])
-
-
-def random_model(words=WORDS, width=GROUP, cells=5, seed=0) -> NeuralLanguageModel:
-    generator = np.random.default_rng(seed)
-    shapes = weight_shapes(len(words), width, cells)
-    return NeuralLanguageModel(
-        words, {name: generator.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
-    )
 
 
 def weights_of(model: NeuralLanguageModel) -> dict[str, np.ndarray]:
@@ -73,14 +65,14 @@ TEXTS = [[], ["a"], ["a", "cab"], ["a", "cab", "dab"], ["bad"], ["a", "zoo", "ca
 
 
 def test_scores_are_those_of_the_formulas():
-    model = random_model()
+    model = random_recurrent_model(WORDS)
     found = model.score(TEXTS).log_probs
     np.testing.assert_allclose(found, [score_by_hand(model, text) for text in TEXTS], rtol=1e-5)
     assert found[2] == found[6] and found.dtype == np.float64
 
 
 def test_a_text_has_the_same_score_alone_and_among_others():
-    model = random_model()
+    model = random_recurrent_model(WORDS)
     together = model.score(TEXTS)
     for place, text in enumerate(TEXTS):
         alone = model.score([text])
@@ -90,7 +82,7 @@ def test_a_text_has_the_same_score_alone_and_among_others():
 
 
 def test_a_sentence_can_be_scored_in_parts():
-    model = random_model()
+    model = random_recurrent_model(WORDS)
     first = model.score([["a", "cab"]], ended=False)
     rest = model.score([["dab"], []], first.states)
     assert first.log_probs[0] + rest.log_probs[0] == pytest.approx(score_by_hand(model, ["a", "cab", "dab"]), rel=1e-5)
@@ -98,12 +90,12 @@ def test_a_sentence_can_be_scored_in_parts():
 
 
 def test_no_text_has_no_scores():
-    assert random_model().score([]).log_probs.shape == (0,)
+    assert random_recurrent_model(WORDS).score([]).log_probs.shape == (0,)
 
 
 class TestFile:
     def test_what_is_saved_is_what_is_loaded(self, tmp_path):
-        model = random_model(cells=GROUP)
+        model = random_recurrent_model(WORDS, cells=GROUP)
         model.save(tmp_path / "model.safetensors")
         found = NeuralLanguageModel.load(tmp_path / "model.safetensors")
         assert found.words == WORDS and [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
@@ -123,7 +115,7 @@ class TestFile:
     @pytest.mark.parametrize("change", ["metadata", "missing", "shape", "words", "nan", "type", "scale", "text"])
     def test_whatever_is_wrong_with_the_file_is_one_sentence(self, tmp_path, change):
         path = tmp_path / "model.safetensors"
-        random_model(cells=GROUP).save(path)
+        random_recurrent_model(WORDS, cells=GROUP).save(path)
         tensors, metadata = load_file(path), {"format": "neural-language-model", "version": "1"}
         if change == "metadata":
             metadata["version"] = "2"
@@ -195,7 +187,7 @@ def test_a_sentence_that_goes_on_in_the_next_segment_keeps_its_state(monkeypatch
     text = "a bad cab a dab a bad cab"
     emissions = undecided(*text)
     assert len(list(decoder.segments(emissions, VOCABULARY.tokens.index(" ")))) > 1
-    model = random_model()
+    model = random_recurrent_model(WORDS)
     options = DecoderOptions(beam_width=8, language_model_weight=1.0, neural_weight=1.0)
     found = beam_search(emissions, VOCABULARY, options, rescoring=Rescoring(language_model=model))[0]
     assert found.text == text
@@ -210,7 +202,7 @@ def test_a_bundle_has_the_model_unless_another_language_model_is_chosen(tmp_path
     from asr_core.bundle.description import CONFIG, NEURAL_LANGUAGE_MODEL
     from asr_core.bundle.loading import load_bundle, save_bundle
 
-    random_model(cells=GROUP).save(tmp_path / "model.safetensors")
+    random_recurrent_model(WORDS, cells=GROUP).save(tmp_path / "model.safetensors")
     network = models.build("conformer", 12, 6, width=16, blocks=1, heads=2, channels=4, kernel=5)
     config = {
         "featurizer": {"name": "log-mel", "sample_rate": 8000, "bins": 12},

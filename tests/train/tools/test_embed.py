@@ -10,6 +10,8 @@ from asr_core import models
 from asr_core.bundle.description import CONFIG, LANGUAGE_MODEL
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.decoding.language_model import NGramModel
+from asr_core.decoding.neural_language_model import GROUP, SPECIAL_WORDS
+from tests.asr_core.decoding.small import random_recurrent_model
 from train.data.pronunciations import PHONES
 from train.fit.objective import rounded
 from train.tools.embed import main
@@ -85,6 +87,16 @@ def test_a_network_with_phones_gets_a_lexicon(old, tmp_path, capsys):
     lexicon = bundle.pronunciations(bundle.language_model())
     assert [PHONES[phone - 1] for phone in lexicon.spell("abba", 0)] == ["AE", "B", "AH"]
     assert lexicon.spell("bab", 0) == [0, 0, 0]
+
+
+def test_the_neural_language_model_stays_or_is_replaced(old, tmp_path, capsys):
+    run = save_bundle(tmp_path / "best", network(2), CONFIGURATION)
+    for words in ["abba"], ["bab", "ab"]:
+        random_recurrent_model([*SPECIAL_WORDS, *words], cells=GROUP).save(tmp_path / "neural.safetensors")
+        options = ["--neural-language-model", str(tmp_path / "neural.safetensors")]
+        assert main([str(run), "--into", str(old), *options]) == 0
+        assert main([str(run), "--into", str(old)]) == 0
+        assert load_bundle(old).neural_language_model().words == [*SPECIAL_WORDS, *words]
 
 
 def test_no_bundle_is_one_line_and_changes_nothing(old, capsys):
