@@ -1,1 +1,1 @@
-"""Emissions -> hypotheses: greedy, prefix beam search, language model, lexicon, hotwords, word times, confidence."""
+"""Emissions -> hypotheses: greedy, prefix beam search, language models, rescoring, hotwords, word times, confidence."""

@@ -168,7 +168,7 @@ def _trained_on(config: dict) -> str:
         return "The training data is not stated."
     parts = [_table(["Speech", "Hours", "Licence", "What", "Credit"], speech, "lrlll")]
     if texts:
-        parts += ["The language model was trained on:", _table(["Text", "Licence"], texts, "ll")]
+        parts += ["The language models were trained on:", _table(["Text", "Licence"], texts, "ll")]
     if config["architecture"]["sizes"].get("phones"):
         parts.append(DICTIONARY)
     if PRONUNCIATIONS in config.get("files", ()):

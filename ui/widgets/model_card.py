@@ -13,7 +13,7 @@ LIMITS_OF_OTHERS = (
     "This model does not come with the app: its card describes its training data and error rates. Its confidence may "
     "not be calibrated; then it is not the probability that a word is right. Do not use it where a mistake can do harm."
 )
-TEXTS = "The language model was trained on"
+TEXTS = "The language models were trained on"
 NON_COMMERCIAL = ("-nc", "non-commercial", "noncommercial")  # in names of licences
 
 

@@ -163,7 +163,7 @@ def test_the_corpora_of_manifests_are_credited(run, tmp_path, capsys):
     ]
     text = (run / "best" / "README.md").read_text()
     assert "| LibriSpeech | 0.50 | CC BY 4.0 |" in text and "Vassil Panayotov" in text
-    assert "The language model was trained on:" in text and "| Topical-Chat | CDLA-Sharing-1.0 |" in text
+    assert "The language models were trained on:" in text and "| Topical-Chat | CDLA-Sharing-1.0 |" in text
     assert ModelCard(text).data.datasets == ["mispeech/speechocean762", "openslr/librispeech_asr", "mine"]
     assert card_main([str(tmp_path), "--name", "x"]) == FAILED
     assert "has no config.json" in capsys.readouterr().err
