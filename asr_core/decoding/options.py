@@ -34,8 +34,8 @@ class DecoderOptions:
             all labels by their priors has the same aim (Miao et al., 2015, arXiv 1507.08240).
         phone_weight: weight of phones in rescoring, from 0 to 1; letters have the rest. It applies where the network
             has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
-        neural_weight: weight of the neural language model in rescoring, from 0 to 1; its log-probability is also
-            multiplied by `language_model_weight`. The n-gram score, word bonuses included, has the rest.
+        neural_weight: weight of the neural language model in rescoring, from 0 to 1; the n-grams have the rest. The
+            log-probabilities of both are multiplied by `language_model_weight`.
         doubt_threshold: in nats, for one word a second; a text counts as noise and becomes empty where the entropy of
             the steps around its letters is higher. The limit rises with the rate of words (see
             `asr_core.decoding.rescoring.is_noise`). 0 turns this off.

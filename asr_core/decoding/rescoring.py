@@ -123,10 +123,11 @@ def _rescore_by_words(
     state: State | None,
     ended: bool,
 ) -> list[BeamResult]:
-    """The texts with the weighted scores of both language models."""
+    """The texts with the weighted scores of both language models, and the whole bonus for each word."""
     weight = options.neural_weight
     words = [vocabulary.words(text.tokens) for text in texts]
     scores = options.language_model_weight * language_model.score(words, state, ended).log_probs
+    scores += options.word_bonus * np.array([len(own) for own in words])
     return [
         replace(text, language_model_score=(1 - weight) * text.language_model_score + weight * score)
         for text, score in zip(texts, scores.tolist(), strict=True)

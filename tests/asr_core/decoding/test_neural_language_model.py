@@ -167,7 +167,7 @@ def test_the_model_decides_between_texts_whose_letters_are_as_likely(tmp_path):
         found = beam_search(emissions, VOCABULARY, OPTIONS, n_grams, rescoring=rescoring)
         assert found[0].text == word
         score = preferring(word).score([[word]]).log_probs[0]
-        expected = 0.75 * plain[word].language_model_score + 0.25 * 0.8 * score
+        expected = 0.75 * plain[word].language_model_score + 0.25 * (0.8 * score + 0.5)
         assert found[0].language_model_score == pytest.approx(expected, abs=1e-5)
         assert found[0].acoustic_score == plain[word].acoustic_score
         assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
@@ -188,7 +188,7 @@ def test_a_sentence_that_goes_on_in_the_next_segment_keeps_its_state(monkeypatch
     emissions = undecided(*text)
     assert len(list(decoder.segments(emissions, VOCABULARY.tokens.index(" ")))) > 1
     model = random_recurrent_model(WORDS)
-    options = DecoderOptions(beam_width=8, language_model_weight=1.0, neural_weight=1.0)
+    options = DecoderOptions(beam_width=8, language_model_weight=1.0, neural_weight=1.0, word_bonus=0.0)
     found = beam_search(emissions, VOCABULARY, options, rescoring=Rescoring(language_model=model))[0]
     assert found.text == text
     assert found.language_model_score == pytest.approx(model.score([text.split()]).log_probs[0], rel=1e-5)
