@@ -177,7 +177,7 @@ def test_an_alignment_collapses_to_its_text_at_the_tightest_fit():
 
 
 def test_a_text_that_does_not_fit_is_refused_with_both_numbers():
-    with pytest.raises(AlignmentError, match=r"at least 3 steps .* has 2"):
+    with pytest.raises(AlignmentError, match=r"at least 3 output steps .* has 2"):
         forced_align(random_log_probs(2), [1, 1])
 
 

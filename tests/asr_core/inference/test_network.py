@@ -100,7 +100,7 @@ def test_what_ends_every_process_is_reported(bundle, batch, process, monkeypatch
         newest().kill()
 
     process._connection.close()  # its process ends, too
-    with monkeypatch.context() as patch, pytest.raises(ProcessEnded, match="try later"):
+    with monkeypatch.context() as patch, pytest.raises(ProcessEnded, match="try again later"):
         patch.setattr(InferenceProcess, "_begin", begin_and_end)
         process(*batch)
     assert len(process(*batch)) == 2
