@@ -25,7 +25,7 @@ FOREIGN = {
 # Packages and modules at the top of each package, from the ground up: each imports earlier ones only.
 ORDER = {
     "asr_core": (
-        "errors process storage jit text emissions viterbi ctc forced_alignment partial_alignment audio models "
+        "errors process storage jit blas text emissions viterbi ctc forced_alignment partial_alignment audio models "
         "decoding transcript cli bundle inference recognizer streaming __main__"
     ),
     "train": (

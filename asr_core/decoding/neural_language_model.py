@@ -20,6 +20,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from asr_core.blas import one_thread
 from asr_core.errors import LanguageModelError, reason
 
 SENTENCE_END, UNKNOWN = range(2)  # the end of a sentence is also the input before its first word
@@ -90,6 +91,10 @@ class NeuralLanguageModel:
             state: after the words that precede all texts, one row; by default the beginning of a sentence.
             ended: whether to add the log-probability of the end of the sentence after each text.
         """
+        with one_thread():
+            return self._score(texts, state, ended)
+
+    def _score(self, texts: Sequence[Sequence[str]], state: State | None, ended: bool) -> Scores:
         numbers = [[self._numbers.get(word, UNKNOWN) for word in words] for words in texts]
         state = self.begin if state is None else state
         log_probs = np.zeros(len(texts))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_core.blas import one_thread
 from asr_core.errors import BundleError, reason
 from asr_core.text.word_features import (
     LETTER_FEATURES,
@@ -123,7 +124,8 @@ class Tagger:
         for first in range(0, len(words), CHUNK_WORDS):
             last = min(first + CHUNK_WORDS, len(words))
             begin, end = max(0, first - LEFT_CONTEXT_WORDS), min(len(words), last + RIGHT_CONTEXT_WORDS)
-            logits = self.logits(numbers[begin:end], letters[begin:end], timing[begin:end])
+            with one_thread():
+                logits = self.logits(numbers[begin:end], letters[begin:end], timing[begin:end])
             parts.append(logits[first - begin : last - begin])
         logits = np.concatenate(parts) if parts else np.zeros((0, len(PUNCTUATION) + len(CAPITALS)), np.float32)
         marks = len(PUNCTUATION)

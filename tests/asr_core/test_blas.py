@@ -1,0 +1,53 @@
+"""Matrix products on one thread: also where requests overlap, and as before afterwards."""
+
+import threading
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from asr_core.blas import one_thread
+
+
+def threads() -> set[int]:
+    """Numbers of threads of the BLAS libraries."""
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    with threadpool_limits(2, "blas"):
+        assert threads() == {2}
+        yield
+
+
+def test_the_number_of_threads_is_one_inside_and_as_before_afterwards():
+    with one_thread():
+        assert threads() == {1}
+        with one_thread():
+            assert threads() == {1}
+        assert threads() == {1}
+    assert threads() == {2}
+
+
+def test_an_error_restores_it():
+    with pytest.raises(ValueError, match="inside"), one_thread():
+        raise ValueError("inside")
+    assert threads() == {2}
+
+
+def test_the_last_of_overlapping_requests_restores_it():
+    inside, leave = threading.Event(), threading.Event()
+
+    def request():
+        with one_thread():
+            inside.set()
+            leave.wait(60)
+
+    other = threading.Thread(target=request)
+    with one_thread():
+        other.start()
+        assert inside.wait(60)
+    assert threads() == {1}
+    leave.set()
+    other.join()
+    assert threads() == {2}
