@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy  # noqa: F401  loads its libraries
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -9,8 +10,9 @@ from asr_core.blas import one_thread
 
 
 def threads() -> set[int]:
-    """Numbers of threads of the BLAS libraries."""
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    """Numbers of threads of NumPy's BLAS libraries."""
+    own = (library for library in threadpool_info() if library["user_api"] == "blas" and "numpy" in library["filepath"])
+    return {library["num_threads"] for library in own}
 
 
 @pytest.fixture(autouse=True)
