@@ -4,14 +4,16 @@ OpenBLAS spreads even small products over all cores, and its threads then wait f
 processor time than the products themselves.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 
-_lock = threading.Lock()
-_inside = 0  # how many threads are inside `one_thread`
-_limits = None  # what the last of them has to restore
+
+def one_thread() -> AbstractContextManager:
+    """A block in which BLAS runs on one thread, as before afterwards.
+
+    The setting is that of the whole process: where blocks of several threads overlap, it may remain at one thread.
+    """
+    return _libraries().limit(limits=1, user_api="blas")
 
 
 @cache
@@ -20,20 +22,3 @@ def _libraries():
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A block in which BLAS runs on one thread, in all threads of this process: the setting is global."""
-    global _inside, _limits
-    with _lock:
-        if not _inside:
-            _limits = _libraries().limit(limits=1, user_api="blas")
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                _limits.restore_original_limits()

@@ -1,6 +1,4 @@
-"""Matrix products on one thread: also where requests overlap, and as before afterwards."""
-
-import threading
+"""Matrix products on one thread, and on as many as before afterwards."""
 
 import numpy  # noqa: F401  loads its libraries
 import pytest
@@ -34,22 +32,4 @@ def test_the_number_of_threads_is_one_inside_and_as_before_afterwards():
 def test_an_error_restores_it():
     with pytest.raises(ValueError, match="inside"), one_thread():
         raise ValueError("inside")
-    assert threads() == {2}
-
-
-def test_the_last_of_overlapping_requests_restores_it():
-    inside, leave = threading.Event(), threading.Event()
-
-    def request():
-        with one_thread():
-            inside.set()
-            leave.wait(60)
-
-    other = threading.Thread(target=request)
-    with one_thread():
-        other.start()
-        assert inside.wait(60)
-    assert threads() == {1}
-    leave.set()
-    other.join()
     assert threads() == {2}
