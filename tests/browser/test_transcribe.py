@@ -263,9 +263,9 @@ def test_another_audio_track_is_chosen_below_the_picture(page, recording, folder
     page.get_by_text("track 1 was transcribed").wait_for()
     page.wait_for_selector("#words .word")
     for _ in range(5):  # Gradio closes a list that is opened while its choices are still being updated
-        choice.click()
-        page.get_by_role("option", name="2", exact=True).click()
         with contextlib.suppress(PlaywrightTimeout):
+            choice.click(timeout=9000)
+            page.get_by_role("option", name="2", exact=True).click(timeout=9000)
             page.get_by_text("track 2 was transcribed").wait_for(timeout=9000)
             break
     page.get_by_text("track 2 was transcribed").wait_for()
