@@ -17,7 +17,7 @@ import time
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,15 @@ def read_sentences(path: Path, normalise: Normaliser) -> Iterator[str]:
         if sentence and sentence not in seen:
             seen.add(sentence)
             yield sentence
+
+
+def read_sources(named: Sequence[tuple[Path, float]], normalise: Normaliser) -> list[TextSource]:
+    """Reads texts with their weights. Raises TextError, also where a text holds no sentence."""
+    sources = [TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in named]
+    for source in sources:
+        if not source.sentences:
+            raise TextError(f"{source.path} holds no sentence.")
+    return sources
 
 
 def lines_of(path: Path) -> Iterator[str]:
@@ -376,15 +385,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         make_room(options.out)
         normalise = Normaliser()
-        sources = [TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text]
+        sources = read_sources(options.text, normalise)
         held_out = list(read_sentences(options.held_out, normalise)) if options.held_out else []
     except AsrError as error:
         print(error, file=sys.stderr)
         return 1
-    for source in sources:
-        if not source.sentences:
-            print(f"{source.path} holds no sentence.", file=sys.stderr)
-            return 1
     model = fit(sources, options.order, options.vocabulary, options.prune).quantised(options.levels)
     try:
         files = model.save(options.out)

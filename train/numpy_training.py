@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.jit import compiled
+from asr_core.storage import replacing
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.98, 1e-8  # as in Adam (Kingma and Ba, 2015)
 CLIP_NORM = 1.0  # of the gradient of all weights that are not tables
@@ -107,9 +108,8 @@ class NumpyRun(ABC):
             "weight": optimizer.weights, "first": optimizer.first, "second": optimizer.second, "carried": self.carried,
         }  # fmt: skip
         arrays = {f"{part} {name}": array for part, named in parts.items() for name, array in named.items()}
-        partial = self._folder / "checkpoint.part.npz"
-        np.savez(partial, step=self.step, seconds=self._seconds, identity=np.array(self._identity), **arrays)
-        partial.replace(self._folder / CHECKPOINT)
+        with replacing(self._folder / CHECKPOINT) as partial, open(partial, "wb") as file:
+            np.savez(file, step=self.step, seconds=self._seconds, identity=np.array(self._identity), **arrays)
 
     def _resume(self) -> None:
         path = self._folder / CHECKPOINT

@@ -119,11 +119,8 @@ def save_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        files = _write_files(fresh, model, language_model, pronunciations, bits)
-        for path, name in (neural_language_model, NEURAL_LANGUAGE_MODEL), (tagger, TAGGER):
-            if path is not None:
-                shutil.copyfile(path, fresh / name)
-                files.append(name)
+        copied = {NEURAL_LANGUAGE_MODEL: neural_language_model, TAGGER: tagger}
+        files = _write_files(fresh, model, language_model, pronunciations, copied, bits)
         sizes = {k: v for k, v in model.get_config().items() if k not in ("name", "bins", "tokens")}
         description = {
             **config,
@@ -145,8 +142,11 @@ def save_bundle(
     return folder
 
 
-def _write_files(folder: Path, model, language_model, pronunciations, bits: int) -> list[str]:
-    """Writes weights, n-grams and pronunciations; returns the names of the files. Arguments as for `save_bundle`."""
+def _write_files(folder: Path, model, language_model, pronunciations, copied: dict, bits: int) -> list[str]:
+    """Writes all files that `config.json` lists; returns their names.
+
+    Arguments as for `save_bundle`; `copied` are the paths, or None, of files that are copied, by name.
+    """
     files = write_weights(folder, model, bits)
     if language_model is not None:
         if isinstance(language_model, Path):
@@ -159,6 +159,10 @@ def _write_files(folder: Path, model, language_model, pronunciations, bits: int)
     if pronunciations is not None:
         pronunciations.save(folder / PRONUNCIATIONS)
         files.append(PRONUNCIATIONS)
+    for name, path in copied.items():
+        if path is not None:
+            shutil.copyfile(path, folder / name)
+            files.append(name)
     return files
 
 

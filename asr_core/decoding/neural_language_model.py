@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from asr_core.blas import one_thread
 from asr_core.errors import LanguageModelError, reason
+from asr_core.storage import read_tensors, replacing
 
 SENTENCE_END, UNKNOWN = range(2)  # the end of a sentence is also the input before its first word
 SPECIAL_WORDS = ("</s>", "<unk>")  # have the first word numbers; "<unk>" is any one word outside the vocabulary
@@ -149,9 +150,8 @@ class NeuralLanguageModel:
             else:
                 tensors[name], tensors[name + ".scale"] = quantise(weight)
         metadata = {"format": FORMAT, "version": FORMAT_VERSION}
-        partial = Path(path).with_name(f".{Path(path).name}.part")
-        partial.write_bytes(save(tensors, metadata))
-        partial.replace(path)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(save(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | PathLike) -> "NeuralLanguageModel":
@@ -161,13 +161,7 @@ class NeuralLanguageModel:
             LanguageModelError: the file is missing, damaged, or no neural language model.
         """
         try:
-            if Path(path).stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(f"it has more than {MAX_FILE_BYTES >> 20} MB")
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise ValueError("its metadata describes something else")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors, _ = read_tensors(path, FORMAT, FORMAT_VERSION, MAX_FILE_BYTES)
             words = tensors.pop("words").tobytes().decode().split("\n")
             weights = {
                 name: dequantise(tensor, tensors[name + ".scale"]) if name + ".scale" in tensors else tensor

@@ -58,7 +58,7 @@ class ConvolutionStack(layers.Layer):
                 norm.build((None, None, count))
 
     def call(self, x, lengths):
-        """Samples [batch, n, 1] n at least the receptive field, lengths int32 [batch] -> [batch, steps, channels]."""
+        """Samples [batch, n, 1], n at least the receptive field, lengths int32 [batch] -> [batch, steps, channels]."""
         if self.group_norm:
             x = gelu_of_halves(self.first(x, lengths))
             for convolution in self.convolutions:

@@ -18,6 +18,7 @@ import numpy as np
 
 from asr_core.blas import one_thread
 from asr_core.errors import BundleError, reason
+from asr_core.storage import read_tensors
 from asr_core.text.word_features import (
     LETTER_FEATURES,
     RARE_CLASSES,
@@ -81,16 +82,10 @@ class Tagger:
         Raises:
             BundleError: the file is missing, damaged, or no tagger.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         try:
-            if Path(path).stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(f"it has more than {MAX_FILE_BYTES >> 20} MB")
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise ValueError("its metadata describes something else")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors, metadata = read_tensors(path, FORMAT, FORMAT_VERSION, MAX_FILE_BYTES)
             numbers = _read_numbers(tensors)
             spellings = _read_spellings(metadata.get("spellings", "{}"))
             return cls(numbers, _dequantised(tensors), metadata.get("language", ""), spellings)

@@ -263,9 +263,9 @@ def tried(visitor: Visitor, file: Path | None, text: str | None) -> str:
     try:
         answer = visitor.ask(file)
     except AppError as error:
-        said = str(error)
-        one_sentence = said.endswith(".") and "Traceback" not in said and "Internal error" not in said
-        return f"{kind} refused in words" if one_sentence else f"{kind} failed: {said}"
+        message = str(error)
+        one_sentence = message.endswith(".") and "Traceback" not in message and "Internal error" not in message
+        return f"{kind} refused in words" if one_sentence else f"{kind} failed: {message}"
     except Exception as error:
         return f"{kind} not answered ({type(error).__name__})"
     if file is None:

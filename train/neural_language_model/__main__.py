@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_core.decoding.language_model import SPECIAL_WORDS as NGRAM_SPECIAL_WORDS
 from asr_core.decoding.neural_language_model import GROUP, SENTENCE_END, SPECIAL_WORDS, UNKNOWN, NeuralLanguageModel
 from asr_core.errors import AsrError
 from asr_core.text.normaliser import Normaliser
-from train.language_model import SPECIAL_WORDS as NGRAM_SPECIAL_WORDS
-from train.language_model import TextError, TextSource, choose_vocabulary, parse_source, read_sentences
+from train.language_model import TextSource, choose_vocabulary, parse_source, read_sentences, read_sources
 from train.neural_language_model.fit import LanguageModelRun, Recipe
 from train.options import MAX_SEED, in_words, make_folder, make_room, real, whole
 
@@ -65,10 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_room(options.out)
         make_folder(folder, "--work")
         normalise = Normaliser()
-        sources = [TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in options.text]
-        for source in sources:
-            if not source.sentences:
-                raise TextError(f"{source.path} holds no sentence.")
+        sources = read_sources(options.text, normalise)
         held_out = list(read_sentences(options.held_out, normalise)) if options.held_out else []
         model = _train(options, sources, folder)
         model.save(options.out)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from asr_core.storage import replacing
 from asr_core.text.tagger import FORMAT, FORMAT_VERSION, PUNCTUATION, SCALE, Tagger, choose_marks
 from asr_core.text.word_features import LETTER_FEATURES, WordNumbers
 from train.numpy_training import NumpyRun
@@ -170,9 +171,8 @@ def save_tagger(
         "format": FORMAT, "version": FORMAT_VERSION, "language": language,
         "spellings": json.dumps(spellings, separators=(",", ":")),
     }  # fmt: skip
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(save(tensors, metadata))
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def _source(text: Text, places: np.ndarray) -> Source:
