@@ -31,7 +31,7 @@ class Align:
             tag(
                 "p",
                 "You know the words and want their times: paste the text of the recording. Every word comes "
-                "back with its place; words that the sound does not support are marked.",
+                "back with its place; words that do not fit the recording are marked.",
                 class_="lead",
             )
         )
