@@ -19,6 +19,7 @@ from asr_core.audio.energy import signal_energy
 from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.bundle.bundle import Bundle
+from asr_core.ctc import IMPOSSIBLE
 from asr_core.decoding.beam_search import DecoderOptions, beam_search
 from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
 from asr_core.decoding.hypotheses import Hypothesis, greedy
@@ -33,7 +34,7 @@ from asr_core.inference.stitching import SEAM_SECONDS, EmissionStitcher
 from asr_core.inference.windows import silent_steps, windows_of
 from asr_core.inference.worker import InferenceWorker
 from asr_core.text.pasted import words_alone
-from asr_core.text.vocabulary import space_token
+from asr_core.text.vocabulary import BLANK, space_token
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.written import with_written_form
 
@@ -98,9 +99,14 @@ class Recognizer:
         weakref.finalize(self, self._worker.close)  # a recogniser that is dropped leaves no thread behind
 
     def warm_up(self) -> None:
-        """Compiles the network and the beam search, which takes seconds, so that no request waits for it."""
+        """Compiles the network and the decoder, which takes seconds, so that no request waits for it."""
         audio = Audio(np.full(self.sample_rate, 0.1, np.float32), self.sample_rate)  # silence would skip the network
-        self.decode(self.emissions(audio), audio.seconds)
+        emissions = self.emissions(audio)
+        letter = next(token for token, text in enumerate(self.vocabulary.tokens) if text.strip())
+        one_letter = np.full_like(emissions.log_probs, IMPOSSIBLE)  # a text, for all that follows the search
+        one_letter[:, BLANK] = 0.0
+        one_letter[len(one_letter) // 2, [BLANK, letter]] = IMPOSSIBLE, 0.0
+        self.decode(replace(emissions, log_probs=one_letter), audio.seconds)
 
     def close(self) -> None:
         """Ends the worker thread after the windows in its queue have been run. Later requests raise RuntimeError."""

@@ -170,7 +170,8 @@ class Bundle:
             return None
         from asr_core.decoding.lexicon import Pronunciations
 
-        return Pronunciations.load(self.file(PRONUNCIATIONS), language_model.words, self.phones)
+        words, log_probs = language_model.words, language_model.unigram_log_probs
+        return Pronunciations.load(self.file(PRONUNCIATIONS), words, self.phones, log_probs)
 
     def tagger(self):
         """The tagger of punctuation and capitals (`asr_core.text.tagger.Tagger`), or None.

@@ -592,18 +592,41 @@ def finish(tree, beam, settings, words, phrases, ends_sentence):
     for i in range(len(scores)):
         prefix = tree[beam.prefixes[i]]
         scores[i, 0] = log_add(prefix.blank, prefix.non_blank)
-        ended = prefix.hot_state
-        if settings.has_hot_words and prefix.token != settings.space:
-            ended = after_edge(prefix, settings, phrases)
-        if settings.has_model:
-            total, state = finish_word(settings, words, prefix, is_hot_word(settings, phrases, ended))
-            scores[i, 1] = total
-            if ends_sentence:
-                scores[i, 1] += settings.language_model_weight * score_word(words, state, SENTENCE_END)[0]
-        if settings.has_hot_words:
-            earned = phrases.earned[ended] if ended != prefix.hot_state else 0
-            scores[i, 2] = settings.hot_word_boost * (prefix.letters + earned)
+        scores[i, 1], scores[i, 2] = finished_scores(prefix, settings, words, phrases, ends_sentence)
     return scores
+
+
+@compiled
+def finished_scores(prefix, settings, words, phrases, ends_sentence):
+    """The scores of language model and hot-words for a prefix as a whole text, whose last word is finished."""
+    total = hot_word_score = 0.0
+    ended = prefix.hot_state
+    if settings.has_hot_words and prefix.token != settings.space:
+        ended = after_edge(prefix, settings, phrases)
+    if settings.has_model:
+        total, state = finish_word(settings, words, prefix, is_hot_word(settings, phrases, ended))
+        if ends_sentence:
+            total += settings.language_model_weight * score_word(words, state, SENTENCE_END)[0]
+    if settings.has_hot_words:
+        earned = phrases.earned[ended] if ended != prefix.hot_state else 0
+        hot_word_score = settings.hot_word_boost * (prefix.letters + earned)
+    return total, hot_word_score
+
+
+@compiled
+def score_text(tokens, root, settings, words, phrases, ends_sentence):
+    """The scores of language model and hot-words that a search gives to a whole text.
+
+    Args:
+        tokens: int32 [tokens], the text.
+        root: PREFIX [1], the empty prefix of the search.
+        ends_sentence: as for `finish`.
+    """
+    prefixes = np.empty(2, PREFIX)
+    prefixes[0] = root[0]
+    for i in range(len(tokens)):
+        extend_word(prefixes[(i + 1) % 2], prefixes[i % 2], tokens[i], settings, words, phrases)
+    return finished_scores(prefixes[len(tokens) % 2], settings, words, phrases, ends_sentence)
 
 
 @compiled

@@ -81,9 +81,8 @@ def beam_search(
             beam.advance(segment_emissions.log_probs[first : first + CHECK_STEPS])
             if progress is not None:
                 progress((segment.start + first) / len(emissions))
-        found = beam.texts(ended=not segment.goes_on)
         ended = not segment.goes_on
-        texts = best_texts(found, segment_emissions, vocabulary, options, rescoring, neural_state, ended)
+        texts = best_texts(beam, segment_emissions, vocabulary, options, rescoring, neural_state, ended)
         best = _extend_chains(best, segment, texts, vocabulary)[: options.n_best]
         _, _, (_, _, text) = best[0]
         words = vocabulary.words(text.tokens)

@@ -123,7 +123,7 @@ class IncrementalDecoder:
         neural_state = self._neural_state if continues else None
         beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words, *states)
         beam.advance(emissions.log_probs)
-        texts = best_texts(beam.texts(), emissions, self._vocabulary, self._options, self._rescoring, neural_state)
+        texts = best_texts(beam, emissions, self._vocabulary, self._options, self._rescoring, neural_state)
         best = texts[0]
         return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
 

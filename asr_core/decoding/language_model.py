@@ -149,15 +149,14 @@ class NGramModel:
 
     def most_frequent(self, count: int) -> list[str]:
         """The `count` words with the highest unigram probabilities, in descending order."""
-        order = np.argsort(-self._unigram_log_probs(), kind="stable")[:count]
+        order = np.argsort(-self.unigram_log_probs[len(SPECIAL_WORDS) :], kind="stable")[:count]
         return [self.words[len(SPECIAL_WORDS) + index] for index in order]
 
     @cached_property
     def prefixes(self) -> PrefixTree:
         """The prefixes of all words, each with the log-probability of the most frequent word that begins with it."""
-        return PrefixTree.build(
-            self.words[len(SPECIAL_WORDS) :], self._unigram_log_probs(), first_number=len(SPECIAL_WORDS)
-        )
+        first = len(SPECIAL_WORDS)
+        return PrefixTree.build(self.words[first:], self.unigram_log_probs[first:], first_number=first)
 
     @cached_property
     def tables(self) -> WordTables:
@@ -177,8 +176,10 @@ class NGramModel:
         """The tables for one search and its first state, which is that of the beginning of a sentence if it is None."""
         return self.tables, self.begin if state is None else state
 
-    def _unigram_log_probs(self) -> np.ndarray:
-        column = self.log_prob[1 + len(SPECIAL_WORDS) : 1 + len(self.words)]
+    @property
+    def unigram_log_probs(self) -> np.ndarray:
+        """Log-probability of each word without any context, in nats: float32 [words]."""
+        column = self.log_prob[1 : 1 + len(self.words)]
         return column if self.log_prob_values is None else self.log_prob_values[column]
 
     def _child(self, state: int, word: int) -> int:

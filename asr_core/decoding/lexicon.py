@@ -9,6 +9,8 @@ sum over all paths through the phones that collapse to it.
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
 from os import PathLike
 from pathlib import Path
 
@@ -17,11 +19,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from asr_core.ctc import log_probabilities
+from asr_core.decoding.prefix_tree import MAX_WORD_CHARACTERS, NO_WORD, PrefixTree
 from asr_core.errors import BundleError, reason
+from asr_core.jit import compiled
+from asr_core.text.vocabulary import BLANK
 
 FORMAT = "pronunciations"
 FORMAT_VERSION = "1"
 PHONES_PER_LETTER = 0.85  # in words that are not in the lexicon
+SLACK = 10.0  # nats that a similar word may be worse than those in its place
+LEAST = -35.0  # the lowest score of a similar word, in nats below the best path of all phones
+UNKNOWN_FREQUENCY = -15.0  # weighted log-probability of a word without one
+TINY = 1e-300  # the probability of a text that no path fits
+FREQUENCY_WEIGHT = 0.9  # of the log-probability of a word, beside the log-probabilities of its phones
 UNKNOWN_PHONE = 0.3  # probability of an unknown phone, as a fraction of that of the most probable phone
 
 
@@ -33,11 +43,13 @@ class Pronunciations:
         words: those of a language model, in any order.
         lengths: uint8 [words], number of phones of each word; 0 where its pronunciation is unknown.
         phones: uint8 [sum of lengths], word after word.
+        log_probs: float32 [words], log-probability of each word, in nats; None where all count as equally frequent.
     """
 
     words: Sequence[str]
     lengths: np.ndarray
     phones: np.ndarray
+    log_probs: np.ndarray | None = None
 
     def __post_init__(self):
         ends = np.cumsum(self.lengths, dtype=np.int64)
@@ -67,11 +79,50 @@ class Pronunciations:
             log_probs: of the phones, the blank first: float [steps, phones].
             texts: normalised.
         """
-        log_probs = log_probs.astype(np.float32)
-        any_phone = log_probs[:, 1:].max(axis=1, keepdims=True) + np.log(UNKNOWN_PHONE)
         unknown = log_probs.shape[1]
-        log_probs = np.concatenate([log_probs, any_phone], axis=1)
-        return log_probabilities(log_probs, [self.spell(text, unknown) for text in texts], wildcard=unknown)
+        phones = [self.spell(text, unknown) for text in texts]
+        return log_probabilities(self.with_unknown(log_probs), phones, wildcard=unknown)
+
+    @staticmethod
+    def with_unknown(log_probs: np.ndarray) -> np.ndarray:
+        """Log-probabilities of the phones with one column more, for an unknown phone: float32 [steps, phones + 1]."""
+        any_phone = log_probs[:, 1:].max(axis=1, keepdims=True) + np.log(UNKNOWN_PHONE)
+        return np.concatenate([log_probs, any_phone], axis=1, dtype=np.float32)
+
+    def similar(self, probabilities: np.ndarray, words: Sequence[str], most: int) -> list[str]:
+        """The words whose pronunciation fits some steps best, by the best path of its phones and by their frequency.
+
+        Args:
+            probabilities: of the phones, the blank first and the unknown one last, relative to the most probable phone
+                of each step: float64 [steps, phones + 1].
+            words: those that are there now; what fits SLACK worse is not listed.
+            most: the number of pronunciations; words that sound the same have one.
+        """
+        unknown = probabilities.shape[1] - 1
+        phones = np.array(self.spell(" ".join(words), unknown), np.int64)
+        own = np.log(max(sum_over_paths(probabilities, phones, unknown), TINY))
+        own += sum(self._frequencies.get(word, UNKNOWN_FREQUENCY) for word in words)
+        tree, scores, words_of = self._tree
+        columns = tree.first_child, tree.character, tree.word, tree.best, scores
+        log_probs = np.log(probabilities[:, :unknown]).astype(np.float32)
+        found = best_entries(log_probs, *columns, max(own - SLACK, LEAST), most)
+        return [word for number in found[found != NO_WORD].tolist() for word in words_of[number]]
+
+    @cached_property
+    def _frequencies(self) -> dict[str, float]:
+        """The weighted log-probability of each word."""
+        log_probs = np.zeros(len(self.words)) if self.log_probs is None else self.log_probs
+        return dict(zip(self.words, (FREQUENCY_WEIGHT * log_probs).tolist(), strict=True))
+
+    @cached_property
+    def _tree(self) -> tuple[PrefixTree, np.ndarray, list[list[str]]]:
+        """All pronunciations as a tree of phones; the score of the most frequent word of each, and its words."""
+        words_of: dict[str, list[str]] = {}
+        for word, phones in self._phones_of.items():
+            words_of.setdefault("".join(map(chr, phones)), []).append(word)
+        listed = sorted(words_of)
+        scores = np.array([max(map(self._frequencies.__getitem__, words_of[phones])) for phones in listed], np.float32)
+        return PrefixTree.build(listed, scores), scores, [words_of[phones] for phones in listed]
 
     def save(self, path: str | PathLike) -> None:
         """Writes one safetensors file; the words themselves stay in the language model."""
@@ -79,13 +130,16 @@ class Pronunciations:
         Path(path).write_bytes(save({"lengths": self.lengths, "phones": self.phones}, metadata))
 
     @classmethod
-    def load(cls, path: str | PathLike, words: Sequence[str], phones: int) -> "Pronunciations":
+    def load(
+        cls, path: str | PathLike, words: Sequence[str], phones: int, log_probs: np.ndarray | None = None
+    ) -> "Pronunciations":
         """Reads what `save` wrote.
 
         Args:
             path: the file.
             words: of the language model that the file was written for.
             phones: number of phones, the blank included.
+            log_probs: of the words.
 
         Raises:
             BundleError: the file is missing, damaged, or was written for other words.
@@ -99,7 +153,7 @@ class Pronunciations:
                     raise ValueError("it was made for another language model")
                 arrays = file.get_tensor("lengths"), file.get_tensor("phones")
             _check(words, *arrays, phones)
-            found = cls(words, *arrays)
+            found = cls(words, *arrays, log_probs)
         except (OSError, ValueError, SafetensorError) as error:
             raise BundleError(f"{Path(path).name} holds no pronunciations for this model ({reason(error)}).") from None
         return found
@@ -117,3 +171,86 @@ def _check(words: Sequence[str], lengths: np.ndarray, phones: np.ndarray, phone_
         raise ValueError("its parts do not have the lengths that they announce")
     if len(phones) and not 1 <= phones.min() <= phones.max() < phone_count:
         raise ValueError(f"its phones are not from 1 to {phone_count - 1}")
+
+
+@compiled
+def best_entries(log_probs, first_child, phone, entry, highest_score, score, least, most):
+    """The entries of a tree of pronunciations that fit some steps best: int64 [most], best first, then NO_WORD.
+
+    The Viterbi algorithm of CTC (see `asr_core.forced_alignment`) runs down the tree, so that pronunciations share the
+    work for the phones with which they begin. A branch is left where not even the best path of all for the remaining
+    steps, which has 0, and the most frequent word below it would be enough.
+
+    Args:
+        log_probs: of the phones, the blank first, less those of the most probable one: float32 [steps, phones].
+        first_child, phone, entry: the tree (see `asr_core.decoding.prefix_tree.PrefixTree`).
+        highest_score: of the entries at or below each node.
+        score: of each entry.
+        least: the lowest score of an entry, that of its phones included.
+        most: the number of entries.
+    """
+    steps = len(log_probs)
+    # Of the node at each depth: log-probability of the best path before each step that ends in blank, or in its phone.
+    blank = np.full((MAX_WORD_CHARACTERS + 1, steps + 1), -inf)
+    spoken = np.full((MAX_WORD_CHARACTERS + 1, steps + 1), -inf)
+    blank[0, 0] = 0.0
+    for step in range(steps):
+        blank[0, step + 1] = blank[0, step] + log_probs[step, BLANK]
+    nodes = np.zeros(MAX_WORD_CHARACTERS + 1, np.int64)
+    following = np.zeros(MAX_WORD_CHARACTERS + 1, np.int64)  # the next child to visit
+    following[0] = first_child[0]
+    scores, found = np.full(most, -inf), np.full(most, NO_WORD)
+    depth = 0
+    while depth >= 0:
+        node, child = nodes[depth], following[depth]
+        if child == first_child[node + 1]:
+            depth -= 1
+            continue
+        following[depth] += 1
+        token = np.int64(phone[child])
+        repeats = depth > 0 and token == np.int64(phone[node])
+        last_blank = last_spoken = highest = -inf
+        for step in range(steps):
+            before = blank[depth, step] if repeats else max(blank[depth, step], spoken[depth, step])
+            last_blank = max(last_blank, last_spoken) + log_probs[step, BLANK]
+            last_spoken = max(last_spoken, before) + log_probs[step, token]
+            blank[depth + 1, step + 1], spoken[depth + 1, step + 1] = last_blank, last_spoken
+            highest = max(highest, last_spoken)
+        if highest + highest_score[child] < least:
+            continue
+        if entry[child] != NO_WORD:
+            total = max(last_blank, last_spoken) + score[entry[child]]
+            if total >= least and total > scores[most - 1]:
+                at = most - 1
+                while at > 0 and scores[at - 1] < total:
+                    scores[at], found[at] = scores[at - 1], found[at - 1]
+                    at -= 1
+                scores[at], found[at] = total, entry[child]
+                least = max(least, scores[most - 1])
+        if first_child[child] < first_child[child + 1]:
+            depth += 1
+            nodes[depth], following[depth] = child, first_child[child]
+    return found
+
+
+@compiled
+def sum_over_paths(probabilities, labels, wildcard):
+    """The sum of the probabilities of all paths of a text: `asr_core.ctc.log_probabilities`, without logarithms.
+
+    Args:
+        probabilities: float64 [steps, labels], the blank first; short enough that products do not vanish.
+        labels: int64 [n], the text.
+        wildcard: a label of which two in a row need no blank between them.
+    """
+    alpha = np.zeros(2 * len(labels) + 1)
+    alpha[0] = 1.0  # before the first step, every path is in the first blank
+    for step in range(len(probabilities)):
+        for state in range(len(alpha) - 1, -1, -1):
+            label = labels[state // 2] if state % 2 else BLANK
+            total = alpha[state]
+            if state > 0:
+                total += alpha[state - 1]
+            if state > 1 and label != BLANK and (label != labels[state // 2 - 1] or label == wildcard):
+                total += alpha[state - 2]
+            alpha[state] = total * probabilities[step, label]
+    return alpha[-1] + (alpha[-2] if len(labels) else 0.0)

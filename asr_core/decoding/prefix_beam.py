@@ -22,7 +22,7 @@ Words end at a space, or where the next token begins a word: a subword piece wit
 vocabulary without spaces.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,8 @@ class BeamResult:
 
     Attributes:
         tokens: the text.
-        steps: for each token, the step at which it came into the beam, which is at or before its peak.
+        steps: for each token, the step at which it came into the beam, which is at or before its peak. Empty for a text
+            that the search has not found (see `asr_core.decoding.replacements`).
         acoustic_score: log-probability of all paths that the search has followed, less the blank penalties; rescoring
             by phones multiplies it by the weight of letters.
         language_model_score: weighted log-probability of the words, and the bonus for each.
@@ -132,6 +133,7 @@ class PrefixBeam:
         if hot_words:
             root["hot_state"] = hot_words.start if hot_state is None else hot_state
             root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
+        self._root = np.array([root])
 
     def _take(self) -> int:
         """Takes a free place of the tree into use and returns it."""
@@ -177,6 +179,11 @@ class PrefixBeam:
         places = self._beam.prefixes[: self._beam.size[0]]
         for entry in np.argsort(-scores.sum(axis=1), kind="stable"):
             yield BeamResult(*self._history(places[entry]), *scores[entry].tolist())
+
+    def fusion_scores(self, tokens: Sequence[int], ended: bool = True) -> tuple[float, float]:
+        """The language model score and the hot-word score of any text, as `texts` would give them."""
+        tokens = np.array(tokens, np.int32)
+        return kernel.score_text(tokens, self._root, self._settings, self._words, self._phrases, ended)
 
     def _history(self, place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         tokens, steps = kernel.history(self.tree, place)

@@ -3,27 +3,30 @@
 The beam search ranks the texts of a segment by their letters and by an n-gram model. What is too slow for every prefix
 of a search can still rank the few texts that it finds: the probability of their pronunciations (see
 `asr_core.decoding.lexicon`) and that of their words by a recurrent network (see
-`asr_core.decoding.neural_language_model`). Afterwards the n-best posteriors of the words are computed, and texts that
-were found in noise are dropped.
+`asr_core.decoding.neural_language_model`). Texts that the search has pruned join them where a word of the lexicon fits
+the signal better (see `asr_core.decoding.replacements`). Afterwards the n-best posteriors of the words are computed.
+Texts that were found in noise are dropped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 from scipy.special import softmax
 
-from asr_core.ctc import IMPOSSIBLE
+from asr_core.ctc import IMPOSSIBLE, finite
 from asr_core.decoding.confidence import frame_entropy
 from asr_core.decoding.lexicon import Pronunciations
 from asr_core.decoding.neural_language_model import NeuralLanguageModel, State
 from asr_core.decoding.options import DecoderOptions
-from asr_core.decoding.prefix_beam import BeamResult
+from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
+from asr_core.decoding.replacements import replacements
 from asr_core.emissions import Emissions
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
-N_BEST_COMPARED = 20  # hypotheses of a segment for rescoring and posteriors; more do not lower the error rate
+N_BEST_COMPARED = 12  # hypotheses of a segment for rescoring and posteriors; more do not lower the error rate
+MAX_ROUNDS = 4  # of replacements; a round that finds no better text is the last
 
 # In noise, a word is recognised now and then; in speech, some words a second. So the entropy up to which a text counts
 # as speech rises with the rate of its words: this many nats per unit of log(words a second).
@@ -52,7 +55,7 @@ NO_RESCORING = Rescoring()
 
 
 def best_texts(
-    texts: Iterable[BeamResult],
+    beam: PrefixBeam,
     emissions: Emissions,
     vocabulary: Vocabulary,
     options: DecoderOptions,
@@ -63,7 +66,7 @@ def best_texts(
     """The n-best list of a search after rescoring, with n-best posteriors of the words.
 
     Args:
-        texts: what the search has found, best first.
+        beam: the search, at its end.
         emissions: the steps that were searched.
         vocabulary: the characters of the tokens.
         options: the number of hypotheses, `n_best`, the weights of rescoring, and the threshold for noise.
@@ -76,20 +79,30 @@ def best_texts(
         At most `options.n_best` texts that differ in their words, best first. Noise has one text, which is empty.
     """
     different: dict[str, BeamResult] = {}
-    for text in texts:
+    for text in beam.texts(ended):
         if len(different) == max(options.n_best, N_BEST_COMPARED):
             break
         different.setdefault(vocabulary.text(text.tokens), text)
-    ranked = list(different.values())
-    if options.phone_weight and rescoring.pronunciations is not None and emissions.phones is not None:
-        ranked = _rescore_by_phones(ranked, list(different), emissions, options, rescoring.pronunciations)
-    if options.neural_weight and rescoring.language_model is not None:
-        ranked = _rescore_by_words(ranked, vocabulary, options, rescoring.language_model, state, ended)
-    ranked.sort(key=lambda text: -text.score)
-    words = [vocabulary.words(text.tokens) for text in ranked]
-    if options.doubt_threshold and is_noise(ranked[0], len(words[0]), emissions, options.doubt_threshold):
+    by_phones = bool(options.phone_weight) and rescoring.pronunciations is not None and emissions.phones is not None
+    new, ranked = list(different.values()), []
+    if by_phones:
+        new = _rescore_by_phones(new, list(different), emissions, options, rescoring.pronunciations)
+        new.sort(key=lambda text: -text.score)
+    if options.doubt_threshold and is_noise(new[0], vocabulary, emissions, options.doubt_threshold):
         blanks = float((emissions.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
         return [BeamResult((), (), blanks, 0.0, 0.0)]
+    for _ in range(MAX_ROUNDS):
+        best = (ranked or new)[0]
+        if by_phones and options.replacements and vocabulary.separator and vocabulary.words(best.tokens):
+            others = replacements(best, emissions, beam, vocabulary, options, rescoring.pronunciations, ended)
+            new += [text for text in others if vocabulary.text(text.tokens) not in different]
+            different |= {vocabulary.text(text.tokens): text for text in new}
+        if new and options.neural_weight and rescoring.language_model is not None:
+            new = _rescore_by_words(new, vocabulary, options, rescoring.language_model, state, ended)
+        ranked, new = sorted([*ranked, *new], key=lambda text: -text.score), []
+        if ranked[0].tokens == best.tokens:
+            break
+    words = [vocabulary.words(text.tokens) for text in ranked]
     shares = softmax([text.score for text in ranked[:N_BEST_COMPARED]])
     return [
         replace(text, posterior=_word_posteriors(own, words[:N_BEST_COMPARED], shares))
@@ -106,7 +119,7 @@ def _rescore_by_phones(
 ) -> list[BeamResult]:
     """The texts with the weighted scores of both letters and phones. `words` are those of each text."""
     weight = options.phone_weight
-    log_probs = emissions.phones.at_own_rate()
+    log_probs = finite(emissions.phones.at_own_rate())
     log_probs[:, BLANK] -= options.blank_penalty
     scores = np.maximum(pronunciations.log_probabilities(log_probs, words), IMPOSSIBLE).tolist()
     return [
@@ -152,19 +165,20 @@ def _word_posteriors(words: list[str], others: list[list[str]], shares: np.ndarr
     return tuple(np.minimum(posterior, 1.0).tolist())
 
 
-def is_noise(text: BeamResult, words: int, emissions: Emissions, threshold: float) -> bool:
+def is_noise(text: BeamResult, vocabulary: Vocabulary, emissions: Emissions, threshold: float) -> bool:
     """Whether a text was recognised in a signal that is no speech.
 
     Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
     entropy of the frames around the letters (see `asr_core.decoding.confidence.frame_entropy`) shows this.
 
     Args:
-        text: the best hypothesis.
-        words: the number of its words.
+        text: the best hypothesis of the search.
+        vocabulary: the characters of its tokens.
         emissions: the steps that were searched.
         threshold: the highest entropy of speech, in nats, for one word a second; it rises with the logarithm of words a
             second.
     """
+    words = len(vocabulary.words(text.tokens))
     if not words:
         return False
     entropy = frame_entropy(emissions, [(step, step) for step in text.steps]).mean()

@@ -18,6 +18,7 @@ from train.evaluate.evaluation import OPTIONS, evaluate
 from train.options import in_words, whole
 
 DONE, FAILED, USAGE = 0, 1, 2
+WHOLE_NUMBERS = ("beam_width", "replacements")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -43,7 +44,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="keep rates, the last decoder and calibrations of confidence in the bundle's config.json",
     )  # fmt: skip
     for flag, name in OPTIONS.items():
-        parser.add_argument(f"--{flag}", dest=name, type=int if name == "beam_width" else float)
+        parser.add_argument(f"--{flag}", dest=name, type=int if name in WHOLE_NUMBERS else float)
     options = parser.parse_args(arguments)
     if options.tune is not None and "beam" not in (options.decoder or ["beam"]):
         parser.error("--tune is for the beam: leave --decoder greedy away")
@@ -60,7 +61,7 @@ def _group(text: str) -> tuple[str, list[str]]:
 def _axis(text: str) -> tuple[str, list[float]]:
     flag, _, values = text.partition("=")
     try:
-        return OPTIONS[flag], [int(v) if flag == "beam-width" else float(v) for v in values.split(",")]
+        return OPTIONS[flag], [int(v) if OPTIONS[flag] in WHOLE_NUMBERS else float(v) for v in values.split(",")]
     except (KeyError, ValueError):
         raise argparse.ArgumentTypeError(
             f"{text!r} cannot be tried; write {', '.join(OPTIONS)} with values, such as lm-weight=0.5,0.8"

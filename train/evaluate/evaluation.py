@@ -19,6 +19,7 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "blank-penalty": "blank_penalty",
     "phone-weight": "phone_weight",
     "neural-weight": "neural_weight",
+    "replacements": "replacements",
     "doubt-threshold": "doubt_threshold",
 }
 
