@@ -180,10 +180,11 @@ class PrefixBeam:
         for entry in np.argsort(-scores.sum(axis=1), kind="stable"):
             yield BeamResult(*self._history(places[entry]), *scores[entry].tolist())
 
-    def fusion_scores(self, tokens: Sequence[int], ended: bool = True) -> tuple[float, float]:
-        """The language model score and the hot-word score of any text, as `texts` would give them."""
-        tokens = np.array(tokens, np.int32)
-        return kernel.score_text(tokens, self._root, self._settings, self._words, self._phrases, ended)
+    def fusion_scores(self, tokens: Sequence[int], ended: bool = True) -> dict[str, float]:
+        """The fields `language_model_score` and `hot_word_score` of any text, as `texts` would give them."""
+        settings = self._settings, self._words, self._phrases
+        language_model, hot_words = kernel.score_text(np.array(tokens, np.int32), self._root, *settings, ended)
+        return {"language_model_score": language_model, "hot_word_score": hot_words}
 
     def _history(self, place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         tokens, steps = kernel.history(self.tree, place)

@@ -1,14 +1,14 @@
 """Replacement of words by words that sound alike: hypotheses that the beam search has pruned.
 
 The search follows letters. A word whose letters the network gets wrong never enters the beam, however well its phones
-fit the signal. So for every word of a text, and for two or three in a row, the lexicon is searched for words whose
-phones fit the steps between the words around them. `asr_core.decoding.rescoring` ranks the text with such a word among
-those of the n-best list, and the best text may be changed again: hill climbing (Rastrow et al., 2011, "Hill climbing on
-speech lattices: a new rescoring framework").
+fit the signal. So for every word of a text, for two or three in a row, and for every gap between two words, the lexicon
+is searched for words whose phones fit the steps between the words around that place. Rescoring ranks the texts with such
+a word among those of the n-best list (see `asr_core.decoding.rescoring`). The best text may then be changed again. This
+is hill climbing (Rastrow et al., 2011, "Hill climbing on speech lattices: a new rescoring framework").
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,8 @@ from asr_core.text.vocabulary import BLANK, WILDCARD, Vocabulary
 
 MOST_REPLACED = 3  # words in a row that one word replaces
 MAX_WORD_SECONDS = 1.0  # that the replaced words take
-WORDS_A_PLACE = 12  # pronunciations that the lexicon proposes
+WORDS_A_PLACE = 12  # pronunciations that the lexicon proposes for a place
+TEXTS_A_PLACE = 3  # that are kept for a place, since one place has many words that are nearly as good
 WORST = 10.0  # nats below the text at which one with another word is not worth more work
 
 
@@ -37,7 +38,7 @@ def replacements(
     pronunciations: Pronunciations,
     ended: bool = True,
 ) -> list[BeamResult]:
-    """The texts that differ from `text` by one word of the lexicon, in place of one word or a few.
+    """The texts that differ from `text` by one word of the lexicon, which is inserted or replaces one word or a few.
 
     Args:
         text: one that was rescored by phones, with at least one word.
@@ -56,36 +57,37 @@ def replacements(
     phones = _phones(words, emissions, pronunciations, options)
     if phones is None:
         return []
-    weight = options.phone_weight
     longest = MAX_WORD_SECONDS / emissions.step_seconds / emissions.phones.ratio
-    language_model_score, hot_word_score = beam.fusion_scores(text.tokens, ended)
-    least = text.acoustic_score + text.phone_score + language_model_score + hot_word_score - WORST
-    found: dict[str, BeamResult] = {}
+    own = replace(text, **beam.fusion_scores(text.tokens, ended))
+    found: dict[tuple[int, ...], BeamResult] = {}
     for place in _places(len(words)):
         start, end = phones.gap(place)
         if end <= start or phones.duration(place) > longest:
             continue
-        present = letters.fit(place, words[place]), phones.fit(place, words[place])
+        here = []
         for word in pronunciations.similar(phones.probabilities[start:end], words[place], WORDS_A_PLACE):
-            new = " ".join([*words[: place.start], word, *words[place.stop :]])
-            if [word] == words[place] or new in found or not vocabulary.alphabet.issuperset(word):
+            if [word] == words[place] or not vocabulary.alphabet.issuperset(word):
                 continue
-            letter_gain = (1 - weight) * (letters.fit(place, [word]) - present[0])
-            phone_gain = weight * (phones.fit(place, [word]) - present[1])
+            letter_gain = (1 - options.phone_weight) * letters.gain(place, word)
+            phone_gain = options.phone_weight * phones.gain(place, word)
             if letter_gain + phone_gain < -WORST:
                 continue
-            tokens = tuple(vocabulary.encode(new))
-            found[new] = BeamResult(
-                tokens, (), text.acoustic_score + letter_gain, *beam.fusion_scores(tokens, ended),
-                phone_score=text.phone_score + phone_gain,
-            )  # fmt: skip
-    near = [new for new in found.values() if new.score > least]
-    return sorted(near, key=lambda new: -new.score)[: options.replacements]
+            tokens = tuple(vocabulary.encode(" ".join([*words[: place.start], word, *words[place.stop :]])))
+            scores = {"acoustic_score": own.acoustic_score + letter_gain, "phone_score": own.phone_score + phone_gain}
+            new = BeamResult(tokens, steps=(), **scores, **beam.fusion_scores(tokens, ended))
+            if new.score > own.score - WORST:
+                here.append(new)
+        found |= {new.tokens: new for new in _best(here, TEXTS_A_PLACE)}
+    return _best(found.values(), options.replacements)
+
+
+def _best(texts: Iterable[BeamResult], count: int) -> list[BeamResult]:
+    return sorted(texts, key=lambda text: -text.score)[:count]
 
 
 def _places(words: int) -> list[slice]:
-    """The places in a text of so many words: each word, and some in a row."""
-    counts = range(1, MOST_REPLACED + 1)
+    """The places in a text of so many words where a word may stand: between two words, and instead of some in a row."""
+    counts = range(MOST_REPLACED + 1)
     return [slice(first, first + count) for count in counts for first in range(words - count + 1)]
 
 
@@ -115,13 +117,16 @@ class _Output:
 
     def duration(self, place: slice) -> int:
         """The number of steps from the first to the last label of the words at `place`."""
-        return self.spans[place.stop - 1][1] - self.spans[place.start][0]
+        return self.spans[place.stop - 1][1] - self.spans[place.start][0] if self.words[place] else 0
 
-    def fit(self, place: slice, words: list[str]) -> float:
-        """How well `words` fit instead of those at `place`, in nats: only differences between two results count.
+    def gain(self, place: slice, word: str) -> float:
+        """How much better `word` fits than the words at `place`, in nats."""
+        return self._fit(place, [word]) - self._fit(place, self.words[place])
 
-        It is the log of the summed probability of all paths of these words and one more to each side, over the steps
-        from the beginning of the one to the end of the other.
+    def _fit(self, place: slice, words: list[str]) -> float:
+        """The log of the summed probability of all paths of `words` instead of those at `place`.
+
+        The paths include one word more to each side, from its first step or to its last.
         """
         first, last = max(0, place.start - 1), place.stop + 1
         start = self.spans[first][0] if place.start else 0

@@ -228,7 +228,7 @@ def _beside_greedy(clip: Clip, words) -> Html:
         ". A ",
         tag("b", "beam search"),
         " compares many hypotheses. It scores each by the sum of the paths that collapse to it and, if the model has "
-        "them, by language models and phones. It chose ",
+        "them, by language models and phones; words of the lexicon that sound alike are tried too. It chose ",
         tag("b", f"“{clip.transcript.separator.join(word.text for word in words)}”"),
         ". The best hypotheses and their scores are in Transcribe under Decoding.",
     )

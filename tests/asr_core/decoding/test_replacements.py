@@ -140,7 +140,7 @@ def test_fusion_scores_of_any_text_are_those_of_the_search(language_model, hot, 
     if hot:
         assert any(text.hot_word_score for text in texts)
     for text in texts:
-        expected = text.language_model_score, text.hot_word_score
+        expected = {"language_model_score": text.language_model_score, "hot_word_score": text.hot_word_score}
         assert beam.fusion_scores(text.tokens, ended) == pytest.approx(expected, abs=1e-9)
 
 
