@@ -2,8 +2,8 @@
 
 The search follows letters. A word whose letters the network gets wrong never enters the beam, however well its phones
 fit the signal. So for every word of a text, for two or three in a row, and for every gap between two words, the lexicon
-is searched for words whose phones fit the steps between the words around that place. Rescoring ranks the texts with such
-a word among those of the n-best list (see `asr_core.decoding.rescoring`). The best text may then be changed again. This
+is searched for words whose phones fit the steps between the words around that place. Rescoring ranks the texts with
+such a word among those of the n-best list (see `asr_core.decoding.rescoring`). The best text may be changed again. This
 is hill climbing (Rastrow et al., 2011, "Hill climbing on speech lattices: a new rescoring framework").
 """
 
