@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MAX_WIDTH = 1024  # prefixes in a beam, hypotheses in an n-best list, and replacements
+MAX_WIDTH = 1024  # prefixes in a beam, hypotheses in an n-best list, and texts with similar words
 MAX_STEP_TOKENS = 128  # that extend a prefix at one step: the cost of a search does not grow with the vocabulary
 MAX_SCORE = 1000  # the largest weight, and the largest score in nats
 
@@ -36,9 +36,9 @@ class DecoderOptions:
             has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
         neural_weight: weight of the neural language model in rescoring, from 0 to 1; the n-grams have the rest. The
             log-probabilities of both are multiplied by `language_model_weight`.
-        replacements: how many texts with a word of the lexicon that sounds alike are rescored beside the n-best list,
+        similar_words: how many texts with a word of the lexicon that sounds alike are rescored beside the n-best list,
             in each of a few rounds; 0 turns this off. It applies where rescoring by phones does (see
-            `asr_core.decoding.replacements`).
+            `asr_core.decoding.similar_words`).
         doubt_threshold: in nats, for one word a second; a text counts as noise and becomes empty where the entropy of
             the steps around its letters is higher. The limit rises with the rate of words (see
             `asr_core.decoding.rescoring.is_noise`). 0 turns this off.
@@ -58,7 +58,7 @@ class DecoderOptions:
     blank_penalty: float = 0.0
     phone_weight: float = 0.0
     neural_weight: float = 0.0
-    replacements: int = 0
+    similar_words: int = 0
     doubt_threshold: float = 0.0
     hot_word_boost: float = 1.5
     n_best: int = 1
@@ -66,7 +66,7 @@ class DecoderOptions:
     def __post_init__(self):
         if self.decoder not in ("greedy", "beam"):
             raise ValueError(f"The decoder is greedy or beam, not {self.decoder!r}.")
-        for name, least in ("beam_width", 1), ("n_best", 1), ("replacements", 0):
+        for name, least in ("beam_width", 1), ("n_best", 1), ("similar_words", 0):
             if type(value := getattr(self, name)) is not int or not least <= value <= MAX_WIDTH:
                 raise ValueError(f"{name} is a number from {least} to {MAX_WIDTH}, not {value!r}.")
         if not 0 <= self.token_threshold < 1:

@@ -44,7 +44,7 @@ class BeamResult:
     Attributes:
         tokens: the text.
         steps: for each token, the step at which it came into the beam, which is at or before its peak. Empty for a text
-            that the search has not found (see `asr_core.decoding.replacements`).
+            that the search has not found (see `asr_core.decoding.similar_words`).
         acoustic_score: log-probability of all paths that the search has followed, less the blank penalties; rescoring
             by phones multiplies it by the weight of letters.
         language_model_score: weighted log-probability of the words, and the bonus for each.

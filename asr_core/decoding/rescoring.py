@@ -4,7 +4,7 @@ The beam search ranks the texts of a segment by their letters and by an n-gram m
 of a search can still rank the few texts that it finds: the probability of their pronunciations (see
 `asr_core.decoding.lexicon`) and that of their words by a recurrent network (see
 `asr_core.decoding.neural_language_model`). Texts that the search has pruned join them where a word of the lexicon fits
-the signal better (see `asr_core.decoding.replacements`). Afterwards the n-best posteriors of the words are computed.
+the signal better (see `asr_core.decoding.similar_words`). Afterwards the n-best posteriors of the words are computed.
 Texts that were found in noise are dropped.
 """
 
@@ -21,13 +21,13 @@ from asr_core.decoding.lexicon import Pronunciations
 from asr_core.decoding.neural_language_model import NeuralLanguageModel, State
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
-from asr_core.decoding.replacements import replacements
+from asr_core.decoding.similar_words import texts_with_similar_words
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
 N_BEST_COMPARED = 12  # hypotheses of a segment for rescoring and posteriors; more do not lower the error rate
-MAX_ROUNDS = 4  # of replacements; a round that finds no better text is the last
+MAX_ROUNDS = 4  # of similar words; a round that finds no better text is the last
 
 # In noise, a word is recognised now and then; in speech, some words a second. So the entropy up to which a text counts
 # as speech rises with the rate of its words: this many nats per unit of log(words a second).
@@ -91,8 +91,9 @@ def best_texts(
         new.sort(key=lambda text: -text.score)
     for _ in range(MAX_ROUNDS):
         best = (ranked or new)[0]
-        if by_phones and options.replacements and vocabulary.separator and vocabulary.words(best.tokens):
-            others = replacements(best, emissions, beam, vocabulary, options, rescoring.pronunciations, ended)
+        if by_phones and options.similar_words and vocabulary.separator and vocabulary.words(best.tokens):
+            lexicon = rescoring.pronunciations
+            others = texts_with_similar_words(best, emissions, beam, vocabulary, options, lexicon, ended)
             new += [text for text in others if vocabulary.text(text.tokens) not in different]
             different |= {vocabulary.text(text.tokens): text for text in new}
         if new and options.neural_weight and rescoring.language_model is not None:

@@ -18,7 +18,7 @@ from train.evaluate.evaluation import OPTIONS, evaluate
 from train.options import in_words, whole
 
 DONE, FAILED, USAGE = 0, 1, 2
-WHOLE_NUMBERS = ("beam_width", "replacements")
+WHOLE_NUMBERS = ("beam_width", "similar_words")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -19,7 +19,7 @@ OPTIONS = {  # flag -> field of DecoderOptions
     "blank-penalty": "blank_penalty",
     "phone-weight": "phone_weight",
     "neural-weight": "neural_weight",
-    "replacements": "replacements",
+    "similar-words": "similar_words",
     "doubt-threshold": "doubt_threshold",
 }
 

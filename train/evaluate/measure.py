@@ -24,7 +24,7 @@ from train.evaluate.scores import Score, figures, score
 
 MODEL_OPTIONS = (  # the DecoderOptions that a bundle stores; the others belong to a request
     "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score "
-    "unknown_letter_score blank_penalty phone_weight neural_weight replacements doubt_threshold"
+    "unknown_letter_score blank_penalty phone_weight neural_weight similar_words doubt_threshold"
 ).split()
 
 

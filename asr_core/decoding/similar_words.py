@@ -29,7 +29,7 @@ TEXTS_A_PLACE = 3  # that are kept for a place, since one place has many words t
 WORST = 10.0  # nats below the text at which one with another word is not worth more work
 
 
-def replacements(
+def texts_with_similar_words(
     text: BeamResult,
     emissions: Emissions,
     beam: PrefixBeam,
@@ -45,7 +45,7 @@ def replacements(
         emissions: the steps that were searched, with phones.
         beam: the search that has found the text; it scores the new texts by language model and hot-words.
         vocabulary: one that separates words.
-        options: weights, and `replacements`, the number of texts to return at most.
+        options: weights, and `similar_words`, the number of texts to return at most.
         pronunciations: the lexicon.
         ended: whether the sentence ends here.
 
@@ -78,7 +78,7 @@ def replacements(
             if new.score > own.score - WORST:
                 here.append(new)
         found |= {new.tokens: new for new in _best(here, TEXTS_A_PLACE)}
-    return _best(found.values(), options.replacements)
+    return _best(found.values(), options.similar_words)
 
 
 def _best(texts: Iterable[BeamResult], count: int) -> list[BeamResult]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asr_core.ctc import log_probabilities
-from asr_core.decoding import replacements as module
+from asr_core.decoding import similar_words as module
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.language_model import NGramModel
@@ -48,7 +48,7 @@ ngram 2=2
 \\end\\
 """
 VOCABULARY = Vocabulary()
-OPTIONS = DecoderOptions(beam_width=8, language_model_weight=0.5, word_bonus=0.5, phone_weight=0.5, replacements=20)
+OPTIONS = DecoderOptions(beam_width=8, language_model_weight=0.5, word_bonus=0.5, phone_weight=0.5, similar_words=20)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_word_that_the_search_has_pruned_is_found_by_its_sound(language_model,
     rescoring = Rescoring(pronunciations)
     found = beam_search(emissions, VOCABULARY, options, language_model, rescoring=rescoring)[0]
     kept = beam_search(
-        emissions, VOCABULARY, replace(options, replacements=0), language_model, rescoring=rescoring
+        emissions, VOCABULARY, replace(options, similar_words=0), language_model, rescoring=rescoring
     )[0]  # fmt: skip
     assert (kept.text, found.text) == ("a kot", "a kit")
     assert found.score > kept.score and [word.text for word in found.words] == ["a", "kit"]
@@ -96,11 +96,11 @@ def test_one_word_replaces_two(language_model, pronunciations):
     assert found.text == "a cut"
 
 
-def test_scores_of_a_replacement_are_those_that_a_wide_search_gives_the_text(language_model, pronunciations):
+def test_scores_of_a_similar_text_are_those_that_a_wide_search_gives_the_text(language_model, pronunciations):
     emissions = heard("a- c-u-t--", [1, 0, 3, 1, 4], sure=0.8)
     options = replace(OPTIONS, beam_width=200, score_threshold=1000, token_threshold=0, n_best=200, phone_weight=0.25)
     wide = beam_search(
-        emissions, VOCABULARY, replace(options, replacements=0), language_model, rescoring=Rescoring(pronunciations)
+        emissions, VOCABULARY, replace(options, similar_words=0), language_model, rescoring=Rescoring(pronunciations)
     )  # fmt: skip
     scores = {text.text: text for text in wide}
     beam = PrefixBeam(VOCABULARY, options, language_model)
@@ -108,7 +108,7 @@ def test_scores_of_a_replacement_are_those_that_a_wide_search_gives_the_text(lan
     text = next(text for text in beam.texts() if VOCABULARY.text(text.tokens) == "a cut")
     own = scores["a cut"]
     text = replace(text, acoustic_score=own.acoustic_score, phone_score=own.phone_score)
-    new = module.replacements(text, emissions, beam, VOCABULARY, options, pronunciations)
+    new = module.texts_with_similar_words(text, emissions, beam, VOCABULARY, options, pronunciations)
     compared = 0
     for other in new:
         expected = scores.get(VOCABULARY.text(other.tokens))
@@ -118,8 +118,8 @@ def test_scores_of_a_replacement_are_those_that_a_wide_search_gives_the_text(lan
             assert other.phone_score == pytest.approx(expected.phone_score, abs=1e-3)  # the words around it are near
             assert other.acoustic_score == pytest.approx(expected.acoustic_score, abs=0.05)
     assert compared >= 2 and [t.score for t in new] == sorted((t.score for t in new), reverse=True)
-    one = replace(options, replacements=1)
-    assert len(module.replacements(text, emissions, beam, VOCABULARY, one, pronunciations)) == 1
+    one = replace(options, similar_words=1)
+    assert len(module.texts_with_similar_words(text, emissions, beam, VOCABULARY, one, pronunciations)) == 1
 
 
 @pytest.mark.parametrize("hot", [None, ["cut", "a cat"]])
@@ -214,10 +214,10 @@ def test_the_sum_over_paths_is_that_of_the_forward_algorithm(labels):
 
 @pytest.mark.parametrize(
     "change",
-    [{"replacements": 0}, {"phone_weight": 0.0}],
+    [{"similar_words": 0}, {"phone_weight": 0.0}],
 )
 def test_without_phones_or_by_choice_nothing_is_replaced(language_model, pronunciations, monkeypatch, change):
-    monkeypatch.setattr("asr_core.decoding.rescoring.replacements", lambda *_: pytest.fail("replaced"))
+    monkeypatch.setattr("asr_core.decoding.rescoring.texts_with_similar_words", lambda *_: pytest.fail("replaced"))
     emissions = heard("a- k-o-t--", [1, 0, 3, 6, 4])
     beam_search(emissions, VOCABULARY, replace(OPTIONS, **change), language_model, rescoring=Rescoring(pronunciations))
     for without in replace(emissions, phones=None), emissions.slice(0, 0):
@@ -240,7 +240,7 @@ def test_strange_emissions_and_words_outside_the_alphabet_are_survived(language_
     assert beam_search(spelled, few, options, language_model, rescoring=Rescoring(pronunciations))[0].text == "a kot"
 
 
-def test_the_number_of_replacements_is_a_whole_number():
+def test_the_number_of_similar_words_is_a_whole_number():
     for wrong in -1, 1.0, 2000, True:
-        with pytest.raises(ValueError, match="replacements is a number from 0 to 1024"):
-            DecoderOptions(replacements=wrong)
+        with pytest.raises(ValueError, match="similar_words is a number from 0 to 1024"):
+            DecoderOptions(similar_words=wrong)
