@@ -65,11 +65,12 @@ def texts_with_similar_words(
         if end <= start or phones.duration(place) > longest:
             continue
         here = []
+        present = letters.fit(place, words[place]), phones.fit(place, words[place])
         for word in pronunciations.similar(phones.probabilities[start:end], words[place], WORDS_A_PLACE):
             if [word] == words[place] or not vocabulary.alphabet.issuperset(word):
                 continue
-            letter_gain = (1 - options.phone_weight) * letters.gain(place, word)
-            phone_gain = options.phone_weight * phones.gain(place, word)
+            letter_gain = (1 - options.phone_weight) * (letters.fit(place, [word]) - present[0])
+            phone_gain = options.phone_weight * (phones.fit(place, [word]) - present[1])
             if letter_gain + phone_gain < -WORST:
                 continue
             tokens = tuple(vocabulary.encode(" ".join([*words[: place.start], word, *words[place.stop :]])))
@@ -119,14 +120,11 @@ class _Output:
         """The number of steps from the first to the last label of the words at `place`."""
         return self.spans[place.stop - 1][1] - self.spans[place.start][0] if self.words[place] else 0
 
-    def gain(self, place: slice, word: str) -> float:
-        """How much better `word` fits than the words at `place`, in nats."""
-        return self._fit(place, [word]) - self._fit(place, self.words[place])
+    def fit(self, place: slice, words: list[str]) -> float:
+        """How well `words` fit instead of those at `place`, in nats: only differences between two results count.
 
-    def _fit(self, place: slice, words: list[str]) -> float:
-        """The log of the summed probability of all paths of `words` instead of those at `place`.
-
-        The paths include one word more to each side, from its first step or to its last.
+        It is the log of the summed probability of all paths of these words and one more to each side, over the steps
+        from the beginning of the one to the end of the other.
         """
         first, last = max(0, place.start - 1), place.stop + 1
         start = self.spans[first][0] if place.start else 0
