@@ -23,7 +23,6 @@ from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
 from asr_core.decoding.similar_words import texts_with_similar_words
 from asr_core.emissions import Emissions
-from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
 N_BEST_COMPARED = 12  # hypotheses of a segment for rescoring and posteriors; more do not lower the error rate
@@ -102,7 +101,8 @@ def best_texts(
         if ranked[0].tokens == best.tokens:
             break
     words = [vocabulary.words(text.tokens) for text in ranked]
-    if options.doubt_threshold and is_noise(ranked[0], len(words[0]), emissions, options.doubt_threshold):
+    found = next(text for text in ranked if len(text.steps) == len(text.tokens))  # by the search
+    if options.doubt_threshold and is_noise(found, vocabulary, emissions, options.doubt_threshold):
         blanks = float((emissions.log_probs[:, BLANK] - options.blank_penalty).sum(dtype=float))
         return [BeamResult((), (), blanks, 0.0, 0.0)]
     shares = softmax([text.score for text in ranked[:N_BEST_COMPARED]])
@@ -167,22 +167,22 @@ def _word_posteriors(words: list[str], others: list[list[str]], shares: np.ndarr
     return tuple(np.minimum(posterior, 1.0).tolist())
 
 
-def is_noise(text: BeamResult, words: int, emissions: Emissions, threshold: float) -> bool:
+def is_noise(text: BeamResult, vocabulary: Vocabulary, emissions: Emissions, threshold: float) -> bool:
     """Whether a text was recognised in a signal that is no speech.
 
     Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
     entropy of the frames around the letters (see `asr_core.decoding.confidence.frame_entropy`) shows this.
 
     Args:
-        text: the best hypothesis.
-        words: the number of its words.
+        text: the best one that the search has found.
+        vocabulary: the characters of its tokens.
         emissions: the steps that were searched.
         threshold: the highest entropy of speech, in nats, for one word a second; it rises with the logarithm of words a
             second.
     """
+    words = len(vocabulary.words(text.tokens))
     if not words:
         return False
-    steps = text.steps or [span.start for span in forced_align(emissions.log_probs, text.tokens)[0]]
-    entropy = frame_entropy(emissions, [(step, step) for step in steps]).mean()
-    seconds = (steps[-1] - steps[0]) * emissions.step_seconds + EDGE_SECONDS
+    entropy = frame_entropy(emissions, [(step, step) for step in text.steps]).mean()
+    seconds = (text.steps[-1] - text.steps[0]) * emissions.step_seconds + EDGE_SECONDS
     return entropy > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)
