@@ -63,7 +63,7 @@ def pronunciations(language_model):
     return replace(lexicon, log_probs=language_model.unigram_log_probs)
 
 
-def heard(letters, phones, sure=0.9):
+def emissions_of(letters, phones, sure=0.9):
     """Emissions that spell `letters` and sound like `phones`, one phone step for two of the letters; - is blank."""
     path = [0 if letter == "-" else VOCABULARY.encode(letter)[0] for letter in letters]
     assert len(path) == 2 * len(phones)
@@ -77,7 +77,7 @@ def heard(letters, phones, sure=0.9):
 
 def test_a_word_that_the_search_has_pruned_is_found_by_its_sound(language_model, pronunciations):
     """The letters say "a kot", and the phones say "a kit"."""
-    emissions = heard("a- k-o-t--", [1, 0, 3, 6, 4], sure=0.97)
+    emissions = emissions_of("a- k-o-t--", [1, 0, 3, 6, 4], sure=0.97)
     options = replace(OPTIONS, beam_width=1, unknown_word_score=-4, token_threshold=0.05)
     rescoring = Rescoring(pronunciations)
     found = beam_search(emissions, VOCABULARY, options, language_model, rescoring=rescoring)[0]
@@ -90,14 +90,14 @@ def test_a_word_that_the_search_has_pruned_is_found_by_its_sound(language_model,
 
 
 def test_one_word_replaces_two(language_model, pronunciations):
-    emissions = heard("a- c- -ut-", [1, 0, 3, 2, 4], sure=0.97)
+    emissions = emissions_of("a- c- -ut-", [1, 0, 3, 2, 4], sure=0.97)
     options = replace(OPTIONS, beam_width=1, unknown_word_score=-6, token_threshold=0.05)
     found = beam_search(emissions, VOCABULARY, options, language_model, rescoring=Rescoring(pronunciations))[0]
     assert found.text == "a cut"
 
 
 def test_scores_of_a_similar_text_are_those_that_a_wide_search_gives_the_text(language_model, pronunciations):
-    emissions = heard("a- c-u-t--", [1, 0, 3, 1, 4], sure=0.8)
+    emissions = emissions_of("a- c-u-t--", [1, 0, 3, 1, 4], sure=0.8)
     options = replace(OPTIONS, beam_width=200, score_threshold=1000, token_threshold=0, n_best=200, phone_weight=0.25)
     wide = beam_search(
         emissions, VOCABULARY, replace(options, similar_words=0), language_model, rescoring=Rescoring(pronunciations)
@@ -145,7 +145,7 @@ def test_fusion_scores_of_any_text_are_those_of_the_search(language_model, hot, 
 
 
 def test_a_hot_word_is_not_given_up_for_a_word_that_sounds_like_it(language_model, pronunciations):
-    emissions = heard("a- k-o-t--", [1, 0, 3, 6, 4], sure=0.97)
+    emissions = emissions_of("a- k-o-t--", [1, 0, 3, 6, 4], sure=0.97)
     options = replace(OPTIONS, unknown_word_score=-4, hot_word_boost=4.0)
     found = beam_search(emissions, VOCABULARY, options, language_model, ["kot"], Rescoring(pronunciations))[0]
     assert found.text == "a kot" and found.hot_word_score == 12
@@ -218,7 +218,7 @@ def test_the_sum_over_paths_is_that_of_the_forward_algorithm(labels):
 )
 def test_without_phones_or_by_choice_nothing_is_replaced(language_model, pronunciations, monkeypatch, change):
     monkeypatch.setattr("asr_core.decoding.rescoring.texts_with_similar_words", lambda *_: pytest.fail("replaced"))
-    emissions = heard("a- k-o-t--", [1, 0, 3, 6, 4])
+    emissions = emissions_of("a- k-o-t--", [1, 0, 3, 6, 4])
     beam_search(emissions, VOCABULARY, replace(OPTIONS, **change), language_model, rescoring=Rescoring(pronunciations))
     for without in replace(emissions, phones=None), emissions.slice(0, 0):
         beam_search(without, VOCABULARY, OPTIONS, language_model, rescoring=Rescoring(pronunciations))
@@ -226,7 +226,7 @@ def test_without_phones_or_by_choice_nothing_is_replaced(language_model, pronunc
 
 
 def test_strange_emissions_and_words_outside_the_alphabet_are_survived(language_model, pronunciations):
-    emissions = heard("a- k-o-t--", [1, 0, 3, 6, 4], sure=0.97)
+    emissions = emissions_of("a- k-o-t--", [1, 0, 3, 6, 4], sure=0.97)
     broken = emissions.log_probs.copy()
     broken[3], broken[5, 0] = np.nan, -np.inf
     phones = replace(emissions.phones, log_probs=np.where(np.eye(5, PHONES) > 0, np.nan, emissions.phones.log_probs))
