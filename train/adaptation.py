@@ -31,12 +31,11 @@ from train.publish.card import card
 
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
 HEAD = "head/"  # beginning of the names of the output layer's weights
-SHARES = (0.25, 0.5, 1.0)  # of the adapted weights in the mean with the old ones
 CLEAR_GAIN = 0.8  # share 1, the worst for other voices, must leave fewer wrong words than this times any smaller share
 
-# Minutes of speech to train on from which share 1 is tried; with fewer, only shares up to the same fraction are. A
+# Share of the adapted weights in the mean with the old ones -> minutes of speech to train on from which it is tried. A
 # network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
-WHOLE_SHARE_MINUTES = 8.0
+SHARES = {0.25: 0.0, 0.5: 2.0, 1.0: 8.0}
 KEPT = "licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
 
 
@@ -160,8 +159,8 @@ def _for_lengths(batching: Batching, data: SpeechData) -> Batching:
 
 
 def possible_shares(minutes: float) -> list[float]:
-    """The shares of the adapted weights to try after learning from so many minutes of speech, at least the smallest."""
-    return [share for share in SHARES if share <= max(min(SHARES), minutes / WHOLE_SHARE_MINUTES)]
+    """The shares of the adapted weights to try after learning from so many minutes of speech."""
+    return [share for share, least in SHARES.items() if minutes >= least]
 
 
 def best_share(errors: dict[float, int]) -> float:

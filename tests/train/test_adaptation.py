@@ -74,7 +74,7 @@ def command(monkeypatch, recordings, start, tmp_path):
 
     def run(*arguments, preset=QUICK):
         monkeypatch.setitem(PRESETS, "adapt", preset)
-        monkeypatch.setattr(adaptation, "WHOLE_SHARE_MINUTES", 0.1)  # the toy voice has half a minute
+        monkeypatch.setattr(adaptation, "SHARES", dict.fromkeys(adaptation.SHARES, 0.1))  # of toy voice
         line = ["--start", str(start), "--data", str(recordings), "--out", str(tmp_path / "me"), "--no-compile"]
         return main([*line, *arguments])
 
@@ -160,8 +160,8 @@ def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform
 
 
 def test_the_less_speech_there_is_the_more_is_kept_of_the_old_weights():
-    assert possible_shares(0.2) == possible_shares(3.9) == [0.25]
-    assert possible_shares(4.0) == possible_shares(7.9) == [0.25, 0.5]
+    assert possible_shares(0.2) == possible_shares(1.9) == [0.25]
+    assert possible_shares(2.0) == possible_shares(7.9) == [0.25, 0.5]
     assert possible_shares(8.0) == [0.25, 0.5, 1.0]
 
 
