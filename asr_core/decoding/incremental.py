@@ -35,6 +35,7 @@ class IncrementalDecoder:
         self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
         self._rescoring = recognizer.rescoring
         self._options, self._hot_words = options, hot_words
+        self._partial_options = replace(options, similar_words=0)  # a quarter less time for words that may change
         lengths = (RIGHT_CONTEXT_SECONDS, PARTIAL_SECONDS, MAX_UNSEGMENTED_SECONDS)
         self._right_context, self._partial, self._max_unsegmented = (
             int(seconds / recognizer.step_seconds) for seconds in lengths
@@ -58,7 +59,7 @@ class IncrementalDecoder:
             closed, last = [*closed, last], last.slice(len(last), len(last))
         words = []
         for segment in closed:
-            words += self._final(segment, *self._decode(segment))
+            words += self._final(segment, *self._decode(segment, self._options))
             self._begin_sentence()
         overdue, rest = self._overdue(last)
         return words + overdue, rest
@@ -67,7 +68,7 @@ class IncrementalDecoder:
         """The current words after the final ones; later audio may change them."""
         words, continues = [], True
         for segment in self._segments(emissions, len(emissions)):
-            words += self._words(segment, *self._decode(segment, continues))
+            words += self._words(segment, *self._decode(segment, self._partial_options, continues))
             continues = False
         return words
 
@@ -86,7 +87,7 @@ class IncrementalDecoder:
         overdue = len(emissions) - self._partial
         if overdue <= 0:
             return [], emissions
-        spans, posterior = self._decode(emissions)
+        spans, posterior = self._decode(emissions, self._options)
         inside = [span for span in spans if span.end <= overdue]
         ends = [count for count in range(1, len(inside) + 1) if self._ends_word(spans, count)]
         if not ends and overdue <= self._max_unsegmented:
@@ -112,18 +113,20 @@ class IncrementalDecoder:
                 tokens = self._vocabulary.encode("".join(f"{word} " for word in words))
             self._hot_state = self._hot_words.state_after(tokens, self._hot_state)
 
-    def _decode(self, emissions: Emissions, continues: bool = True) -> tuple[list[TokenSpan], tuple[float, ...]]:
+    def _decode(
+        self, emissions: Emissions, options: DecoderOptions, continues: bool = True
+    ) -> tuple[list[TokenSpan], tuple[float, ...]]:
         """The tokens of the best hypothesis with their steps, and the n-best posteriors of its words.
 
         `continues`: the emissions continue the sentence of the final words, instead of beginning one.
         """
-        if self._options.decoder == "greedy":
+        if options.decoder == "greedy":
             return runs(best_path(emissions.log_probs)) if len(emissions) else [], ()
         states = (self._model_state, self._hot_state) if continues else (None, None)
         neural_state = self._neural_state if continues else None
-        beam = PrefixBeam(self._vocabulary, self._options, self._model, self._hot_words, *states)
+        beam = PrefixBeam(self._vocabulary, options, self._model, self._hot_words, *states)
         beam.advance(emissions.log_probs)
-        texts = best_texts(beam, emissions, self._vocabulary, self._options, self._rescoring, neural_state)
+        texts = best_texts(beam, emissions, self._vocabulary, options, self._rescoring, neural_state)
         best = texts[0]
         return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
 

@@ -5,11 +5,13 @@ real network it needs the context of a step, and near the edges of its window it
 """
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from asr_core.decoding import incremental
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
@@ -17,7 +19,7 @@ from asr_core.decoding.incremental import MAX_UNSEGMENTED_SECONDS, PARTIAL_SECON
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
-from asr_core.decoding.rescoring import NO_RESCORING
+from asr_core.decoding.rescoring import NO_RESCORING, best_texts
 from asr_core.emissions import Emissions
 from asr_core.errors import AudioError
 from asr_core.streaming import FINALIZE_SECONDS, HOP_SECONDS, WINDOW_SECONDS, Stream
@@ -193,6 +195,21 @@ def test_partial_words_go_on_from_the_final_ones():
         shown = text_of([*final, *update.partial])
         spoken = greedy(FakeRecognizer(edges=0).emissions(audio(samples[:end])), VOCABULARY).text
         assert shown == spoken
+
+
+def test_similar_words_are_searched_for_final_words_only(monkeypatch):
+    searched = []
+
+    def spy(beam, emissions, vocabulary, options, *further):
+        searched.append(options.similar_words)
+        return best_texts(beam, emissions, vocabulary, options, *further)
+
+    monkeypatch.setattr(incremental, "best_texts", spy)
+    stream = Stream(FakeRecognizer(replace(BEAM, similar_words=5)))
+    stream.feed(samples_of("the cat sat on a mat")[RATE:-RATE], RATE)  # no pause before or behind
+    assert set(searched) == {0}
+    stream.finish()
+    assert searched[-1] == 5
 
 
 def audio(samples):
