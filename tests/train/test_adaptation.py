@@ -74,7 +74,8 @@ def command(monkeypatch, recordings, start, tmp_path):
 
     def run(*arguments, preset=QUICK):
         monkeypatch.setitem(PRESETS, "adapt", preset)
-        monkeypatch.setattr(adaptation, "SHARES", dict.fromkeys(adaptation.SHARES, 0.1))  # of toy voice
+        shares = dict.fromkeys(adaptation.SHARES, 0.1)  # minutes; the toy voice has half a minute
+        monkeypatch.setattr(adaptation, "SHARES", shares)
         line = ["--start", str(start), "--data", str(recordings), "--out", str(tmp_path / "me"), "--no-compile"]
         return main([*line, *arguments])
 
