@@ -19,7 +19,7 @@ from asr_core.decoding.hypotheses import Hypothesis
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
-from asr_core.decoding.rescoring import NO_RESCORING, Rescoring, best_texts
+from asr_core.decoding.rescoring import NO_RESCORING, Rescoring, rescore
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import BLANK, Vocabulary, space_token
@@ -33,7 +33,7 @@ MIN_SEGMENT_SECONDS = 4.0  # at most a third of the longest, so that there is a 
 CHECK_STEPS = 50  # between two calls of `progress`: one or two seconds of signal, far less than a second of work
 
 
-# A hypothesis for the segments so far: score, hash of the words, and links (earlier links or None, segment, its text).
+# A hypothesis for the segments so far: score, hash of the words, and links (earlier links or None, segment, result).
 Chain = tuple[float, int, tuple | None]
 
 
@@ -82,10 +82,10 @@ def beam_search(
             if progress is not None:
                 progress((segment.start + first) / len(emissions))
         ended = not segment.goes_on
-        texts = best_texts(beam, segment_emissions, vocabulary, options, rescoring, neural_state, ended)
-        best = _extend_chains(best, segment, texts, vocabulary)[: options.n_best]
-        _, _, (_, _, text) = best[0]
-        words = vocabulary.words(text.tokens)
+        n_best = rescore(beam, segment_emissions, vocabulary, options, rescoring, neural_state, ended)
+        best = _extend_chains(best, segment, n_best, vocabulary)[: options.n_best]
+        _, _, (_, _, result) = best[0]
+        words = vocabulary.words(result.tokens)
         if language_model is not None:
             state = None if ended else language_model.state_after(words, state)
         neural_state = None if ended else rescoring.state_after(words, neural_state)
@@ -170,13 +170,13 @@ def _widest_gap(log_probs: np.ndarray, space: int | None, begins_word: Sequence[
 
 
 def _extend_chains(
-    chains: list[Chain], segment: Segment, texts: list[BeamResult], vocabulary: Vocabulary
+    chains: list[Chain], segment: Segment, results: list[BeamResult], vocabulary: Vocabulary
 ) -> list[Chain]:
-    """Every chain with every text of the next segment, best first; of those with the same words, the best alone."""
+    """Every chain with every result of the next segment, best first; of those with the same words, only the best."""
     extended = [
-        (score + text.score, _hash_of_words(previous, text, vocabulary), (links, segment, text))
+        (score + result.score, _hash_of_words(previous, result, vocabulary), (links, segment, result))
         for score, previous, links in chains
-        for text in texts
+        for result in results
     ]
     different: dict[int, Chain] = {}
     for chain in sorted(extended, key=lambda chain: -chain[0]):
@@ -184,9 +184,9 @@ def _extend_chains(
     return list(different.values())
 
 
-def _hash_of_words(previous: int, text: BeamResult, vocabulary: Vocabulary) -> int:
-    """A hash of all words so far, wherever segments end between them; `previous` is that of the words before `text`."""
-    for word in vocabulary.words(text.tokens):
+def _hash_of_words(previous: int, result: BeamResult, vocabulary: Vocabulary) -> int:
+    """A hash of all words so far, wherever segments end between them; `previous` is the hash of the earlier words."""
+    for word in vocabulary.words(result.tokens):
         previous = hash((previous, word))
     return previous
 
@@ -195,38 +195,38 @@ def _hypothesis(links: tuple | None, emissions: Emissions, vocabulary: Vocabular
     """The hypothesis for the whole recording from the links of its chain."""
     parts: list[tuple[Segment, BeamResult]] = []
     while links is not None:
-        links, segment, text = links
-        parts.append((segment, text))
+        links, segment, result = links
+        parts.append((segment, result))
     parts.reverse()
     space = space_token(vocabulary)
     pieces: list[tuple[int, int, tuple[int, ...]]] = []
     last = space
-    for segment, text in parts:
-        if text.tokens:
+    for segment, result in parts:
+        if result.tokens:
             if last != space and space is not None:
                 pieces.append((segment.start - 1, segment.start, (space,)))
-            pieces.append((segment.start, segment.end, text.tokens))
-            last = text.tokens[-1]
-    scores = (sum(scores) for scores in zip(*(text.scores for _, text in parts), strict=True))
+            pieces.append((segment.start, segment.end, result.tokens))
+            last = result.tokens[-1]
+    scores = (sum(scores) for scores in zip(*(result.scores for _, result in parts), strict=True))
     tokens = tuple(token for _, _, tokens in pieces for token in tokens)
-    posterior = _joined_posterior([text for _, text in parts], vocabulary)
+    posterior = _joined_posterior([result for _, result in parts], vocabulary)
     return Hypothesis(tokens, *scores, posterior, emissions, vocabulary, place=partial(_place, pieces, emissions))
 
 
-def _joined_posterior(texts: Sequence[BeamResult], vocabulary: Vocabulary) -> tuple[float, ...]:
-    """The n-best posterior of each word of some texts, one after the other.
+def _joined_posterior(results: Sequence[BeamResult], vocabulary: Vocabulary) -> tuple[float, ...]:
+    """The n-best posterior of each word of the results of consecutive segments.
 
-    Where a text goes on with the last word of the text before it, that word has the lower posterior of its two parts.
+    A word that continues from one segment into the next has the lower posterior of its two parts.
     """
     posterior: list[float] = []
-    is_open = False  # whether the next token goes on with the last word, unless it begins one
-    for text in filter(lambda text: text.tokens, texts):
-        own = list(text.posterior)
-        if is_open and own and not vocabulary.begins_word[text.tokens[0]]:
+    is_open = False  # whether the next token continues the last word, unless it begins one
+    for result in filter(lambda result: result.tokens, results):
+        own = list(result.posterior)
+        if is_open and own and not vocabulary.begins_word[result.tokens[0]]:
             posterior[-1] = min(posterior[-1], own.pop(0))
         posterior += own
-        words = vocabulary.split(text.tokens)
-        is_open = vocabulary.space is None and bool(words) and words[-1][1] == len(text.tokens)
+        words = vocabulary.split(result.tokens)
+        is_open = vocabulary.space is None and bool(words) and words[-1][1] == len(result.tokens)
     return tuple(posterior)
 
 

@@ -13,7 +13,7 @@ from asr_core.decoding.beam_search import pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
-from asr_core.decoding.rescoring import best_texts
+from asr_core.decoding.rescoring import rescore
 from asr_core.decoding.word_spans import WordSpan, split_words
 from asr_core.decoding.word_times import words_of
 from asr_core.emissions import Emissions
@@ -35,7 +35,7 @@ class IncrementalDecoder:
         self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
         self._rescoring = recognizer.rescoring
         self._options, self._hot_words = options, hot_words
-        self._partial_options = replace(options, similar_words=0)  # a quarter less time for words that may change
+        self._partial_options = replace(options, similar_words=0)  # partial words change anyway; a quarter faster
         lengths = (RIGHT_CONTEXT_SECONDS, PARTIAL_SECONDS, MAX_UNSEGMENTED_SECONDS)
         self._right_context, self._partial, self._max_unsegmented = (
             int(seconds / recognizer.step_seconds) for seconds in lengths
@@ -126,8 +126,7 @@ class IncrementalDecoder:
         neural_state = self._neural_state if continues else None
         beam = PrefixBeam(self._vocabulary, options, self._model, self._hot_words, *states)
         beam.advance(emissions.log_probs)
-        texts = best_texts(beam, emissions, self._vocabulary, options, self._rescoring, neural_state)
-        best = texts[0]
+        best = rescore(beam, emissions, self._vocabulary, options, self._rescoring, neural_state)[0]
         return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
 
     def _final(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:

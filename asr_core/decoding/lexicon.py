@@ -27,10 +27,10 @@ from asr_core.text.vocabulary import BLANK
 FORMAT = "pronunciations"
 FORMAT_VERSION = "1"
 PHONES_PER_LETTER = 0.85  # in words that are not in the lexicon
-SLACK = 10.0  # nats that a similar word may be worse than those in its place
-LEAST = -35.0  # the lowest score of a similar word, in nats below the best path of all phones
+MAX_LOSS = 10.0  # nats by which the score of a similar word may be lower than that of the words in its place
+MIN_SCORE = -35.0  # of a similar word, in nats; the best path of all phones has 0
 UNKNOWN_FREQUENCY = -15.0  # weighted log-probability of a word without one
-TINY = 1e-300  # the probability of a text that no path fits
+TINY = 1e-300  # a positive probability for texts that have none, so that it has a logarithm
 FREQUENCY_WEIGHT = 0.9  # of the log-probability of a word, beside the log-probabilities of its phones
 UNKNOWN_PHONE = 0.3  # probability of an unknown phone, as a fraction of that of the most probable phone
 
@@ -89,23 +89,23 @@ class Pronunciations:
         any_phone = log_probs[:, 1:].max(axis=1, keepdims=True) + np.log(UNKNOWN_PHONE)
         return np.concatenate([log_probs, any_phone], axis=1, dtype=np.float32)
 
-    def similar(self, probabilities: np.ndarray, words: Sequence[str], most: int) -> list[str]:
-        """The words whose pronunciation fits some steps best, by the best path of its phones and by their frequency.
+    def similar(self, probabilities: np.ndarray, words: Sequence[str], count: int) -> list[str]:
+        """The words that fit some steps best, by the best path of their phones and by their frequency.
 
         Args:
-            probabilities: of the phones, the blank first and the unknown one last, relative to the most probable phone
-                of each step: float64 [steps, phones + 1].
-            words: those that are there now; what fits SLACK worse is not listed.
-            most: the number of pronunciations; words that sound the same have one.
+            probabilities: of the phones, the blank first and the unknown one last, divided by that of the most probable
+                phone of each step: float64 [steps, phones + 1].
+            words: the words that are there now. A word whose score is lower by more than MAX_LOSS is not returned.
+            count: the largest number of pronunciations; homophones share one.
         """
         unknown = probabilities.shape[1] - 1
         phones = np.array(self.spell(" ".join(words), unknown), np.int64)
-        own = np.log(max(sum_over_paths(probabilities, phones, unknown), TINY))
-        own += sum(self._frequencies.get(word, UNKNOWN_FREQUENCY) for word in words)
+        present = np.log(max(sum_over_paths(probabilities, phones, unknown), TINY))
+        present += sum(self._frequencies.get(word, UNKNOWN_FREQUENCY) for word in words)
         tree, scores, words_of = self._tree
         columns = tree.first_child, tree.character, tree.word, tree.best, scores
         log_probs = np.log(probabilities[:, :unknown]).astype(np.float32)
-        found = best_entries(log_probs, *columns, max(own - SLACK, LEAST), most)
+        found = best_entries(log_probs, *columns, max(present - MAX_LOSS, MIN_SCORE), count)
         return [word for number in found[found != NO_WORD].tolist() for word in words_of[number]]
 
     @cached_property
@@ -174,23 +174,23 @@ def _check(words: Sequence[str], lengths: np.ndarray, phones: np.ndarray, phone_
 
 
 @compiled
-def best_entries(log_probs, first_child, phone, entry, highest_score, score, least, most):
-    """The entries of a tree of pronunciations that fit some steps best: int64 [most], best first, then NO_WORD.
+def best_entries(log_probs, first_child, phone, entry, highest_score, score, min_score, count):
+    """The entries of a tree of pronunciations that fit some steps best: int64 [count], best first, then NO_WORD.
 
-    The Viterbi algorithm of CTC (see `asr_core.forced_alignment`) runs down the tree, so that pronunciations share the
-    work for the phones with which they begin. A branch is left where not even the best path of all for the remaining
-    steps, which has 0, and the most frequent word below it would be enough.
+    The Viterbi algorithm of CTC (see `asr_core.forced_alignment`) visits the tree depth first, so that pronunciations
+    share the work for their common first phones. A branch is pruned if its score would be too low even with the best
+    path of all for the remaining steps, which has 0, and with the most frequent word of the branch.
 
     Args:
-        log_probs: of the phones, the blank first, less those of the most probable one: float32 [steps, phones].
+        log_probs: of the phones, the blank first, less that of the most probable phone: float32 [steps, phones].
         first_child, phone, entry: the tree (see `asr_core.decoding.prefix_tree.PrefixTree`).
         highest_score: of the entries at or below each node.
         score: of each entry.
-        least: the lowest score of an entry, that of its phones included.
-        most: the number of entries.
+        min_score: the lowest score of an entry to return, that of its phones included.
+        count: the largest number of entries.
     """
     steps = len(log_probs)
-    # Of the node at each depth: log-probability of the best path before each step that ends in blank, or in its phone.
+    # For the node at each depth: log-probability of the best path, up to each step, that ends in blank or in its phone.
     blank = np.full((MAX_WORD_CHARACTERS + 1, steps + 1), -inf)
     spoken = np.full((MAX_WORD_CHARACTERS + 1, steps + 1), -inf)
     blank[0, 0] = 0.0
@@ -199,7 +199,7 @@ def best_entries(log_probs, first_child, phone, entry, highest_score, score, lea
     nodes = np.zeros(MAX_WORD_CHARACTERS + 1, np.int64)
     following = np.zeros(MAX_WORD_CHARACTERS + 1, np.int64)  # the next child to visit
     following[0] = first_child[0]
-    scores, found = np.full(most, -inf), np.full(most, NO_WORD)
+    scores, found = np.full(count, -inf), np.full(count, NO_WORD)
     depth = 0
     while depth >= 0:
         node, child = nodes[depth], following[depth]
@@ -216,17 +216,17 @@ def best_entries(log_probs, first_child, phone, entry, highest_score, score, lea
             last_spoken = max(last_spoken, before) + log_probs[step, token]
             blank[depth + 1, step + 1], spoken[depth + 1, step + 1] = last_blank, last_spoken
             highest = max(highest, last_spoken)
-        if highest + highest_score[child] < least:
+        if highest + highest_score[child] < min_score:
             continue
         if entry[child] != NO_WORD:
             total = max(last_blank, last_spoken) + score[entry[child]]
-            if total >= least and total > scores[most - 1]:
-                at = most - 1
+            if total >= min_score and total > scores[count - 1]:
+                at = count - 1
                 while at > 0 and scores[at - 1] < total:
                     scores[at], found[at] = scores[at - 1], found[at - 1]
                     at -= 1
                 scores[at], found[at] = total, entry[child]
-                least = max(least, scores[most - 1])
+                min_score = max(min_score, scores[count - 1])
         if first_child[child] < first_child[child + 1]:
             depth += 1
             nodes[depth], following[depth] = child, first_child[child]
@@ -238,9 +238,9 @@ def sum_over_paths(probabilities, labels, wildcard):
     """The sum of the probabilities of all paths of a text: `asr_core.ctc.log_probabilities`, without logarithms.
 
     Args:
-        probabilities: float64 [steps, labels], the blank first; short enough that products do not vanish.
-        labels: int64 [n], the text.
-        wildcard: a label of which two in a row need no blank between them.
+        probabilities: float64 [steps, labels], the blank first; so few steps that their product does not underflow.
+        labels: int64 [n], those of the text.
+        wildcard: the label that stands for any other; two of it in a row need no blank between them.
     """
     alpha = np.zeros(2 * len(labels) + 1)
     alpha[0] = 1.0  # before the first step, every path is in the first blank

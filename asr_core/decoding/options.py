@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MAX_WIDTH = 1024  # prefixes in a beam, hypotheses in an n-best list, and texts with similar words
+MAX_WIDTH = 1024  # prefixes in a beam, hypotheses in an n-best list, and hypotheses with similar words
 MAX_STEP_TOKENS = 128  # that extend a prefix at one step: the cost of a search does not grow with the vocabulary
 MAX_SCORE = 1000  # the largest weight, and the largest score in nats
 
@@ -36,11 +36,11 @@ class DecoderOptions:
             has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
         neural_weight: weight of the neural language model in rescoring, from 0 to 1; the n-grams have the rest. The
             log-probabilities of both are multiplied by `language_model_weight`.
-        similar_words: how many texts with a word of the lexicon that sounds alike are rescored beside the n-best list,
-            in each of a few rounds; 0 turns this off. It applies where rescoring by phones does (see
+        similar_words: how many hypotheses with a similar-sounding word of the lexicon are rescored beside the n-best
+            list, in each of a few rounds; 0 turns this off. It applies where rescoring by phones does (see
             `asr_core.decoding.similar_words`).
-        doubt_threshold: in nats, for one word a second; a text counts as noise and becomes empty where the entropy of
-            the steps around its letters is higher. The limit rises with the rate of words (see
+        doubt_threshold: in nats, for one word a second; a hypothesis counts as noise and becomes empty if the entropy
+            of the steps around its letters is higher. The limit rises with the number of words a second (see
             `asr_core.decoding.rescoring.is_noise`). 0 turns this off.
         hot_word_boost: nats added for every letter of a hot-word; 0 turns hot-words off. Values from 1 to 2 recover
             names that were missed; from 3 on, hot-words are inserted where nobody spoke them.

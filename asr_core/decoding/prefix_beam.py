@@ -39,18 +39,18 @@ MIN_CAPACITY = 1024  # prefixes; the first size of the tree, which doubles when 
 
 @dataclass(frozen=True)
 class BeamResult:
-    """A text that the search has found, with the parts of its score in nats.
+    """A hypothesis for one segment, with the parts of its score in nats.
 
     Attributes:
         tokens: the text.
-        steps: for each token, the step at which it came into the beam, which is at or before its peak. Empty for a text
-            that the search has not found (see `asr_core.decoding.similar_words`).
+        steps: for each token, the step at which it entered the beam, which is at or before its peak. Empty if the
+            hypothesis is not from the search (see `asr_core.decoding.similar_words`).
         acoustic_score: log-probability of all paths that the search has followed, less the blank penalties; rescoring
             by phones multiplies it by the weight of letters.
         language_model_score: weighted log-probability of the words, and the bonus for each.
         hot_word_score: boost of the hot-words.
         phone_score: weighted log-probability of the pronunciation, after rescoring by phones.
-        posterior: n-best posterior of each word (see `asr_core.decoding.rescoring.best_texts`).
+        posterior: n-best posterior of each word (see `asr_core.decoding.rescoring.rescore`).
     """
 
     tokens: tuple[int, ...]
@@ -71,7 +71,7 @@ class BeamResult:
 
 
 class PrefixBeam:
-    """The state of a search: `advance` takes log-probabilities as they come, `texts` gives the hypotheses so far.
+    """The state of a search: `advance` takes log-probabilities as they come, `hypotheses` returns the result so far.
 
     Args:
         vocabulary: what the tokens write.
@@ -169,11 +169,11 @@ class PrefixBeam:
             if done < len(log_probs):
                 self._grow(len(self.tree))
 
-    def texts(self, ended: bool = True) -> Iterator[BeamResult]:
-        """The texts in the beam, best first, if the last word ends here.
+    def hypotheses(self, ended: bool = True) -> Iterator[BeamResult]:
+        """The hypotheses in the beam, best first, as if the last word ended at the last step.
 
         Args:
-            ended: whether the sentence ends here too, so that the language model scores its end.
+            ended: whether the sentence ends there too, so that the language model scores its end.
         """
         scores = kernel.finish(self.tree, self._beam, self._settings, self._words, self._phrases, ended)
         places = self._beam.prefixes[: self._beam.size[0]]
@@ -181,7 +181,7 @@ class PrefixBeam:
             yield BeamResult(*self._history(places[entry]), *scores[entry].tolist())
 
     def fusion_scores(self, tokens: Sequence[int], ended: bool = True) -> dict[str, float]:
-        """The fields `language_model_score` and `hot_word_score` of any text, as `texts` would give them."""
+        """The fields `language_model_score` and `hot_word_score` of any text, as in `hypotheses`."""
         settings = self._settings, self._words, self._phrases
         language_model, hot_words = kernel.score_text(np.array(tokens, np.int32), self._root, *settings, ended)
         return {"language_model_score": language_model, "hot_word_score": hot_words}

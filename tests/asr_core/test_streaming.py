@@ -19,7 +19,7 @@ from asr_core.decoding.incremental import MAX_UNSEGMENTED_SECONDS, PARTIAL_SECON
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
-from asr_core.decoding.rescoring import NO_RESCORING, best_texts
+from asr_core.decoding.rescoring import NO_RESCORING, rescore
 from asr_core.emissions import Emissions
 from asr_core.errors import AudioError
 from asr_core.streaming import FINALIZE_SECONDS, HOP_SECONDS, WINDOW_SECONDS, Stream
@@ -169,7 +169,7 @@ def test_a_hot_word_may_begin_among_the_final_words(language_model):
     for hot_state in (state, None):
         beam = PrefixBeam(VOCABULARY, options, language_model, hot_words, None, hot_state)
         beam.advance(rest)
-        scores.append(next(beam.texts()).hot_word_score)
+        scores.append(next(beam.hypotheses()).hot_word_score)
     assert scores == pytest.approx([1.5 * len("townwhilenobody"), 0.0])
 
 
@@ -202,9 +202,9 @@ def test_similar_words_are_searched_for_final_words_only(monkeypatch):
 
     def spy(beam, emissions, vocabulary, options, *further):
         searched.append(options.similar_words)
-        return best_texts(beam, emissions, vocabulary, options, *further)
+        return rescore(beam, emissions, vocabulary, options, *further)
 
-    monkeypatch.setattr(incremental, "best_texts", spy)
+    monkeypatch.setattr(incremental, "rescore", spy)
     stream = Stream(FakeRecognizer(replace(BEAM, similar_words=5)))
     stream.feed(samples_of("the cat sat on a mat")[RATE:-RATE], RATE)  # no pause before or behind
     assert set(searched) == {0}

@@ -142,7 +142,7 @@ def test_a_wide_beam_equals_all_paths(steps, with_model, phrases, model):
     beam = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
     beam.advance(emissions.log_probs)
     found = {
-        text.tokens: (text.acoustic_score, text.language_model_score, text.hot_word_score) for text in beam.texts()
+        text.tokens: (text.acoustic_score, text.language_model_score, text.hot_word_score) for text in beam.hypotheses()
     }
     assert found.keys() == expected.keys()
     for tokens, parts in expected.items():
@@ -178,7 +178,7 @@ def test_a_narrow_beam_is_never_worse_than_the_greedy_path(seed, steps, width, s
         beam = PrefixBeam(SMALL, options, language_model)
         beam.advance(emissions.log_probs)
         at_least = path.score + language_model_score(path.tokens, options, language_model)
-        assert next(beam.texts()).score >= at_least - 1e-4
+        assert next(beam.hypotheses()).score >= at_least - 1e-4
 
 
 @settings(max_examples=30, deadline=None)
@@ -191,7 +191,7 @@ def test_advancing_in_chunks_is_advancing_at_once(seed, cuts, model):
     pieces = PrefixBeam(SMALL, DecoderOptions(), model, hot_words)
     for piece in np.split(emissions.log_probs, sorted(cuts)):
         pieces.advance(piece)
-    assert list(pieces.texts()) == list(whole.texts())
+    assert list(pieces.hypotheses()) == list(whole.hypotheses())
 
 
 def fusion_score_of(tokens, options, model, phrases):
@@ -225,7 +225,7 @@ def test_the_compiled_search_keeps_what_the_plain_one_keeps(width, phrases, mode
         expected = plain_beam_search(emissions.log_probs, options, fusion_score, SPACE)
         search = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
         search.advance(emissions.log_probs)
-        found = {text.tokens: text.acoustic_score for text in search.texts()}
+        found = {text.tokens: text.acoustic_score for text in search.hypotheses()}
         assert found == pytest.approx(expected, abs=1e-3)
 
 
@@ -270,7 +270,7 @@ def test_a_short_recording_is_one_sentence_whatever_its_pauses(model):
     options = DecoderOptions(beam_width=64)
     beam = PrefixBeam(SMALL, options, model)
     beam.advance(emissions.log_probs)
-    assert beam_search(emissions, SMALL, options, model)[0].tokens == next(beam.texts()).tokens
+    assert beam_search(emissions, SMALL, options, model)[0].tokens == next(beam.hypotheses()).tokens
 
 
 def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypatch):
@@ -295,9 +295,9 @@ def test_a_recording_without_a_pause_is_searched_and_aligned_in_short_segments(m
     assert emissions.seconds > 180 and not pauses(emissions, SPACE_OF_ALL)
     aligned, rescored = [], []
     monkeypatch.setattr(decoder, "forced_align", lambda *given: aligned.append(len(given[0])) or forced_align(*given))
-    best_texts = decoder.best_texts
+    rescore = decoder.rescore
     monkeypatch.setattr(
-        decoder, "best_texts", lambda found, part, *rest: rescored.append(len(part)) or best_texts(found, part, *rest)
+        decoder, "rescore", lambda found, part, *rest: rescored.append(len(part)) or rescore(found, part, *rest)
     )
     found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0]
     assert found.text == greedy(emissions, VOCABULARY).text

@@ -105,10 +105,10 @@ def test_scores_of_a_similar_text_are_those_that_a_wide_search_gives_the_text(la
     scores = {text.text: text for text in wide}
     beam = PrefixBeam(VOCABULARY, options, language_model)
     beam.advance(emissions.log_probs)
-    text = next(text for text in beam.texts() if VOCABULARY.text(text.tokens) == "a cut")
+    text = next(text for text in beam.hypotheses() if VOCABULARY.text(text.tokens) == "a cut")
     own = scores["a cut"]
     text = replace(text, acoustic_score=own.acoustic_score, phone_score=own.phone_score)
-    new = module.texts_with_similar_words(text, emissions, beam, VOCABULARY, options, pronunciations)
+    new = module.similar_hypotheses(text, emissions, beam, VOCABULARY, options, pronunciations)
     compared = 0
     for other in new:
         expected = scores.get(VOCABULARY.text(other.tokens))
@@ -119,7 +119,7 @@ def test_scores_of_a_similar_text_are_those_that_a_wide_search_gives_the_text(la
             assert other.acoustic_score == pytest.approx(expected.acoustic_score, abs=0.05)
     assert compared >= 2 and [t.score for t in new] == sorted((t.score for t in new), reverse=True)
     one = replace(options, similar_words=1)
-    assert len(module.texts_with_similar_words(text, emissions, beam, VOCABULARY, one, pronunciations)) == 1
+    assert len(module.similar_hypotheses(text, emissions, beam, VOCABULARY, one, pronunciations)) == 1
 
 
 @pytest.mark.parametrize("hot", [None, ["cut", "a cat"]])
@@ -135,7 +135,7 @@ def test_fusion_scores_of_any_text_are_those_of_the_search(language_model, hot, 
     for spelled in "a c-ut ", "cat sat":
         beam.advance(log_probs_of([0 if c == "-" else VOCABULARY.encode(c)[0] for c in spelled], len(VOCABULARY), 0.6))
     beam.advance(log_probs)
-    texts = list(beam.texts(ended))
+    texts = list(beam.hypotheses(ended))
     assert len(texts) > 100
     if hot:
         assert any(text.hot_word_score for text in texts)
@@ -217,7 +217,7 @@ def test_the_sum_over_paths_is_that_of_the_forward_algorithm(labels):
     [{"similar_words": 0}, {"phone_weight": 0.0}],
 )
 def test_without_phones_or_by_choice_nothing_is_replaced(language_model, pronunciations, monkeypatch, change):
-    monkeypatch.setattr("asr_core.decoding.rescoring.texts_with_similar_words", lambda *_: pytest.fail("replaced"))
+    monkeypatch.setattr("asr_core.decoding.rescoring.similar_hypotheses", lambda *_: pytest.fail("replaced"))
     emissions = emissions_of("a- k-o-t--", [1, 0, 3, 6, 4])
     beam_search(emissions, VOCABULARY, replace(OPTIONS, **change), language_model, rescoring=Rescoring(pronunciations))
     for without in replace(emissions, phones=None), emissions.slice(0, 0):

@@ -141,7 +141,7 @@ def test_a_wide_beam_equals_all_paths(steps, phrases, model):
     beam = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
     beam.advance(emissions.log_probs)
     found = {
-        text.tokens: (text.acoustic_score, text.language_model_score, text.hot_word_score) for text in beam.texts()
+        text.tokens: (text.acoustic_score, text.language_model_score, text.hot_word_score) for text in beam.hypotheses()
     }
     expected = texts_by_definition(emissions)
     assert found.keys() == expected.keys()
@@ -184,7 +184,7 @@ def test_the_compiled_search_keeps_what_the_plain_one_keeps(width, phrases, mode
         expected = plain_beam_search(emissions.log_probs, options, fusion_score)
         search = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
         search.advance(emissions.log_probs)
-        found = {text.tokens: text.acoustic_score for text in search.texts()}
+        found = {text.tokens: text.acoustic_score for text in search.hypotheses()}
         assert found == pytest.approx(expected, abs=1e-3)
 
 
@@ -195,11 +195,11 @@ def test_at_most_so_many_tokens_extend_a_prefix():
     options = DecoderOptions(beam_width=4, token_threshold=0.0)
     beam = PrefixBeam(vocabulary, options)
     beam.advance(emissions.log_probs)
-    found = {text.tokens: text.acoustic_score for text in beam.texts()}
+    found = {text.tokens: text.acoustic_score for text in beam.hypotheses()}
     assert found == pytest.approx(plain_beam_search(emissions.log_probs, options), abs=1e-3)
     one_step = PrefixBeam(vocabulary, DecoderOptions(beam_width=1024, token_threshold=0.0, score_threshold=math.inf))
     one_step.advance(emissions.log_probs[:1])
-    assert len(list(one_step.texts())) in (MAX_STEP_TOKENS, MAX_STEP_TOKENS + 1)  # the blank may be among them
+    assert len(list(one_step.hypotheses())) in (MAX_STEP_TOKENS, MAX_STEP_TOKENS + 1)  # the blank may be among them
 
 
 @pytest.mark.parametrize("steps", range(1, 7))

@@ -85,7 +85,7 @@ def test_a_wide_beam_equals_all_paths(steps, phrases, model):
         acoustic[text] = np.logaddexp(acoustic.get(text, -np.inf), log_prob)
     beam = PrefixBeam(SMALL, options, model, HotWords.build(phrases, SMALL))
     beam.advance(emissions.log_probs)
-    found = {text.tokens: text for text in beam.texts()}
+    found = {text.tokens: text for text in beam.hypotheses()}
     assert found.keys() == acoustic.keys()
     for tokens, score in acoustic.items():
         state, words = model.begin, 0.0
