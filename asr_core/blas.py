@@ -9,9 +9,9 @@ from functools import cache
 
 
 def one_thread() -> AbstractContextManager:
-    """A block in which BLAS runs on one thread, as before afterwards.
+    """A context in which BLAS runs on one thread; afterwards it has its former number of threads.
 
-    The setting is that of the whole process: where blocks of several threads overlap, it may remain at one thread.
+    The setting is that of the whole process: where contexts of several threads overlap, it may remain at one thread.
     """
     return _libraries().limit(limits=1, user_api="blas")
 

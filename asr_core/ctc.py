@@ -137,10 +137,10 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
     does not differentiate the recursion.
 
     Args:
-        labels: int32 [batch, label], tokens from 1; values behind the length of a label are ignored.
+        labels: int32 [batch, label], tokens from 1; values beyond the length of a label are ignored.
         label_lengths: int32 [batch].
         logits: float [batch, steps, tokens], unnormalised, all of them finite; token 0 is blank.
-        logit_lengths: int32 [batch], numbers of steps, at least 1; steps behind them are ignored.
+        logit_lengths: int32 [batch], numbers of steps, at least 1; later steps are ignored.
 
     Returns:
         float32 [batch], in nats. A label that is not `feasible` in its steps gives a large finite number with
@@ -172,7 +172,7 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
 
 
 def _states(labels, label_lengths):
-    """The tokens of the states of each label, int32 [batch, 2 * label + 1]; behind its last state, all are blank."""
+    """The tokens of the states of each label, int32 [batch, 2 * label + 1]; after its last state, all are blank."""
     from keras import ops
 
     batch, label = ops.shape(labels)
@@ -197,7 +197,7 @@ def _forward_backward(emissions, states, last_state, last_step):
     from keras import ops
 
     batch, steps, width = ops.shape(emissions)
-    mirror_states = ops.abs(last_state - ops.arange(width, dtype="int32"))  # behind the last state, any place will do
+    mirror_states = ops.abs(last_state - ops.arange(width, dtype="int32"))  # after the last state, any place will do
     mirror_states = ops.minimum(mirror_states, width - 1)
     mirror_steps = ops.minimum(ops.abs(last_step - ops.arange(steps, dtype="int32")), steps - 1)
 

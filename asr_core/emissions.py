@@ -81,7 +81,7 @@ class Emissions:
         return Emissions(self.log_probs[start:end], self.step_seconds, self.time(start), energy, phones)
 
     def concat(self, other: "Emissions") -> "Emissions":
-        """These steps followed by those of `other`, which begins when these end."""
+        """These steps and those of `other`, which begin where these end; energy and phones only if both have them."""
         log_probs = np.concatenate([self.log_probs, other.log_probs])
         has_energy, has_phones = (
             getattr(self, name) is not None and getattr(other, name) is not None for name in ("energy", "phones")

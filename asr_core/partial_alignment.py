@@ -109,7 +109,7 @@ def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trelli
     """The trellis of a text, its tokens, and the state of each token, int [tokens].
 
     Before every word and after the last one stand two states, one that passes over speech and one for a blank. The
-    first state of all is that before the first step. To skip a word and the separator behind it, a path jumps from
+    first state of all is that before the first step. To skip a word and the separator after it, a path jumps from
     either of the two states before the word to the same one before the next word.
     """
     columns, penalties, skips, tokens, places, gaps = [wildcard_column + 2], [0.0], [0], [], [], []

@@ -34,7 +34,7 @@ from asr_core.inference.stitching import SEAM_SECONDS, EmissionStitcher
 from asr_core.inference.windows import silent_steps, windows_of
 from asr_core.inference.worker import InferenceWorker
 from asr_core.text.pasted import words_alone
-from asr_core.text.vocabulary import BLANK, space_token
+from asr_core.text.vocabulary import BLANK
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.written import with_written_form
 
@@ -147,7 +147,7 @@ class Recognizer:
             progress: called with the fraction done, from 0 to 1, after every window.
             cancel: anything with `is_set()`, checked several times a second.
             on_emissions: called after every window with the emissions that it made final, those since the last call;
-                concatenated, they are the emissions of the recording without its phones.
+                concatenated, they are the emissions of the recording without its phones. Not called for silence.
 
         Raises:
             Cancelled: `cancel` was set.
@@ -159,7 +159,7 @@ class Recognizer:
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
         seam_steps, ratio = self._whole_steps(SEAM_SECONDS), self._geometry.steps_per_phone_step
         stitcher = EmissionStitcher(steps, len(self.vocabulary), seam_steps, self._phones, ratio)
-        if (space := space_token(self.vocabulary)) is not None:
+        if (space := self.vocabulary.space) is not None:
             stitcher.insert_word_boundaries(silent_steps(windows, self._geometry.step_samples), space)
         final_steps = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # after each window
         reported = 0

@@ -10,8 +10,8 @@ Which words are final
        have passed since the last of them, so that a sentence is complete before it is decided.
     2. All words before a change of level (see `asr_core.audio.speech_activity.level_changes`) become final: another
        person is speaking, and later windows begin at the change.
-    3. Where nobody pauses, words become final PARTIAL_SECONDS behind the latest audio; more context would hardly
-       change them.
+    3. Where nobody pauses, words become final when they are PARTIAL_SECONDS old; more context would hardly change
+       them.
     Audio whose words are final is only used as left context. The decoder continues with the state of the language
     model after the final words, or starts a new sentence after a pause.
 
@@ -71,9 +71,7 @@ class Stream:
     def __init__(self, recognizer, options: DecoderOptions | None = None, hot_words: Iterable[str] | None = None):
         self._recognizer = recognizer
         self._options = options or recognizer.bundle.decoder_options()
-        if hot_words is not None and not isinstance(hot_words, HotWords):
-            hot_words = HotWords.build(hot_words, recognizer.vocabulary)
-        self._hot_words = hot_words
+        self._hot_words = HotWords.of(hot_words, recognizer.vocabulary)
         self.sample_rate = recognizer.sample_rate
         self._step_samples = round(recognizer.step_seconds * self.sample_rate)
         self._aligned_samples = ALIGNED_STEPS * self._step_samples  # windows begin at multiples of this
@@ -113,7 +111,7 @@ class Stream:
             source_rate: Hz; may change from chunk to chunk.
 
         Raises:
-            AudioError: samples that are not audio; the chunk is left out and the stream can go on.
+            AudioError: samples that are not audio; the chunk is left out and the stream can continue.
             TypeError, ValueError: samples of another type or shape; a finished stream.
         """
         if self._finished:

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def own_upload_folder(tmp_path_factory):
-    """One for the whole run: a server keeps the folder it began with, its checks read the variable anew."""
+    """One for the whole run: a server keeps the folder it began with, its checks read the variable every time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         yield

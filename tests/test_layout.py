@@ -29,8 +29,8 @@ ORDER = {
         "decoding transcript cli bundle inference recognizer streaming __main__"
     ),
     "train": (
-        "options numpy_training data corpora language_model neural_language_model fit evaluate punctuation publish "
-        "adaptation convert export tools __main__"
+        "options learning_rate numpy_training data corpora language_model neural_language_model fit evaluate "
+        "punctuation publish adaptation convert export tools __main__"
     ),
     "ui": "service widgets tabs api page",
 }

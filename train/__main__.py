@@ -147,7 +147,7 @@ def _choose_preset(args):
     if args.pieces and (not preset.architecture or args.start):
         raise _Stop("--pieces makes the vocabulary of a new network: leave out --start.", 2)
     if not preset.architecture and not args.start:
-        raise _Stop(f"The preset {preset.name} goes on with a model: name it with --start, such as --start default.", 2)
+        raise _Stop(f"The preset {preset.name} needs a model: name it with --start, such as --start default.", 2)
     if not preset.architecture and os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         raise _Stop(f"The preset {preset.name} runs on TensorFlow: set KERAS_BACKEND=tensorflow.", 2)
     return dataclasses.replace(preset, passes=args.passes) if args.passes else preset
@@ -250,7 +250,7 @@ def _make_trainer(args, preset, data, validation, start, workers, line: str):
     trained = sum(math.prod(variable.shape) for variable in trainer.network.trainable_variables)
     part = "" if trained == parameters else f", of which {trained:,} are trained (all of them with --train-encoder)"
     print(f"{parameters:,} parameters{part}; {trainer.steps_per_pass} steps a pass, {trainer.total} in all")
-    print(f"A run that was stopped goes on with: {line}")
+    print(f"A run that was stopped continues with: {line}")
     for package, product in (("matplotlib", "curves.svg"), ("tensorflow", "events for TensorBoard")):
         if importlib.util.find_spec(package) is None:
             print(f"There will be no {product}: {package} is not installed.")
@@ -265,9 +265,9 @@ def _fit(trainer) -> None:
     except WorkerEnded as error:
         raise _Stop(error) from error
     except (OSError, SafetensorError) as error:  # such as a full disk
-        raise _Stop(f"The run has stopped ({in_words(error)}); the same command goes on with it.") from error
+        raise _Stop(f"The run has stopped ({in_words(error)}); the same command continues it.") from error
     except KeyboardInterrupt as error:
-        raise _Stop("Stopped; the same command goes on from the last checkpoint.", 130) from error
+        raise _Stop("Stopped; the same command continues from the last checkpoint.", 130) from error
 
 
 def _conclude(trainer) -> bool:

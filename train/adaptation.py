@@ -31,7 +31,7 @@ from train.publish.card import card
 
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
 HEAD = "head/"  # beginning of the names of the output layer's weights
-CLEAR_GAIN = 0.8  # share 1, the worst for other voices, must leave fewer wrong words than this times any smaller share
+CLEAR_GAIN = 0.8  # share 1 is the worst for other voices: it must leave fewer wrong words than 0.8 times any other
 
 # Share of the adapted weights in the mean with the old ones -> minutes of speech to train on from which it is tried. A
 # network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
@@ -164,7 +164,9 @@ def possible_shares(minutes: float) -> list[float]:
 
 
 def best_share(errors: dict[float, int]) -> float:
-    """The share of the adapted weights to take, of those with the fewest errors the smallest: others lose least.
+    """The share with the fewest wrong words; of equal ones the smallest, which changes other voices least.
+
+    Share 1 must be clearly better (see CLEAR_GAIN).
 
     Args:
         errors: wrong words by share.

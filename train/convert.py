@@ -94,7 +94,7 @@ def convert_checkpoint(source: str, out, bits: int = 16, language: str | None = 
         The bundle's folder.
 
     Raises:
-        BundleError: it is no such checkpoint, or one that does not run.
+        BundleError: it is not such a checkpoint, or one that does not run.
     """
     bundle = load_bundle(source, language)
     if bundle.checkpoint is None:
@@ -135,7 +135,7 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
         The bundle's folder.
 
     Raises:
-        BundleError: the file is no checkpoint of the example, or the characters or features differ.
+        BundleError: the file is not a checkpoint of the example, or the characters or features differ.
     """
     from asr_core import models
     from asr_core.models.features import KerasStft
@@ -152,7 +152,7 @@ def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_R
         if key not in weights or weights[key].shape != tuple(variable.shape):
             found = weights[key].shape if key in weights else "missing"
             raise BundleError(
-                f"This is no checkpoint of the Keras example: {key} is {found}, not {tuple(variable.shape)}."
+                f"This is not a checkpoint of the Keras example: {key} is {found}, not {tuple(variable.shape)}."
             )
         variable.assign(weights[key])
     config = {
@@ -211,13 +211,13 @@ def _hdf5_weights(file) -> Iterator[tuple[str, np.ndarray]]:
             if key is None or not isinstance(item, h5py.Dataset):
                 continue
             if item.external or item.is_virtual:
-                raise BundleError(f"The weight {key} lies in another file; this is no checkpoint of Keras.")
+                raise BundleError(f"The weight {key} lies in another file; this is not a checkpoint of Keras.")
             _check_size(key, item.size * item.dtype.itemsize)
             yield key, item[()]
 
 
 def key_in_keras_file(name: str) -> str | None:
-    """Maps the name of a dataset in an HDF5 file of Keras to our name of the weight; None if it is no weight.
+    """Maps the name of a dataset in an HDF5 file of Keras to our name of the weight; None if it is not a weight.
 
     Whole models and weights of Keras 2 use the names of the example's layers. `.keras` files and weights of Keras 3
     number the layers of each class instead.
@@ -308,7 +308,7 @@ def _sizes(weights: dict) -> tuple[int, int]:
     layers = len({key.split("/")[0] for key in weights if key.startswith("bidirectional")})
     kernel = weights.get("bidirectional_1/forward/gru_cell/recurrent_kernel")
     if kernel is None:
-        raise BundleError("This is no checkpoint of the Keras example: it has no bidirectional GRU.")
+        raise BundleError("This is not a checkpoint of the Keras example: it has no bidirectional GRU.")
     return layers, kernel.shape[0]
 
 

@@ -130,7 +130,7 @@ def _text_in(line: str, path: Path, number: int) -> str:
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise TextError(f"A text cannot be read: {path}, line {number}, is no JSON object with a text.")
+        raise TextError(f"A text cannot be read: {path}, line {number}, is not a JSON object with a text.")
     return row["text"]
 
 
@@ -236,7 +236,7 @@ def prune(
     """Chooses the n-grams to keep: those whose removal raises the perplexity by at least the share `threshold`.
 
     As in SRILM, the effect of each removal is computed for the full model. Unlike there, the probability of a context
-    is its relative frequency, since the lower orders of a Kneser-Ney model are no marginal distributions (Chelba et
+    is its relative frequency, since the lower orders of a Kneser-Ney model are not marginal distributions (Chelba et
     al., 2010). If a longer n-gram is kept, so is its context.
 
     Returns:
@@ -350,7 +350,7 @@ def parse_source(argument: str) -> tuple[Path, float]:
     """Parses FILE or FILE:WEIGHT. If a file with the whole name exists, it is a FILE.
 
     Raises:
-        ArgumentTypeError: the weight is no number above 0.
+        ArgumentTypeError: the weight is not a number above 0.
     """
     name, _, weight = argument.rpartition(":")
     if not name or Path(argument).is_file():
@@ -393,11 +393,11 @@ def main(arguments: list[str] | None = None) -> int:
     model = fit(sources, options.order, options.vocabulary, options.prune).quantised(options.levels)
     try:
         files = model.save(options.out)
-    except OSError as error:
+        start = time.perf_counter()
+        model = NGramModel.load(options.out)
+    except (OSError, AsrError) as error:
         print(f"The model cannot be written: {in_words(error)}", file=sys.stderr)
         return 1
-    start = time.perf_counter()
-    model = NGramModel.load(options.out)
     _ = model.prefixes
     print(
         f"{options.out}: {sum(file.stat().st_size for file in files) / 1e6:.2f} MB, order {model.order}, "

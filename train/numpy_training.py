@@ -14,6 +14,7 @@ import numpy as np
 
 from asr_core.jit import compiled
 from asr_core.storage import replacing
+from train.learning_rate import WarmUpHoldDecay
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.98, 1e-8  # as in Adam (Kingma and Ba, 2015)
 CLIP_NORM = 1.0  # of the gradient of all weights that are not tables
@@ -57,7 +58,7 @@ class NumpyRun(ABC):
         self._optimizer, self._identity, self._folder = Adam(weights), identity, folder
         self._steps, self._words_per_step, self._minutes, self._report = steps, words_per_step, minutes, report
         self.carried = dict(carried or {})
-        self._peak_rate, self._warm_up_steps, self._decay_share = rate, warm_up_steps, decay_share
+        self._rate = WarmUpHoldDecay(rate, warm_up_steps, decay_share * steps, steps)
         self._resume()
 
     @property
@@ -69,16 +70,15 @@ class NumpyRun(ABC):
     def gradients(self, step: int) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The loss of a training step, its gradients, and the rows of each table, as `Adam.update` takes them."""
 
-    def train(self, steps: int | None = None, every: int = 250, on_report: Callable | None = None) -> None:
-        """Trains to the end, or for `steps` more; saves the state and reports after `every` steps."""
-        end = self._steps if steps is None else min(self._steps, self.step + steps)
+    def train(self, every: int = 250, on_report: Callable | None = None) -> None:
+        """Trains to the end; saves the state and reports after `every` steps."""
         losses, began = [], time.perf_counter()
-        while self.step < end and self._elapsed(began) < 1:
+        while self.step < self._steps and self._elapsed(began) < 1:
             loss, gradients, rows = self.gradients(self.step)
-            self._optimizer.update(gradients, rows, self._rate(self._elapsed(began)))
+            self._optimizer.update(gradients, rows, self._rate(self.step, self._elapsed(began)))
             losses.append(loss)
             self.step += 1
-            if self.step % every == 0 or self.step == end or self._elapsed(began) >= 1:
+            if self.step % every == 0 or self.step == self._steps or self._elapsed(began) >= 1:
                 seconds = time.perf_counter() - began
                 self._seconds += seconds
                 pace = len(losses) * self._words_per_step / max(seconds, 1e-9)
@@ -90,12 +90,6 @@ class NumpyRun(ABC):
                 if on_report is not None:
                     on_report(self)
                 losses, began = [], time.perf_counter()
-
-    def _rate(self, elapsed: float) -> float:
-        """The learning rate: linear warm-up, plateau, linear decay to a hundredth; `elapsed` is of the time limit."""
-        up = (self.step + 1) / self._warm_up_steps
-        down = (1 - max(self.step / self._steps, elapsed)) / self._decay_share
-        return self._peak_rate * max(min(up, down, 1.0), 0.01)
 
     def _elapsed(self, began: float) -> float:
         """Share of the time limit that has passed; 0 without one."""

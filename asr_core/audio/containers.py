@@ -225,7 +225,7 @@ def share_present(file: BinaryIO) -> float | None:
     stated = _stated_bytes(file, head, size)
     file.seek(0)
     if stated is None or stated - size <= TOLERANCE_BYTES:
-        return stated and 1.0
+        return 1.0 if stated else None
     return 0.0 if b"mvex" in head else size / stated
 
 
@@ -303,7 +303,7 @@ def _end_of_segment(head: bytes) -> int | None:
 
 
 def _variable_length(head: bytes, position: int) -> tuple[int, int] | None:
-    """(place behind the number, value) of an EBML number, whose first byte encodes how many bytes it has.
+    """(place after the number, value) of an EBML number, whose first byte encodes how many bytes it has.
 
     If the number is a length, the sum of both is the end of the element.
     """

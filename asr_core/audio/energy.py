@@ -3,7 +3,7 @@
 import numpy as np
 
 FRAMES_PER_STEP = 4  # energy values per output step: one every 10 ms where a step lasts 40 ms
-DIGITAL_SILENCE_DB = -95.0  # energies below it are digital silence, which is no measure of the noise floor
+DIGITAL_SILENCE_DB = -95.0  # energies below it are digital silence, which is not a measure of the noise floor
 
 
 def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, steps: int) -> np.ndarray:

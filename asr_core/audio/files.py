@@ -317,12 +317,12 @@ def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
 
     streams = container.streams.audio
     if not streams:
-        raise AudioError(f"{shown} has no sound track: choose a recording with sound.")
+        raise AudioError(f"{shown} has no audio track: choose a recording with audio.")
     readable = [number for number, stream in enumerate(streams, 1) if stream.codec_context]
     marked = [number for number in readable if streams[number - 1].disposition & Disposition.default]
     tracks.choose(len(streams), (marked or readable or [1])[0], shown)
     if tracks.chosen not in readable:
-        raise AudioError(f"{shown} holds sound in a form that cannot be decoded: {READABLE}.")
+        raise AudioError(f"{shown} holds audio in a format that cannot be decoded: {READABLE}.")
     return readable
 
 
@@ -412,7 +412,7 @@ def _packets(container, stream, monitor: IntegrityMonitor) -> Iterator:
         except (av.FFmpegError, ValueError, IndexError, OverflowError):
             monitor.failure()
             failures += 1
-            packets = container.demux()  # continues behind the bytes that could not be read
+            packets = container.demux()  # continues after the bytes that could not be read
             continue
         monitor.packet(packet, packet.stream.index == stream.index)
         if packet.stream.index == stream.index:

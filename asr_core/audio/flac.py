@@ -116,7 +116,7 @@ class _Frames:
         self._data += part
 
     def next(self, place: int, keep_from: int) -> tuple[int, int | None]:
-        """(place, first sample) of the first header at or behind `place`; (end of the file, None) if there is none.
+        """(place, first sample) of the first header at or after `place`; (end of the file, None) if there is none.
 
         Bytes before `keep_from` are no longer needed by `between`.
         """

@@ -1,7 +1,7 @@
 """Finds out while a file is decoded whether it is damaged or cut off, and puts that into a sentence for the user.
 
 `asr_core.audio.files` reports packets, frames and failures. Only proof counts as a fault: files of unknown length, tags
-behind the audio, and recordings that begin in the middle of a stream are whole.
+after the audio, and recordings that begin in the middle of a stream are whole.
 """
 
 import os
@@ -12,7 +12,7 @@ MIN_GAP_SECONDS = 0.015  # smaller jumps between time stamps are rounding; the s
 TOLERANCE_SECONDS = 0.25  # of a stated length, which may or may not include the padding of the encoder
 LOOSE_TOLERANCE_SECONDS = 1.0  # of a stated length that may include the last picture, whose duration is not stored
 MIN_GAP_BYTES = 512  # between two packets where data are missing; the headers of clusters are smaller
-TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # starts of texts between or behind the frames of an MP3 file
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # starts of texts between or after the frames of an MP3 file
 END_STATED = ("wav", "w64", "aiff", "au", "caf", "mp3", "wv", "tta")  # containers whose header states their length
 JOINABLE = ("mp3", "aac", "loas", "ac3", "eac3", "dts", "mpegts", "mpeg")  # streams that may begin within a frame
 SEQUENTIAL = ("matroska,webm", "flv")  # containers whose packets follow each other closely

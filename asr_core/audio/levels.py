@@ -60,7 +60,7 @@ class Repair:
         self.invalid, self.total = 0, 0
 
     def __call__(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """Repairs float32 [n, channels]; returns the array itself if no sample is invalid."""
+        """Repairs float32 [n, channels]; returns the array itself if no sample exceeds full scale."""
         self.total += samples.size
         with np.errstate(invalid="ignore"):
             peak = np.abs(samples).max(initial=0)

@@ -177,7 +177,7 @@ def _converted(
         converter = converter or _Converter(rate, samples.shape[1], sample_rate, peak)
         yield converter(samples)
     if seconds < MIN_SECONDS:
-        held = f"lasts only {seconds:.3g} s" if seconds else "holds no sound that can be decoded (0 s)"
+        held = f"lasts only {seconds:.3g} s" if seconds else "holds no audio that can be decoded (0 s)"
         raise AudioError(f"{shown} {held}; at least {MIN_SECONDS} s are needed: record it again.")
     notes += repair.finish(shown)
     yield converter.last()

@@ -49,11 +49,11 @@ class ChunkResampler:
             raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
         if not RATES[0] <= source_rate <= RATES[1]:
             raise AudioError(
-                f"The microphone claims {source_rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} can be heard."
+                f"The microphone claims {source_rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} are supported."
             )
         if not samples.size:
             return
-        mono = to_mono(samples, "The microphone's sound")  # first, so that a chunk that is refused changes nothing
+        mono = to_mono(samples, "The microphone's audio")  # first, so that a chunk that is refused changes nothing
         if self._resampler is not None and self._resampler.rate != source_rate:
             yield from self.last()
         self._resampler = self._resampler or Resampler(source_rate, self._sample_rate)

@@ -26,7 +26,7 @@ MIN_SILENCE_SECONDS = 1.0  # shorter silences are pauses of the speaker and sepa
 # Pauses: only background noise is audible.
 PAUSE_LEVEL_SHARE = 0.3  # of the way, in dB, from the noise floor to the speech level; pauses stay below it
 MIN_CONTRAST_DB = 10.0  # from noise floor to speech level; where it is smaller, no block is surely a pause
-LEVEL_FLOOR_DB = -66.0  # of full scale; quieter blocks count as this loud, since their level is no measure of speech
+LEVEL_FLOOR_DB = -66.0  # of full scale; quieter blocks count as this loud, since their level is not a measure of speech
 SPEECH_CONTEXT_SECONDS = 6.0  # noise floor and speech level within speech are measured over this length
 NOISE_CONTEXT_SECONDS = 12.0  # they are measured over this length in search of noise, where speech may be rare
 MIN_NOISE_GAP_SECONDS = 1.0  # shorter background noise does not separate utterances
@@ -132,7 +132,7 @@ def _bursts(peaks: np.ndarray) -> list[TokenSpan]:
         if burst.end - burst.start <= max_blocks
         and beside_speech[burst.start : burst.end].all()
         and level[max(0, burst.start - 3) : burst.start].min(initial=-np.inf if burst.start == 0 else np.inf)
-        < speech_level[burst.start]  # a voice that grows louder is no burst
+        < speech_level[burst.start]  # a voice that grows louder is not a burst
     ]
 
 

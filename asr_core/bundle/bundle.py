@@ -241,7 +241,7 @@ def open_folder(folder: Path, name: str, language: str | None = None) -> Bundle:
     """
     config = read_description(folder / CONFIG, name)
     if language and language != config.get("language"):
-        raise BundleError(f"{name} has no choice of languages: leave the language {language[:20]!r} away.")
+        raise BundleError(f"{name} has no choice of languages: leave out the language {language[:20]!r}.")
     for file, facts in config["files"].items():
         path = folder / file
         if not path.is_file():

@@ -14,10 +14,11 @@ from asr_core import models
 from asr_core.bundle.memory import refuse_too_large
 from asr_core.decoding.confidence import Calibration
 from asr_core.errors import BundleError, reason
+from asr_core.storage import replace_file
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
 FORMAT_VERSION = 1
-LANGUAGE_MODEL = "language_model.safetensors"  # the first file; a large model goes on in others
+LANGUAGE_MODEL = "language_model.safetensors"  # the first file; a large model continues in others
 LANGUAGE_MODELS = re.compile(r"language_model(-[2-9])?\.safetensors")
 NEURAL_LANGUAGE_MODEL = "neural_language_model.safetensors"
 PRONUNCIATIONS = "pronunciations.safetensors"
@@ -80,16 +81,16 @@ def read_description(path: Path, name: str) -> dict:
 
 
 def read_config(path: Path, name: str):
-    """The contents of a `config.json`, of whatever kind. Raises BundleError if it is missing, too large, or no JSON."""
+    """The contents of a `config.json` of any kind. Raises BundleError if it is missing, too large, or not JSON."""
     if not path.is_file():
-        raise BundleError(f"{name} is no bundle: it has no config.json; {CONTENTS}.")
+        raise BundleError(f"{name} is not a bundle: it has no config.json; {CONTENTS}.")
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise BundleError(f"{name}: its config.json has more than {MAX_CONFIG_BYTES >> 20} MB.")
     return read_json(path, name)
 
 
 def read_json(path: Path, name: str):
-    """The contents of a JSON file. Raises BundleError if it is no JSON, or nested too deeply."""
+    """The contents of a JSON file. Raises BundleError if it is not JSON, or nested too deeply."""
     try:
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -99,7 +100,7 @@ def read_json(path: Path, name: str):
 def check_description(config, name: str) -> None:
     """Raises BundleError for the first field of a description that is missing, unknown, or out of its limits."""
     if not isinstance(config, dict) or "format_version" not in config:
-        raise BundleError(f"{name} is no bundle: its config.json has no format_version; {CONTENTS}.")
+        raise BundleError(f"{name} is not a bundle: its config.json has no format_version; {CONTENTS}.")
     if config["format_version"] != FORMAT_VERSION:
         raise BundleError(
             f"{name} has format version {_short(config['format_version'])} and this program reads "
@@ -162,7 +163,7 @@ def _check_tokens(tokens: list, name: str) -> None:
     try:
         Vocabulary(tokens)
     except ValueError as error:
-        raise BundleError(f"{name}: its tokens are no vocabulary: {error}") from None
+        raise BundleError(f"{name}: its tokens are not a vocabulary: {error}") from None
 
 
 def _check_files(files: dict, name: str) -> None:
@@ -212,7 +213,13 @@ def _short(value) -> str:
 
 
 def _refuse_constant(constant):
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
+
+
+def write_description(folder: Path, config: dict, name: str) -> None:
+    """Writes `config.json` of a bundle, as a whole or not at all. Raises BundleError if it is not valid."""
+    check_description(config, name)
+    replace_file(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
 def fingerprint(path: Path) -> dict:

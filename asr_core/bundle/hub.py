@@ -73,7 +73,7 @@ def _failures_told(repository: str, revision: str | None):
             f"{name} is not complete in the cache and the Hub does not answer ({cause}); try again later."
         ) from error
     except errors.EntryNotFoundError as error:
-        raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.") from error
+        raise BundleError(f"{name} on the Hub is not a bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
         raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
 
@@ -161,7 +161,7 @@ def _fetch(repository: str, revision: str | None, name: str, wanted: Wanted, **o
     check_description(config, name)
     for file, expected in config["files"].items():
         if (size := files.size(file)) is None:
-            raise BundleError(f"{name} on the Hub is no bundle, or not a whole one; {CONTENTS}.")
+            raise BundleError(f"{name} on the Hub is not a bundle, or not a whole one; {CONTENTS}.")
         _check_size(name, file, size, exactly=expected["bytes"])
     files.fetch_weights(list(config["files"]))
     if (size := files.size(README)) is not None:  # the model card is optional

@@ -1,7 +1,7 @@
 """Opens a language model that did not come with the acoustic model: one of ours, of an ARPA file, or of KenLM.
 
 pyctcdecode's repositories hold a folder `language_model` with the model, the weights that go with it (`attrs.json`),
-and the words that count as known (`unigrams.txt`).
+and the words of a KenLM binary, which stores only their hashes (`unigrams.txt`).
 """
 
 import json
@@ -184,7 +184,4 @@ def _spelled(model: NGramModel, vocabulary: Vocabulary) -> NGramModel:
         return model
     if sorted(words[len(SPECIAL_WORDS) :]) != words[len(SPECIAL_WORDS) :]:
         raise LanguageModelError("The language model cannot be put into the case of the model; give its ARPA file.")
-    return NGramModel(words, *(getattr(model, name) for name in _COLUMNS))
-
-
-_COLUMNS = ("counts", "word", "log_prob", "backoff", "children", "log_prob_values", "backoff_values")
+    return replace(model, words=words)

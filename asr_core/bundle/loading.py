@@ -5,7 +5,6 @@ are read by name into one of our networks, whose shapes are known before memory 
 replaces, the whole bundle or nothing.
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -24,9 +23,9 @@ from asr_core.bundle.description import (
     PRONUNCIATIONS,
     README,
     TAGGER,
-    check_description,
     fingerprint,
     read_config,
+    write_description,
 )
 from asr_core.bundle.hub import REPOSITORY, Wanted, download_bundle
 from asr_core.bundle.weights import write_weights
@@ -110,12 +109,12 @@ def save_bundle(
         The folder.
 
     Raises:
-        BundleError: `config` has an unknown field, a weight is not finite, or `folder` exists and is no bundle.
+        BundleError: `config` has an unknown field, a weight is not finite, or `folder` exists and is not a bundle.
     """
     folder = Path(folder)
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not free and not (folder / CONFIG).is_file():
-        raise BundleError(f"{folder} is there and no bundle: name a folder that may be replaced, or a new one.")
+        raise BundleError(f"{folder} exists and is not a bundle: name a folder that may be replaced, or a new one.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -129,9 +128,7 @@ def save_bundle(
             "parameters": model.count_params(),
             "files": {name: fingerprint(fresh / name) for name in files},
         }
-        check_description(description, folder.name)
-        text = json.dumps(description, indent=1, ensure_ascii=False)
-        (fresh / CONFIG).write_text(text + "\n", encoding="utf-8")
+        write_description(fresh, description, folder.name)
         (fresh / README).write_text(readme or f"# {config.get('name', folder.name)}\n", encoding="utf-8")
         fresh.chmod(0o755)  # mkdtemp and safetensors give access to the owner only
         for path in fresh.iterdir():
@@ -149,10 +146,10 @@ def _write_files(folder: Path, model, language_model, pronunciations, copied: di
     """
     files = write_weights(folder, model, bits)
     if language_model is not None:
-        if isinstance(language_model, Path):
+        if isinstance(language_model, str | os.PathLike):
             from asr_core.decoding.language_model import copy_model
 
-            paths = copy_model(language_model, folder / LANGUAGE_MODEL)
+            paths = copy_model(Path(language_model), folder / LANGUAGE_MODEL)
         else:
             paths = language_model.save(folder / LANGUAGE_MODEL)
         files += [path.name for path in paths]

@@ -118,7 +118,7 @@ class BundleWeights:
                 with safe_open(self.folder / file, framework="numpy") as tensors:
                     yield tensors
             except (SafetensorError, OSError) as error:
-                raise BundleError(f"{name}: {file} is no safetensors file ({reason(error)}).") from error
+                raise BundleError(f"{name}: {file} is not a safetensors file ({reason(error)}).") from error
 
 
 def _check_tensor(name: str, key: str, tensor, shapes: dict, readable: tuple[str, ...]) -> None:

@@ -7,21 +7,20 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 
+from asr_core.decoding.options import MAX_SCORE, MAX_WIDTH
 from asr_core.errors import AsrError, printable
 from asr_core.text.given import read_hot_words
 from asr_core.transcript.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS
 from asr_core.transcript.writers import SPOKEN, TEXTS, WRITERS
 
 SUBTITLES = ("srt", "vtt")  # formats that cannot be concatenated in one stream
-MAX_BEAM_WIDTH = 1024  # equals `asr_core.decoding.options.MAX_WIDTH`, whose import would take NumPy
-MAX_WEIGHT = 1000.0  # equals `asr_core.decoding.options.MAX_SCORE`
 MAX_LIMIT = 1000  # largest value of --track and of the limits of subtitles
 BEAM_FLAGS = ("hotwords", "beam_width", "language_model_weight", "language_model")
 SUBTITLE_FLAGS = ("max_line_length", "max_lines", "max_cue_seconds")
 
 EPILOG = """\
 With --out the folders of the recordings are mirrored below their common parent: 1/talk.wav and 2/talk.wav become
-DIR/1/talk.txt and DIR/2/talk.txt. Files that exist already are refused before anything is transcribed; to go on with
+DIR/1/talk.txt and DIR/2/talk.txt. Files that exist already are refused before anything is transcribed; to continue with
 a job that was stopped, start it again with --skip-existing.
 
 Exit code: 0 all done; 1 some recordings failed (one line each on standard error), 2 misuse, 130 Ctrl-C.
@@ -70,7 +69,7 @@ def make_parser() -> Parser:
         "--track",
         type=_number(int, 1, MAX_LIMIT),
         metavar="N",
-        help="which audio track of a file that has several, from 1 (default: the file's own choice, or one with sound)",
+        help="which audio track of several, from 1 (default: the file's own choice, or one that is not silent)",
     )
     _add_output(parser.add_argument_group("output"))
     _add_decoding(parser.add_argument_group("decoding"))
@@ -110,9 +109,9 @@ def _add_decoding(group) -> None:
     group.add_argument("--decoder", choices=["greedy", "beam"], help="default: what the model prefers")
     group.add_argument(
         "--beam-width",
-        type=_number(int, 1, MAX_BEAM_WIDTH),
+        type=_number(int, 1, MAX_WIDTH),
         metavar="N",
-        help="texts that the beam search keeps (default: the model's)",
+        help="prefixes that the beam search keeps (default: the model's)",
     )
     group.add_argument(
         "--language-model",
@@ -122,7 +121,7 @@ def _add_decoding(group) -> None:
     )
     group.add_argument(
         "--language-model-weight",
-        type=_number(float, 0, MAX_WEIGHT),
+        type=_number(float, 0, MAX_SCORE),
         metavar="X",
         help="weight of the language model in the beam search, 0 for none (default: the model's)",
     )

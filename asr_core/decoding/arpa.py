@@ -47,7 +47,9 @@ def read_arpa(path: Path) -> tuple[list[str], list[NGrams]]:
 def _lines(file, path: Path) -> Iterator[str]:
     while line := file.readline(MAX_LINE_CHARACTERS):
         if len(line) == MAX_LINE_CHARACTERS:
-            raise LanguageModelError(f"{path.name} has a line of {MAX_LINE_CHARACTERS} characters: it is no ARPA file.")
+            raise LanguageModelError(
+                f"{path.name} has a line of {MAX_LINE_CHARACTERS} characters: it is not an ARPA file."
+            )
         if line.strip():
             yield line
     raise LanguageModelError(f"{path.name} ends before its \\end\\ mark: it is cut off, or no ARPA file.")

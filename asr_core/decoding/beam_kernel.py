@@ -131,7 +131,7 @@ def find_ngram(words, length, key):
 def score_hashed(words, state, number):
     """As `score_word`, for a model in a file of KenLM: state and result are places in `words.contexts`.
 
-    An entry has its log10 probability, whose sign is a mark of KenLM's, and its back-off weight behind the key.
+    An entry has its log10 probability, whose sign is a mark of KenLM's, and its back-off weight after the key.
     """
     context, order = words.contexts[state], len(words.places)
     word = np.uint64(words.ids[number])

@@ -22,7 +22,7 @@ from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
 from asr_core.decoding.rescoring import NO_RESCORING, Rescoring, rescore
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
-from asr_core.text.vocabulary import BLANK, Vocabulary, space_token
+from asr_core.text.vocabulary import BLANK, Vocabulary
 
 LETTER_PAUSE_SECONDS = 0.7  # the shortest run of steps without a letter at which a long recording is cut
 
@@ -50,7 +50,7 @@ def beam_search(
 
     In each segment (see `segments`), the text of the greedy path stays in the beam, so that before rescoring the best
     text never has a lower score than this one. A segment of noise (see `asr_core.decoding.rescoring.is_noise`) has one
-    text, which is empty. Where a sentence goes on from one segment to the next, the language model keeps its state
+    text, which is empty. Where a sentence continues from one segment to the next, the language model keeps its state
     after the best text so far.
 
     Args:
@@ -59,7 +59,7 @@ def beam_search(
         options: beam width, thresholds for pruning, and weights.
         language_model: word n-grams; without them, all words are equally probable.
         hot_words: phrases to favour, or the automaton for them: build it once where there are many recordings.
-        rescoring: models that rank the hypotheses of each segment anew.
+        rescoring: models that rank the hypotheses of each segment again.
         progress: called with the fraction done, from 0 to 1, every CHECK_STEPS steps; an exception from it ends the
             search.
 
@@ -69,9 +69,8 @@ def beam_search(
         multiplies it by the weight of letters.
     """
     options = options or DecoderOptions()
-    if hot_words is not None and not isinstance(hot_words, HotWords):
-        hot_words = HotWords.build(hot_words, vocabulary)
-    space = space_token(vocabulary)
+    hot_words = HotWords.of(hot_words, vocabulary)
+    space = vocabulary.space
     best: list[Chain] = [(0.0, 0, None)]
     state = neural_state = None  # of the language models at the beginning of a segment
     for segment in segments(emissions, space, vocabulary.begins_word):
@@ -119,7 +118,7 @@ def segments(emissions: Emissions, space: int | None, begins_word: Sequence[bool
     A recording of at most MAX_SEGMENT_SECONDS is one segment. A longer one is cut in the middle of every pause, where
     the sentence ends. Where more than MAX_SEGMENT_SECONDS lie between two pauses, another cut is made in the widest gap
     between two words that lies MIN_SEGMENT_SECONDS or more from either end. The step of such a cut is the space between
-    the two words and belongs to no segment. The sentence goes on there, unless the gap is as long as a pause.
+    the two words and belongs to no segment. The sentence continues there, unless the gap is as long as a pause.
 
     Args:
         emissions: output of the network for the whole recording.
@@ -198,7 +197,7 @@ def _hypothesis(links: tuple | None, emissions: Emissions, vocabulary: Vocabular
         links, segment, result = links
         parts.append((segment, result))
     parts.reverse()
-    space = space_token(vocabulary)
+    space = vocabulary.space
     pieces: list[tuple[int, int, tuple[int, ...]]] = []
     last = space
     for segment, result in parts:
@@ -236,7 +235,7 @@ def _place(
     """The spans of the tokens of a hypothesis, by forced alignment of each segment.
 
     Args:
-        pieces: (first step, step behind the last, tokens) of each segment, and of each space between two segments.
+        pieces: (first step, step after the last, tokens) of each segment, and of each space between two segments.
         emissions: those of the whole recording.
         check: called before each piece, or None; an exception from it ends the work.
     """

@@ -17,7 +17,7 @@ from asr_core.text.vocabulary import WORD_MARK, Vocabulary
 
 NOTHING_READ = 0  # the state in which no phrase has begun
 OTHER = 0  # the symbol of every character that is in no phrase
-EDGE = " "  # the character before and behind every word
+EDGE = " "  # the character before and after every word
 
 
 class PhraseTables(NamedTuple):
@@ -75,6 +75,11 @@ class HotWords:
             earned[state] = letters[state]
         start = moves[NOTHING_READ].get(symbol_of[EDGE], NOTHING_READ)  # a text begins as if a space preceded it
         return cls(spelled, start, _tables(moves, earned, letters, symbol_of, vocabulary))
+
+    @classmethod
+    def of(cls, hot_words: "HotWords | Iterable[str] | None", vocabulary: Vocabulary) -> "HotWords | None":
+        """The automaton for phrases, unless it is given already; None stays None."""
+        return hot_words if hot_words is None or isinstance(hot_words, cls) else cls.build(hot_words, vocabulary)
 
     def state_after(self, tokens: Iterable[int], state: int | None = None) -> int:
         """The state after some more tokens, from `state` on, or from the beginning of a text if it is None."""

@@ -1,7 +1,7 @@
 """Decoding of emissions that arrive piece by piece: final words, partial words, and the emissions left to decode.
 
-Words become final before a pause, or PARTIAL_SECONDS behind the latest step where nobody pauses. Streams and the
-preview of a long file use it.
+Words become final before a pause, or when they are PARTIAL_SECONDS old if nobody pauses. Streams and the preview of a
+long file use it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,6 @@ from asr_core.decoding.word_spans import WordSpan, split_words
 from asr_core.decoding.word_times import words_of
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
-from asr_core.text.vocabulary import space_token
 
 RIGHT_CONTEXT_SECONDS = 1.0  # of audio after a word before it is final: emissions at a window's edges are unreliable
 PARTIAL_SECONDS = 7.0  # latest audio whose words are not final; earlier audio in the window is its left context
@@ -40,7 +39,7 @@ class IncrementalDecoder:
         self._right_context, self._partial, self._max_unsegmented = (
             int(seconds / recognizer.step_seconds) for seconds in lengths
         )  # steps
-        self._space = space_token(self._vocabulary)
+        self._space = self._vocabulary.space
         self._word_end = 0.0  # of the last final word, seconds
         self._begin_sentence()
 
@@ -104,7 +103,7 @@ class IncrementalDecoder:
         return begins or spans[count - 1].token == self._space
 
     def _continue_sentence(self, words: list[str], tokens: list[int]) -> None:
-        """Moves the states of the language model and of the hot-words behind final words of the sentence."""
+        """Moves the states of the language model and of the hot-words past final words of the sentence."""
         if self._model is not None:
             self._model_state = self._model.state_after(words, self._model_state)
         self._neural_state = self._rescoring.state_after(words, self._neural_state)

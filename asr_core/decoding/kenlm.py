@@ -22,7 +22,7 @@ from asr_core.errors import LanguageModelError, reason
 MAGIC = b"mmap lm http://kheafield.com/code format version "
 VERSION = b"5\n\0"
 SANITY_BYTES = 88  # magic and test values
-HEADER = np.dtype(  # behind them, and before the number of n-grams of each order as uint64
+HEADER = np.dtype(  # after them, and before the number of n-grams of each order as uint64
     [("order", "u1"), ("", "V3"), ("multiplier", "<f4"), ("kind", "<u4"), ("has_words", "u1"), ("", "V3"),
      ("version", "<u4")]
 )  # fmt: skip
@@ -143,15 +143,18 @@ def _state(tables: WordTables, place: int) -> State:
 
 
 def is_kenlm(path: Path) -> bool:
-    """Whether a file begins as KenLM's binaries do."""
-    with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    """Whether a file begins as KenLM's binaries do. Raises LanguageModelError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise LanguageModelError(f"{path.name} cannot be read ({reason(error)}).") from error
 
 
 def _layout(data: np.ndarray, name: str) -> tuple[int, np.ndarray, int, int]:
     """The order, the places of the tables as in KenlmModel, the end of the last one in bytes, the number of words."""
     if bytes(data[: len(MAGIC)]) != MAGIC:
-        raise LanguageModelError(f"{name} is no binary of KenLM.")
+        raise LanguageModelError(f"{name} is not a binary of KenLM.")
     if bytes(data[len(MAGIC) :][: len(VERSION)]) != VERSION or len(data) < SANITY_BYTES + HEADER.itemsize + 8 * 6:
         raise LanguageModelError(f"{name} was written by another version of KenLM: build it again from its ARPA file.")
     header = data[SANITY_BYTES:][: HEADER.itemsize].view(HEADER)[0]

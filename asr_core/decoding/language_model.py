@@ -25,6 +25,7 @@ from safetensors.numpy import save
 from asr_core.decoding.arpa import NGrams, read_arpa
 from asr_core.decoding.prefix_tree import PrefixTree
 from asr_core.errors import LanguageModelError, reason
+from asr_core.storage import replacing
 
 FORMAT = "word-ngrams"
 FORMAT_VERSION = "1"
@@ -282,7 +283,7 @@ class NGramModel:
         """Writes the model, words included, as one safetensors file, or as several of at most FILE_BYTES each.
 
         An array is never divided; one that is larger makes a larger file. Returns the paths: the second and further
-        files have the name of the first and a number.
+        files have the name of the first and a number. Further files of an earlier model at this path are deleted.
         """
         arrays = {field: getattr(self, field) for field in ARRAYS if getattr(self, field) is not None}
         arrays["words"] = np.frombuffer("\n".join(self.words).encode(), np.uint8)
@@ -298,7 +299,10 @@ class NGramModel:
             part[name] = array
         paths = [Path(path), *(_part(Path(path), number) for number in range(2, len(parts) + 1))]
         for file, part in zip(paths, parts, strict=True):
-            file.write_bytes(save(part, metadata))
+            with replacing(file) as partial:
+                partial.write_bytes(save(part, metadata))
+        for stale in files_of(paths[0])[len(paths) :]:
+            stale.unlink()
         return paths
 
     @classmethod
@@ -320,7 +324,9 @@ class NGramModel:
             counts = tuple(map(int, metadata["counts"].split()))
             model = cls(words, counts, **arrays)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise LanguageModelError(f"{path.name} is no language model of this program ({reason(error)}).") from None
+            raise LanguageModelError(
+                f"{path.name} is not a language model of this program ({reason(error)})."
+            ) from None
         return model
 
 

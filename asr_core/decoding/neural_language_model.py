@@ -42,7 +42,7 @@ class State(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """The log-probability of each text in nats, float64 [texts], and the states behind the texts."""
+    """The log-probability of each text in nats, float64 [texts], and the states after the texts."""
 
     log_probs: np.ndarray
     states: State
@@ -122,7 +122,7 @@ class NeuralLanguageModel:
         return Scores(log_probs, State(*last))
 
     def advance(self, state: State, words: np.ndarray) -> State:
-        """The states behind one more word of each text: word numbers int64 [texts]."""
+        """The states after one more word of each text: word numbers int64 [texts]."""
         inputs = np.concatenate([self._weights["embeddings"][words], state.output], axis=1)
         gates = inputs @ self._kernel + self._weights["lstm/bias"]
         cells = gates.shape[1] // 4
@@ -133,7 +133,7 @@ class NeuralLanguageModel:
         return State((shown * np.tanh(cell)) @ self._weights["projection"], cell)
 
     def logits(self, state: State) -> np.ndarray:
-        """Logits of all words behind each text: float32 [texts, words]. Their softmax is the exact distribution."""
+        """Logits of all words after each text: float32 [texts, words]. Their softmax is the exact distribution."""
         return state.output @ self._weights["embeddings"].T + self._weights["output/bias"]
 
     def _predict(self, outputs: np.ndarray, words: Sequence[int]) -> np.ndarray:

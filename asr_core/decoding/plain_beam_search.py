@@ -81,7 +81,7 @@ def _extend(beam: Scores, row: np.ndarray, tokens: set[int], space: int | None) 
     for prefix, (blank, non_blank) in beam.items():
         total = np.logaddexp(blank, non_blank)
         candidates[prefix][0] = np.logaddexp(candidates[prefix][0], total + row[BLANK])
-        if prefix and prefix[-1] != space:  # the last token goes on
+        if prefix and prefix[-1] != space:  # the last token continues
             candidates[prefix][1] = np.logaddexp(candidates[prefix][1], non_blank + row[prefix[-1]])
         for token in range(1, len(row)):
             longer = _append(prefix, token, space)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NOWHERE = -1  # stands for the node of what is no prefix of any word
+NOWHERE = -1  # stands for the node of what is not a prefix of any word
 NO_WORD = -1  # stands for the word of a node at which no word ends
 MAX_WORD_CHARACTERS = 64  # longer words are left out: nobody pronounces them, and the table below stays small
 

@@ -172,7 +172,7 @@ def _word_posteriors(words: list[str], others: list[list[str]], probabilities: n
 
 
 def is_noise(hypothesis: BeamResult, vocabulary: Vocabulary, emissions: Emissions, threshold: float) -> bool:
-    """Whether a hypothesis was recognised in a signal that is no speech.
+    """Whether a hypothesis was recognised in a signal that is not speech.
 
     Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
     entropy of the frames around the letters (see `asr_core.decoding.confidence.frame_entropy`) shows this.

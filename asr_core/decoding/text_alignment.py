@@ -12,7 +12,7 @@ from asr_core.emissions import Emissions
 from asr_core.partial_alignment import PartialAlignment, align_words
 from asr_core.text.pasted import NOT_CHECKED, NOT_THIS_TEXT
 from asr_core.text.spelling import SpelledWord, spell
-from asr_core.text.vocabulary import Vocabulary, space_token
+from asr_core.text.vocabulary import Vocabulary
 
 MIN_MATCH_SCORE = 0.25  # texts of other recordings score lower; correct texts and excerpts of them score higher
 
@@ -59,7 +59,7 @@ def align_text(
         AlignmentError: the text has no character that is pronounced, or is too long for the recording.
     """
     words = spell(text, vocabulary)
-    found = align_words(emissions.log_probs, [word.tokens for word in words], space_token(vocabulary), check)
+    found = align_words(emissions.log_probs, [word.tokens for word in words], vocabulary.space, check)
     spans = _with_times(words, found, emissions, check)
     return Alignment(
         spans,
@@ -87,7 +87,8 @@ def _with_times(
     """
     spoken = [(index, group) for index, group in enumerate(found.words) if group[0].start < group[-1].end]
     skipped = [(index - 0.5, spans) for index, spans in found.passed]
-    indices, groups = zip(*sorted([*spoken, *skipped], key=lambda entry: entry[0]), strict=True)
+    placed = sorted([*spoken, *skipped], key=lambda entry: entry[0])
+    indices, groups = zip(*placed, strict=True) if placed else ((), ())
     texts = [words[int(index)].text if index == int(index) else "" for index in indices]
     timed = dict(zip(indices, words_of(texts, groups, emissions, check=check), strict=True))
     time = timed[spoken[0][0]].start if spoken else emissions.start

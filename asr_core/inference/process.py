@@ -93,6 +93,7 @@ class InferenceProcess:
         self._printed.taken()
         self._ended = False
         if isinstance(reply, Exception):
+            self._ended = batch is None  # the child has returned: it could not build the network
             raise reply
         return reply
 

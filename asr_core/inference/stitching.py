@@ -42,7 +42,7 @@ class EmissionStitcher:
         self.seam_steps, self.ratio = seam_steps, ratio
         self._phones = [_silence(1, phones, np.float16)] if phones else []
         self._phone_rows = np.zeros(steps if phones else 0, np.int32)  # row 0 is silence
-        self.end = 0  # the step behind the latest window
+        self.end = 0  # the step after the latest window
 
     def insert_word_boundaries(self, steps: Iterable[int], space: int) -> None:
         """Makes the space token certain at these silent steps: a silence this long ends the word before it."""

@@ -65,7 +65,7 @@ def windows_of(samples: np.ndarray, sample_rate: int, step_samples: int) -> list
 
 
 def silent_steps(windows: Sequence[Window], step_samples: int) -> list[int]:
-    """The middle step of every gap between two windows."""
+    """The middle step of every gap of more than two steps between windows."""
     return [
         (before.end + after.start) // 2 // step_samples
         for before, after in pairwise(windows)

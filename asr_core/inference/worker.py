@@ -62,7 +62,7 @@ class InferenceWorker:
                 if running:
                     self._run([samples for samples, _ in running], [future for _, future in running])
             except BaseException as error:  # raised outside the model: out of memory, or an exception set from outside
-                log.exception("An error outside the network interrupted its thread; the thread goes on")
+                log.exception("An error outside the network interrupted its thread; the thread continues")
                 _fail([future for _, future in batch], error)
 
     def _next_batch(self) -> list[tuple[np.ndarray, Future]]:

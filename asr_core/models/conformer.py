@@ -16,8 +16,7 @@ from keras import layers, ops
 
 from asr_core.models.framing import length_mask
 from asr_core.models.network import CtcNetwork
-
-MASKED_LOGIT = -1e9  # added to the attention scores of padding, whose weights then are zero after the softmax
+from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, split_heads
 
 
 class ConvolutionSubsampling(layers.Layer):
@@ -57,25 +56,6 @@ class ConvolutionSubsampling(layers.Layer):
         return self.project(ops.reshape(x, (batch, steps, x.shape[2] * x.shape[3]))), lengths
 
 
-class FeedForward(layers.Layer):
-    """Layer normalisation, a wider layer with SiLU, and a projection back: [batch, steps, width] -> the same shape."""
-
-    def __init__(self, width, expansion, dropout, **kwargs):
-        super().__init__(**kwargs)
-        self.normalise = layers.LayerNormalization(name="normalise")
-        self.widen = layers.Dense(width * expansion, activation="silu", name="widen")
-        self.narrow = layers.Dense(width, kernel_initializer="zeros", name="narrow")
-        self.dropout = layers.Dropout(dropout)
-
-    def build(self, shape):
-        self.normalise.build(shape)
-        self.widen.build(shape)
-        self.narrow.build((*shape[:-1], self.widen.units))
-
-    def call(self, x, training=False):
-        return self.dropout(self.narrow(self.widen(self.normalise(x))), training=training)
-
-
 class SelfAttention(layers.Layer):
     """Masked multi-head self-attention with rotary positions (Su et al., 2021): [batch, steps, width], shape kept.
 
@@ -105,15 +85,10 @@ class SelfAttention(layers.Layer):
             bias: [batch, 1, 1, steps], 0 for valid steps and `MASKED_LOGIT` for padding.
             positions: cosines and sines from `rotary_positions`.
         """
-        batch, steps = ops.shape(x)[0], ops.shape(x)[1]
-        projected = ops.reshape(self.project(self.normalise(x)), (batch, steps, 3, self.heads, self.head_width))
-        query, key, value = (ops.transpose(projected[:, :, i], (0, 2, 1, 3)) for i in range(3))
+        query, key, value = split_heads(self.project(self.normalise(x)), 3, self.heads)
         query, key = rotate(query, positions), rotate(key, positions)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_width**-0.5
-        scores = ops.cast(scores, "float32") + ops.cast(bias, "float32")
-        weights = ops.cast(ops.softmax(scores, axis=-1), x.dtype)
-        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-        return self.dropout(self.merge(ops.reshape(context, (batch, steps, self.width))), training=training)
+        return self.dropout(self.merge(attend(scores, bias, value)), training=training)
 
 
 class ConvolutionModule(layers.Layer):
@@ -147,8 +122,7 @@ class ConvolutionModule(layers.Layer):
 
     def call(self, x, mask, training=False):
         """`x` is [batch, steps, width]; `mask` is [batch, steps, 1] in the dtype of `x`, 1 for valid steps."""
-        value, gate = ops.split(self.gate(self.normalise(x)), 2, axis=-1)
-        x = self.depthwise(value * ops.sigmoid(gate) * mask, training)
+        x = self.depthwise(glu(self.gate(self.normalise(x))) * mask, training)
         return self.dropout(self.project(ops.silu(self.normalise_inside(x))), training=training)
 
     def depthwise(self, x, fused):
@@ -156,13 +130,12 @@ class ConvolutionModule(layers.Layer):
 
         `fused` chooses the sum of shifted products instead of one depthwise operation (see the class).
         """
-        steps, taps = ops.shape(x)[1], ops.cast(self.taps, x.dtype)
         before = self.kernel_size // 2
+        if not fused:
+            return depthwise(x, self.taps, before)
+        steps, taps = ops.shape(x)[1], ops.cast(self.taps, x.dtype)
         padded = ops.pad(x, [[0, 0], [before, self.kernel_size - 1 - before], [0, 0]])
-        if fused:
-            return sum(padded[:, i : i + steps] * taps[i] for i in range(self.kernel_size))
-        kernel = ops.reshape(taps, (1, self.kernel_size, self.width, 1))
-        return ops.depthwise_conv(padded[:, None], kernel, data_format="channels_last")[:, 0]
+        return sum(padded[:, i : i + steps] * taps[i] for i in range(self.kernel_size))
 
 
 class ConformerBlock(layers.Layer):
@@ -175,10 +148,11 @@ class ConformerBlock(layers.Layer):
 
     def __init__(self, width, heads, kernel, expansion, dropout, **kwargs):
         super().__init__(**kwargs)
-        self.feed_forward_in = FeedForward(width, expansion, dropout, name="feed_forward_in")
+        sizes = (width, expansion * width, dropout)
+        self.feed_forward_in = FeedForward(*sizes, initializer="zeros", name="feed_forward_in")
         self.attention = SelfAttention(width, heads, dropout, name="attention")
         self.convolution = ConvolutionModule(width, kernel, dropout, name="convolution")
-        self.feed_forward_out = FeedForward(width, expansion, dropout, name="feed_forward_out")
+        self.feed_forward_out = FeedForward(*sizes, initializer="zeros", name="feed_forward_out")
 
     def build(self, shape):
         for branch in (self.feed_forward_in, self.attention, self.convolution, self.feed_forward_out):
@@ -210,7 +184,7 @@ class Conformer(CtcNetwork):
         channels: of the subsampling convolutions.
         dropout: rate after every module, in training.
         phones: size of a phone alphabet, blank included, for an inner CTC head that runs at 25 steps a second
-            (Sanabria and Metze, 2018, arXiv 1807.06234); 0 for no such head. The blocks behind the head are conditioned
+            (Sanabria and Metze, 2018, arXiv 1807.06234); 0 for no such head. The blocks after the head are conditioned
             on its posteriors (Nozaki and Komatsu, 2021, arXiv 2104.02724).
         phones_block: 1-based number of the block whose output the phone head takes.
 
@@ -316,9 +290,7 @@ class Conformer(CtcNetwork):
 
     def _masks_and_positions(self, lengths, steps, dtype):
         """The arguments of a block beside its input: mask [batch, steps, 1], attention bias, rotary positions."""
-        mask = length_mask(lengths, steps)
-        bias = ops.expand_dims(ops.transpose(1.0 - mask, (0, 2, 1)), 1) * MASKED_LOGIT
-        return ops.cast(mask, dtype), bias, rotary_positions(steps, self.rotary_width, dtype)
+        return *masks(lengths, steps, dtype), rotary_positions(steps, self.rotary_width, dtype)
 
     def output_lengths(self, frame_lengths):
         """Number of output steps for a number of frames, rounded up (an int, an array or a tensor)."""
@@ -328,11 +300,6 @@ class Conformer(CtcNetwork):
     def phone_lengths(frame_lengths):
         """Number of steps of the phone head for a number of frames: a quarter, rounded up."""
         return ceil_half(ceil_half(frame_lengths))
-
-
-def ceil_half(length):
-    """ceil(length / 2), for ints and tensors."""
-    return (length + 1) // 2
 
 
 def stack_pairs(x):

@@ -12,9 +12,9 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from asr_core.models.conformer import MASKED_LOGIT, ceil_half
 from asr_core.models.framing import length_mask
 from asr_core.models.network import CtcNetwork
+from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, split_heads
 
 EPSILON = 1e-5  # of all layer normalisations, as in PyTorch
 
@@ -44,8 +44,8 @@ class DepthwiseSubsampling(layers.Layer):
     def build(self, shape):
         bins = ceil_half(shape[-1])
         self.first.build((None, None, shape[-1], 1))
-        for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
-            depthwise.build((None, None, bins, self.channels))
+        for by_channel, pointwise in zip(self.depthwise, self.pointwise, strict=True):
+            by_channel.build((None, None, bins, self.channels))
             bins = ceil_half(bins)
             pointwise.build((None, None, bins, self.channels))
         self.project.build((None, None, bins * self.channels))
@@ -53,8 +53,8 @@ class DepthwiseSubsampling(layers.Layer):
     def call(self, features, lengths):
         """Features [batch, frames, bins], lengths [batch] -> [batch, steps, width] and the lengths in steps [batch]."""
         x, lengths = self._masked(self.first(self.pad(ops.expand_dims(features, -1))), lengths)
-        for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
-            x, lengths = self._masked(pointwise(depthwise(self.pad(x))), lengths)
+        for by_channel, pointwise in zip(self.depthwise, self.pointwise, strict=True):
+            x, lengths = self._masked(pointwise(by_channel(self.pad(x))), lengths)
         batch, steps = ops.shape(x)[0], ops.shape(x)[1]
         return self.project(ops.reshape(x, (batch, steps, x.shape[2] * x.shape[3]))), lengths
 
@@ -63,25 +63,6 @@ class DepthwiseSubsampling(layers.Layer):
         """The output of a convolution of stride 2 without its padding, and the halved lengths."""
         lengths = ceil_half(lengths)
         return x * ops.cast(ops.expand_dims(length_mask(lengths, ops.shape(x)[1]), -1), x.dtype), lengths
-
-
-class FeedForward(layers.Layer):
-    """Layer normalisation, a wider layer, and a projection back: [batch, steps, width] -> the same shape."""
-
-    def __init__(self, width, inner, dropout, use_bias=True, activation="silu", epsilon=EPSILON, **kwargs):
-        super().__init__(**kwargs)
-        self.normalise = layers.LayerNormalization(epsilon=epsilon, name="normalise")
-        self.widen = layers.Dense(inner, activation=activation, use_bias=use_bias, name="widen")
-        self.narrow = layers.Dense(width, use_bias=use_bias, name="narrow")
-        self.dropout = layers.Dropout(dropout)
-
-    def build(self, shape):
-        self.normalise.build(shape)
-        self.widen.build(shape)
-        self.narrow.build((*shape[:-1], self.widen.units))
-
-    def call(self, x, training=False):
-        return self.dropout(self.narrow(self.widen(self.normalise(x))), training=training)
 
 
 class RelativeAttention(layers.Layer):
@@ -159,10 +140,11 @@ class FastConformerBlock(layers.Layer):
 
     def __init__(self, width, heads, inner, kernel, attention_bias, convolution_bias, dropout, **kwargs):
         super().__init__(**kwargs)
-        self.feed_forward_in = FeedForward(width, inner, dropout, attention_bias, name="feed_forward_in")
+        sizes = (width, inner, dropout, attention_bias)
+        self.feed_forward_in = FeedForward(*sizes, epsilon=EPSILON, name="feed_forward_in")
         self.attention = RelativeAttention(width, heads, dropout, attention_bias, name="attention")
         self.convolution = FoldedConvolution(width, kernel, dropout, convolution_bias, name="convolution")
-        self.feed_forward_out = FeedForward(width, inner, dropout, attention_bias, name="feed_forward_out")
+        self.feed_forward_out = FeedForward(*sizes, epsilon=EPSILON, name="feed_forward_out")
         self.normalise = layers.LayerNormalization(epsilon=EPSILON, name="normalise")
 
     def build(self, shape):
@@ -249,12 +231,6 @@ class FastConformer(CtcNetwork):
         return -(-frame_lengths // self.subsampling)
 
 
-def masks(lengths, steps, dtype):
-    """Mask [batch, steps, 1], 1 for valid steps, and bias of attention scores [batch, 1, 1, steps], 0 for them."""
-    mask = length_mask(lengths, steps)
-    return ops.cast(mask, dtype), ops.expand_dims(ops.transpose(1.0 - mask, (0, 2, 1)), 1) * MASKED_LOGIT
-
-
 def encoded_distances(steps, width, dtype):
     """Sines and cosines in turn of the distances steps - 1, ..., -steps from a query to a key before it.
 
@@ -279,31 +255,3 @@ def by_distance(scores):
     flat = ops.reshape(scores, (batch, heads, steps * 2 * steps))
     flat = flat[:, :, steps - 1 : steps - 1 + steps * row]
     return ops.reshape(flat, (batch, heads, steps, row))[:, :, :, :steps]
-
-
-def split_heads(x, parts, heads):
-    """[batch, steps, parts * width] -> `parts` tensors [batch, heads, steps, width / heads]."""
-    batch, steps = ops.shape(x)[0], ops.shape(x)[1]
-    x = ops.reshape(x, (batch, steps, parts, heads, x.shape[2] // (parts * heads)))
-    return [ops.transpose(x[:, :, i], (0, 2, 1, 3)) for i in range(parts)]
-
-
-def attend(scores, bias, value):
-    """Means of the values [batch, heads, steps, n], weighted by scores: [batch, steps, heads * n]."""
-    weights = ops.softmax(ops.cast(scores, "float32") + ops.cast(bias, "float32"), axis=-1)
-    context = ops.transpose(ops.matmul(ops.cast(weights, value.dtype), value), (0, 2, 1, 3))
-    return ops.reshape(context, (ops.shape(context)[0], ops.shape(context)[1], value.shape[1] * value.shape[3]))
-
-
-def depthwise(x, taps, before):
-    """Convolves each channel over time with its own taps, `before` of them on earlier steps: [batch, steps, width]."""
-    kernel, width = taps.shape
-    padded = ops.pad(x, [[0, 0], [before, kernel - 1 - before], [0, 0]])
-    taps = ops.reshape(ops.cast(taps, x.dtype), (1, kernel, width, 1))
-    return ops.depthwise_conv(padded[:, None], taps, data_format="channels_last")[:, 0]
-
-
-def glu(x):
-    """The first half of the channels, gated by the sigmoid of the second: [..., 2 * n] -> [..., n]."""
-    value, gate = ops.split(x, 2, axis=-1)
-    return value * ops.sigmoid(gate)

@@ -14,9 +14,8 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from asr_core.models.conformer import MASKED_LOGIT
-from asr_core.models.framing import length_mask
 from asr_core.models.network import CtcNetwork
+from asr_core.models.parts import attend, masks, split_heads
 from asr_core.models.wav2vec2_positions import (
     PositionalConvolutions,
     RelativePositions,
@@ -58,17 +57,12 @@ class SelfAttention(layers.Layer):
             bias: [batch, 1, 1, steps], 0 for valid steps and `MASKED_LOGIT` for padding.
             positions: of `RelativePositions`, [heads, steps, steps].
         """
-        batch, steps = ops.shape(x)[0], ops.shape(x)[1]
-        projected = ops.reshape(self.project(x), (batch, steps, 3, self.heads, self.head_width))
-        query, key, value = (ops.transpose(projected[:, :, i], (0, 2, 1, 3)) for i in range(3))
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
-        scores = ops.cast(scores, "float32") + ops.cast(bias, "float32")
+        query, key, value = split_heads(self.project(x), 3, self.heads)
+        scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32")
         if self.relative:
-            by_head = ops.reshape(x, (batch, steps, self.heads, self.head_width))
+            by_head = ops.reshape(x, (ops.shape(x)[0], ops.shape(x)[1], self.heads, self.head_width))
             scores = scores + gated_bias(self.gate(by_head), self.gate_scale, positions)
-        weights = ops.cast(ops.softmax(scores, axis=-1), x.dtype)
-        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-        return self.merge(ops.reshape(context, (batch, steps, self.width)))
+        return self.merge(attend(scores, bias, value))
 
 
 class TransformerBlock(layers.Layer):
@@ -149,7 +143,7 @@ class Wav2Vec2(CtcNetwork):
         buckets, bucket_distance: number of embeddings of relative positions, and the distance in steps from which on
             all share the last (WavLM); 0 for none.
         adapter: inner width of the adapters at the end of blocks (MMS); 0 for none.
-        epsilon: of the layer normalisations behind the convolutions.
+        epsilon: of the layer normalisations after the convolutions.
         dropout: rate in the blocks, in training.
 
     Raises:
@@ -230,13 +224,12 @@ class Wav2Vec2(CtcNetwork):
         if self.sizes["projection_norm"]:
             x = self.normalise_projection(x)
         x = self.project(x)
-        mask = length_mask(self.output_lengths(lengths), ops.shape(x)[1])
-        x = x * ops.cast(mask, x.dtype)
-        x = x + self.positions(x, ops.cast(mask, x.dtype))
+        mask, bias = masks(self.output_lengths(lengths), ops.shape(x)[1], x.dtype)
+        x = x * mask
+        x = x + self.positions(x, mask)
         if not self.sizes["norm_first"]:
             x = self.normalise(x)
         x = self.dropout(x, training=training)
-        bias = ops.expand_dims(ops.transpose(1.0 - mask, (0, 2, 1)), 1) * MASKED_LOGIT
         if not self.sizes["buckets"]:
             return x, (bias,)
         return x, (bias, self.relative_positions(x))

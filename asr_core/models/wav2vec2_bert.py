@@ -9,9 +9,9 @@ from functools import partial
 import keras
 from keras import layers, ops
 
-from asr_core.models.conformer import ceil_half
-from asr_core.models.fastconformer import FeedForward, attend, by_distance, depthwise, glu, masks, split_heads
+from asr_core.models.fastconformer import by_distance
 from asr_core.models.network import CtcNetwork
+from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, split_heads
 
 
 class DistanceAttention(layers.Layer):
@@ -22,7 +22,7 @@ class DistanceAttention(layers.Layer):
     factor 1 / sqrt(width of a head). The caller normalises the input.
 
     Args:
-        left, right: greatest distance of keys before and behind a query; both 0 for attention without positions.
+        left, right: greatest distance of keys before and after a query; both 0 for attention without positions.
     """
 
     def __init__(self, width, heads, left, right, dropout, **kwargs):
@@ -76,7 +76,7 @@ class CausalConvolution(layers.Layer):
         self.taps = self.add_weight((self.kernel_size, self.width), initializer=uniform, name="taps")
 
     def call(self, x, training=False):
-        """No step sees a later one, and padding stands behind the valid steps: there is nothing to mask."""
+        """No step sees a later one, and padding follows the valid steps: there is nothing to mask."""
         x = depthwise(glu(self.gate(self.normalise(x))), self.taps, self.kernel_size - 1)
         return self.dropout(self.project(ops.silu(self.normalise_inside(x))), training=training)
 
@@ -154,7 +154,7 @@ class Wav2Vec2Bert(CtcNetwork):
         blocks: number of blocks.
         heads: attention heads of a block.
         inner: width inside the feed-forward modules.
-        left, right: greatest distances, in steps, that the attention tells apart before and behind a step.
+        left, right: greatest distances, in steps, that the attention tells apart before and after a step.
         kernel: taps of the convolution modules.
         adapters: number of adapter layers, each of which halves the steps.
         adapter_activation: inside their feed-forward modules, "relu", "gelu" or "silu".

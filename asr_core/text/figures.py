@@ -53,7 +53,7 @@ def figures(words: Sequence[str], breaks: Collection[int] = ()) -> list[WrittenS
 
     Args:
         words: as spoken, one each.
-        breaks: indices of words after which no number goes on, because a comma or a full stop follows.
+        breaks: indices of words after which no number continues, because a comma or a full stop follows.
     """
     spoken = [word.lower() for word in words]
     found: list[WrittenSpan] = []

@@ -57,7 +57,7 @@ class Replacements:
 
 
 def _ending(spoken: Sequence[str], phrase: Sequence[str]) -> str | None:
-    """What the words have behind the phrase: nothing or a possessive ending; None if they differ."""
+    """What follows the phrase in the words: nothing or a possessive ending; None if they differ."""
     if tuple(spoken) == tuple(phrase):
         return ""
     same = len(spoken) == len(phrase) and tuple(spoken[:-1]) == tuple(phrase[:-1])
@@ -91,7 +91,7 @@ def parse_replacements(text: str) -> Replacements:
     """The pairs of a text with one "spoken -> written" on each line; empty lines and comments are skipped.
 
     Raises:
-        GivenTextError: a line is no pair, is too long, or contradicts an earlier one; or there are too many.
+        GivenTextError: a line is not a pair, is too long, or contradicts an earlier one; or there are too many.
     """
     pairs: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):

@@ -183,8 +183,3 @@ def _is_piece(piece) -> bool:
 def _short(pieces) -> str:
     text = repr(pieces)
     return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def space_token(vocabulary: Vocabulary) -> int | None:
-    """The token of the space between words, or None if the vocabulary has none."""
-    return vocabulary.space

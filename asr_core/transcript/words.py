@@ -120,7 +120,7 @@ class Transcript:
         """The written form, with an empty line between paragraphs; the spoken words if there is no written form."""
         if not self.written:
             return self.text
-        parts = [("\n\n" if token.paragraph else " ") + token.text for token in self.written]
+        parts = [("\n\n" if token.paragraph else self.separator) + token.text for token in self.written]
         return "".join(parts).lstrip()
 
     @property

@@ -8,13 +8,13 @@ from asr_core.text.written_form import marks_of, written_form
 from asr_core.transcript.words import Word, WrittenToken
 
 MAX_PENDING_WORDS = 80  # without a punctuation mark; then the first of them become final anyway
-KEPT_WORDS = 20  # of those, at the end, stay pending: a number may go on
+KEPT_WORDS = 20  # of those, at the end, stay pending: a number may continue
 
 
 class WrittenStream:
     """Writes words as they become final. What has been returned as final stays.
 
-    Words become final up to the last punctuation mark, across which no number goes on.
+    Words become final up to the last punctuation mark, across which no number continues.
 
     Args:
         tagger: see `asr_core.text.tagger.Tagger`.

@@ -212,7 +212,7 @@ def test_a_given_text_is_laid_along_the_recording(recognizer):
 
 @pytest.mark.parametrize("more", [176, 192, 480, 496])
 def test_a_click_at_the_end_of_a_recording_is_among_the_final_emissions(recognizer, more):
-    """What follows digital silence is a window of its own; it may begin behind the last whole step."""
+    """What follows digital silence is a window of its own; it may begin after the last whole step."""
     samples = np.concatenate([babble(2).samples, np.zeros(2 * RATE + more, np.float32), [np.float32(0.1)]])
     parts = []
     whole = recognizer.emissions(Audio(samples, RATE), on_emissions=parts.append)

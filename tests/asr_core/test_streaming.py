@@ -206,7 +206,7 @@ def test_similar_words_are_searched_for_final_words_only(monkeypatch):
 
     monkeypatch.setattr(incremental, "rescore", spy)
     stream = Stream(FakeRecognizer(replace(BEAM, similar_words=5)))
-    stream.feed(samples_of("the cat sat on a mat")[RATE:-RATE], RATE)  # no pause before or behind
+    stream.feed(samples_of("the cat sat on a mat")[RATE:-RATE], RATE)  # no pause before or after
     assert set(searched) == {0}
     stream.finish()
     assert searched[-1] == 5

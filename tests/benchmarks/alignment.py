@@ -41,7 +41,7 @@ def main() -> None:
     whole = align_text(heard, " ".join(texts), recognizer.vocabulary).words
     seconds, (_, peak) = time.process_time() - before, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    print(f"{starts[-1] / rate:.0f} s of sound, {len(whole)} words: {seconds:.1f} s of processor, {peak / 1e6:.0f} MB")
+    print(f"{starts[-1] / rate:.0f} s of audio, {len(whole)} words: {seconds:.1f} s of processor, {peak / 1e6:.0f} MB")
 
     cut, alone, frames = [], [], len(heard.energy) // len(heard)
     for sound, text, start, end in zip(sounds, texts, starts[:-1], starts[1:], strict=True):

@@ -1,4 +1,4 @@
-"""The same clips under worse conditions, and sounds that are no speech: what the model makes of them.
+"""The same clips under worse conditions, and sounds that are not speech: what the model makes of them.
 
     python -m tests.benchmarks.conditions --manifest valid.jsonl [--limit 150] [--seed 0] [--model default]
     python -m tests.benchmarks.conditions --sounds FILE...

@@ -1,4 +1,4 @@
-"""Decoding time per second of sound: our beam with the language model, and keras.ops.ctc_decode beside it.
+"""Decoding time per second of audio: our beam with the language model, and keras.ops.ctc_decode beside it.
 
     python -m tests.benchmarks.decoding [--language-model FILE] [--emissions FILE.npz] [--width 16]
 
@@ -87,7 +87,7 @@ def main():
     if model:
         _ = model.tables  # built once
     seconds = sum(clip.seconds for clip in clips)
-    print(f"{len(clips)} clips, {seconds:.0f} s of sound, beam {options.width}")
+    print(f"{len(clips)} clips, {seconds:.0f} s of audio, beam {options.width}")
 
     beam = DecoderOptions(beam_width=options.width)
     names = ["-".join(chr(97 + (i // 26**k) % 26) for k in range(4)) * 2 for i in range(1000)]
@@ -104,7 +104,7 @@ def main():
         if model is None and "language" in name:
             continue
         taken = best_seconds(lambda decode=decode: [decode(clip) for clip in clips])
-        print(f"{name:40} {1000 * taken / seconds:8.2f} ms per second of sound, real-time factor {taken / seconds:.4f}")
+        print(f"{name:40} {1000 * taken / seconds:8.2f} ms per second of audio, real-time factor {taken / seconds:.4f}")
 
     ten_minutes = Emissions(np.concatenate([clips[i % len(clips)].log_probs for i in range(60)])[:15000], STEP_SECONDS)
     tokens = greedy(ten_minutes, vocabulary).tokens

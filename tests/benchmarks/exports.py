@@ -1,7 +1,7 @@
 """Size and speed of what `train.export` writes: `python -m tests.benchmarks.exports [--model M]`.
 
 Every format transcribes the same 10 s of noise, once to warm up and then RUNS times, as does the recogniser's own
-graph. The real-time factor is the median of seconds of work per second of sound, features and network alone.
+graph. The real-time factor is the median of seconds of work per second of audio, features and network alone.
 """
 
 import argparse

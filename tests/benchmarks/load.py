@@ -216,7 +216,7 @@ def write_bad_files(folder: Path, clip: Path) -> dict[Path, str | None]:
     whole = clip.read_bytes()
     contents = {
         "noise.wav": (random.Random(0).randbytes(50_000), None),
-        "text.mp3": (b"this is no sound at all\n" * 100, None),
+        "text.mp3": (b"this is not sound at all\n" * 100, None),
         "empty.flac": (b"", None),
         "header.wav": (whole[:44], None),
         "page.webm": (b"<html><script>alert(1)</script></html>", None),

@@ -48,7 +48,7 @@ def main() -> None:
             print(f"{'the first transcript, cold':<34} {time.perf_counter() - started:.2f} s after the start")
             print(f"{'upload to words and timeline, warm':<34} {line([upload(page, clip) for clip in clips])}")
             page.get_by_role("button", name="Decoding").click()
-            more = [moved(page, "Texts shown") for _ in range(RUNS)]
+            more = [moved(page, "Hypotheses shown") for _ in range(RUNS)]
             print(f"{'a slider to one more text':<34} {line(more)}")
             again = [moved(page, "Language-model weight") for _ in range(RUNS)]
             print(f"{'a slider to another decoding':<34} {line(again)}")

@@ -3,7 +3,7 @@
 Prints the real-time factor of a warm greedy transcription of 10 s, decoding of the file included, and that of the
 Keras example's network with random weights on the same path; with --hour the time and the peak memory of a whole
 program that transcribes an hour, and how long it computes on when that is cancelled at a tenth. A real-time factor is
-seconds of work per second of sound.
+seconds of work per second of audio.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", nargs="?", help="speech to repeat to 10 s; the example clips by default")
     parser.add_argument("--model", default="default")
-    parser.add_argument("--hour", action="store_true", help="an hour of sound as well, in a program of its own")
+    parser.add_argument("--hour", action="store_true", help="an hour of audio as well, in a program of its own")
     parser.add_argument("--only-hour", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--suffix", default=".ogg", help="format of the files: .ogg (Opus), .flac, .mp3, .wav")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Streaming beside offline: errors of both, how soon words appear, what a second of sound costs as time goes on.
+"""Streaming beside offline: errors of both, how soon words appear, what a second of audio costs over time.
 
     python -m tests.benchmarks.streaming --manifest valid.jsonl [--model FOLDER] [--seconds 600] [--minutes 30]
 
@@ -89,7 +89,7 @@ def text_of(words) -> str:
 def compare(recognizer: Recognizer, samples: np.ndarray, reference: str) -> None:
     offline = recognizer.transcribe(Audio(samples, recognizer.sample_rate))
     final, shown, processor, clock = streamed(Stream(recognizer), samples)
-    print(f"{len(samples) / recognizer.sample_rate:.0f} s of sound, {len(reference.split())} words")
+    print(f"{len(samples) / recognizer.sample_rate:.0f} s of audio, {len(reference.split())} words")
     for name, text in (("offline", offline.text), ("streaming", text_of(final))):
         print(
             f"  WER {name:10} {100 * jiwer.wer(reference, text):6.2f} %   CER {100 * jiwer.cer(reference, text):6.2f} %"
@@ -109,7 +109,7 @@ def compare(recognizer: Recognizer, samples: np.ndarray, reference: str) -> None
     print(
         f"  later than a second: {100 * late:.1f} %; right only when final: {len(final) - len(delays)} of {len(final)}"
     )
-    print(f"  processor {processor.sum() / (len(samples) / recognizer.sample_rate):.3f} s per second of sound")
+    print(f"  processor {processor.sum() / (len(samples) / recognizer.sample_rate):.3f} s per second of audio")
 
 
 def endure(recognizer: Recognizer, samples: np.ndarray, minutes: int) -> None:
@@ -127,7 +127,7 @@ def endure(recognizer: Recognizer, samples: np.ndarray, minutes: int) -> None:
         if number in (1, 2, 5, 10, 20, 30) or number == minutes:
             used = (time.process_time() - before) / 60
             megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"  minute {number:3}: {used:.3f} s of processor per second of sound, {megabytes:.0f} MB at most")
+            print(f"  minute {number:3}: {used:.3f} s of processor per second of audio, {megabytes:.0f} MB at most")
 
 
 def main():

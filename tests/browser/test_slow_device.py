@@ -11,7 +11,7 @@ from tests.browser.conftest import TWO_FRAMES, record, serve
 from tests.ui.fake import FakeRecognizer
 from ui.service.engine import Engine
 
-TEXT = "the lazy dog"  # the fake recogniser needs a second of sound for it
+TEXT = "the lazy dog"  # the fake recogniser needs a second of audio for it
 WAYS = ("upload", "example", "microphone")
 RATES = (4, 6)
 VISITS = int(os.environ.get("BROWSER_VISITS", 12))

@@ -168,7 +168,7 @@ def test_another_decoder_reads_again_at_once_and_shows_its_best(opened):
     assert opened.get_by_label("Greedy", exact=True).is_checked()  # as the model recommends
     opened.get_by_label("Beam", exact=True).check()
     opened.wait_for_selector("#decoding tbody tr:nth-child(3)")
-    shown = opened.get_by_role("slider", name="Texts shown")
+    shown = opened.get_by_role("slider", name="Hypotheses shown")
     shown.focus()
     shown.press("ArrowRight")  # keys move a slider as the pointer does
     opened.wait_for_selector("#decoding tbody tr:nth-child(4)")
@@ -191,7 +191,7 @@ def test_corrections_outlive_another_decoder_until_they_are_undone(opened):
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
-        (b"this is no sound", "broken.wav", "broken.wav is not a recording"),
+        (b"this is not sound", "broken.wav", "broken.wav is not a recording"),
         (b"", "empty.mp3", "empty"),
     ],
 )

@@ -1,7 +1,7 @@
 """Trains `tests/data/checkpoints/tiny-trained`: a small wav2vec 2.0, from the four clips of `assets/examples`.
 
 Run by hand like `make_checkpoints.py`, in an environment with torch, transformers and soundfile; some minutes on one
-core. With the number of a round it goes on from what is stored. Made with transformers 5.24.0 and torch 2.13.0.
+core. With the number of a round it continues from what is stored. Made with transformers 5.24.0 and torch 2.13.0.
 
 The repository is laid out as those of the usual tutorial for fine-tuning: blank and unknown are the last entries of
 the vocabulary, <s> and </s> are added tokens without a row in the head. Weights are stored as float16.
@@ -33,7 +33,7 @@ BATCH, PEAK_RATE = 4, 2e-3
 # each.
 ROUNDS = ((700, 0.6, 0.0, 0.2), (700, 0.0, 1.0, 0.2), (280, 0.0, 1.0, 0.6), (600, 0.0, 0.5, 0.6))
 MARGIN_SECONDS = 0.12  # around a segment
-MAX_WORDS = 5  # of a segment that is no whole clip
+MAX_WORDS = 5  # of a segment that is not a whole clip
 SIZES = {
     "vocab_size": len(LETTERS), "pad_token_id": BLANK, "hidden_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 4, "intermediate_size": 160, "conv_dim": [16, 24, 32, 32, 48, 64, 64],
@@ -147,7 +147,7 @@ def main() -> None:
     model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**SIZES, **NO_DROPOUT))
     print(f"{sum(weight.numel() for weight in model.parameters())} weights", flush=True)
     for number, settings in enumerate(ROUNDS):
-        if number >= int(sys.argv[1] if sys.argv[1:] else 0):  # a round to go on with, from what is stored
+        if number >= int(sys.argv[1] if sys.argv[1:] else 0):  # a round to continue with, from what is stored
             train(model.train(), extractor, data, *settings)
             save(model, folder)
         model = transformers.Wav2Vec2ForCTC.from_pretrained(folder, dtype=torch.float32).eval()

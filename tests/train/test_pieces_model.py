@@ -1,4 +1,4 @@
-"""A network that our trainer overfitted to the example clips in subword pieces: the whole path from sound to words.
+"""A network that our trainer overfitted to the example clips in subword pieces: the whole path from audio to words.
 
 `tests/data/pieces` was made by `python -m train --preset smoke --pieces 45`, from variants of each example clip with
 other silence around it and another gain, and saved with 8 bits a weight. It misses letters in one of the clips, whose

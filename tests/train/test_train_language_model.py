@@ -215,9 +215,9 @@ def test_a_text_that_cannot_be_read_is_one_line(name, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "one"}\n\n{"id": 1}\n', "a.jsonl, line 3, is no JSON object with a text."),
-        ("a.jsonl", b"[1]", "a.jsonl, line 1, is no JSON object with a text."),
-        ("a.jsonl", b'{"text": null}', "a.jsonl, line 1, is no JSON object with a text."),
+        ("a.jsonl", b'{"text": "one"}\n\n{"id": 1}\n', "a.jsonl, line 3, is not a JSON object with a text."),
+        ("a.jsonl", b"[1]", "a.jsonl, line 1, is not a JSON object with a text."),
+        ("a.jsonl", b'{"text": null}', "a.jsonl, line 1, is not a JSON object with a text."),
         ("a.txt", b"one\ncaf\xe9\n", "a.txt, line 2, is not in UTF-8."),
         ("a.txt.gz", b"no archive", "a.txt.gz: Not a gzipped file"),
         ("a.txt.gz", gzip.compress(b"one two " * 99, mtime=0)[:-30], "a.txt.gz: Compressed file ended before"),

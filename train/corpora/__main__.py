@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(in_words(error), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("Stopped; run it again to go on.", file=sys.stderr)
+        print("Stopped; run it again to continue.", file=sys.stderr)
         return INTERRUPTED
     return DONE
 

@@ -56,7 +56,7 @@ def fetch(archive: Archive, folder: Path) -> Path:
     archive_file = folder / archive.name
     if not archive_file.exists():
         partial = archive_file.with_name(archive_file.name + ".part")
-        _check_room(archive, folder)
+        _check_room(archive, folder, partial.stat().st_size if partial.exists() else 0)
         _download(archive, partial)
         partial.replace(archive_file)
     elif _sha256(archive_file) != archive.sha256:
@@ -94,9 +94,10 @@ def _download(archive: Archive, partial: Path) -> None:
         )
 
 
-def _check_room(archive: Archive, folder: Path) -> None:
+def _check_room(archive: Archive, folder: Path, present: int) -> None:
+    """Raises DownloadError if the disk has too little room; `present` bytes of the archive are there already."""
     free = shutil.disk_usage(folder).free
-    needed = 2.2 * archive.size  # the archive and its unpacked contents
+    needed = 2.2 * archive.size - present  # the archive and its unpacked contents
     if free < needed:
         raise DownloadError(
             f"{archive.name} needs {needed / 1e9:.1f} GB while it is unpacked, and {folder} has "

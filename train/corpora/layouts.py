@@ -185,7 +185,7 @@ def _texts_beside(folder: Path) -> list[CorpusRecording]:
 
 
 def _table_in(folder: Path) -> Path | None:
-    """The table of a folder: one with a usual name, or else the only one. A text named like a recording is no table."""
+    """The table of a folder: one with a usual name, or else the only one. Not a text named like a recording."""
     recordings = recordings_in(folder)
     named = {path.stem for path in recordings}
     tables = sorted(

@@ -130,7 +130,7 @@ def _judge(recording: CorpusRecording, spoken: str, foreign_letters: int, seen: 
     if seconds < MIN_SECONDS:
         return seconds, f"less than {MIN_SECONDS:g} s"
     if len(spoken) > MAX_CHARACTERS_SECOND * seconds:
-        return seconds, "more text than its sound can hold"
+        return seconds, "more text than its audio can hold"
     return seconds, ""
 
 

@@ -66,7 +66,7 @@ class AudioCache:
     Args:
         clips: in the order of their numbers. A clip that cannot be decoded has no samples.
         folder: of the file, made if missing. The name of the file is a hash of the clips with the sizes and times of
-            their audio files, so that changed files are decoded anew.
+            their audio files, so that changed files are decoded again.
         sample_rate: Hz.
 
     Attributes:

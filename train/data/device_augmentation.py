@@ -48,12 +48,12 @@ class DeviceAugmentation(keras.layers.Layer):
         """Changes a batch.
 
         Args:
-            samples: float32 [batch, raw_size(n)], zero behind each clip. n is even.
+            samples: float32 [batch, raw_size(n)], zero after each clip. n is even.
             lengths: int32 [batch], valid samples.
             speeds: float32 [batch], factors, one of `Augmentation.speeds` each.
 
         Returns:
-            Samples float32 [batch, n], zero behind each clip, and their lengths int32 [batch].
+            Samples float32 [batch, n], zero after each clip, and their lengths int32 [batch].
         """
         change = self.augmentation
         x, lengths = change_speeds(samples, lengths, speeds, max(change.speeds))
@@ -144,7 +144,7 @@ def change_speeds(samples, lengths, speeds, fastest: float):
     """Plays every clip at a speed of its own, with the pitch, by interpolation with windowed sinc functions.
 
     Args:
-        samples: float32 [batch, raw], zero behind each clip.
+        samples: float32 [batch, raw], zero after each clip.
         lengths: int32 [batch].
         speeds: float32 [batch].
         fastest: the highest speed that occurs in any batch.

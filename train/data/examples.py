@@ -51,7 +51,6 @@ class SpeechData:
         cache_folder: where decoded samples are kept.
         vocabulary: of the labels.
         sample_rate: Hz.
-        min_seconds, max_seconds, max_characters_second: limits of a clip.
         pronunciations: normalised text -> phones or None (`train.data.pronunciations.Dictionary`), if any.
 
     Attributes:
@@ -63,7 +62,6 @@ class SpeechData:
 
     def __init__(
         self, clips: list[ManifestClip], cache_folder, vocabulary: Vocabulary, sample_rate: int,
-        min_seconds=MIN_SECONDS, max_seconds=MAX_SECONDS, max_characters_second=MAX_CHARACTERS_SECOND,
         pronunciations=None,
     ):  # fmt: skip
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
@@ -78,9 +76,9 @@ class SpeechData:
             reason = (
                 "not decodable" if clip.id in self.cache.failures
                 else "no text" if not text
-                else "too short" if seconds < min_seconds
-                else f"longer than {max_seconds:g} s" if seconds > max_seconds
-                else "more text than its sound can hold" if len(text) > max_characters_second * seconds
+                else "too short" if seconds < MIN_SECONDS
+                else f"longer than {MAX_SECONDS:g} s" if seconds > MAX_SECONDS
+                else "more text than its audio can hold" if len(text) > MAX_CHARACTERS_SECOND * seconds
                 else ""
             )  # fmt: skip
             if reason:

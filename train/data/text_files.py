@@ -33,7 +33,7 @@ def _other_encoding(path: Path, content: bytes, place: int) -> CorpusError:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a string can be encoded: JSON and file names may bring surrogates, which are no characters."""
+    """Whether a string can be encoded: JSON and file names may bring surrogates, which are not characters."""
     try:
         text.encode()
     except UnicodeEncodeError:

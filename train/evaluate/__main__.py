@@ -17,7 +17,7 @@ from asr_core.errors import AsrError
 from train.evaluate.evaluation import OPTIONS, evaluate
 from train.options import in_words, whole
 
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED = 0, 1
 WHOLE_NUMBERS = ("beam_width", "similar_words")
 
 
@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{flag}", dest=name, type=int if name in WHOLE_NUMBERS else float)
     options = parser.parse_args(arguments)
     if options.tune is not None and "beam" not in (options.decoder or ["beam"]):
-        parser.error("--tune is for the beam: leave --decoder greedy away")
+        parser.error("--tune is for the beam: leave out --decoder greedy")
     return options
 
 

@@ -39,8 +39,7 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
     Raises:
         BundleError: the folder holds no bundle.
     """
-    from asr_core.bundle.description import CONFIG, check_description, read_description
-    from asr_core.storage import replace_file
+    from asr_core.bundle.description import CONFIG, read_description, write_description
 
     config = read_description(folder / CONFIG, folder.name)
     kept = {
@@ -61,8 +60,7 @@ def write(folder: Path, reports: Sequence[dict], split: str, groups: dict) -> No
     for content in reports:
         if content["confidence"]:
             config["confidence"] = config.get("confidence", {}) | content["confidence"]["calibrations"]
-    check_description(config, folder.name)
-    replace_file(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+    write_description(folder, config, folder.name)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -84,6 +82,10 @@ def evaluate(args: argparse.Namespace) -> None:
     bundle = load_bundle(args.model)
     if args.write and args.model != "default" and not Path(args.model).is_dir():
         raise ValueError(f"--write needs a bundle in a folder here, and {args.model} is none.")
+    if args.write and bundle.checkpoint is not None:
+        raise ValueError(
+            f"--write needs a bundle, not a checkpoint: convert {args.model} with python -m train.convert."
+        )
     recognizer = Recognizer(bundle)
     runs = [Run(options) for options in _decoders(args, bundle.decoder_options())]
     grid = None if args.tune is None else dict(args.tune) or GRID
@@ -92,9 +94,9 @@ def evaluate(args: argparse.Namespace) -> None:
         content |= measure(recognizer, clips, runs, groups, grid, args.worst)
     finally:
         recognizer.close()
+    print(json.dumps(content, indent=1, ensure_ascii=False) if args.json else table(content))
     if args.write:
         write(bundle.path, content["decoders"], _split(args), groups)
-    print(json.dumps(content, indent=1, ensure_ascii=False) if args.json else table(content))
 
 
 def _clips(args: argparse.Namespace) -> list:

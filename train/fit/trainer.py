@@ -45,10 +45,11 @@ from train.data.loaders import batches_from_processes
 from train.data.manifest import read_manifest
 from train.fit.curves import EventLog, draw_curves
 from train.fit.objective import TrainingModel, one_jax_device
-from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
+from train.fit.optimizer import SafeAdamW
 from train.fit.presets import Preset
 from train.fit.warm_start import warm_start
 from train.fit.workers import SYNC_STEPS, Workers
+from train.learning_rate import WarmUpHoldDecay
 
 CHECKPOINT = "checkpoint.safetensors"
 UNTRAINED_WER = 70.0  # percent; above it a bundle is marked as untrained, which the app shows
@@ -396,7 +397,7 @@ class Trainer:
         if identity != self._identity:
             raise ValueError(
                 f"{path} was begun with {identity}, and this is {self._identity}: use another --out, with --start "
-                f"{self.folder / 'best'} to go on from there"
+                f"{self.folder / 'best'} to continue from there"
             )
         for name, variable in state.items():
             variable.assign(arrays[name])

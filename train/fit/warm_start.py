@@ -31,7 +31,7 @@ def warm_start(network, smaller) -> None:
     if not fresh and hasattr(network, "phones_head"):
         here, next_ = (origins[f"block_{network.sizes['phones_block'] + i}"][0] for i in (0, 1))
         if not here == f"block_{smaller.sizes['phones_block']}" != next_:
-            raise ValueError("the head for phones reads behind another block")
+            raise ValueError("the head for phones is after another block")
     for variable in network.weights:
         model, layer, rest = variable.path.split("/", 2)
         if layer in fresh:

@@ -100,7 +100,7 @@ class Workers:
         ended = [process for process in self.others if process.exitcode]
         parent = multiprocessing.parent_process() if self.rank else None
         if ended or (parent is not None and not parent.is_alive()):
-            raise WorkerEnded("A worker of this run has ended, and the others cannot go on: start the run again.")
+            raise WorkerEnded("A worker of this run has ended, and the others cannot continue: start the run again.")
 
 
 def _work(main: Callable, argv: list[str], workers: Workers) -> None:

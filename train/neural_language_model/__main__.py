@@ -3,7 +3,7 @@
     python -m train.neural_language_model --text prose.txt.xz:0.15 --text modern.txt.xz:0.5 \\
         --minutes 80 --out neural_language_model.safetensors --held-out valid.jsonl
 
-A run that was killed goes on when it is started again. `python -m train.tools.embed --neural-language-model` puts the
+A run that was killed continues when it is started again. `python -m train.tools.embed --neural-language-model` puts the
 model into a bundle, and `python -m train.evaluate --tune neural-weight=0.3,0.5,0.7` chooses its weight.
 """
 

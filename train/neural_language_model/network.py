@@ -15,10 +15,10 @@ NORMALISER_PENALTY = 0.1  # of the squared logarithm of the sum of exponentials,
 
 
 class Batch(NamedTuple):
-    """Rows of text that go on from batch to batch, and words drawn at random.
+    """Rows of text that continue from batch to batch, and words drawn at random.
 
     Attributes:
-        inputs, targets: word numbers: int64 [words, rows]. A target is the word behind its input.
+        inputs, targets: word numbers: int64 [words, rows]. A target is the word after its input.
         drawn: word numbers, with repetitions: int64 [draws].
         expected: how often each of them is drawn on average: float32 [draws].
     """
@@ -52,7 +52,7 @@ def initial_weights(sizes: dict[str, int], log_unigrams: np.ndarray, seed: int) 
 def loss_and_gradients(
     weights: dict[str, np.ndarray], batch: Batch, state: State, dropout: float = 0.0, generator=None
 ) -> tuple[float, dict[str, np.ndarray], dict[str, np.ndarray], State]:
-    """Mean negative log-probability of the targets in nats, its gradients, and the state behind the batch.
+    """Mean negative log-probability of the targets in nats, its gradients, and the state after the batch.
 
     The sum over all words, by which the softmax divides, is estimated from the target and the words drawn, each
     weighted by how often it is expected (importance sampling, Bengio and Senecal, 2003).
@@ -123,7 +123,7 @@ def _backward(weights, embedded, fresh, passed, doutputs, gradients) -> np.ndarr
     recurrent, projection = weights["recurrent/kernel"].T, weights["projection"].T
     cells = hidden.shape[-1]
     dcell = np.zeros((rows, cells), np.float32)
-    dafter = np.zeros((rows, width), np.float32)  # of the output, from the word behind it
+    dafter = np.zeros((rows, width), np.float32)  # of the output, from the word after it
     dgates = np.empty_like(gates)
     for word in reversed(range(words)):
         doutputs[word] += dafter
@@ -141,7 +141,7 @@ def _backward(weights, embedded, fresh, passed, doutputs, gradients) -> np.ndarr
 
 @compiled
 def _next_cell(gates, before, cell):
-    """The cell behind a word, from squashed gates (input, forget, output, candidate), which become their values."""
+    """The cell after a word, from squashed gates (input, forget, output, candidate), which become their values."""
     rows, cells = before.shape
     half = np.float32(0.5)
     for row in range(rows):

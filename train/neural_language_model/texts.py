@@ -1,7 +1,7 @@
 """Texts as an endless stream of word numbers, mixed by weight, for the recurrent language model.
 
 Every block of the stream holds sentences of each text by its weight, in random order. It depends on its number and
-the seed only, so that a run that was killed goes on with the same words.
+the seed only, so that a run that was killed continues with the same words.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class EncodedText:
 
     Attributes:
         weight: share of the words of a block.
-        numbers: int32 [words], each sentence with SENTENCE_END behind it.
-        ends: int64 [sentences], the place behind each sentence.
+        numbers: int32 [words], each sentence with SENTENCE_END after it.
+        ends: int64 [sentences], the place after each sentence.
     """
 
     weight: float
@@ -94,7 +94,7 @@ class Stream:
         self._block = (-1, np.zeros((rows, 0), np.int32))
 
     def batch(self, step: int) -> tuple[Batch, bool]:
-        """The batch of a training step, and whether its rows begin anew instead of going on from the last batch."""
+        """The batch of a training step, and whether its rows begin afresh instead of continuing from the last batch."""
         number, place = divmod(step, self._batches)
         if self._block[0] != number:
             self._block = number, self._make_block(number)

@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.repo and not args.source:
         parser.error("name the run to publish: python -m train.publish runs/x --repo name/repo")
     if args.space and args.source:
-        parser.error("a Space takes the app as it is here: leave the run away, and name its model with --model")
+        parser.error("a Space takes the app as it is here: leave out the run, and name its model with --model")
     if args.space and args.pr:
         parser.error("--pr is for --repo")
     if args.model and not args.space:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(in_words(error), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("Stopped; run it again to go on.", file=sys.stderr)
+        print("Stopped; run it again to continue.", file=sys.stderr)
         return INTERRUPTED
     if address:
         print(f"published: {address}")

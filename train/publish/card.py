@@ -268,12 +268,11 @@ def write_card(folder: Path, **changes) -> None:
     Raises:
         BundleError: the folder holds no bundle, or the new config is not valid.
     """
-    from asr_core.bundle.description import CONFIG, README, check_description, read_description
+    from asr_core.bundle.description import CONFIG, README, read_description, write_description
 
     config = read_description(folder / CONFIG, folder.name)
     config |= {name: value for name, value in changes.items() if value is not None}
-    check_description(config, folder.name)
-    replace_file(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+    write_description(folder, config, folder.name)
     replace_file(folder / README, card(config))
 
 

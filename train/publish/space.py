@@ -60,11 +60,11 @@ def app_files(root: Path = ROOT) -> list[str]:
     """The tracked files that the app needs.
 
     Raises:
-        PublishError: the folder is no checkout of git.
+        PublishError: the folder is not a checkout of git.
     """
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
     if listing.returncode:
-        raise PublishError(f"{root} is no checkout of git, and only tracked files go to a Space: clone the project.")
+        raise PublishError(f"{root} is not a checkout of git, and only tracked files go to a Space: clone the project.")
     tracked = [name for name in listing.stdout.split("\0") if name and (root / name).is_file()]
     return [name for name in tracked if name in FILES or name.partition("/")[0] in FOLDERS and "/" in name]
 

@@ -128,7 +128,7 @@ def send(upload: Upload, *, private=False, pull_request=False) -> str:
         if private and not there.private:
             raise PublishError(
                 f"{upload.repository} is there already and public: make it private on its page first, "
-                "or leave --private away."
+                "or leave out --private."
             )
         operations = [CommitOperationAdd(path, content) for path, content in upload.files.items()]
         operations += [
@@ -183,7 +183,9 @@ def explain_hub_errors(repository: str) -> Iterator[None]:
     except PublishError:
         raise
     except errors.HFValidationError as error:
-        raise PublishError(f"{repository} is no name of a repository: write name/repo ({reason(error)}).") from error
+        raise PublishError(
+            f"{repository} is not the name of a repository: write name/repo ({reason(error)})."
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise PublishError(
             f"There is no repository {repository} on {constants.ENDPOINT}, or this token may not see it."

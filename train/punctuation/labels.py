@@ -2,7 +2,7 @@
 
 The words are those of `asr_core.text.normaliser`, as a recogniser writes them. Marks become the classes of the tagger:
 an exclamation mark or an ellipsis is a full stop, or a comma inside a sentence; a colon, a dash and a parenthesis are
-commas; a semicolon is a comma before a conjunction (which goes on with the sentence), elsewhere a full stop.
+commas; a semicolon is a comma before a conjunction (which continues the sentence), elsewhere a full stop.
 """
 
 import re
@@ -26,7 +26,6 @@ LOWER_START = re.compile(r"[\"'\u201c\u2018(\[]*[a-z]")
 DASHES = re.compile(r"--+|[\u2013\u2014\u2015]")
 INITIALS = re.compile(r"([A-Za-z]\.)+$")
 PIECE = re.compile(r"[^\W_]+(?:'[^\W_]+)*'?|'[^\W_]+(?:'[^\W_]+)*'?")
-OPENING = ('"', "\u201c", "(", "[", "\u2018")
 QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 MAX_CACHED_TOKENS = 3_000_000
 
@@ -170,7 +169,7 @@ def usable(line: str, continues: bool) -> bool:
     return bool(FINAL_MARKS.search(line)) and (continues or not LOWER_START.match(line)) and not line.isupper()
 
 
-def label(lines: Iterable[str], first_line: int = 0) -> LabelledText:
+def label(lines: Iterable[str]) -> LabelledText:
     """The words of a text with their classes. Headings and lines without case or punctuation are left out."""
     labeller = Labeller()
     known: dict[str, int] = {}
@@ -178,7 +177,7 @@ def label(lines: Iterable[str], first_line: int = 0) -> LabelledText:
     forms: Counter = Counter()
     pending: list[Token] = []
     pending_lines: list[int] = []
-    for number, line in enumerate(lines, first_line):
+    for number, line in enumerate(lines):
         line = line.strip()
         tokens = labeller.line(line) if line and usable(line, bool(pending)) else None
         if tokens is None:
@@ -187,7 +186,7 @@ def label(lines: Iterable[str], first_line: int = 0) -> LabelledText:
         pending += tokens
         pending_lines += [number] * len(tokens)
         if tokens[-1].mark in ("", "i") and len(tokens[-1].words) and len(pending) < 400:
-            continue  # the line ends with an abbreviation: its sentence goes on
+            continue  # the line ends with an abbreviation: its sentence continues
         for (word, mark, capital, form), place in _resolved(pending, pending_lines):
             numbers.append(known.setdefault(word, len(known)))
             marks.append(mark)

@@ -1,4 +1,4 @@
-"""Pauses, pace and confidence of words by the punctuation after them: measured on recordings, drawn for training.
+"""Pauses after words and the pace of words, by the punctuation after them: measured on recordings, drawn for training.
 
     python -m train.punctuation.pauses --manifest train.jsonl --out pauses.json
 
@@ -34,7 +34,7 @@ TEMPO = (0.75, 1.4)  # of a speaker, relative to the corpus: divides pauses
 
 
 class Pauses:
-    """Draws start, end and confidence of words for a text without a recording.
+    """Draws start and end of words for a text without a recording.
 
     Args:
         measured: corpus -> class of the mark after a word -> [[pause in seconds, log of the pace], ...].

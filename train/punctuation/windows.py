@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Windows of one training step; arrays [windows, words] and their inputs as `network.build` takes them.
+    """The windows of one training step: arrays [windows, words], and the inputs of `network.loss_and_gradients`.
 
     Attributes:
         inputs: numbers, letter hashes, timing features, mask.

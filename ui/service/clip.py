@@ -140,7 +140,7 @@ class Clip:
     def with_transcript(self, transcript, **changes) -> "Clip":
         """The same recording with another transcript and a new token; notes on the recording stay."""
         of_recording = [note for note in self.transcript.notes if note not in ALIGNMENT_NOTES]
-        transcript = replace(transcript, notes=(*of_recording, *transcript.notes))
+        transcript = replace(transcript, notes=tuple(dict.fromkeys((*of_recording, *transcript.notes))))
         return replace(self, transcript=transcript, token=secrets.token_urlsafe(16), **changes)
 
 

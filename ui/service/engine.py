@@ -144,4 +144,7 @@ class Engine:
         else:
             log.info("The model %r is ready after %.1f s", model, time.monotonic() - started)
             future.set_result(recognizer)
-            recognizer.warm_up()  # after the result is set: visitors need not wait until the beam search is compiled
+            try:
+                recognizer.warm_up()  # after the result is set: visitors need not wait for the beam search to compile
+            except Exception:
+                log.exception("The model %r could not be warmed up", model)

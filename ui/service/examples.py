@@ -11,7 +11,7 @@ from ui.service.clip import Clip
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """A clip that ships with the app and is no training data of the model."""
+    """A clip that ships with the app and is not in the model's training data."""
 
     title: str
     path: Path

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from asr_core.text.given import split_hot_words
 
-MAX_BEAM_WIDTH = 384  # the beam width of the embedded model
+MAX_BEAM_WIDTH = 384  # twice that of the embedded model
+MAX_LANGUAGE_MODEL_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class DecodingOverrides:
 
     @classmethod
     def of(cls, decoder=None, beam_width=None, language_model_weight=None, hot_words="") -> "DecodingOverrides":
-        """From the values of controls or of a request; numbers out of range are clipped to it.
+        """From the values of controls or of a request; a number out of range is replaced by the nearest one in it.
 
         Raises:
             GivenTextError: too many hot-words, or too long ones.
@@ -26,7 +27,9 @@ class DecodingOverrides:
         return cls(
             decoder=decoder if decoder in ("greedy", "beam") else None,
             beam_width=None if beam_width is None else min(max(int(beam_width), 1), MAX_BEAM_WIDTH),
-            language_model_weight=None if language_model_weight is None else float(language_model_weight),
+            language_model_weight=None
+            if language_model_weight is None
+            else min(max(float(language_model_weight), 0.0), MAX_LANGUAGE_MODEL_WEIGHT),
             hot_words=split_hot_words(hot_words or ""),
         )
 

@@ -4,6 +4,7 @@ A recording is cut at pauses into pieces of a few seconds, since clips of traini
 of the visitor's session, and are deleted with it.
 """
 
+import errno
 import json
 import secrets
 import shutil
@@ -73,14 +74,18 @@ class Recordings:
         if transcript.notes or not found:
             raise AlignmentError(" ".join(transcript.notes) or "None of these words was found in the recording.")
         folder = self._make_folder()
-        self._rows.setdefault(clip.audio.folder, [])
-        stem = f"{list(self._rows).index(clip.audio.folder) + 1:03}-{safe_stem(clip.name)}"
+        known = list(self._rows)
+        number = known.index(clip.audio.folder) if clip.audio.folder in known else len(known)
+        stem = f"{number + 1:03}-{safe_stem(clip.name)}"
         rows = []
         for i, piece in enumerate(found, 1):
             first, last = (round(seconds * clip.audio.sample_rate) for seconds in (piece.start, piece.end))
             samples = clip.audio.samples[first:last]
             file = f"{stem}-{i:03}.flac"
-            soundfile.write(folder / file, samples, clip.audio.sample_rate, subtype="PCM_16")
+            try:
+                soundfile.write(folder / file, samples, clip.audio.sample_rate, subtype="PCM_16")
+            except soundfile.SoundFileError as error:
+                raise OSError(errno.ENOSPC, "The recording cannot be written") from error
             seconds = round(len(samples) / clip.audio.sample_rate, 3)
             rows.append({"id": f"{self.name}/{file}", "audio": file, "seconds": seconds, "speaker": "me",
                          "text": piece.text, "corpus": "own recordings"})  # fmt: skip

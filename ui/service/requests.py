@@ -49,7 +49,10 @@ class Limits:
 
 
 class CancelFlag:
-    """Cancels a request: the stop button sets it, the recogniser reads it between windows. It can be copied."""
+    """Cancels a request: the stop button sets it, and the recogniser checks it several times a second.
+
+    Unlike a `threading.Event` it can be copied, as `gr.State` requires.
+    """
 
     def __init__(self):
         self._set = False
@@ -185,10 +188,12 @@ class FirstWords:
 
     Attributes:
         words: so far, in order; decoded greedily, which costs next to nothing.
+        separator: between two words.
     """
 
     def __init__(self):
         self.words: list = []
+        self.separator = " "
         self._decoder = None
         self._rest = None
 
@@ -199,6 +204,7 @@ class FirstWords:
 
         if self._decoder is None:
             self._decoder = IncrementalDecoder(recognizer, DecoderOptions(decoder="greedy"), None)
+            self.separator = recognizer.vocabulary.separator
         emissions = emissions if self._rest is None else self._rest.concat(emissions)
         ended = seconds - emissions.time(len(emissions)) < LAST_STEP_SECONDS
         words, self._rest = self._decoder.finalize(emissions, ended=ended)

@@ -3,7 +3,7 @@
 // holds the latest final words, the partial words, and a notice if there is one.
 const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const box = $("all"), line = $("line"), words = $("words"), notice = $("notice");
-const LAST_CHUNK_MS = 700; // recording goes on so long after a stop, so that the last chunk reaches the server
+const LAST_CHUNK_MS = 700; // recording continues for this long after a stop, so that the last chunk reaches the server
 const SETTLE_MS = 300; // after Gradio's microphone has been stopped
 const QUEUED_MS = 2500; // in the queue before the visitor is notified
 const FLOOR_DB = -60; // level at the left end of the meter

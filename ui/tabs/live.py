@@ -105,7 +105,7 @@ class Live:
         return tag(
             "p",
             f"Up to {STREAM_SECONDS // 60} minutes at a time, {self.limits.audio_seconds / 3600:g} hours in all. The "
-            "sound stays on the machine that runs this page and is deleted when you leave.",
+            "audio stays on the machine that runs this page and is deleted when you leave.",
             class_="small",
         )
 

@@ -139,7 +139,7 @@ class ModelTab:
     def _loading(self, name: str | None):
         """Yields notices while a model is being downloaded and compiled; ends when it is ready or has failed."""
         self.engine.begin(name)
-        shown = None
+        shown: object = ...  # no notice yet
         while self.engine.state(name) == "loading":
             if shown != (shown := self.engine.progress(name)):
                 yield _progress_notice(name or "default", shown)

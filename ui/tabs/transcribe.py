@@ -135,7 +135,7 @@ class Transcribe:
         return tag(
             "p",
             f"wav, mp3, m4a, flac, ogg, opus, webm, mp4 and more; up to {self.limits.file_megabytes} MB and "
-            f"{hours:g} hours. The sound stays on the machine that runs this page and is deleted after "
+            f"{hours:g} hours. The audio stays on the machine that runs this page and is deleted after "
             "your visit.",
             class_="small",
         )
@@ -266,8 +266,9 @@ class Transcribe:
             for share in job:
                 if cancel.is_set():
                     continue
-                message = listening(name, share)
-                words = first_words_card(first_words.words) if first_words.words else words
+                message = transcribing(name, share)
+                if first_words.words:
+                    words = first_words_card(first_words.words, first_words.separator)
                 yield self._nothing(message, words, stop=True)
             clip = self._in_form(replace(job.result, reference=reference), form, replacements)
             outcome = self._show(clip, values)
@@ -291,7 +292,7 @@ class Transcribe:
 
     def _working(self, name: str, model: str | None) -> Html:
         if self.engine.state(model) == "ready":
-            return listening(name)
+            return transcribing(name)
         return notice("The model is loading", f"{name} will be transcribed when the model is ready.")
 
     def _decode_again(self, clip, text, *values):
@@ -303,7 +304,7 @@ class Transcribe:
         except Exception as error:
             return self._failed(error)
         if clip.edited or text != clip.shown_text:
-            kept = notice("Your corrections are kept", "To decode anew, press “Undo corrections”.", kind="warning")
+            kept = notice("Your corrections are kept", "To decode again, press “Undo corrections”.", kind="warning")
             return self._clip_row(message=join([kept, facts(clip)]))
         return self._undo(clip, text, *values)
 
@@ -381,7 +382,7 @@ class Transcribe:
             words=gr.update(value=transcript_card(clip), visible=True),
             timeline=timeline_value(clip),
             text=clip.shown_text,
-            hypotheses=self._texts(clip, self.decoding.texts(values)),
+            hypotheses=self._texts(clip, self.decoding.shown(values)),
             downloads=[str(path) for path in write_exports(clip, subtitles)],
         )
 
@@ -425,7 +426,7 @@ class Transcribe:
         return [*(changes.get(name, gr.skip()) for name in names), *(downloads or [gr.skip() for _ in self.downloads])]
 
 
-def listening(name: str, share: float | None = None) -> Html:
+def transcribing(name: str, share: float | None = None) -> Html:
     """The message while the recogniser works, with a progress bar once there is progress."""
     bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
     return notice("Transcribing…", f"{name} is being transcribed.", action=bar)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from asr_core.text.given import MAX_HOT_WORDS
 from ui.service.clip import MAX_HYPOTHESES, Clip
-from ui.service.overrides import MAX_BEAM_WIDTH, DecodingOverrides
+from ui.service.overrides import MAX_BEAM_WIDTH, MAX_LANGUAGE_MODEL_WEIGHT, DecodingOverrides
 from ui.widgets.markup import Html, table
 
 
@@ -30,15 +30,15 @@ class Decoding:
                 value=16,
                 step=1,
                 label="Beam width",
-                info="texts kept at every step",
+                info="prefixes kept at every step",
                 elem_id="beam-width",
             )
         with gr.Row():
             self.language_model_weight = gr.Slider(
-                0, 2, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
+                0, MAX_LANGUAGE_MODEL_WEIGHT, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
             )
             self.n_best = gr.Slider(
-                1, MAX_HYPOTHESES, value=3, step=1, label="Texts shown", info="the best of the beam"
+                1, MAX_HYPOTHESES, value=3, step=1, label="Hypotheses shown", info="the best of the beam"
             )
         self.hot_words = gr.Textbox(
             label="Hot-words",
@@ -69,7 +69,7 @@ class Decoding:
             beam_width = weight = None
         return DecodingOverrides.of(decoder, beam_width, weight, hot_words)
 
-    def texts(self, values: Sequence) -> int:
+    def shown(self, values: Sequence) -> int:
         """The number of hypotheses to show."""
         return int(values[self.components.index(self.n_best)])
 
@@ -103,6 +103,6 @@ def hypotheses_table(clip: Clip, count: int) -> Html:
     return table(
         ["", "Text", "Score", "Letters", "Language", "Hot-words", "Phones"],
         rows,
-        caption="The best texts and the parts of their scores in nats; the letters' include the blank penalty",
+        caption="The best hypotheses and the parts of their scores in nats; the letters' include the blank penalty",
         numeric=[0, 2, 3, 4, 5, 6],
     )

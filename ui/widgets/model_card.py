@@ -6,7 +6,7 @@ from ui.widgets.markup import Html, join, notice, percent, table, tag
 
 LIMITS_OF_ENGLISH_MODEL = (
     "English only. It is a small network trained on little data: names, rare words, strong accents, several people at "
-    "once, music and noise cause many errors. Confidence is no proof that a word is right. Do not use it "
+    "once, music and noise cause many errors. Confidence does not prove that a word is right. Do not use it "
     "where a mistake can do harm."
 )
 LIMITS_OF_OTHERS = (

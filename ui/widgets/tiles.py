@@ -1,7 +1,7 @@
 """Tiles of the timeline: a time window of a clip, reduced to as many columns as the screen has.
 
-The cost of a tile depends on the number of its columns and not on its duration, so that an hour is drawn as fast as ten
-seconds: peaks come from precomputed blocks, the spectrogram from a few frames per column, and the emissions from the
+The cost of a tile depends on the number of its columns, and hardly on its duration: an hour is drawn as fast as ten
+seconds. Peaks come from precomputed blocks, the spectrogram from a few frames per column, and the emissions from the
 likeliest tokens of each group of steps.
 """
 

@@ -17,7 +17,7 @@ SHORT_PAUSE_SECONDS = 0.25
 MAX_FIRST_WORDS = 300  # words shown of a recording that is still being transcribed
 UNTRAINED = (
     "This model is untrained",
-    "It has not learned to transcribe: the letters below show how the page works and are no transcript.",
+    "It has not learned to transcribe: the letters below show how the page works and are not a transcript.",
 )
 NOTES = "About this recording"
 
@@ -52,11 +52,12 @@ def transcript_card(clip: Clip) -> Html:
     )
 
 
-def first_words_card(words) -> Html:
+def first_words_card(words, separator: str) -> Html:
     """The latest words of a recording that is still being transcribed; plain text, as every update sends it again."""
     latest = words[-MAX_FIRST_WORDS:]
     count = tag("p", f"{len(words)} words so far, the latest of them here:", class_="small")
-    text = tag("p", tag("span", clock(latest[0].start, 0), class_="stamp"), " ".join(word.text for word in latest))
+    text = separator.join(word.text for word in latest)
+    text = tag("p", tag("span", clock(latest[0].start, 0), class_="stamp"), text)
     return tag("div", count, tag("div", text, class_="transcript", dir="auto"), class_="card first-words")
 
 

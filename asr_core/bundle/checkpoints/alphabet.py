@@ -84,7 +84,7 @@ def _of_language(ids, asked: str | None, target, name: str) -> tuple[dict | None
     several = isinstance(ids, dict) and ids and all(isinstance(value, dict) for value in ids.values())
     if not several:
         if asked:
-            raise BundleError(f"{name} has no choice of languages: leave the language {asked[:20]!r} away.")
+            raise BundleError(f"{name} has no choice of languages: leave out the language {asked[:20]!r}.")
         return ids, None, True
     own = next((code for code in (target, DEFAULT_LANGUAGE) if isinstance(code, str) and code in ids), next(iter(ids)))
     language = asked or own

@@ -54,7 +54,7 @@ class Checkpoint:
             name: of the checkpoint, for messages.
 
         Raises:
-            BundleError: the checkpoint has them under no name, or in a type that is no float.
+            BundleError: the checkpoint has them under no name, or in a type that is not a float.
         """
         source = self.sources[key]
         names = source.names(self.tensors)

@@ -30,7 +30,7 @@ def family_of(config: dict, name: str) -> ModuleType:
         name: of the checkpoint, for messages.
 
     Raises:
-        BundleError: it is no CTC model, or of a family that is not translated; the message names its kind.
+        BundleError: it is not a CTC model, or of a family that is not translated; the message names its kind.
     """
     families = {kind: module for module in map(_family, FAMILIES) for kind in module.MODEL_TYPES}
     model_type, architecture = str(config.get("model_type"))[:60], _architecture(config)
@@ -63,4 +63,4 @@ def _what(model_type: str, architecture: str) -> str:
         return f"a CTC model of a kind that is not known here, {model_type!r}"
     if architecture.endswith(WITHOUT_HEAD):
         return f"a network before its training on text, without a CTC head ({shown})"
-    return f"no CTC model ({shown})"
+    return f"not a CTC model ({shown})"

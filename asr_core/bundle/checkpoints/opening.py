@@ -135,7 +135,7 @@ def _json(files: Files, file: str) -> dict | None:
         raise BundleError(f"{files.name}: its {file} has {size:,} bytes, at most {MAX_JSON_BYTES:,} were expected.")
     content = read_json(files.fetch(file), files.name)
     if not isinstance(content, dict):
-        raise BundleError(f"{files.name}: its {file} is no JSON object.")
+        raise BundleError(f"{files.name}: its {file} is not a JSON object.")
     return content
 
 

@@ -96,7 +96,7 @@ def _halvings(encoder: dict) -> int:
 def _subsampling(encoder: dict) -> dict[str, Source]:
     theirs, ours = "encoder.subsampling", "subsample"
     channels, scale = encoder["subsampling_conv_channels"], 1.0
-    if encoder["scale_input"]:  # a factor behind the projection, which is part of its weights here
+    if encoder["scale_input"]:  # a factor after the projection, which is part of its weights here
         scale = math.sqrt(encoder["hidden_size"])
 
     def projection(kernel):

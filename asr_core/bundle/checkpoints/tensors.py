@@ -1,7 +1,7 @@
 """Reads tensors from safetensors files, one at a time, so that no second copy of a network is ever in memory.
 
 The NumPy interface of the package `safetensors` refuses bfloat16 and maps whole files into memory. The format is a
-header in JSON and the numbers behind it (https://github.com/huggingface/safetensors). Headers come from strangers:
+header in JSON and the numbers after it (https://github.com/huggingface/safetensors). Headers come from strangers:
 every entry is checked against the size of its file before anything is allocated for it.
 """
 
@@ -55,7 +55,7 @@ def stored_tensors(path: Path, name: str) -> dict[str, StoredTensor]:
         name: of the checkpoint, for messages.
 
     Raises:
-        BundleError: the file is no safetensors file, or its header contradicts its size.
+        BundleError: the file is not a safetensors file, or its header contradicts its size.
     """
     try:
         header, start = _header(path)
@@ -63,11 +63,11 @@ def stored_tensors(path: Path, name: str) -> dict[str, StoredTensor]:
         entries = {key: value for key, value in header.items() if key != "__metadata__"}
         return {key: _tensor(path, key, entry, start, size) for key, entry in entries.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BundleError(f"{name}: {path.name} is no safetensors file ({reason(error)}).") from error
+        raise BundleError(f"{name}: {path.name} is not a safetensors file ({reason(error)}).") from error
 
 
 def _header(path: Path) -> tuple[dict, int]:
-    """The header of a file, and the offset of the numbers behind it."""
+    """The header of a file, and the offset of the numbers after it."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         start = LENGTH_BYTES + length
@@ -75,12 +75,12 @@ def _header(path: Path) -> tuple[dict, int]:
             raise ValueError(f"its header would have {length:,} bytes")
         header = json.loads(file.read(length))
     if not isinstance(header, dict):
-        raise ValueError("its header is no table")
+        raise ValueError("its header is not a table")
     return header, start
 
 
 def _tensor(path: Path, key: str, entry: dict, start: int, size: int) -> StoredTensor:
-    """A tensor from its entry in a header, with `size` bytes of numbers behind the header."""
+    """A tensor from its entry in a header, with `size` bytes of numbers after the header."""
     dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not all(type(number) is int and 0 <= number for number in (*shape, begin, end)):
         raise ValueError(f"{key[:60]!r} has no proper shape")

@@ -121,7 +121,7 @@ def _values(config: dict) -> dict:
     if values["feat_extract_norm"] not in ("group", "layer"):
         raise BundleError(f"Its feat_extract_norm is {values['feat_extract_norm']!r}, neither 'group' nor 'layer'.")
     if values["add_adapter"]:
-        raise BundleError(f"It has an adapter behind its blocks (add_adapter), which {kind} networks lack here.")
+        raise BundleError(f"It has an adapter after its blocks (add_adapter), which {kind} networks lack here.")
     lists = [values[key] for key in ("conv_dim", "conv_kernel", "conv_stride")]
     if not all(isinstance(numbers, list | tuple) and len(numbers) == len(lists[0]) for numbers in lists):
         raise BundleError("Its conv_dim, conv_kernel and conv_stride do not have one number for each convolution.")

@@ -140,7 +140,7 @@ class TestFlac:
             assert_is_the_tone(result, 2, tolerance=0.3)
 
     def test_without_a_frame_is_refused(self):
-        with pytest.raises(AudioError, match=r"holds no sound that can be decoded \(0 s\)"):
+        with pytest.raises(AudioError, match=r"holds no audio that can be decoded \(0 s\)"):
             load_audio(flac()[:86], RATE)
 
     def test_is_named_in_the_note(self, tmp_path):
@@ -201,12 +201,12 @@ MP3_WITHOUT_XING = written(Pipe(), "mp3", "libmp3lame", RATE, write_xing="0")
 HEALTHY = {
     "mp3 with a tag": MP3 + id3v1(),
     "mp3 with two tags": MP3 + ape_tag() + id3v1(),
-    "mp3 with zeros behind it": MP3 + bytes(4000),
+    "mp3 with zeros after it": MP3 + bytes(4000),
     "mp3 without a Xing header": MP3_WITHOUT_XING,
     "mp3 that starts in a frame": MP3[500:],
-    "mp3 behind an mp3": MP3 + MP3,
-    "wav with texts behind the samples": wav(noisy()) + INFO,
-    "wav with junk behind the samples": wav(noisy()) + os.urandom(3000),
+    "mp3 after an mp3": MP3 + MP3,
+    "wav with texts after the samples": wav(noisy()) + INFO,
+    "wav with junk after the samples": wav(noisy()) + os.urandom(3000),
     "flac with tags": b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + flac() + id3v1(),
     "aac with a tag": encoded("adts", "aac", noisy(), RATE) + id3v1(),
     "wv with a tag": encoded("wv", "wavpack", noisy(), RATE) + ape_tag(),
@@ -273,7 +273,7 @@ def test_an_mp4_that_starts_with_its_index_is_noted_and_one_that_lost_it_is_refu
 def test_damage_in_the_middle_is_noted_and_the_rest_is_decoded(name):
     result = load_audio(overwritten(CUT[name], 0.4, 1000), RATE)
     assert result.notes == DAMAGED
-    if name not in ("mkv", "webm"):  # FFmpeg goes on with the next cluster, and five seconds are one
+    if name not in ("mkv", "webm"):  # FFmpeg continues with the next cluster, and five seconds are one
         assert result.seconds > 0.85 * SECONDS
         assert np.sqrt(np.mean(result.samples[-RATE:] ** 2)) > 0.2
 
@@ -283,7 +283,7 @@ def ogg(seconds, subtype="OPUS", rate=RATE, channels=1):
 
 
 def pages(content):
-    """(first byte, byte behind the last) of every page of an intact Ogg file."""
+    """(first byte, byte after the last) of every page of an intact Ogg file."""
     start = 0
     while start < len(content):
         segments = content[start + 26]

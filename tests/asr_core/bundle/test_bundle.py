@@ -136,7 +136,7 @@ def test_weights_that_are_none(network, tmp_path):
     (path,) = folder.glob("model*")
     path.write_bytes(b"no safetensors")
     change_config(folder, lambda c: c["files"].update({path.name: description.fingerprint(path)}))
-    with pytest.raises(BundleError, match="no safetensors file"):
+    with pytest.raises(BundleError, match="not a safetensors file"):
         load_bundle(folder).build()
 
 
@@ -299,7 +299,7 @@ def test_what_is_no_bundle_is_not_replaced(network, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for place in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
-        with pytest.raises(BundleError, match="is there and no bundle"):
+        with pytest.raises(BundleError, match="exists and is not a bundle"):
             save_bundle(place, network, CONFIGURATION)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
@@ -374,7 +374,7 @@ def test_weights_that_are_no_safetensors_are_refused(saved):
     (path,) = saved.glob("model*.safetensors")
     path.write_bytes(b"\x80\x04cos\nsystem\n" * 50)  # as a pickle begins
     change_config(saved, lambda c: c["files"].update({path.name: description.fingerprint(path)}))
-    with pytest.raises(BundleError, match="is no safetensors file"):
+    with pytest.raises(BundleError, match="is not a safetensors file"):
         load_bundle(saved).build()
 
 

@@ -119,10 +119,10 @@ def test_what_the_hub_does_not_have(hub, source, message):
 
 def test_a_foreign_repository_is_refused_with_what_a_bundle_needs(hub, tmp_path):
     (tmp_path / "repository" / CONFIG).write_text('{"vocab": "a"}')
-    with pytest.raises(BundleError, match="name/repo is no bundle: .*; a bundle holds config.json, the model"):
+    with pytest.raises(BundleError, match="name/repo is not a bundle: .*; a bundle holds config.json, the model"):
         load_bundle("name/repo")
     (tmp_path / "repository" / CONFIG).unlink()
-    with pytest.raises(BundleError, match="no bundle, or not a whole one; a bundle holds config.json, the model"):
+    with pytest.raises(BundleError, match="not a bundle, or not a whole one; a bundle holds config.json, the model"):
         load_bundle("name/repo")
 
 
@@ -137,7 +137,7 @@ def test_a_card_is_not_needed_and_a_giant_one_not_downloaded(hub, tmp_path):
 
 def test_a_repository_without_its_weights_is_refused(hub, tmp_path):
     (tmp_path / "repository" / "model-00001-of-00001.safetensors").unlink()
-    with pytest.raises(BundleError, match="no bundle, or not a whole one"):
+    with pytest.raises(BundleError, match="not a bundle, or not a whole one"):
         load_bundle("name/repo")
 
 

@@ -262,7 +262,7 @@ def test_a_language_has_its_adapter(loopback_hub, asked, checked):
 def test_languages_that_a_model_lacks(folder, tmp_path):
     with pytest.raises(BundleError, match="mms has 2 languages and 'frr' is none of them; near it: fra"):
         load_bundle(CHECKPOINTS / "mms", language="frr")
-    with pytest.raises(BundleError, match="tiny has no choice of languages: leave the language 'deu' away"):
+    with pytest.raises(BundleError, match="tiny has no choice of languages: leave out the language 'deu'"):
         load_bundle(folder, language="deu")
     shutil.copytree(CHECKPOINTS / "mms", tmp_path / "mms")
     (tmp_path / "mms" / "adapter.fra.safetensors").unlink()
@@ -369,8 +369,8 @@ REFUSED_DESCRIPTIONS = {
     "a classifier": (kind("wav2vec2", "Wav2Vec2ForSequenceClassification"), "is a classifier of sounds"),
     "an unknown family": (kind("sew", "SEWForCTC"), "is a CTC model of a kind that is not known here, 'sew'"),
     "a language model": (kind("bert", "BertForMaskedLM"), r"is .*\(BertForMaskedLM\); CTC models of these kinds run"),
-    "an architecture that is no text": (kind("wav2vec2", {"a": 1}), "is no CTC model"),
-    "a model type that is no text": (kind(["wav2vec2"], "Wav2Vec2ForCTC"), "of a kind that is not known here"),
+    "an architecture that is not a string": (kind("wav2vec2", {"a": 1}), "is not a CTC model"),
+    "a model type that is not a string": (kind(["wav2vec2"], "Wav2Vec2ForCTC"), "of a kind that is not known here"),
     "an activation that is not known": (
         lambda folder: change(folder, "config.json", hidden_act="relu"),
         "tiny.*: Its hidden_act is 'relu'",
@@ -388,7 +388,7 @@ REFUSED_DESCRIPTIONS = {
     "nested depth in the vocabulary": (write("vocab.json", "[" * 100_000), "its vocab.json cannot be read"),
     "a huge description": (write("config.json", " " * (2 << 20)), "config.json has 2,097,152 bytes|more than 1 MB"),
     "no vocabulary": (lambda folder: (folder / "vocab.json").unlink(), "has neither vocab.json nor tokenizer.json"),
-    "a vocabulary that is a list": (write("vocab.json", "[]"), "its vocab.json is no JSON object"),
+    "a vocabulary that is a list": (write("vocab.json", "[]"), "its vocab.json is not a JSON object"),
     "no weights": (lambda folder: (folder / MODEL).unlink(), "has no weights: model.safetensors, or"),
     "files elsewhere": (index_of("../../secret.safetensors"), "does not name files of weights beside it"),
     "absolute files": (index_of("/etc/passwd"), "does not name files of weights beside it"),
@@ -458,19 +458,19 @@ def tensors(edit):
 
 HEAD = "lm_head.weight"
 REFUSED_WEIGHTS = {
-    "a pickle": (lambda folder: (folder / MODEL).write_bytes(MALWARE), "model.safetensors is no safetensors file"),
-    "an empty file": (write(MODEL, ""), "model.safetensors is no safetensors file"),
+    "a pickle": (lambda folder: (folder / MODEL).write_bytes(MALWARE), "model.safetensors is not a safetensors file"),
+    "an empty file": (write(MODEL, ""), "model.safetensors is not a safetensors file"),
     "a header longer than the file": (
         lambda folder: (folder / MODEL).write_bytes(struct.pack("<Q", 10_000_000) + b"{}"),
-        "no safetensors file .its header would have 10,000,000 bytes",
+        "not a safetensors file .its header would have 10,000,000 bytes",
     ),
     "a huge header": (header(lambda table: b" " * (17 << 20)), "its header would have 17,825,792 bytes"),
-    "a deep header": (header(lambda table: b"[" * 100_000), "no safetensors file .*nested too deeply"),
-    "a header that is a list": (header(lambda table: [1]), "its header is no table"),
-    "an entry without a shape": (header(lambda table: {HEAD: {}}), "no safetensors file .*is missing"),
+    "a deep header": (header(lambda table: b"[" * 100_000), "not a safetensors file .*nested too deeply"),
+    "a header that is a list": (header(lambda table: [1]), "its header is not a table"),
+    "an entry without a shape": (header(lambda table: {HEAD: {}}), "not a safetensors file .*is missing"),
     "a shape below zero": (entry(shape=[-32]), "'lm_head.bias' has no proper shape"),
     "a shape larger than its bytes": (entry(shape=[10**12]), "the size of 'lm_head.bias' is not what its shape"),
-    "bytes behind the file": (entry(data_offsets=[10**9, 10**9 + 128]), "the size of 'lm_head.bias' is not"),
+    "bytes beyond the file": (entry(data_offsets=[10**9, 10**9 + 128]), "the size of 'lm_head.bias' is not"),
     "whole numbers": (entry(dtype="I32"), "lm_head.bias is stored as 'I32'; F32, F16, BF16 would be read"),
     "a missing tensor": (tensors(lambda t: t.pop(HEAD)), "the tensor lm_head.weight is missing from its weights"),
     "a vocabulary of another size": (

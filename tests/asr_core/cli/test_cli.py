@@ -19,8 +19,8 @@ import webvtt
 from asr_core.__main__ import main
 from asr_core.audio.files import AUDIO_SUFFIXES, READABLE
 from asr_core.audio.loading import load_audio
-from asr_core.cli.arguments import MAX_BEAM_WIDTH, MAX_WEIGHT, make_parser
-from asr_core.decoding.options import MAX_SCORE, MAX_WIDTH, DecoderOptions
+from asr_core.cli.arguments import make_parser
+from asr_core.decoding.options import DecoderOptions
 from asr_core.errors import AlignmentError, BundleError
 from asr_core.inference.backend import quiet_libraries
 from asr_core.text.vocabulary import Vocabulary
@@ -589,9 +589,6 @@ class TestDecoder:
         (tmp_path / "words.txt").write_text("\u6f22\n", "utf-8")
         code, out, err = run(file, "--hotwords", tmp_path / "words.txt", recognizer=recognizer)
         assert (code, out) == (2, "") and "no hot-word is left" in err.splitlines()[-1]
-
-    def test_widths_and_weights_are_those_of_the_beam(self):
-        assert (MAX_BEAM_WIDTH, MAX_WEIGHT) == (MAX_WIDTH, MAX_SCORE)
 
 
 class TestAlign:

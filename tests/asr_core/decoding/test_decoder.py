@@ -21,7 +21,7 @@ from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
-from asr_core.text.vocabulary import Vocabulary, space_token
+from asr_core.text.vocabulary import Vocabulary
 from tests.asr_core.decoding.small import EXACT, emissions_along, random_emissions, small_arpa
 
 VOCABULARY = Vocabulary()
@@ -256,7 +256,7 @@ def test_a_long_recording_is_searched_from_pause_to_pause(model):
 
 
 def test_texts_of_a_long_recording_differ_wherever_their_words_are(model):
-    """A faint "a" before a pause, or behind it, makes the same text."""
+    """A faint "a" before a pause, or after it, makes the same text."""
     log_probs = emissions_of("bb-a--------a-bb", 0.6, SMALL).log_probs
     found = beam_search(Emissions(log_probs, step_seconds=1.0), SMALL, DecoderOptions(n_best=12, beam_width=64), model)
     texts = [text.text for text in found]
@@ -324,7 +324,7 @@ def test_every_recording_without_a_pause_can_be_cut(path):
     """Letters in every step, which leave no gap to cut in, and silence, which is one."""
     emissions = emissions_of((path * 2000)[:2000], 0.9)
     for vocabulary in (VOCABULARY, Vocabulary(VOCABULARY.characters.replace(" ", "_"))):
-        parts = list(decoder.segments(emissions, space_token(vocabulary)))
+        parts = list(decoder.segments(emissions, vocabulary.space))
         assert parts[0].start == 0 and parts[-1].end == len(emissions) and len(parts) > 2
         assert all(after.start - before.end in (0, 1) for before, after in itertools.pairwise(parts))
         found = beam_search(emissions, vocabulary, DecoderOptions(beam_width=4))[0]

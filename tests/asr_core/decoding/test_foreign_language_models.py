@@ -184,7 +184,7 @@ class TestRefusals:
                 open_language_model(tmp_path / "cut.bin", CASED)
 
     def test_no_damage_of_a_table_breaks_a_search(self, tmp_path):
-        """A hash table without a free place, or words of numbers that are no numbers: still a text, in finite time."""
+        """A hash table without a free place, or words of numbers that are not numbers: still a text, in finite time."""
         content = bytearray((FOLDER / "trigram.bin").read_bytes())
         end = content.rindex(b"<unk>")
         for value in (0, 255):

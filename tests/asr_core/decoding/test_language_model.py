@@ -300,7 +300,7 @@ def test_a_well_formed_file_with_wrong_contents_is_refused(model, change, tmp_pa
     metadata = {"format": "word-ngrams", "version": "1", "counts": " ".join(map(str, model.counts))}
     change(arrays)
     save_file(arrays, path, metadata)
-    with pytest.raises(LanguageModelError, match="is no language model"):
+    with pytest.raises(LanguageModelError, match="is not a language model"):
         NGramModel.load(path)
 
 
@@ -315,7 +315,7 @@ def test_another_kind_of_file_and_an_unknown_version_are_refused(model, tmp_path
     with pytest.raises(LanguageModelError, match="something else"):
         NGramModel.load(path)
     path.write_text(json.dumps({}))
-    with pytest.raises(LanguageModelError, match="is no language model"):
+    with pytest.raises(LanguageModelError, match="is not a language model"):
         NGramModel.load(path)
 
 
@@ -383,7 +383,7 @@ def test_errors_of_a_file_are_not_in_the_words_of_python(model, tmp_path):
     with pytest.raises(LanguageModelError, match=r"cannot be read as an ARPA file \(it is not text in UTF-8\)\.$"):
         NGramModel.from_arpa(tmp_path / "m.arpa")
     save_file({"words": np.frombuffer(b"a", np.uint8)}, tmp_path / "m", {"format": FORMAT, "version": FORMAT_VERSION})
-    with pytest.raises(LanguageModelError, match=r"m is no language model of this program \(counts is missing\)\.$"):
+    with pytest.raises(LanguageModelError, match=r"m is not a language model of this program \(counts is missing\)\.$"):
         NGramModel.load(tmp_path / "m")
 
 
@@ -399,5 +399,5 @@ def test_a_large_model_is_divided_into_files_and_read_back(model, tmp_path, monk
     for name in ("word", "log_prob", "backoff", "children", "log_prob_values", "backoff_values"):
         np.testing.assert_array_equal(getattr(read, name), getattr(model, name))
     paths[-1].unlink()
-    with pytest.raises(LanguageModelError, match="divided.safetensors is no language model"):
+    with pytest.raises(LanguageModelError, match="divided.safetensors is not a language model"):
         NGramModel.load(divided)

@@ -275,7 +275,7 @@ class TestAlignment:
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), seconds=st.integers(1, 60))
 def test_words_times_and_posteriors_belong_together(seed, seconds):
-    """However a long recording is cut, also where a segment goes on with the last word of the one before."""
+    """However a long recording is cut, also where a segment continues the last word of the one before."""
     emissions = Emissions(random_emissions(seconds * 4, len(ENGLISH), seed, 4.0).log_probs, 0.25)
     for hypothesis in (*beam_search(emissions, ENGLISH, DecoderOptions(n_best=2)), greedy(emissions, ENGLISH)):
         assert [word.text for word in hypothesis.words] == hypothesis.text.split()

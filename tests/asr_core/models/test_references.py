@@ -53,7 +53,7 @@ def test_a_clip_has_the_same_log_probabilities_alone_in_a_batch_and_in_longer_pa
     graph = compiled_graph(reference.featurizer(), reference.network())
     rng = np.random.default_rng(1)
     lengths = np.array([9000, 16_000, 5000, 12_345, 700, 8000, 15_999, 20_000], "int32")
-    batch = rng.standard_normal((8, 20_000)).astype("float32") * 0.1  # whatever lies behind a clip's end
+    batch = rng.standard_normal((8, 20_000)).astype("float32") * 0.1  # whatever lies after a clip's end
     together, steps = graph(batch, lengths)
     longer = np.concatenate([batch, np.ones((8, 160_000), "float32")], axis=1)
     padded, _ = graph(longer, lengths)

@@ -162,7 +162,7 @@ def test_configuration_makes_the_same_network(name):
         ({"hidden_act": "relu"}, "Its hidden_act is 'relu'; wav2vec2 networks run with 'gelu' here."),
         ({"feat_extract_activation": "gelu_new"}, "Its feat_extract_activation is 'gelu_new'; wav2vec2 networks run"),
         ({"feat_extract_norm": "batch"}, "Its feat_extract_norm is 'batch', neither 'group' nor 'layer'."),
-        ({"add_adapter": True}, "It has an adapter behind its blocks"),
+        ({"add_adapter": True}, "It has an adapter after its blocks"),
         ({"conv_stride": [5, 2]}, "do not have one number for each convolution"),
     ],
 )

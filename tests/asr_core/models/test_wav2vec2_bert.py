@@ -33,7 +33,7 @@ def test_attention_tells_distances_apart_up_to_its_limits():
     attention = models.build("wav2vec2-bert", bins=20, tokens=5, **SMALL).blocks[0].attention
     attention.distances.assign(np.arange(7, dtype="float32")[:, None] * np.ones(8, "float32"))
     scores = attention._distance_scores(np.ones((1, 1, 9, 8), "float32"))[0, 0] / 8
-    distance = np.arange(9) - np.arange(9)[:, None]  # of a key behind a query
+    distance = np.arange(9) - np.arange(9)[:, None]  # of a key after a query
     np.testing.assert_allclose(scores, np.clip(distance, -4, 2) + 4)
 
 

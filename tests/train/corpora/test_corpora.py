@@ -91,7 +91,7 @@ def test_what_is_left_out_is_reported_with_its_reason(mine, tmp_path, capsys):
     out = capsys.readouterr().out
     for line in [
         "1 with less than 0.3 s (short.wav)",
-        "1 with more text than its sound can hold (dense.wav)",
+        "1 with more text than its audio can hold (dense.wav)",
         "1 with a # in the path, which parts an archive from its member (a#b.wav)",
         "2 with no recording of that name, or several (same.wav, gone.wav)",
         "1 with a recording that cannot be read (broken.wav)",
@@ -358,7 +358,7 @@ def test_a_download_that_is_cut_goes_on_where_it_stopped(archive, hub, tmp_path)
 def test_another_run_goes_on_where_the_last_one_gave_up(archive, hub, tmp_path):
     hub.faults.append(Fault("GET", "/plain/", cut=True, times=1))
     hub.faults.append(Fault("GET", "/plain/", status=503))
-    with pytest.raises(DownloadError, match="could not be fetched .* run this again, it goes on where it stopped"):
+    with pytest.raises(DownloadError, match="could not be fetched .* run this again, it continues where it stopped"):
         fetch(archive, tmp_path)
     so_far = (tmp_path / "dev-clean.tar.gz.part").stat().st_size
     assert so_far > 0.4 * archive.size

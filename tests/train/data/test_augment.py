@@ -151,4 +151,4 @@ def test_spec_augment_masks_stripes_within_its_limits():
         assert (clip == 0).sum() == silent_frames * 80 + silent_bins * 100 - silent_frames * silent_bins
     assert (masked == 0).any()
     again = np.asarray(layer(features, np.full(8, 100)))
-    assert not np.array_equal(masked, again), "every call draws anew"
+    assert not np.array_equal(masked, again), "every call draws again"

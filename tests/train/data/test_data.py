@@ -56,11 +56,11 @@ def test_manifest_names_the_line_that_is_wrong(tmp_path):
         ({"id": ...}, "it has no id"),
         ({"speaker": ..., "text": ...}, "it has no speaker, text"),
         ({"text": None}, "its text is null"),
-        ({"text": ["a"]}, "its text is no text"),
-        ({"text": "\ud800"}, "its text is no text"),
-        ({"audio": ""}, "its audio is no path"),
-        ({"audio": None}, "its audio is no path"),
-        ({"audio": "a\0b"}, "its audio is no path"),
+        ({"text": ["a"]}, "its text is not a string"),
+        ({"text": "\ud800"}, "its text is not a string"),
+        ({"audio": ""}, "its audio is not a path"),
+        ({"audio": None}, "its audio is not a path"),
+        ({"audio": "a\0b"}, "its audio is not a path"),
         ({"seconds": -1}, "its seconds are -1, and not from 0 to 86,400 (24 hours)"),
         ({"seconds": float("nan")}, "its seconds are nan,"),
         ({"seconds": float("inf")}, "its seconds are inf,"),
@@ -88,7 +88,7 @@ def test_a_line_that_is_no_object_is_no_clip(line, tmp_path):
     if not line:
         assert read_manifest(tmp_path / "m.jsonl") == []
         return
-    with pytest.raises(ManifestError, match=r"line 1: not a clip \(it is no JSON object\)"):
+    with pytest.raises(ManifestError, match=r"line 1: not a clip \(it is not a JSON object\)"):
         read_manifest(tmp_path / "m.jsonl")
 
 
@@ -183,7 +183,7 @@ def test_clips_that_cannot_be_trained_on_are_counted(corpus, tmp_path):
     silent = clips[0].__class__("silent", clips[0].audio, clips[0].seconds, "s", "...")
     crowded = clips[0].__class__("crowded", clips[0].audio, clips[0].seconds, "s", "abc " * 40)
     data = SpeechData([*clips, silent, crowded], tmp_path, Vocabulary(), RATE)
-    assert data.dropped == {"no text": 1, "more text than its sound can hold": 1}
+    assert data.dropped == {"no text": 1, "more text than its audio can hold": 1}
     assert len(data.examples) == len(clips)
 
 
@@ -356,4 +356,4 @@ def test_a_batch_holds_the_phones_of_the_texts_that_the_dictionary_knows(corpus,
             text = data.vocabulary.decode(y["labels"][row][: y["label_lengths"][row]])
             seen[text] = y["phones"][row][:count].tolist()
     assert seen[texts[0]] == [] and seen[texts[1]] == [1, 2, 2]
-    assert [] in [seen[text] for text in texts[2:]]  # 38 phones want 39 steps and more: no second of sound has them
+    assert [] in [seen[text] for text in texts[2:]]  # 38 phones want 39 steps and more: no second of audio has them

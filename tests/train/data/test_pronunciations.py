@@ -36,7 +36,7 @@ def test_a_text_with_an_unknown_word_has_no_phones(pronunciations):
 
 def test_a_wrong_phone_is_named(tmp_path):
     (tmp_path / "words.dict").write_text("the DH AH0\ncat K QQ T\n")
-    with pytest.raises(ValueError, match="words.dict, line 2: 'QQ' is no phone"):
+    with pytest.raises(ValueError, match="words.dict, line 2: 'QQ' is not a phone"):
         Dictionary(tmp_path / "words.dict")
 
 

@@ -68,7 +68,7 @@ def test_other_networks_are_refused(sizes):
 def test_a_phone_head_keeps_its_place():
     smaller = network(blocks=3, phones=5, phones_block=2)
     for block in (2, 4):
-        with pytest.raises(ValueError, match="phones reads behind another block"):
+        with pytest.raises(ValueError, match="phones is after another block"):
             warm_start(network(blocks=5, phones=5, phones_block=block), smaller)
     with pytest.raises(ValueError, match="no place for .*phones"):
         warm_start(network(blocks=3), smaller)

@@ -16,7 +16,8 @@ from asr_core.ctc import ctc_loss
 from asr_core.models.features import LogMel
 from train.data.augmentation import SpecAugment
 from train.fit.objective import TrainingModel, consistency, rounded
-from train.fit.optimizer import SafeAdamW, WarmUpHoldDecay
+from train.fit.optimizer import SafeAdamW
+from train.learning_rate import WarmUpHoldDecay
 
 ROOT = Path(__file__).parents[3]
 TWO_HEADS = {"outer_blocks": 0, "phones": 7, "phones_block": 1}

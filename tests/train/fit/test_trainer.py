@@ -148,7 +148,7 @@ def test_the_message_of_a_damaged_checkpoint_has_a_remedy(corpus, tmp_path):
     ("error", "code", "message"),
     [
         (OSError(28, "No space left on device", "checkpoint"), 1, "has stopped (checkpoint: No space left on device.)"),
-        (KeyboardInterrupt(), 130, "Stopped; the same command goes on from the last checkpoint."),
+        (KeyboardInterrupt(), 130, "Stopped; the same command continues from the last checkpoint."),
     ],
 )
 def test_what_ends_a_run_is_one_line(error, code, message, corpus, tmp_path, monkeypatch, capsys):

@@ -49,7 +49,7 @@ def test_two_workers_share_a_pass_and_one_goes_on_alone(corpus, tmp_path):
             return ran.stdout, list(csv.DictReader(file))
 
     output, (row,) = train("--passes", "1", "--workers", "2")
-    assert output.count("goes on with") == 1  # one of them prints
+    assert output.count("continues with") == 1  # one of them prints
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", "np") as file:
         assert int(file.metadata()["batches"]) == 2 * int(row["step"])
     _, rows = train("--passes", "2")

@@ -37,7 +37,7 @@ def machine(tmp_path):
 def test_a_trained_model_is_published_and_used_then_offline(
     smoke_run, corpus, hub, machine, tmp_path, monkeypatch, capsys
 ):
-    """The trainer goes on with a finished run here, has nothing left to do, and pushes it."""
+    """The trainer continues a finished run here, has nothing left to do, and pushes it."""
     run = shutil.copytree(smoke_run, tmp_path / "smoke")
     arguments = ["--preset", "smoke", "--data", str(corpus), "--out", str(run), "--cache", str(tmp_path / "sound")]
     assert train_main([*arguments, "--push", "somebody/repo"]) == 1

@@ -319,8 +319,8 @@ def test_a_proposal_needs_a_repository(run, hub):
         ("hf_wrong", "name/repo", "does not know this token: make a new one at http"),
         (READER, "name/repo", "This token may not write to name/repo: give it write access"),
         (WRITER, "somebody/repo", "This token may not write to somebody/repo: .* or propose the change with --pr"),
-        (WRITER, "name/a/b", "name/a/b is no name of a repository: write name/repo"),
-        (WRITER, "na me/repo", "na me/repo is no name of a repository"),
+        (WRITER, "name/a/b", "name/a/b is not the name of a repository: write name/repo"),
+        (WRITER, "na me/repo", "na me/repo is not the name of a repository"),
         (WRITER, "repo", "repo does not say whose it is: write name/repo"),
     ],
 )
@@ -530,7 +530,7 @@ def test_a_space_without_a_model_needs_one(project):
 
 def test_a_folder_without_git_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(PublishError, match="is no checkout of git, and only tracked files go to a Space"):
+    with pytest.raises(PublishError, match="is not a checkout of git, and only tracked files go to a Space"):
         app_files(tmp_path)
 
 

@@ -278,7 +278,7 @@ def test_a_visitor_who_leaves_is_forgotten_and_no_other(live):
     _, second = say(live, "blue", visitor=other)
     live.leave(VISITOR)
     assert first.phase == "closed" and second.phase == "listening"
-    live.leave(VISITOR)  # twice is no harm
+    live.leave(VISITOR)  # twice does no harm
     second.close()
 
 
@@ -295,5 +295,5 @@ def test_the_words_of_a_long_file_come_before_the_file_is_done(engine):
         told.append(text_of(first.words))
     assert told[0] and told[0] != told[1] and all(SAID.startswith(text) for text in told)
     assert told[2] == SAID
-    card = first_words_card(first.words)
+    card = first_words_card(first.words, first.separator)
     assert "words so far" in card and told[2] in card

@@ -13,7 +13,7 @@ from ui.tabs.transcribe import Transcribe
 
 
 class HalfWay(FakeRecognizer):
-    """Stops in the middle until it may go on."""
+    """Stops in the middle until it may continue."""
 
     go_on = threading.Event()
 

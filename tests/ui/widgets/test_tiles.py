@@ -1,4 +1,4 @@
-"""What the timeline draws is what is in the sound, at every zoom, for any length."""
+"""What the timeline draws is what is in the audio, at every zoom, for any length."""
 
 import base64
 import json
@@ -83,7 +83,7 @@ def test_emissions_give_the_strongest_tokens_of_each_step_with_blank_apart():
 
 
 def test_an_hour_costs_no_more_than_ten_seconds():
-    """Times are bounded loosely: what is held is that the work does not grow with the sound."""
+    """Times are bounded loosely: what is held is that the work does not grow with the audio."""
     rng = np.random.default_rng(0)
     short = clip_of(rng.normal(0, 0.1, RATE * 10).astype(np.float32))
     words = [Word(f"w{i}", i * 0.4, i * 0.4 + 0.3, 0.9) for i in range(9000)]
