@@ -130,6 +130,13 @@ def test_replacements_are_written_and_taken_back(clip, engine):
     assert write_again(named, WRITTEN, parse_replacements(""), engine).shown_text == WRITTEN_TEXT
 
 
+def test_a_note_on_the_recording_is_kept_once(clip, engine):
+    noted = replace(clip, transcript=replace(clip.transcript, notes=("The recording is cut off.",)))
+    for form in (SPOKEN, WRITTEN, SPOKEN):
+        noted = write_again(noted, form, parse_replacements(""), engine)
+    assert noted.transcript.notes == ("The recording is cut off.",)
+
+
 def test_a_corrected_text_is_shown_as_it_was_typed_in_both_forms(clip, engine):
     typed = "The quick, brown socks jump; over the lazy dog!"
     edited = align_edit(clip, typed, engine)

@@ -83,8 +83,8 @@ def _download(archive: Archive, partial: Path) -> None:
             )
     except (httpx2.HTTPError, OSError) as error:
         raise DownloadError(
-            f"{archive.url} could not be fetched ({reason(error)}): check the network and run this again, it goes "
-            f"on where it stopped; or bring the file yourself and put it at {partial.with_suffix('')}."
+            f"{archive.url} could not be fetched ({reason(error)}): check the network and run this again, it "
+            f"continues where it stopped; or bring the file yourself and put it at {partial.with_suffix('')}."
         ) from error
     if (found := _sha256(partial)) != archive.sha256:
         partial.unlink()

@@ -4,7 +4,6 @@ Batch number i of a run is the same in every process and at any time. A run that
 it had not been interrupted.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,8 +87,7 @@ class TrainingBatches:
         self.on_device, self._changes = on_device, host_part(augmentation) if on_device else augmentation
         self.seed, self.steps_of = seed, steps_of
         self.unfit = sum(self._bucket((example,), 1.0) is None for example in data.examples)
-        self._plans: dict[int, list] = {}  # of the current pass and, for threads that lag behind, of the one before
-        self._plan_lock = threading.Lock()
+        self._plans: dict[int, list] = {}  # of the latest pass, and of the one before for threads that lag behind
         self.steps_per_pass = len(self._make_plan(0))
 
     def batch(self, step: int):
@@ -102,11 +100,10 @@ class TrainingBatches:
             unknown or do not fit.
         """
         number, index = divmod(step, self.steps_per_pass)
-        with self._plan_lock:
-            if number not in self._plans:
-                self._plans = {n: plan for n, plan in self._plans.items() if n == number - 1}
-                self._plans[number] = self._make_plan(number)
-            plan = self._plans[number]
+        plan = self._plans.get(number)
+        if plan is None:
+            plan = self._make_plan(number)
+            self._plans = {n: kept for n, kept in self._plans.items() if n == number - 1} | {number: plan}
         bucket, members = plan[index % len(plan)]
         return self._assemble(bucket, members, np.random.default_rng((self.seed, step, 1)))
 

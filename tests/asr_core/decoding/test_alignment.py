@@ -190,6 +190,14 @@ def test_a_text_longer_than_the_recording_is_refused():
         align_text(emissions_of("-a-"), "hello there", VOCABULARY)
 
 
+def test_a_text_with_a_silent_recording_has_words_without_duration():
+    steps = np.log(np.full((60, len(VOCABULARY)), 1e-4 / len(VOCABULARY), np.float32))
+    steps[:, 0] = np.log(1 - 1e-4)
+    words = align_text(Emissions(steps, STEP), "hello there", VOCABULARY).words
+    assert [word.text for word in words] == ["hello", "there"]
+    assert all(word.start == word.end and word.confidence < 0.1 for word in words)
+
+
 def noisy(text, generator):
     """Emissions of a text by a network that gets about every fifth letter wrong."""
     path = []

@@ -401,3 +401,6 @@ def test_a_large_model_is_divided_into_files_and_read_back(model, tmp_path, monk
     paths[-1].unlink()
     with pytest.raises(LanguageModelError, match="divided.safetensors is not a language model"):
         NGramModel.load(divided)
+    monkeypatch.undo()
+    assert model.save(divided) == [divided] and sorted(tmp_path.glob("divided*")) == [divided], "no file of the old one"
+    assert NGramModel.load(divided).words == model.words

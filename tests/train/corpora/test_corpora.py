@@ -428,6 +428,13 @@ def test_a_disk_without_room_is_not_filled(archive, tmp_path, monkeypatch):
         fetch(archive, tmp_path)
 
 
+def test_a_partial_archive_takes_no_room_again(archive, hub, tmp_path, monkeypatch):
+    (tmp_path / "dev-clean.tar.gz.part").write_bytes(hub.plain["dev-clean.tar.gz"][:-1])
+    free = int(2.2 * archive.size) - archive.size + 2
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(0, 0, free))
+    assert fetch(archive, tmp_path).is_dir()
+
+
 def test_published_archives_are_named_with_size_and_digest():
     archives = [archive for parts in corpora.PUBLIC.values() for archive in parts.values()]
     assert len(archives) == 8

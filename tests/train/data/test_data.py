@@ -206,6 +206,16 @@ def test_samples_lie_in_front_and_padding_is_silent(data):
         assert np.abs(samples[:length]).max() > 10_000 and not samples[length:].any()
 
 
+def test_threads_that_are_in_two_passes_do_not_plan_a_pass_again(data, monkeypatch):
+    batches, planned = TrainingBatches(data, BATCHING, NO_AUGMENTATION), []
+    make_plan = batches._make_plan
+    monkeypatch.setattr(batches, "_make_plan", lambda number: planned.append(number) or make_plan(number))
+    steps = batches.steps_per_pass
+    for step in (0, steps, steps - 1, steps + 1, 2 * steps, steps):
+        batches.batch(step)
+    assert planned == [0, 1, 2]
+
+
 def test_batch_depends_on_seed_and_step_alone(data):
     augmentation = Augmentation(noise=1.0)
     first, again = (TrainingBatches(data, BATCHING, augmentation, seed=3) for _ in range(2))

@@ -365,6 +365,7 @@ def test_a_limit_takes_clips_from_everywhere(corpus):
         ("--manifest no.jsonl", "no.jsonl cannot be read (No such file or directory)"),
         ("--manifest {corpus} --model no-such-model", "There is no model no-such-model"),
         ("--manifest {corpus} --model {bundle} --group x=nobody", "There is no corpus nobody"),
+        ("--manifest {corpus} --model tests/data/checkpoints/wav2vec2-base --write", "--write needs a bundle, not a"),
         ("--manifest {empty}", "There is no clip in"),
         ("--manifest {broken}", "line 2: not a clip"),
     ],

@@ -83,8 +83,8 @@ def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
 
 
 def test_choices_out_of_range_are_moved_into_it():
-    choice = DecodingOverrides.of("shell", 10**9, 0.5, "  Ada \n\nx\n" * 500)
-    assert (choice.decoder, choice.beam_width) == (None, 384)
+    choice = DecodingOverrides.of("shell", 10**9, -1, "  Ada \n\nx\n" * 500)
+    assert (choice.decoder, choice.beam_width, choice.language_model_weight) == (None, 384, 0)
     assert choice.hot_words == ("Ada", "x")
 
 
