@@ -33,7 +33,7 @@ from asr_core.inference.process import InferenceProcess
 from asr_core.inference.stitching import SEAM_SECONDS, EmissionStitcher
 from asr_core.inference.windows import silent_steps, windows_of
 from asr_core.inference.worker import InferenceWorker
-from asr_core.text.pasted import words_alone
+from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.vocabulary import BLANK
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.written import with_written_form
@@ -43,7 +43,7 @@ WINDOWS_AHEAD = 12  # queued windows of one recording: two batches, so that othe
 POLL_SECONDS = 0.1  # between two checks for cancellation
 UNCALIBRATED = Calibration()
 MIN_CONFIDENCE = 0.1  # of isolated words; words below it are noise more often than speech
-LONE_SECONDS = 1.0  # a word this far from all others is isolated; pauses within a sentence are shorter
+ISOLATION_SECONDS = 1.0  # a word this far from all others is isolated; pauses within a sentence are shorter
 NETWORK_SHARE = 0.6  # of the time of a transcription is spent in the network, roughly; the rest in the decoder
 
 
@@ -234,7 +234,9 @@ class Recognizer:
             AlignmentError: the text has no letters, or is too long for the recording.
             Cancelled: `cancel` was set.
         """
-        alignment = align_text(emissions, words_alone(text), self.vocabulary, partial(raise_if_cancelled, cancel))
+        alignment = align_text(
+            emissions, without_subtitle_markup(text), self.vocabulary, partial(raise_if_cancelled, cancel)
+        )
         return replace(self.transcript(alignment.words, seconds, given=True), notes=alignment.notes)
 
     def recognize(
@@ -270,9 +272,9 @@ class Recognizer:
     def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
         """Words with calibrated confidence, their times clipped to the length of the recording, `seconds`.
 
-        Isolated words of very low confidence are left out (see `without_noise`), but only after beam search and only
-        if the bundle has a calibration for it: without one, confidence does not estimate how often a word is right.
-        Greedy decoding keeps every word of the network.
+        Isolated words of very low confidence are left out (see `without_isolated_words`), but only after beam search
+        and only if the bundle has a calibration for it: without one, confidence does not estimate how often a word is
+        right. Greedy decoding keeps every word of the network.
 
         Args:
             spans: words with times and uncalibrated confidence.
@@ -292,7 +294,7 @@ class Recognizer:
             Word("".join(span.text.split()), min(span.start, seconds), min(span.end, seconds), confidence(span))
             for span in spans
         )
-        return without_noise(words) if origin == "beam" and calibration is not None else words
+        return without_isolated_words(words) if origin == "beam" and calibration is not None else words
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """The transcript with these words; arguments as for `calibrated`.
@@ -323,15 +325,15 @@ class Recognizer:
         return np.concatenate(energies) if energies else np.empty(0, np.float32)
 
 
-def without_noise(words: Sequence[Word]) -> tuple[Word, ...]:
+def without_isolated_words(words: Sequence[Word]) -> tuple[Word, ...]:
     """The words without isolated groups of them whose confidence is below MIN_CONFIDENCE throughout.
 
-    A group is isolated where LONE_SECONDS or more separate it from any other word. Decoders now and then find a word
+    A group is isolated if ISOLATION_SECONDS or more separate it from any other word. Decoders now and then find a word
     or two in noise. Equally uncertain words next to certain ones are kept, because speech is likely there.
     """
     groups: list[list[Word]] = []
     for word in words:
-        if groups and word.start - groups[-1][-1].end < LONE_SECONDS:
+        if groups and word.start - groups[-1][-1].end < ISOLATION_SECONDS:
             groups[-1].append(word)
         else:
             groups.append([word])

@@ -76,10 +76,10 @@ def export(bundle: str, format: str, out: Path, seconds: float | None = None) ->
     if format == "litert" and seconds is None:
         seconds = WINDOW_SECONDS
     samples = None if seconds is None else round(seconds * bundle.sample_rate)
-    step = compiled_graph(featurizer, model, samples)
+    graph = compiled_graph(featurizer, model, samples)
     out.mkdir(parents=True, exist_ok=True)
     path = out / FILES[format]
-    {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[format](step, model, path)
+    {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[format](graph, model, path)
     step_samples = featurizer.hop_samples * model.subsampling
     facts = {
         "model": bundle.name,
@@ -93,24 +93,24 @@ def export(bundle: str, format: str, out: Path, seconds: float | None = None) ->
     return path
 
 
-def _saved_model(step, model, path: Path) -> None:
+def _saved_model(graph, model, path: Path) -> None:
     import tensorflow as tf
 
-    @tf.function(input_signature=step.input_signature, autograph=False)
+    @tf.function(input_signature=graph.input_signature, autograph=False)
     def serve(samples, lengths):
-        return dict(zip(OUTPUTS, step(samples, lengths), strict=True))
+        return dict(zip(OUTPUTS, graph(samples, lengths), strict=True))
 
     module = tf.Module()
-    module.step, module.variables_of_model = serve, [variable.value for variable in model.variables]
+    module.graph, module.variables_of_model = serve, [variable.value for variable in model.variables]
     tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
 
 
-def _litert(step, model, path: Path) -> None:
+def _litert(graph, model, path: Path) -> None:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
         with _rfft_as_matmul():
-            _saved_model(step, model, Path(folder))
+            _saved_model(graph, model, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         try:
             path.write_bytes(converter.convert())
@@ -118,7 +118,7 @@ def _litert(step, model, path: Path) -> None:
             raise ExportError(f"LiteRT cannot represent a {model.name} ({reason(error)[:200]}).") from error
 
 
-def _onnx(step, model, path: Path) -> None:
+def _onnx(graph, model, path: Path) -> None:
     try:
         import onnx
         import tf2onnx  # noqa: F401, which Keras uses
@@ -133,11 +133,11 @@ def _onnx(step, model, path: Path) -> None:
             self.built = True
 
         def call(self, samples, lengths):
-            return step.python_function(samples, lengths)
+            return graph.python_function(samples, lengths)
 
     with _rfft_as_matmul():
         GraphModel().export(
-            str(path), format="onnx", input_signature=step.input_signature, opset_version=OPSET, verbose=False
+            str(path), format="onnx", input_signature=graph.input_signature, opset_version=OPSET, verbose=False
         )
     stored = onnx.load(path)
     names = {output.name: name for output, name in zip(stored.graph.output, OUTPUTS, strict=True)}

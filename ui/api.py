@@ -12,7 +12,7 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import GivenTextError
-from asr_core.text.pasted import words_alone
+from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.replacements import Replacements, parse_replacements
 from asr_core.transcript.written import with_written_form
 from ui.service import arguments
@@ -189,7 +189,7 @@ class Api:
         """
         with answering("api/compare"):
             reference = arguments.text(reference, "reference", self._limits.text_characters)
-            hypothesis = words_alone(arguments.text(heard, "heard", self._limits.text_characters))
+            hypothesis = without_subtitle_markup(arguments.text(heard, "heard", self._limits.text_characters))
             words = [UntimedWord(word) for word in hypothesis.split()]
             result = compare_texts(reference, words, vocabulary=self._engine.recognizer().vocabulary)
             return {name: getattr(result, name) for name in COMPARISON["properties"]}

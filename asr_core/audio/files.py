@@ -22,11 +22,13 @@ from asr_core.audio.tracks import Tracks
 from asr_core.errors import AudioError
 
 MAX_PIPE_BYTES = 1 << 30  # 1 GiB, since a stream that cannot seek is held in memory
-MAX_SILENCE_SECONDS = 600  # of silence in all that fills gaps between time stamps
+MAX_SILENCE_SECONDS = 4 * 3600  # of silence in all that fills gaps between time stamps
+MAX_GAP_SECONDS = 600  # a longer jump beyond the stated end of the container is a clock that was set anew
 MAX_LOSSY_PEAK = 8.0  # of full scale; lossy codecs exceed full scale by a little, damaged packets by far
 SILENT_TRACK_PEAK = 3e-4  # -70 dBFS; another track is chosen in place of one that stays below
 MICROSECONDS = 1e6  # per second; the unit of FFmpeg's container clock
-MIN_GAP_SECONDS = 0.1  # smaller jumps between time stamps are rounding
+MIN_GAP_SECONDS = 0.1  # by which the audio may lag behind its time stamps, which are rounded and vary
+MAX_LEAD_SECONDS = 1.0  # by which it may be ahead of them; time stamps further back are those of a new clock
 UNKNOWN_FRAMES = 1 << 40  # more than any file holds; libsndfile reports 2^63 - 1 for an unknown length
 MAX_DEMUX_FAILURES = 20  # of one recording, after which the rest of its container is left out
 CHECKED_CODECS = ("flac", "tta", "wavpack", "alac", "ape", "tak")  # lossless, most of them with checksums
@@ -300,15 +302,14 @@ def _decoded_track(container, file: BinaryIO, integrity: Integrity, tracks: Trac
     """Decodes the chosen track, with silence where its time stamps leave a gap."""
     stream = container.streams.audio[tracks.chosen - 1]
     if stream.codec_context.name in CHECKED_CODECS:
-        stream.codec_context.options = {
-            "err_detect": "crccheck+explode"
-        }  # without it, a damaged frame is decoded to noise
+        # Without it, a damaged frame is decoded to noise.
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
     start = (container.start_time or 0) / MICROSECONDS
     container_format = container.format.name
     duration = (container.duration or 0) / MICROSECONDS or None
     stated = header_seconds(file, container_format, duration, integrity.complete)
     monitor = IntegrityMonitor(integrity, container_format, stated, start)
-    yield from _gathered(_frames(container, stream, monitor), start)
+    yield from _gathered(_frames(container, stream, monitor), start, start + (duration or 0.0))
 
 
 def _choose_track(container, tracks: Tracks, shown: str) -> list[int]:
@@ -419,13 +420,24 @@ def _packets(container, stream, monitor: IntegrityMonitor) -> Iterator:
             yield packet
 
 
-def _gathered(frames: Iterator[_Frame], start_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Joins frames, of about a thousand samples each, to larger blocks, and fills gaps between time stamps."""
+def _gathered(frames: Iterator[_Frame], start: float, end: float) -> Iterator[tuple[int, np.ndarray]]:
+    """Joins frames, of about a thousand samples each, to larger blocks, and fills gaps between time stamps.
+
+    Lost packets leave many gaps that are shorter than MIN_GAP_SECONDS. They add up, and are filled together.
+
+    Args:
+        frames: in order.
+        start, end: of the container, in seconds on its clock; `end` is no more than `start` where it is unknown.
+    """
     held: list[np.ndarray] = []
-    size, rate, clock, filled = 0, 0, start_seconds, 0.0
+    size, rate, filled = 0, 0, 0.0
+    clock = start  # where the audio so far ends
     for frame in frames:
         gap = frame.time - clock if frame.time is not None else 0.0
-        fill = gap if MIN_GAP_SECONDS < gap <= MAX_SILENCE_SECONDS - filled else 0.0
+        longest = MAX_SILENCE_SECONDS - filled
+        if clock + gap > end:
+            longest = min(longest, MAX_GAP_SECONDS)
+        fill = gap if MIN_GAP_SECONDS < gap <= longest else 0.0
         changed = held and (rate != frame.rate or held[0].shape[1] != frame.samples.shape[1])
         if held and (changed or fill or size >= DECODED_VALUES):
             yield rate, np.concatenate(held)
@@ -437,6 +449,8 @@ def _gathered(frames: Iterator[_Frame], start_seconds: float) -> Iterator[tuple[
                 yield rate, np.zeros((min(DECODED_VALUES, missing - start), 1), np.float32)
         held.append(frame.samples)
         size += frame.samples.size
-        clock = (clock if frame.time is None else frame.time) + len(frame.samples) / rate
+        if gap > longest or gap < -MAX_LEAD_SECONDS:
+            clock = frame.time
+        clock += fill + len(frame.samples) / rate
     if held:
         yield rate, np.concatenate(held)

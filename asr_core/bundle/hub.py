@@ -38,7 +38,7 @@ def download_bundle(repository: str, revision: str | None, wanted: Wanted) -> Bu
     Raises:
         BundleError: there is no such bundle, or it cannot be downloaded; the message says why.
     """
-    with _failures_told(repository, revision), _quiet_hub_client():
+    with _hub_errors_as_bundle_errors(repository, revision), _quiet_hub_client():
         return _download(repository, revision, _name(repository, revision), wanted)
 
 
@@ -47,7 +47,7 @@ def _name(repository: str, revision: str | None) -> str:
 
 
 @contextmanager
-def _failures_told(repository: str, revision: str | None):
+def _hub_errors_as_bundle_errors(repository: str, revision: str | None):
     """Turns the errors of the client into a BundleError, one sentence for each kind."""
     import httpx2  # the HTTP client of huggingface_hub, whose errors reach us
     from huggingface_hub import errors

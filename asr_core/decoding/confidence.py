@@ -37,7 +37,7 @@ def confidence(log_probs: np.ndarray, word: Sequence[TokenSpan]) -> float:
     return max(NOT_SPOKEN, float(np.exp(np.mean(peaks))))
 
 
-def frame_entropy(emissions: Emissions, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+def step_entropy(emissions: Emissions, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
     """The mean entropy of the network's output around ranges of steps (start, end), in nats: float [ranges].
 
     The mean runs from CONTEXT_SECONDS before each range to CONTEXT_SECONDS after it. Each step is weighted with the
@@ -75,11 +75,11 @@ class Calibration:
     doubt: float = 0.0
 
     def __call__(self, word: WordSpan) -> float:
-        confidence, posterior, doubt = evidence(word)
+        confidence, posterior, doubt = features(word)
         return float(expit(self.scale * confidence + self.agreement * posterior + self.doubt * doubt + self.offset))
 
 
-def evidence(word: WordSpan) -> tuple[float, float, float]:
+def features(word: WordSpan) -> tuple[float, float, float]:
     """The features of a word: log-odds of its confidence and of its n-best posterior (0 if it has none), its doubt."""
     confidence, posterior = np.clip([word.confidence, 0.5 if word.posterior is None else word.posterior], 1e-3, 0.999)
     return float(logit(confidence)), float(logit(posterior)), word.doubt

@@ -31,7 +31,7 @@ class IncrementalDecoder:
     """
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
-        self._vocabulary, self._model = recognizer.vocabulary, recognizer.language_model
+        self._vocabulary, self._language_model = recognizer.vocabulary, recognizer.language_model
         self._rescoring = recognizer.rescoring
         self._options, self._hot_words = options, hot_words
         self._partial_options = replace(options, similar_words=0)  # partial words change anyway; a quarter faster
@@ -72,7 +72,7 @@ class IncrementalDecoder:
         return words
 
     def _begin_sentence(self) -> None:
-        self._model_state: int | None = None  # of the language model; None at the beginning of a sentence
+        self._language_model_state: int | None = None  # of the language model; None at the beginning of a sentence
         self._neural_state = None  # of the neural language model, likewise
         self._hot_state: int | None = None  # of the hot-words' automaton, likewise
 
@@ -104,8 +104,8 @@ class IncrementalDecoder:
 
     def _continue_sentence(self, words: list[str], tokens: list[int]) -> None:
         """Moves the states of the language model and of the hot-words past final words of the sentence."""
-        if self._model is not None:
-            self._model_state = self._model.state_after(words, self._model_state)
+        if self._language_model is not None:
+            self._language_model_state = self._language_model.state_after(words, self._language_model_state)
         self._neural_state = self._rescoring.state_after(words, self._neural_state)
         if self._hot_words is not None:
             if self._space is not None:
@@ -121,9 +121,9 @@ class IncrementalDecoder:
         """
         if options.decoder == "greedy":
             return runs(best_path(emissions.log_probs)) if len(emissions) else [], ()
-        states = (self._model_state, self._hot_state) if continues else (None, None)
+        states = (self._language_model_state, self._hot_state) if continues else (None, None)
         neural_state = self._neural_state if continues else None
-        beam = PrefixBeam(self._vocabulary, options, self._model, self._hot_words, *states)
+        beam = PrefixBeam(self._vocabulary, options, self._language_model, self._hot_words, *states)
         beam.advance(emissions.log_probs)
         best = rescore(beam, emissions, self._vocabulary, options, self._rescoring, neural_state)[0]
         return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior

@@ -128,9 +128,9 @@ class NeuralLanguageModel:
         cells = gates.shape[1] // 4
         gates[:, : 3 * cells] *= 0.5  # sigmoid(x) = 0.5 + 0.5 tanh(x / 2)
         np.tanh(gates, out=gates)
-        opened, forget, shown = np.split(0.5 + 0.5 * gates[:, : 3 * cells], 3, axis=1)
-        cell = forget * state.cell + opened * gates[:, 3 * cells :]
-        return State((shown * np.tanh(cell)) @ self._weights["projection"], cell)
+        input_gate, forget_gate, output_gate = np.split(0.5 + 0.5 * gates[:, : 3 * cells], 3, axis=1)
+        cell = forget_gate * state.cell + input_gate * gates[:, 3 * cells :]
+        return State((output_gate * np.tanh(cell)) @ self._weights["projection"], cell)
 
     def logits(self, state: State) -> np.ndarray:
         """Logits of all words after each text: float32 [texts, words]. Their softmax is the exact distribution."""

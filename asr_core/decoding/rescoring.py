@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 from scipy.special import softmax
 
 from asr_core.ctc import IMPOSSIBLE, finite
-from asr_core.decoding.confidence import frame_entropy
+from asr_core.decoding.confidence import step_entropy
 from asr_core.decoding.lexicon import Pronunciations
 from asr_core.decoding.neural_language_model import NeuralLanguageModel, State
 from asr_core.decoding.options import DecoderOptions
@@ -175,7 +175,7 @@ def is_noise(hypothesis: BeamResult, vocabulary: Vocabulary, emissions: Emission
     """Whether a hypothesis was recognised in a signal that is not speech.
 
     Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
-    entropy of the frames around the letters (see `asr_core.decoding.confidence.frame_entropy`) shows this.
+    entropy of the steps around the letters (see `asr_core.decoding.confidence.step_entropy`) shows this.
 
     Args:
         hypothesis: the best one of the search, with its steps.
@@ -187,6 +187,6 @@ def is_noise(hypothesis: BeamResult, vocabulary: Vocabulary, emissions: Emission
     words = len(vocabulary.words(hypothesis.tokens))
     if not words:
         return False
-    entropy = frame_entropy(emissions, [(step, step) for step in hypothesis.steps]).mean()
+    entropy = step_entropy(emissions, [(step, step) for step in hypothesis.steps]).mean()
     seconds = (hypothesis.steps[-1] - hypothesis.steps[0]) * emissions.step_seconds + EDGE_SECONDS
     return entropy > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)

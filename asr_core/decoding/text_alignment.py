@@ -34,7 +34,7 @@ class Alignment:
     score: float
 
     @property
-    def belongs(self) -> bool:
+    def matches(self) -> bool:
         """Whether the text belongs to the recording."""
         return self.score >= MIN_MATCH_SCORE
 
@@ -43,7 +43,7 @@ class Alignment:
         """Remarks on the text as a whole, as sentences for users (see `Transcript.notes`)."""
         if all(word.confidence == UNCHECKED for word in self.words):
             return (NOT_CHECKED,)
-        return () if self.belongs else (NOT_THIS_TEXT,)
+        return () if self.matches else (NOT_THIS_TEXT,)
 
 
 def align_text(

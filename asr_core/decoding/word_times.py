@@ -11,7 +11,7 @@ import numpy as np
 
 from asr_core.audio.energy import DIGITAL_SILENCE_DB
 from asr_core.ctc import TokenSpan
-from asr_core.decoding.confidence import confidence, frame_entropy
+from asr_core.decoding.confidence import confidence, step_entropy
 from asr_core.decoding.word_spans import WordSpan, checked
 from asr_core.emissions import Emissions
 
@@ -39,7 +39,7 @@ def words_of(
             texts,
             checked(groups, check),
             word_times(emissions, groups, check),
-            frame_entropy(emissions, peaks).tolist(),
+            step_entropy(emissions, peaks).tolist(),
             posterior or [None] * len(groups),
             strict=True,
         )

@@ -41,7 +41,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,5}|amp|lt|gt|nbsp|lrm|rlm|quot|
 _INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f\u2060]")
 
 
-def words_alone(text: str) -> str:
+def without_subtitle_markup(text: str) -> str:
     """Removes what is not spoken: cue times and numbers, tags, remarks in brackets, marks of music and of turns.
 
     SubRip, WebVTT and similar formats are detected by their times, even if line breaks are lost. Words in round

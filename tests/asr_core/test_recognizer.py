@@ -25,7 +25,7 @@ from asr_core.errors import AudioError, Cancelled
 from asr_core.forced_alignment import BLOCK_STEPS
 from asr_core.inference.windows import OVERLAP_SECONDS
 from asr_core.inference.worker import InferenceWorker
-from asr_core.recognizer import BATCH_SECONDS, LONE_SECONDS, MIN_CONFIDENCE, Recognizer, without_noise
+from asr_core.recognizer import BATCH_SECONDS, ISOLATION_SECONDS, MIN_CONFIDENCE, Recognizer, without_isolated_words
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Word
 from asr_core.transcript.writers import SrtWriter
@@ -282,14 +282,14 @@ def word(text, start, confidence):
 
 def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
     the, cat = word("the", 1.0, MIN_CONFIDENCE / 2), word("cat", 1.4, MIN_CONFIDENCE / 3)
-    assert without_noise([]) == without_noise([the]) == without_noise([the, cat]) == ()
-    assert without_noise([word("the", 1.0, MIN_CONFIDENCE)]) == (word("the", 1.0, MIN_CONFIDENCE),)
+    assert without_isolated_words([]) == without_isolated_words([the]) == without_isolated_words([the, cat]) == ()
+    assert without_isolated_words([word("the", 1.0, MIN_CONFIDENCE)]) == (word("the", 1.0, MIN_CONFIDENCE),)
     words = (the, word("cat", 1.4, 0.9), word("sat", 1.8, 0.02))
-    assert without_noise(words) == words  # next to certain words they are speech
-    apart = word("the", words[-1].end + LONE_SECONDS + 0.1, 0.02)
-    near = word("the", words[-1].end + LONE_SECONDS - 0.1, 0.02)
-    assert without_noise([*words, apart]) == words
-    assert without_noise([*words, near]) == (*words, near)
+    assert without_isolated_words(words) == words  # next to certain words they are speech
+    apart = word("the", words[-1].end + ISOLATION_SECONDS + 0.1, 0.02)
+    near = word("the", words[-1].end + ISOLATION_SECONDS - 0.1, 0.02)
+    assert without_isolated_words([*words, apart]) == words
+    assert without_isolated_words([*words, near]) == (*words, near)
 
 
 def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):

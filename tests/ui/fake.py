@@ -17,7 +17,7 @@ from asr_core.decoding.text_alignment import align_text
 from asr_core.emissions import Emissions
 from asr_core.errors import Cancelled
 from asr_core.recognizer import Recognition
-from asr_core.text.pasted import words_alone
+from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Transcript, Word
 
@@ -99,7 +99,7 @@ class FakeRecognizer:
         return self.recognize(source, *args, **kwargs).transcript
 
     def align(self, emissions, seconds, text, cancel=None):
-        alignment = align_text(emissions, words_alone(text), self.vocabulary)
+        alignment = align_text(emissions, without_subtitle_markup(text), self.vocabulary)
         return replace(self.transcript(alignment.words, seconds), notes=alignment.notes)
 
     def transcript(self, words, seconds) -> Transcript:

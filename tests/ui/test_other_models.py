@@ -9,7 +9,7 @@ from asr_core.bundle.loading import load_bundle
 from asr_core.recognizer import Recognizer
 from asr_core.text.normaliser import normalise
 from ui.api import Api
-from ui.service.comparison import read_again
+from ui.service.comparison import transcribe_again
 from ui.service.engine import Engine
 from ui.service.overrides import DecodingOverrides
 from ui.service.requests import Limits, align_edit, decode_again, transcribe_file
@@ -58,7 +58,7 @@ def test_hotwords_are_found(clip, engine):
 
 
 def test_two_of_them_are_compared(clip, engine):
-    readings = [read_again(clip, engine, str(model)) for model in MODELS.values()]
+    readings = [transcribe_again(clip, engine, str(model)) for model in MODELS.values()]
     assert [reading.clip.transcript.text for reading in readings] == [WORDS, WORDS]
     assert readings[0].clip.tokens != readings[1].clip.tokens
 

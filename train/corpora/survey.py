@@ -12,7 +12,7 @@ from asr_core.errors import AudioError
 from asr_core.storage import replace_file
 from asr_core.text.normaliser import Normaliser
 from train.corpora.tables import CorpusRecording, recordings_in
-from train.data.examples import MAX_CHARACTERS_SECOND, MAX_SECONDS, MIN_SECONDS
+from train.data.examples import MAX_CHARACTERS_PER_SECOND, MAX_SECONDS, MIN_SECONDS
 from train.data.manifest import MAX_RECORDING_SECONDS
 from train.data.text_files import is_unicode
 
@@ -129,7 +129,7 @@ def _judge(recording: CorpusRecording, spoken: str, foreign_letters: int, seen: 
         return seconds, f"more than {MAX_RECORDING_SECONDS / 3600:g} hours"
     if seconds < MIN_SECONDS:
         return seconds, f"less than {MIN_SECONDS:g} s"
-    if len(spoken) > MAX_CHARACTERS_SECOND * seconds:
+    if len(spoken) > MAX_CHARACTERS_PER_SECOND * seconds:
         return seconds, "more text than its audio can hold"
     return seconds, ""
 

@@ -31,8 +31,8 @@ class Batching:
         batch_clips: number of clips in a batch, whatever their length; with None `batch_seconds` decides.
         multiple_of: the number of clips is a multiple of this (the number of devices that share a batch).
         repeats: how often a pass has every clip; more than once for small data sets.
-        characters_second: size of the labels, in characters per second of the bucket; a clip with more characters goes
-            to a longer bucket.
+        characters_per_second: size of the labels, for each second of the bucket; a clip with more characters goes to a
+            longer bucket.
         short_first_passes: number of passes at the beginning that have short clips first.
         join: share of the clips that are concatenated with others of the same speaker, up to a length drawn from
             `join_seconds`. Corpora mostly have short clips, and a network trained on short clips alone makes more
@@ -44,7 +44,7 @@ class Batching:
     batch_clips: int | None = None
     multiple_of: int = 1
     repeats: int = 1
-    characters_second: float = 20.0
+    characters_per_second: float = 20.0
     short_first_passes: int = 1
     join: float = 0.0
     join_seconds: tuple[float, ...] = (10.0, 20.0)
@@ -56,7 +56,7 @@ class Batching:
 
     def characters(self, bucket: float) -> int:
         """Size of the labels in a batch of this bucket (seconds)."""
-        return int(bucket * self.characters_second)
+        return int(bucket * self.characters_per_second)
 
 
 class TrainingBatches:

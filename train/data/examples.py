@@ -18,7 +18,7 @@ from train.data.manifest import ManifestClip
 # Limits of a training clip. `train.corpora` counts clips outside of them before time is spent on decoding.
 MIN_SECONDS = 0.3
 MAX_SECONDS = 16.0
-MAX_CHARACTERS_SECOND = 24.0  # per second of audio
+MAX_CHARACTERS_PER_SECOND = 24.0  # per second of audio
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class SpeechData:
                 else "no text" if not text
                 else "too short" if seconds < MIN_SECONDS
                 else f"longer than {MAX_SECONDS:g} s" if seconds > MAX_SECONDS
-                else "more text than its audio can hold" if len(text) > MAX_CHARACTERS_SECOND * seconds
+                else "more text than its audio can hold" if len(text) > MAX_CHARACTERS_PER_SECOND * seconds
                 else ""
             )  # fmt: skip
             if reason:

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
-from asr_core.decoding.confidence import Calibration, evidence
+from asr_core.decoding.confidence import Calibration, features
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.word_spans import WordSpan
 from train.evaluate.scores import Edits, Score
@@ -114,7 +114,7 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
 def fit(judged: Sequence[tuple[WordSpan, bool]]) -> Calibration:
     """Maximum-likelihood weights of a `Calibration`: logistic regression of whether words are correct."""
     words, right = zip(*judged, strict=True)
-    confidence, posterior, doubt = np.array([evidence(word) for word in words]).T
+    confidence, posterior, doubt = np.array([features(word) for word in words]).T
     features = np.stack([confidence, np.ones(len(words)), posterior, doubt])
     right = np.array(right)
 

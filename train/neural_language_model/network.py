@@ -159,15 +159,15 @@ def _gate_gradients(gates, before, squashed, dhidden, dcell, dgates):
     one = np.float32(1)
     for row in range(rows):
         for i in range(cells):
-            opened, forget = gates[row, i], gates[row, cells + i]
-            out, candidate = gates[row, 2 * cells + i], gates[row, 3 * cells + i]
+            input_gate, forget_gate = gates[row, i], gates[row, cells + i]
+            output_gate, candidate = gates[row, 2 * cells + i], gates[row, 3 * cells + i]
             tanh = squashed[row, i]
-            through = dcell[row, i] + dhidden[row, i] * out * (one - tanh * tanh)
-            dgates[row, i] = through * candidate * opened * (one - opened)
-            dgates[row, cells + i] = through * before[row, i] * forget * (one - forget)
-            dgates[row, 2 * cells + i] = dhidden[row, i] * tanh * out * (one - out)
-            dgates[row, 3 * cells + i] = through * opened * (one - candidate * candidate)
-            dcell[row, i] = through * forget
+            through = dcell[row, i] + dhidden[row, i] * output_gate * (one - tanh * tanh)
+            dgates[row, i] = through * candidate * input_gate * (one - input_gate)
+            dgates[row, cells + i] = through * before[row, i] * forget_gate * (one - forget_gate)
+            dgates[row, 2 * cells + i] = dhidden[row, i] * tanh * output_gate * (one - output_gate)
+            dgates[row, 3 * cells + i] = through * input_gate * (one - candidate * candidate)
+            dcell[row, i] = through * forget_gate
 
 
 def _output_layer(weights, outputs: np.ndarray, batch: Batch):

@@ -20,7 +20,7 @@ from train.punctuation.texts import Text, running_order
 MAX_WORDS = 60_000  # of a held-out part that are scored
 PASSAGE_WORDS = 400  # that share a speaker where pauses are drawn
 PAUSE_SECONDS = 0.3  # from which on the rule "full stop at pauses" writes one
-SILENT_CORPORA = 0.2  # share of the clips of a corpus that must have punctuation
+MIN_PUNCTUATED_SHARE = 0.2  # share of the clips of a corpus that must have punctuation
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _punctuated(manifest: Path) -> list:
     for _, own in groupby(sorted(read_manifest(manifest), key=lambda c: (c.corpus, c.id)), key=lambda c: c.corpus):
         own = list(own)
         marked = [clip for clip in own if not clip.text.isupper() and any(mark in clip.text for mark in ".?!,;")]
-        clips += own if len(marked) >= SILENT_CORPORA * len(own) else []
+        clips += own if len(marked) >= MIN_PUNCTUATED_SHARE * len(own) else []
     return clips
 
 

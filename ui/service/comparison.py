@@ -1,4 +1,4 @@
-"""A second look at the open recording, by a model of the visitor's choice."""
+"""Transcribes the open recording with another model, for comparison."""
 
 import time
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from ui.service.requests import logged
 
 
 @dataclass(frozen=True)
-class Reading:
+class ModelResult:
     """What a model recognised in a recording.
 
     Attributes:
@@ -23,7 +23,7 @@ class Reading:
     clip: Clip
 
 
-def read_again(clip: Clip, engine: Engine, model: str | None) -> Reading:
+def transcribe_again(clip: Clip, engine: Engine, model: str | None) -> ModelResult:
     """Transcribes a clip with a model, by the decoder options that the model recommends.
 
     Args:
@@ -37,7 +37,7 @@ def read_again(clip: Clip, engine: Engine, model: str | None) -> Reading:
     with logged("compare_models", audio_seconds=round(clip.seconds, 2)):
         started = time.perf_counter()
         found = recognizer.recognize(str(clip.audio.path))
-        read = replace(
+        compared = replace(
             clip,
             emissions=found.emissions,
             transcript=found.transcript,
@@ -48,4 +48,4 @@ def read_again(clip: Clip, engine: Engine, model: str | None) -> Reading:
             hypotheses=(),
             edited=False,
         )
-    return Reading(recognizer.bundle.name, recognizer.bundle.config, read)
+    return ModelResult(recognizer.bundle.name, recognizer.bundle.config, compared)

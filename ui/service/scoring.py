@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from asr_core.errors import AlignmentError
 from asr_core.text.alphabet import normalised_words, units
-from asr_core.text.pasted import words_alone
+from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.vocabulary import Vocabulary
 
 MARGIN_SECONDS = 0.4  # played before and after the place where a word is missing
@@ -64,7 +64,7 @@ def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabula
 
     vocabulary = vocabulary or Vocabulary()
     split = normalised_words if normalised else units
-    reference_words = split(words_alone(reference), vocabulary)
+    reference_words = split(without_subtitle_markup(reference), vocabulary)
     pieces = [(piece, word) for word in words for piece in split(word.text, vocabulary)]
     if not reference_words:
         raise AlignmentError("The reference holds no words to compare with; paste the correct text.")

@@ -17,7 +17,7 @@ import gradio as gr
 from asr_core.errors import AsrError, BundleError
 from ui.service.catalogue import KNOWN_MODELS
 from ui.service.clip import Clip, ClipRegistry
-from ui.service.comparison import Reading, read_again
+from ui.service.comparison import ModelResult, transcribe_again
 from ui.service.engine import Engine
 from ui.service.languages import language_name
 from ui.service.requests import explain, logged
@@ -118,7 +118,7 @@ class ModelTab:
         self.back.click(lambda: (None, ""), None, shown, **quiet)
         self.model.change(lambda name: name or "default", self.model, self.second, queue=False, **quiet)
         inputs, outputs = [self.first, self.second, clip], [self.duel, self.pair, self.timeline]
-        self.both.click(self._duel, inputs, outputs, concurrency_limit=1, **quiet)
+        self.both.click(self._compare_models, inputs, outputs, concurrency_limit=1, **quiet)
 
     def show(self, model: str | None) -> tuple[Html, str]:
         """(card, README) of a model; waits until it is loaded."""
@@ -162,22 +162,22 @@ class ModelTab:
             return "It brings none."
         return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # the Hub's front matter
 
-    def _duel(self, first, second, clip):
+    def _compare_models(self, first, second, clip):
         """Transcribes the open recording with two models; yields values of the table, the pair and the timeline."""
         if clip is None:
             yield notice("No recording is open", "Open one in Transcribe first."), None, None
             return
         try:
-            readings = []
+            results = []
             for name in self._named(first), self._named(second):
                 for progress in self._loading(name):
                     yield progress, None, None
-                readings.append(read_again(clip, self.engine, name))
+                results.append(transcribe_again(clip, self.engine, name))
         except Exception as error:
             yield notice("That did not work", explain(error), kind="error"), None, None
             return
-        pair = self.registry.put(paired(*(reading.clip for reading in readings)))
-        yield duel_table(readings), pair, timeline_value(pair)
+        pair = self.registry.put(paired(*(result.clip for result in results)))
+        yield models_table(results), pair, timeline_value(pair)
 
     def _named(self, name: str | None) -> str | None:
         """A model of the comparison as the engine knows it, None for the default one. Raises BundleError."""
@@ -215,15 +215,15 @@ def checked_name(name: str | None, model_paths: bool) -> str:
     return name
 
 
-def duel_table(readings: Sequence[Reading]) -> Html:
+def models_table(results: Sequence[ModelResult]) -> Html:
     """One row a model: its transcript of the clip, the time it took, and its error rate if the reference is known."""
     rows = []
-    for reading in readings:
-        clip = reading.clip
+    for result in results:
+        clip = result.clip
         wer = ""
         if clip.reference:
             wer = percent(compare(clip.reference, clip.transcript.words, True, clip.vocabulary).word_error_rate, 1)
         text = clip.transcript.text or "(nothing)"
-        rows.append((reading.name, parameters(reading.config), text, f"{clip.compute_seconds:.2f} s", wer))
+        rows.append((result.name, parameters(result.config), text, f"{clip.compute_seconds:.2f} s", wer))
     head = ["Model", "Parameters", "Text", "Compute", "WER"]
     return table(head, rows, caption="What each model recognised", numeric=[1, 3, 4])

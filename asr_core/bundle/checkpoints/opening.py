@@ -63,7 +63,7 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
     family = family_of(config, name)
     network = _network(family, config, _preprocessor(files), name)
     tokenizer = {file: content for file in FILES if (content := _json(files, file)) is not None}
-    with _understood(name, "vocabulary"):
+    with _value_errors_as_bundle_errors(name, "vocabulary"):
         pieces = read_pieces(tokenizer, language, name)
     holder, weights = _weight_files(files, pieces, config)
     half = config.get("dtype", config.get("torch_dtype")) in HALVES
@@ -73,11 +73,11 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
     for path in paths:  # the adapter of a language is the last, and its tensors replace others
         tensors |= stored_tensors(path, name)
     checkpoint = Checkpoint(config, tensors)
-    with _understood(name, "config.json"):
+    with _value_errors_as_bundle_errors(name, "config.json"):
         needed = [tensor for key in checkpoint.sources for tensor in checkpoint.of(key, name)]
     parameters = sum(tensor.size for tensor in needed)
     refuse_too_large(name, 4 * parameters)
-    with _understood(name, "vocabulary"):
+    with _value_errors_as_bundle_errors(name, "vocabulary"):
         (head,) = checkpoint.of("head/kernel", name)
         blank = config.get("blank_token_id", config.get("pad_token_id"))
         tokens, order = arrange(pieces, blank, head.shape[0], name)
@@ -99,7 +99,7 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
 
 def _network(family: ModuleType, config: dict, preprocessor: dict, name: str) -> dict:
     """The fields of a description that say which network and which front end."""
-    with _understood(name, "config.json"):
+    with _value_errors_as_bundle_errors(name, "config.json"):
         featurizer = family.featurizer(config, preprocessor)
         network = {"architecture": family.architecture(config), "featurizer": featurizer}
     network["sample_rate"] = featurizer.get("sample_rate")
@@ -108,7 +108,7 @@ def _network(family: ModuleType, config: dict, preprocessor: dict, name: str) ->
 
 
 @contextmanager
-def _understood(name: str, what: str):
+def _value_errors_as_bundle_errors(name: str, what: str):
     """Turns the errors that values of a wrong type lead to into a BundleError about a part of a checkpoint."""
     try:
         yield

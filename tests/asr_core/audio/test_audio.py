@@ -324,15 +324,33 @@ class TestBounds:
         assert samples == 1800 * RATE * 4 and peak < 1.25 * samples + (16 << 20)
 
     def test_time_stamps_cannot_ask_for_endless_silence(self):
-        silence = np.zeros((1600, 1), np.float32)
-        parts = [audio_files._Frame(RATE, 500.0 * index, silence) for index in range(50)]
-        filled = list(audio_files._gathered(iter(parts), 0.0))
-        assert 500 < sum(len(samples) for _, samples in filled) / RATE < audio_files.MAX_SILENCE_SECONDS + 10
+        limit = audio_files.MAX_SILENCE_SECONDS
+        assert limit - 500 < gathered_seconds([500.0 * index for index in range(50)], end=1e6) < limit + 10
+
+    @pytest.mark.parametrize(
+        ("times", "end", "seconds"),
+        [
+            ([0, 0.1, 0.2], 0.3, 0.3),
+            ([0.1 * i for i in range(100) if i % 3], 10, 9.8),  # one packet in three is lost
+            ([0.1 * i + 0.04 * (i % 2) for i in range(100)], 10, 10.0),  # time stamps vary
+            ([0, 900], 900.1, 900.1),
+            ([0, 900], 0, 0.2),  # the container states no length: a clock that was set anew
+            ([1000, 1000.1, 0, 0.1, 0.5], 1000.2, 0.8),  # and back
+        ],
+    )
+    def test_silence_takes_the_place_of_what_is_missing_between_time_stamps(self, times, end, seconds):
+        assert gathered_seconds(times, end) == pytest.approx(seconds, abs=0.11)
 
     def test_an_endless_pipe_is_refused(self, monkeypatch):
         monkeypatch.setattr(audio_files, "MAX_PIPE_BYTES", 10_000)
         with pytest.raises(AudioError, match="through a pipe"):
             load_audio(Pipe(wav(tone(1))), RATE)
+
+
+def gathered_seconds(times, end):
+    """What is made of frames of 0.1 s with these time stamps, in a container up to `end`, in seconds."""
+    frames = (audio_files._Frame(RATE, time, np.zeros((RATE // 10, 1), np.float32)) for time in times)
+    return sum(len(samples) for _, samples in audio_files._gathered(frames, times[0], end)) / RATE
 
 
 class TestArrays:

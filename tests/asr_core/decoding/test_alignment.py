@@ -5,7 +5,7 @@ import pytest
 
 from asr_core.audio.energy import signal_energy
 from asr_core.decoding.beam_search import beam_search
-from asr_core.decoding.confidence import UNCHECKED, Calibration, frame_entropy
+from asr_core.decoding.confidence import UNCHECKED, Calibration, step_entropy
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.text_alignment import align_text
 from asr_core.decoding.word_spans import WordSpan
@@ -145,7 +145,7 @@ def test_punctuation_and_case_stay_with_their_word():
     alignment = align_text(emissions, "\u201cHey!\u201d \u2014 Yours...", VOCABULARY)
     assert [word.text for word in alignment.words] == ["\u201cHey!\u201d \u2014", "Yours..."]
     assert [character.text for character in alignment.characters] == list("HeyYours")
-    assert alignment.score > 0.9 and alignment.belongs
+    assert alignment.score > 0.9 and alignment.matches
 
 
 def test_a_hyphen_parts_words_without_a_space():
@@ -176,7 +176,7 @@ def test_digits_and_symbols_get_a_wildcard_and_their_place():
     assert year.end == pytest.approx(path.index("- -i-t") * STEP, abs=STEP + 1e-6)
     assert price.start == pytest.approx(path.index("f-i-v") * STEP, abs=STEP + 1e-6)
     assert [character.text for character in alignment.characters][2] == "1910"
-    assert alignment.belongs
+    assert alignment.matches
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?!", "\u2014 ..."])
@@ -220,9 +220,9 @@ def test_the_score_tells_texts_that_do_not_belong_apart():
     for i, emissions in enumerate(recordings):
         for j, text in enumerate(texts):
             alignment = align_text(emissions, text, VOCABULARY)
-            assert alignment.belongs == (i == j), (i, j, alignment.score)
-    assert align_text(recordings[0], "looked at the dog", VOCABULARY).belongs  # an excerpt
-    assert not align_text(recordings[0], "the theory of numbers", VOCABULARY).belongs
+            assert alignment.matches == (i == j), (i, j, alignment.score)
+    assert align_text(recordings[0], "looked at the dog", VOCABULARY).matches  # an excerpt
+    assert not align_text(recordings[0], "the theory of numbers", VOCABULARY).matches
 
 
 def test_words_that_the_emissions_contradict_have_low_confidence():
@@ -250,7 +250,7 @@ def test_the_posterior_raises_the_confidence_of_a_word_and_entropy_lowers_it():
     assert Calibration(agreement=1.0)(unknown) == pytest.approx(0.5)
 
 
-def test_frame_entropy_counts_steps_in_which_the_network_emits_letters():
+def test_step_entropy_counts_steps_in_which_the_network_emits_letters():
     steps = round(10 / STEP)
     probabilities = np.full((steps, len(VOCABULARY)), 1e-9)
     probabilities[:, 0] = 1.0  # sure of blanks ...
@@ -259,13 +259,13 @@ def test_frame_entropy_counts_steps_in_which_the_network_emits_letters():
     probabilities[second, [0, 3]] = [1e-9, 1.0]  # and once sure of one
     emissions = Emissions(np.log(probabilities).astype(np.float32), STEP)
     places = [(first, first + 1), (second - 3, second - 2), (round(5 / STEP),) * 2]
-    near, sure, nothing = frame_entropy(emissions, places)
+    near, sure, nothing = step_entropy(emissions, places)
     assert near == pytest.approx(1.5 * np.log(2), abs=1e-4)
     assert sure == pytest.approx(0, abs=1e-4)
     assert nothing < 0.1
     # it lies too far off
-    assert frame_entropy(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1
-    assert len(frame_entropy(emissions, [])) == 0
+    assert step_entropy(emissions, [(first - round(1 / STEP), first - round(0.6 / STEP))])[0] < 0.1
+    assert len(step_entropy(emissions, [])) == 0
 
 
 def spoken(text, blanks=2):
@@ -286,7 +286,7 @@ def test_words_beside_speech_that_the_text_lacks_keep_their_place(left_out):
     for found, expected in zip(part.words, kept, strict=True):
         assert (found.start, found.end) == pytest.approx((expected.start, expected.end), abs=2 * STEP)
         assert found.confidence == pytest.approx(expected.confidence, abs=0.01)
-    assert part.belongs
+    assert part.matches
 
 
 def test_a_word_beside_a_hole_is_not_stretched_to_a_pause_inside_it():
@@ -326,7 +326,7 @@ def test_figures_are_spelled_and_keep_their_written_form(written, read):
     assert all(word.confidence > 0.9 and word.end - word.start > 2 * STEP for word in words)
     assert words[-1].end > emissions.seconds - 4 * STEP
     wrong = align_text(spoken("nobody had ever seen such a thing before"), written, VOCABULARY)
-    assert not wrong.belongs and wrong.notes == (NOT_THIS_TEXT,)
+    assert not wrong.matches and wrong.notes == (NOT_THIS_TEXT,)
 
 
 def test_what_cannot_be_spelled_has_no_confidence():

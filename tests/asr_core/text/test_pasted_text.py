@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr_core.text.pasted import words_alone
+from asr_core.text.pasted import without_subtitle_markup
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.writers import SrtWriter, VttWriter
 
@@ -34,7 +34,7 @@ VTT += "00:05.000 --> 00:06.000\nAT&amp;T\n"
     ],
 )
 def test_times_numbers_tags_and_remarks_go(text, words):
-    assert words_alone(text).split() == words.split()
+    assert without_subtitle_markup(text).split() == words.split()
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_times_numbers_tags_and_remarks_go(text, words):
     ],
 )
 def test_other_text_stays_as_it_is(text):
-    assert words_alone(text) == text
+    assert without_subtitle_markup(text) == text
 
 
 @pytest.mark.parametrize("writer", [SrtWriter, VttWriter])
 def test_our_own_subtitles_give_their_words_back(writer):
     texts = "In 1910, there were 12 & more.".split()
     words = [Word(text, i, i + 0.8, 0.9) for i, text in enumerate(texts)]
-    assert words_alone(writer().write(Transcript(words, 9.0))).split() == texts
+    assert without_subtitle_markup(writer().write(Transcript(words, 9.0))).split() == texts

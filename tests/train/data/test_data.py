@@ -247,7 +247,7 @@ def test_short_clips_come_first_when_asked(data):
 def test_clips_of_one_speaker_can_come_as_one(three_corpora):
     """Every clip once, its text at its place among those it came with."""
     batching = dataclasses.replace(
-        BATCHING, bucket_seconds=(2.0, 8.0), batch_clips=1, join=1.0, join_seconds=(5.0,), characters_second=40.0
+        BATCHING, bucket_seconds=(2.0, 8.0), batch_clips=1, join=1.0, join_seconds=(5.0,), characters_per_second=40.0
     )
     batches = TrainingBatches(three_corpora, batching, NO_AUGMENTATION)
     texts = {three_corpora.vocabulary.decode(e.labels): e for e in three_corpora.examples}

@@ -63,7 +63,7 @@ def test_the_card_names_language_and_size_and_warns_of_licences_that_forbid_comm
 
 
 def test_two_models_are_shown_on_one_time_axis(tab, clip):
-    *_, (shown, pair, timeline) = tab._duel("default", "name/other", clip)
+    *_, (shown, pair, timeline) = tab._compare_models("default", "name/other", clip)
     text = re.sub("<.*?>", " ", shown)
     assert FAKE_TEXT in text and OTHER_TEXT in text
     assert timeline["models"] == ["default", "name/other"]
@@ -77,9 +77,9 @@ def test_two_models_are_shown_on_one_time_axis(tab, clip):
 
 def test_a_model_that_cannot_be_compared_leaves_a_sentence(tab, clip):
     for second, sentence in (("name/missing", "There is no such model."), ("../x", "is not a Hub repository")):
-        *_, (shown, pair, timeline) = tab._duel("default", second, clip)
+        *_, (shown, pair, timeline) = tab._compare_models("default", second, clip)
         assert sentence in shown and pair is None and timeline is None
-    *_, (shown, _, _) = tab._duel("default", "name/other", None)
+    *_, (shown, _, _) = tab._compare_models("default", "name/other", None)
     assert "No recording is open" in shown
 
 
