@@ -42,7 +42,15 @@ SPEECH_PERCENTILE, NOISE_PERCENTILE = 95, 10  # of the levels in that context: s
 MAX_STEADY_DB = 8.0  # from noise floor to speech level of a channel that holds only noise or hum
 MIN_SPEECH_DB = 15.0  # from noise floor to speech level of a channel that holds speech
 NOISE_MATTERS_DB = 20.0  # steady noise further below the speech may stay in the average
-EMPTY_CENTRE_DB = 30.0  # a centre channel further below left and right is empty
+
+# The centre of a surround recording, which has the dialogue of a film. Its level is its speech level, as above.
+EMPTY_CENTRE_DB = 30.0  # a centre further below left and right is empty
+WEAK_CENTRE_DB = 10.0  # a centre further below left and right is not used alone: it may be an effect beside speech
+CENTRE_PAUSE_DB = 25.0  # further below its speech level, the centre pauses
+CENTRE_PAUSE_SECONDS = 0.6  # on either side of a block: how long it must pause before left and right are used, too
+VOICE_BESIDE_DB = 6.0  # what is louder in a pause, compared with the centre's speech level, may be another voice
+CENTRE_WEIGHT = 0.707  # beside the average of left and right, as in ITU-R BS.775
+
 MAX_SCORED_RANGE_DB = 40.0  # from noise floor to speech level; a larger range does not make a channel better
 SWITCH_DB = 3.0  # by which another channel must be better to replace the one in use
 
@@ -79,8 +87,9 @@ class Mixer:
     """Mixes the channels of a recording to one, block by block.
 
     Two channels, or more than three, are averaged. Three are left, right and centre (see `folded`): the centre is used
-    where it is not empty, else the average of left and right. Channels that hold only steady noise are left out of the
-    average, and where channels cancel each other, the best of them replaces it.
+    alone where it has speech, together with left and right where it is weak or pauses while they are loud, and not at
+    all where it is empty. Channels that hold only steady noise are left out of the average, and where channels cancel
+    each other, the best of them replaces it.
 
     Args:
         rate: Hz.
@@ -179,10 +188,15 @@ class Mixer:
                 self._best = best
             weights[first + block] = np.eye(1, self.channels, self._best)
         if self._centred:
-            sides = loud[:, :CENTRE].max(axis=1)
-            use_centre = (loud[:, CENTRE] > sides - EMPTY_CENTRE_DB) & (loud[:, CENTRE] > SILENT_DB)
-            use_centre &= ~(steady[:, CENTRE] & speaking[:, :CENTRE].any(axis=1))
-            weights[use_centre] = np.eye(1, self.channels, CENTRE)
+            sides, centre = loud[:, :CENTRE].max(axis=1), loud[:, CENTRE]
+            empty = (centre <= sides - EMPTY_CENTRE_DB) | (centre <= SILENT_DB)
+            empty |= steady[:, CENTRE] & speaking[:, :CENTRE].any(axis=1)
+            now = maximum_filter1d(level, 2 * round(CENTRE_PAUSE_SECONDS / BLOCK_SECONDS) + 1, axis=0)
+            beside = ((now > (centre - VOICE_BESIDE_DB)[:, None]) & speaking)[:, :CENTRE].any(axis=1)
+            together = (centre <= sides - WEAK_CENTRE_DB) | (now[:, CENTRE] < centre - CENTRE_PAUSE_DB) & beside
+            weights[~empty & ~together] = np.eye(1, self.channels, CENTRE)
+            weights[~empty & together, CENTRE] = CENTRE_WEIGHT
+            weights /= weights.sum(axis=1, keepdims=True)
         return weights[near]
 
     def _cancelled(self, power: np.ndarray) -> np.ndarray:

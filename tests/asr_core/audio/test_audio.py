@@ -200,7 +200,7 @@ BROKEN = {
     "infinity": (wav(np.full(RATE, np.inf), subtype="FLOAT"), "not numbers (NaN or infinity)"),
     "one sample a second": (wav(tone(1), 1), "claims 1 samples a second; 2,000 to 768,000 can be read"),
     "pictures alone": (encoded("mp4", None, None, None, video="mpeg4"), "has no audio track: choose a"),
-    "an unknown codec": (wav(tone(1)).replace(b"\x10\0\0\0\x01\0", b"\x10\0\0\0\x77\x77"), "in a form that"),
+    "an unknown codec": (wav(tone(1)).replace(b"\x10\0\0\0\x01\0", b"\x10\0\0\0\x77\x77"), "in a format that"),
     "a playlist": (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hosts\n", "is not a recording"),
 }  # fmt: skip
 
