@@ -52,9 +52,9 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
             with gr.Tab("Live", id="live"):
                 live = Live(engine, limits, model, transcribe, tabs)
             with gr.Tab("Compare", id="compare", render_children=True):
-                Compare(engine, transcribe.clip, limits)
+                Compare(engine, transcribe.clip, transcribe.running, limits)
             with gr.Tab("Align", id="align", render_children=True):
-                Align(engine, transcribe.clip, limits)
+                Align(engine, transcribe.clip, transcribe.running, limits)
             with gr.Tab("How it works", id="how", render_children=True):
                 HowItWorks(transcribe.clip)
             with gr.Tab("Batch", id="batch", render_children=True):

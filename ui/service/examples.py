@@ -28,9 +28,8 @@ def examples() -> list[ExampleClip]:
 def reference_of(clip: Clip | None, typed: str) -> str:
     """The reference text that another tab shows after a recording has been opened.
 
-    It is the reference of the recording if there is one, or else what the visitor typed, unless that is the text of an
-    example.
+    It is what the visitor typed, or else the reference of the recording if there is one.
     """
-    if clip is not None and clip.reference:
-        return clip.reference
-    return "" if typed in [example.reference for example in examples()] else typed
+    if typed and typed not in [example.reference for example in examples()]:
+        return typed
+    return clip.reference if clip is not None else ""

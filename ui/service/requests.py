@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from asr_core.errors import AsrError, AudioError
+from ui.service.client import ClientGone
 from ui.service.clip import MAX_HYPOTHESES, Clip, ClipAudio
 from ui.service.engine import Engine
 
@@ -82,6 +83,10 @@ class CurrentRequest:
         self.flag, self.name = CancelFlag(), name
         return self.flag
 
+    def superseded(self) -> "Superseded":
+        """The flag that cancels work beside the request, for the recording that is open now."""
+        return Superseded(self)
+
     def put(self, flag: CancelFlag, updates: list) -> None:
         """Keeps the result of the request with this flag, for the event that shows it."""
         self._outcome = flag, updates
@@ -92,11 +97,22 @@ class CurrentRequest:
         return outcome[1] if outcome is not None and outcome[0] is self.flag else None
 
 
+class Superseded:
+    """A cancel flag that is set once the visitor has begun a newer request (see CurrentRequest), or has left."""
+
+    def __init__(self, running: CurrentRequest):
+        self._running, self._flag, self._client = running, running.flag, ClientGone()
+
+    def is_set(self) -> bool:
+        return self._running.flag is not self._flag or self._client.is_set()
+
+
 class BackgroundJob:
     """Work in a thread of its own, whose progress a generator of Gradio's reports.
 
-    Iterating yields the fraction done, until the work ends; `result` then returns its result or raises its error. If
-    the iteration is closed before, because the visitor has left, the work is cancelled.
+    Iterating yields the fraction done, until the work ends, unless the work ends within PROGRESS_SECONDS; `result` then
+    returns its result or raises its error. If the iteration is closed before, because the visitor has left, the work is
+    cancelled.
 
     Args:
         work: is called with a progress callback.
@@ -110,7 +126,7 @@ class BackgroundJob:
     def __iter__(self):
         progress = [0.0]
         threading.Thread(target=self._run, args=(lambda done: progress.__setitem__(0, done),), daemon=True).start()
-        reported = 0.0
+        reported = -1.0
         try:
             while not wait([self._future], timeout=PROGRESS_SECONDS).done:
                 if progress[0] - reported >= 0.01:
@@ -262,12 +278,12 @@ def _n_best(found, options) -> tuple:
     return found.hypotheses if options.decoder == "beam" else ()
 
 
-def decode_again(clip: Clip, overrides, engine: Engine, cancel=None) -> Clip:
+def decode_again(clip: Clip, overrides, engine: Engine, progress=None, cancel=None) -> Clip:
     """Decodes the emissions of a clip with other options; the network does not run. Raises Cancelled."""
     with logged("decode", audio_seconds=round(clip.seconds, 2)):
         recognizer = engine.recognizer(clip.model)
         options = _options(overrides, recognizer)
-        found = recognizer.decode(clip.emissions, clip.seconds, options, overrides.hot_words, cancel=cancel)
+        found = recognizer.decode(clip.emissions, clip.seconds, options, overrides.hot_words, progress, cancel)
         n_best = _n_best(found, options)
         return clip.with_transcript(found.transcript, overrides=overrides, hypotheses=n_best, edited=False)
 

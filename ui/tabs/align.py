@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ui.service.client import ClientGone
+from asr_core.errors import Cancelled
 from ui.service.clip import Clip
 from ui.service.engine import Engine
 from ui.service.examples import reference_of
@@ -23,9 +23,10 @@ class Align:
 
     Args:
         clip: the `gr.State` with the open recording.
+        running: the `gr.State` with the visitor's CurrentRequest.
     """
 
-    def __init__(self, engine: Engine, clip: gr.State, limits: Limits):
+    def __init__(self, engine: Engine, clip: gr.State, running: gr.State, limits: Limits):
         self.engine, self.clip = engine, clip
         gr.HTML(
             tag(
@@ -50,7 +51,8 @@ class Align:
             self.downloads = [gr.DownloadButton(f"Download {name}", size="sm", min_width=120) for name in EXPORTED]
         outputs = [self.result, self.row, *self.downloads]
         self.clip.change(self._opened, [self.clip, self.text], [self.which, self.text, *outputs], **QUIET)
-        self.button.click(self._align, [self.clip, self.text], outputs, concurrency_id="decoder", **QUIET)
+        inputs = [self.clip, self.text, running]
+        self.button.click(self._align, inputs, outputs, concurrency_id="decoder", **QUIET)
 
     def _opened(self, clip, text):
         return [clip_line(clip), reference_of(clip, text), *self._nothing(Html(""))]
@@ -58,14 +60,17 @@ class Align:
     def _nothing(self, message: Html) -> list:
         return [message, gr.update(visible=False), *(None for _ in EXPORTED)]
 
-    def _align(self, clip, text):
+    def _align(self, clip, text, running):
         if clip is None:
             return self._nothing(no_clip())
+        superseded = running.superseded()
         try:
             with logged("align", audio_seconds=round(clip.seconds, 2)):
                 recognizer = self.engine.recognizer(clip.model)
-                transcript = recognizer.align(clip.emissions, clip.seconds, text or "", ClientGone())
+                transcript = recognizer.align(clip.emissions, clip.seconds, text or "", superseded)
             return [alignment_card(clip, transcript), gr.update(visible=True), *_exports(clip, transcript)]
+        except Cancelled:  # another recording is open by now, and `_opened` has cleared this tab
+            return [gr.skip() for _ in range(2 + len(EXPORTED))]
         except Exception as error:
             return self._nothing(notice("The text could not be aligned", explain(error), kind="error"))
 
@@ -101,7 +106,7 @@ def alignment_card(clip: Clip, transcript) -> Html:
             "details",
             tag("summary", "Times as a table"),
             table(
-                ["Word", "Start", "End", "Sure", ""],
+                ["Word", "Start", "End", "Sure", "Remark"],
                 rows,
                 caption="Words with their times",
                 numeric=[1, 2, 3],

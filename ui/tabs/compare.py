@@ -6,7 +6,7 @@ The visitor chooses between two readings of both texts: *normalised* (no case or
 
 import gradio as gr
 
-from asr_core.errors import AudioError
+from asr_core.errors import AudioError, Cancelled
 from ui.service.clip import Clip
 from ui.service.engine import Engine
 from ui.service.examples import reference_of
@@ -23,10 +23,11 @@ class Compare:
 
     Args:
         clip: the `gr.State` with the open recording.
+        running: the `gr.State` with the visitor's CurrentRequest.
     """
 
-    def __init__(self, engine: Engine, clip: gr.State, limits: Limits):
-        self.engine, self.clip, self.limits = engine, clip, limits
+    def __init__(self, engine: Engine, clip: gr.State, running: gr.State, limits: Limits):
+        self.engine, self.clip, self.running, self.limits = engine, clip, running, limits
         self.recordings = gr.State(Recordings())
         gr.HTML(
             tag(
@@ -38,7 +39,7 @@ class Compare:
         self.which = gr.HTML(no_clip())
         self.reference = gr.Textbox(
             label="Reference",
-            info="For the examples, the reference is filled in.",
+            info="For the examples, the reference is filled in, unless you have entered a text.",
             lines=3,
             max_lines=12,
             max_length=limits.text_characters,
@@ -52,9 +53,9 @@ class Compare:
         )
         with gr.Row():
             self.button = gr.Button("Compare", variant="primary", scale=0, min_width=180, elem_id="compare-button")
-            self.add = gr.Button("Add to my recordings", scale=0, min_width=180, elem_id="add-recording")
+            self.add = gr.Button("Add to my recordings", scale=0, min_width=250, elem_id="add-recording")
             self.download = gr.DownloadButton(
-                "Download my recordings", visible=False, scale=0, min_width=180, elem_id="recordings-zip"
+                "Download my recordings", visible=False, scale=0, min_width=250, elem_id="recordings-zip"
             )
         self.added = gr.HTML("", elem_id="recordings")
         self.result = gr.HTML("", elem_id="comparison")
@@ -65,7 +66,7 @@ class Compare:
         self.clip.change(self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **QUIET)
         self.button.click(self._compare, inputs, self.result, **QUIET)
         self.reading.input(self._compare, inputs, self.result, **QUIET)
-        inputs = [self.clip, self.reference, self.recordings]
+        inputs = [self.clip, self.reference, self.recordings, self.running]
         self.add.click(self._add, inputs, [self.added, self.download], concurrency_id="decoder", **QUIET)
 
     def _opened(self, clip, reference):
@@ -84,29 +85,33 @@ class Compare:
             return notice("No comparison", explain(error), kind="error")
         return comparison_card(clip, both, reading)
 
-    def _add(self, clip, reference, recordings):
+    def _add(self, clip, reference, recordings, running):
         if clip is None:
             return no_clip(), gr.skip()
+        superseded = running.superseded()
         try:
             with logged("add recording", audio_seconds=round(clip.seconds, 2)):
-                add_recording(clip, reference or "", recordings, self.engine, self.limits)
+                add_recording(clip, reference or "", recordings, self.engine, self.limits, superseded)
                 path = recordings.zip()
+        except Cancelled:
+            return gr.skip(), gr.skip()
         except Exception as error:
             return notice("Not added", explain(error), kind="error"), gr.skip()
         return collected(recordings), gr.update(visible=True, value=str(path))
 
 
-def add_recording(clip: Clip, text: str, recordings: Recordings, engine: Engine, limits: Limits) -> None:
+def add_recording(clip: Clip, text: str, recordings: Recordings, engine: Engine, limits: Limits, cancel=None) -> None:
     """Aligns the correct text with a recording and adds both to what the visitor collects.
 
     Raises:
         AlignmentError: the text has no words, or is not that of the recording.
+        Cancelled: `cancel` was set.
         AudioError: the visitor has collected as much as one may.
     """
     if recordings.seconds + clip.seconds > limits.batch_seconds:
         hours = limits.batch_seconds / 3600
         raise AudioError(f"At most {hours:g} hours can be collected: download your recordings, and reload the page.")
-    transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text)
+    transcript = engine.recognizer(clip.model).align(clip.emissions, clip.seconds, text, cancel)
     recordings.add(clip, transcript)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import gradio as gr
 
 from asr_core.errors import Cancelled
-from ui.service.client import ClientGone
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.examples import examples
@@ -33,7 +32,7 @@ from ui.service.requests import (
     transcribe_file,
     write_again,
 )
-from ui.widgets.decoding import Decoding, hypotheses_table, moved
+from ui.widgets.decoding import Decoding, hypotheses_table
 from ui.widgets.events import QUIET, at_once
 from ui.widgets.markup import Html, join, notice, tag
 from ui.widgets.subtitles import Subtitles
@@ -43,7 +42,7 @@ from ui.widgets.words import facts, first_words_card, transcript_card
 from ui.widgets.written import WrittenForm
 
 RECORDING = "Microphone"  # name of a clip from the microphone
-SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
+SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest'})"
 
 TRACK = {
     "label": "Audio track",
@@ -208,18 +207,18 @@ class Transcribe:
         self.microphone.clear(self._close_recording, closed, self.outputs, queue=False, **QUIET)
 
         decoder_event = {
-            "outputs": self.clip_outputs,
+            "outputs": self.outputs,
             "concurrency_limit": 2,
             "concurrency_id": "decoder",
             "trigger_mode": "always_last",
             **QUIET,
         }
-        decoding = [self.clip, self.text, *self.controls]
+        decoding = [self.clip, self.running, self.text, *self.controls]
         gr.on(self.decoding.events(), self._decode_again, decoding, **decoder_event)
         for button, act in (self.apply, self._align_edit), (self.undo, self._undo):
             button.click(act, decoding, **decoder_event).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
         texts = [self.clip, self.decoding.n_best]
-        gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
+        gr.on(self.decoding.n_best.moved(), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
         gr.on(self.written.events(), self._write_form, decoding, **decoder_event)
         gr.on(
             self.subtitles.events(),
@@ -273,7 +272,8 @@ class Transcribe:
             clip = self._in_form(replace(job.result, reference=reference), form, replacements)
             outcome = self._show(clip, values)
         except Cancelled:
-            outcome = self._nothing(notice("Stopped", f"{name} was not transcribed to its end."))
+            stopped = notice("Stopped", f"{name} was not transcribed to its end. To transcribe it, open it again.")
+            outcome = self._nothing(stopped, words)
         except Exception as error:
             clip, outcome = None, self._nothing(notice(headline(error), explain(error), kind="error"))
         if running.flag is not cancel:
@@ -295,36 +295,69 @@ class Transcribe:
             return transcribing(name)
         return notice("The model is loading", f"{name} will be transcribed when the model is ready.")
 
-    def _decode_again(self, clip, text, *values):
+    def _decode_again(self, clip, running, text, *values):
         if clip is None:
-            return self._clip_row()
+            yield self.unchanged()
+            return
         try:
             if self.decoding.read(values).same(clip.overrides, self.engine.recognizer(clip.model).bundle):
-                return self._clip_row()  # the visitor has only entered and left a field
+                yield self.unchanged()  # the visitor has only entered and left a field
+                return
         except Exception as error:
-            return self._failed(error)
+            yield self._failed(error)
+            return
         if clip.edited or text != clip.shown_text:
             kept = notice("Your corrections are kept", "To decode again, press “Undo corrections”.", kind="warning")
-            return self._clip_row(message=join([kept, facts(clip)]))
-        return self._undo(clip, text, *values)
+            yield self._row(message=join([kept, facts(clip)]))
+            return
+        yield from self._undo(clip, running, text, *values)
 
-    def _undo(self, clip, text, *values):
+    def _undo(self, clip, running, text, *values):
         """Drops the corrections: decodes the clip again."""
-        if clip is None:
-            return self._clip_row()
-        try:
-            decoded = decode_again(clip, self.decoding.read(values), self.engine, ClientGone())
-            return self._shown(self._in_form(decoded, *self._form(values)), values)
-        except Exception as error:
-            return self._failed(error)
 
-    def _align_edit(self, clip, text, *values):
+        def work(progress, cancel):
+            decoded = decode_again(clip, self.decoding.read(values), self.engine, progress, cancel)
+            return self._in_form(decoded, *self._form(values))
+
+        yield from self._change(clip, running, "Decoding again…", work, values)
+
+    def _align_edit(self, clip, running, text, *values):
+        def work(progress, cancel):
+            return align_edit(clip, text, self.engine, cancel)
+
+        yield from self._change(clip, running, "Aligning…", work, values)
+
+    def _change(self, clip: Clip | None, running: CurrentRequest, title: str, work: Callable, values):
+        """Yields updates of `outputs`: a notice while the work takes long, then the clip that it returns.
+
+        Nothing is shown if the visitor has begun a newer request meanwhile. The text cannot be edited while the work
+        runs, because its result replaces the text.
+
+        Args:
+            clip: the open recording, or None.
+            running: of the visitor.
+            title: of the notice.
+            work: returns the changed clip, called with a progress callback and a cancel flag.
+            values: of `controls`.
+        """
         if clip is None:
-            return self._clip_row()
+            yield self.unchanged()
+            return
+        cancel = running.begin(clip.name)
+        job = BackgroundJob(lambda progress: work(progress, cancel), cancel)
         try:
-            return self._shown(align_edit(clip, text, self.engine, ClientGone()), values)
+            for share in job:
+                if not cancel.is_set():
+                    message = working(title, f"The words of {clip.name} will be replaced when this is done.", share)
+                    yield self._row(message=message, text=gr.update(interactive=False), stop=True)
+            changed = job.result
+            row = self._show(changed, values) if running.flag is cancel else self.unchanged()
+        except Cancelled:
+            stopped = notice("Stopped", "The words are as they were before.")
+            row = self._row(message=join([stopped, facts(clip)]), text=gr.update(interactive=True), stop=False)
         except Exception as error:
-            return self._failed(error)
+            row = self._failed(error)
+        yield row if running.flag is cancel else self.unchanged()
 
     def _form(self, values) -> tuple:
         """(form, replacements) of the visitor. Raises GivenTextError if a replacement is wrong."""
@@ -334,17 +367,18 @@ class Transcribe:
         """A clip that has just been decoded, in the form that the visitor chose."""
         return write_again(clip, form, replacements, self.engine) if replacements else replace(clip, form=form)
 
-    def _write_form(self, clip, text, *values):
+    def _write_form(self, clip, running, text, *values):
         """Shows the transcript in the other form, or with other replacements; keeps a text that is being corrected."""
         if clip is None:
-            return self._clip_row()
+            return self.unchanged()
+        superseded = running.superseded()
         try:
             changed = write_again(clip, *self._form(values), self.engine)
-            row = self._shown(changed, values)
+            row = self.unchanged() if superseded.is_set() else self._show(changed, values)
         except Exception as error:
             return self._failed(error)
         if text != clip.shown_text:
-            row[self.clip_outputs.index(self.text)] = gr.skip()
+            row[self.outputs.index(self.text)] = gr.skip()
         return row
 
     def _write_again(self, clip, *values):
@@ -381,7 +415,7 @@ class Transcribe:
             message=facts(clip),
             words=gr.update(value=transcript_card(clip), visible=True),
             timeline=timeline_value(clip),
-            text=clip.shown_text,
+            text=gr.update(value=clip.shown_text, interactive=True),
             hypotheses=self._texts(clip, self.decoding.shown(values)),
             downloads=[str(path) for path in write_exports(clip, subtitles)],
         )
@@ -398,7 +432,7 @@ class Transcribe:
             message=message,
             words=gr.update(value=words or "", visible=bool(words)),
             timeline=None,
-            text="",
+            text=gr.update(value="", interactive=True),
             hypotheses=gr.update(value="", visible=False),
             downloads=[None for _ in self.downloads],
         )
@@ -414,11 +448,16 @@ class Transcribe:
 
     def _failed(self, error: Exception) -> list:
         """Keeps the clip and shows why nothing was changed."""
-        return self._clip_row(message=notice("Nothing was changed", explain(error), kind="error"))
+        message = notice("Nothing was changed", explain(error), kind="error")
+        return self._row(message=message, text=gr.update(interactive=True), stop=False)
 
     def unchanged(self) -> list:
         """Values of `outputs` that change nothing."""
-        return [*self._clip_row(), gr.skip(), gr.skip()]
+        return self._row()
+
+    def _row(self, *, stop: bool | None = None, **changes) -> list:
+        """Values of `outputs`; `changes` as for `_clip_row`, `stop` is whether the Stop button is shown."""
+        return [*self._clip_row(**changes), gr.skip(), gr.skip() if stop is None else gr.update(visible=stop)]
 
     def _clip_row(self, *, downloads=None, **changes) -> list:
         """Values of `clip_outputs` in order; components that are not given do not change."""
@@ -427,9 +466,14 @@ class Transcribe:
 
 
 def transcribing(name: str, share: float | None = None) -> Html:
-    """The message while the recogniser works, with a progress bar once there is progress."""
+    """The message while a recording is transcribed."""
+    return working("Transcribing…", f"{name} is being transcribed.", share)
+
+
+def working(title: str, text: str, share: float | None) -> Html:
+    """A message with a progress bar, once there is progress."""
     bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
-    return notice("Transcribing…", f"{name} is being transcribed.", action=bar)
+    return notice(title, text, action=bar)
 
 
 def empty_state() -> Html:

@@ -8,6 +8,7 @@ from asr_core.text.given import MAX_HOT_WORDS
 from ui.service.clip import MAX_HYPOTHESES, Clip
 from ui.service.overrides import MAX_BEAM_WIDTH, MAX_LANGUAGE_MODEL_WEIGHT, DecodingOverrides
 from ui.widgets.markup import Html, table
+from ui.widgets.slider import Slider
 
 
 class Decoding:
@@ -24,7 +25,7 @@ class Decoding:
             self.decoder = gr.Radio(
                 [("Greedy", "greedy"), ("Beam", "beam")], value=None, label="Decoder", elem_id="decoder"
             )
-            self.beam_width = gr.Slider(
+            self.beam_width = Slider(
                 2,
                 MAX_BEAM_WIDTH,
                 value=16,
@@ -34,10 +35,10 @@ class Decoding:
                 elem_id="beam-width",
             )
         with gr.Row():
-            self.language_model_weight = gr.Slider(
+            self.language_model_weight = Slider(
                 0, MAX_LANGUAGE_MODEL_WEIGHT, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
             )
-            self.n_best = gr.Slider(
+            self.n_best = Slider(
                 1, MAX_HYPOTHESES, value=3, step=1, label="Hypotheses shown", info="the best of the beam"
             )
         self.hot_words = gr.Textbox(
@@ -56,8 +57,8 @@ class Decoding:
         """The events after which the clip is decoded again."""
         return [
             self.decoder.input,
-            *moved(self.beam_width),
-            *moved(self.language_model_weight),
+            *self.beam_width.moved(),
+            *self.language_model_weight.moved(),
             self.hot_words.blur,
             self.hot_words.submit,
         ]
@@ -79,11 +80,6 @@ class Decoding:
         return [options.decoder, options.beam_width, options.language_model_weight]
 
 
-def moved(slider: gr.Slider) -> list[Callable]:
-    """The events of a slider that is moved, by pointer or keys, typed into, or reset."""
-    return [slider.input, slider.release]
-
-
 def hypotheses_table(clip: Clip, count: int) -> Html:
     """The `count` best hypotheses with the parts of their scores in nats; empty if `count` is 1."""
     if not clip.hypotheses or count < 2:
@@ -101,7 +97,7 @@ def hypotheses_table(clip: Clip, count: int) -> Html:
         for rank, hypothesis in enumerate(clip.hypotheses[:count], start=1)
     ]
     return table(
-        ["", "Text", "Score", "Letters", "Language", "Hot-words", "Phones"],
+        ["Rank", "Text", "Score", "Letters", "Language", "Hot-words", "Phones"],
         rows,
         caption="The best hypotheses and the parts of their scores in nats; the letters' include the blank penalty",
         numeric=[0, 2, 3, 4, 5, 6],

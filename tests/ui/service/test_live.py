@@ -253,7 +253,7 @@ def test_the_tab_shows_words_then_files_then_the_clip_in_transcribe(live):
     *_, opened = live._open(session, *values)
     assert opened[0].transcript.text == SAID and opened[0].name == "Live recording"
     outcome = dict(zip(live.transcribe.outputs, live.transcribe.outcome(values[1]), strict=True))
-    assert outcome[live.transcribe.text] == SAID
+    assert outcome[live.transcribe.text]["value"] == SAID
 
 
 def test_start_after_a_stop_is_a_new_recording(live):

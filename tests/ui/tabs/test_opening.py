@@ -5,6 +5,7 @@ import threading
 import gradio as gr
 import pytest
 
+from asr_core.errors import Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.clip import ClipRegistry
 from ui.service.engine import Engine
@@ -13,9 +14,15 @@ from ui.tabs.transcribe import Transcribe
 
 
 class HalfWay(FakeRecognizer):
-    """Stops in the middle until it may continue."""
+    """Stops in the middle of recognition, and of alignment, until it may continue."""
 
     go_on = threading.Event()
+
+    def align(self, emissions, seconds, text, cancel=None):
+        self.go_on.wait()
+        if cancel.is_set():
+            raise Cancelled()
+        return super().align(emissions, seconds, text, cancel)
 
     def emissions(self, audio, progress=None, cancel=None, on_emissions=None):
         progress(0.5)
@@ -91,6 +98,46 @@ def test_a_page_that_was_cleared_at_the_end_stays_clear(transcribe, recording):
     list(opening(transcribe, recording(), running))
     cleared = transcribe._close(running)
     assert transcribe.outcome(running) == cleared
+
+
+@pytest.fixture
+def correcting(transcribe, recording):
+    """The opened clip and, as a function of the visitor's requests, the updates after a correction of its text."""
+    running = CurrentRequest()
+    HalfWay.go_on.set()
+    *_, last = opening(transcribe, recording(), running)
+    HalfWay.go_on.clear()
+    controls = [component.value for component in transcribe.controls]
+    return running, transcribe._align_edit(last[0], running, "the lazy dog", *controls)
+
+
+def test_a_correction_locks_the_text_and_shows_its_result(transcribe, correcting):
+    _, rows = correcting
+    first = next(rows)
+    assert first[transcribe.outputs.index(transcribe.text)] == gr.update(interactive=False)
+    assert first[-1] == gr.update(visible=True), "the Stop button"
+    HalfWay.go_on.set()
+    *_, row = rows
+    assert row[transcribe.outputs.index(transcribe.text)] == gr.update(value="the lazy dog", interactive=True)
+    assert row[-1] == gr.update(visible=False)
+
+
+def test_a_correction_that_ends_after_another_recording_was_opened_changes_nothing(transcribe, correcting, recording):
+    running, rows = correcting
+    next(rows)
+    next(opening(transcribe, recording(name="other.wav"), running))
+    HalfWay.go_on.set()
+    assert list(rows)[-1] == transcribe.unchanged()
+
+
+def test_a_correction_that_is_stopped_keeps_the_words(transcribe, correcting):
+    running, rows = correcting
+    next(rows)
+    running.flag.set()
+    HalfWay.go_on.set()
+    *_, row = rows
+    page = dict(zip(transcribe.outputs, row, strict=True))
+    assert "Stopped" in page[transcribe.message] and page[transcribe.clip] == page[transcribe.words] == gr.skip()
 
 
 def test_a_recording_that_cannot_be_read_says_so_in_one_whole_update(transcribe, tmp_path):
