@@ -35,6 +35,7 @@ from ui.service.requests import (
 from ui.widgets.decoding import Decoding, hypotheses_table
 from ui.widgets.events import QUIET, at_once
 from ui.widgets.markup import Html, join, notice, tag
+from ui.widgets.slider import moved
 from ui.widgets.subtitles import Subtitles
 from ui.widgets.timeline import timeline, timeline_value
 from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
@@ -218,7 +219,7 @@ class Transcribe:
         for button, act in (self.apply, self._align_edit), (self.undo, self._undo):
             button.click(act, decoding, **decoder_event).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
         texts = [self.clip, self.decoding.n_best]
-        gr.on(self.decoding.n_best.moved(), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
+        gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
         gr.on(self.written.events(), self._write_form, decoding, **decoder_event)
         gr.on(
             self.subtitles.events(),

@@ -8,7 +8,7 @@ from asr_core.text.given import MAX_HOT_WORDS
 from ui.service.clip import MAX_HYPOTHESES, Clip
 from ui.service.overrides import MAX_BEAM_WIDTH, MAX_LANGUAGE_MODEL_WEIGHT, DecodingOverrides
 from ui.widgets.markup import Html, table
-from ui.widgets.slider import Slider
+from ui.widgets.slider import moved, slider
 
 
 class Decoding:
@@ -25,7 +25,7 @@ class Decoding:
             self.decoder = gr.Radio(
                 [("Greedy", "greedy"), ("Beam", "beam")], value=None, label="Decoder", elem_id="decoder"
             )
-            self.beam_width = Slider(
+            self.beam_width = slider(
                 2,
                 MAX_BEAM_WIDTH,
                 value=16,
@@ -35,10 +35,10 @@ class Decoding:
                 elem_id="beam-width",
             )
         with gr.Row():
-            self.language_model_weight = Slider(
+            self.language_model_weight = slider(
                 0, MAX_LANGUAGE_MODEL_WEIGHT, value=0.5, step=0.05, label="Language-model weight", info="0 ignores it"
             )
-            self.n_best = Slider(
+            self.n_best = slider(
                 1, MAX_HYPOTHESES, value=3, step=1, label="Hypotheses shown", info="the best of the beam"
             )
         self.hot_words = gr.Textbox(
@@ -57,8 +57,8 @@ class Decoding:
         """The events after which the clip is decoded again."""
         return [
             self.decoder.input,
-            *self.beam_width.moved(),
-            *self.language_model_weight.moved(),
+            *moved(self.beam_width),
+            *moved(self.language_model_weight),
             self.hot_words.blur,
             self.hot_words.submit,
         ]

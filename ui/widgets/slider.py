@@ -1,20 +1,21 @@
-"""A slider into whose field any number can be typed."""
+"""Sliders into whose field any number can be typed."""
 
 from collections.abc import Callable
 
 import gradio as gr
 
 
-class Slider(gr.Slider):
+def slider(low: float, high: float, **arguments) -> gr.Slider:
     """A `gr.Slider` that replaces a typed number out of range by the nearest one in it, where Gradio reports an error.
 
-    While somebody types 128, the field has 1 and 12. An empty field counts as the minimum, which the page then shows.
+    While somebody types 128, the field has 1 and 12. An empty field counts as the lowest number, which is then shown.
     """
+    component = gr.Slider(low, high, **arguments)
+    checked = component.preprocess
+    component.preprocess = lambda number: checked(low if number is None else min(max(number, low), high))
+    return component
 
-    def preprocess(self, payload: float | None) -> float:
-        payload = self.minimum if payload is None else payload
-        return super().preprocess(min(max(payload, self.minimum), self.maximum))
 
-    def moved(self) -> list[Callable]:
-        """The events of the slider when it is moved, by pointer or keys, typed into, or reset."""
-        return [self.input, self.release]
+def moved(component: gr.Slider) -> list[Callable]:
+    """The events of a slider that is moved, by pointer or keys, typed into, or reset."""
+    return [component.input, component.release]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import gradio as gr
 
 from ui.service.exports import RANGES, SubtitleLimits
-from ui.widgets.slider import Slider
+from ui.widgets.slider import moved, slider
 
 
 class Subtitles:
@@ -14,9 +14,9 @@ class Subtitles:
     def __init__(self):
         limits = SubtitleLimits()
         with gr.Row():
-            self.characters = Slider(*RANGES[0], value=limits.characters, step=1, label="Characters a line")
-            self.lines = Slider(*RANGES[1], value=limits.lines, step=1, label="Lines")
-            self.seconds = Slider(*RANGES[2], value=limits.seconds, step=0.5, label="Seconds at most")
+            self.characters = slider(*RANGES[0], value=limits.characters, step=1, label="Characters a line")
+            self.lines = slider(*RANGES[1], value=limits.lines, step=1, label="Lines")
+            self.seconds = slider(*RANGES[2], value=limits.seconds, step=0.5, label="Seconds at most")
 
     @property
     def components(self) -> list:
@@ -24,7 +24,7 @@ class Subtitles:
 
     def events(self) -> list[Callable]:
         """The events after which the subtitles are written again."""
-        return [event for slider in self.components for event in slider.moved()]
+        return [event for component in self.components for event in moved(component)]
 
     def read(self, values: Sequence) -> SubtitleLimits:
         characters, lines, seconds = values[:3]
