@@ -63,6 +63,8 @@ class Opener(Protocol):
 
     def on(self, event: Callable, opens: Callable, inputs: list) -> None: ...
 
+    def empty_inputs(self, event: Callable) -> None: ...
+
     def unchanged(self) -> list: ...
 
 
@@ -126,6 +128,7 @@ class Live:
         self.panel.click(self._act, self.session, shown, concurrency_limit=None, **QUIET)
         self.open.click(lambda: gr.Tabs(selected="transcribe"), None, self.tabs, queue=False, **QUIET)
         self.transcribe.on(self.open.click, self._open, [self.session, *self.transcribe.inputs])
+        self.transcribe.empty_inputs(self.open.click)
 
     def _change_form(self, session: LiveSession | None, form: str):
         """Shows the words, and writes the downloads of a finished recording, in another form."""

@@ -181,6 +181,10 @@ class Transcribe:
         shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
 
+    def empty_inputs(self, event: Callable) -> None:
+        """Makes an event that opens a recording from elsewhere remove the file, and the recording of the microphone."""
+        event(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
+
     def _wire(self) -> None:
         ways_in = [self.file.upload, self.microphone.stop_recording]
         ways_in += [button.click for button, _ in self.example_buttons]
@@ -197,7 +201,7 @@ class Transcribe:
                 yield from self._open(str(example.path), example.title, example.reference, *values)
 
             self.on(button.click, open_example, inputs)
-            button.click(lambda: (None, None), None, [self.file, self.microphone], queue=False, **QUIET)
+            self.empty_inputs(button.click)
         self.file.upload(lambda: None, None, self.microphone, queue=False, **QUIET)
         self.microphone.stop_recording(lambda: None, None, self.file, queue=False, **QUIET)
         self.on(self.track.input, self._open_track, [self.track, self.clip, *inputs])
