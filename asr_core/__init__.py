@@ -25,6 +25,7 @@ def load(model: str = "default", language: str | None = None, language_model: st
 
     Raises:
         BundleError: there is no such model, it is of a kind that does not run, or it is damaged.
+        LanguageModelError: there is no such language model, or it does not fit the model.
     """
     from asr_core.bundle import load_bundle
     from asr_core.recognizer import Recognizer

@@ -133,7 +133,11 @@ class Bundle:
             raise BundleError(f"{self.name}: {error}.") from error
 
     def language_model(self):
-        """The n-gram language model (`asr_core.decoding.language_model.NGramModel` or a KenlmModel), or None."""
+        """The n-gram language model (`asr_core.decoding.language_model.NGramModel` or a KenlmModel), or None.
+
+        Raises:
+            LanguageModelError: its file is damaged.
+        """
         if self.other_language_model is not None:
             return self.other_language_model.model
         path = self.file(LANGUAGE_MODEL)

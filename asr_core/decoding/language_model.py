@@ -48,15 +48,15 @@ class WordTables(NamedTuple):
     `places` is not empty and the arrays of the trie stand for nothing.
     """
 
-    first_child: np.ndarray
-    word: np.ndarray
-    log_prob: np.ndarray
-    backoff: np.ndarray
-    shorter: np.ndarray
-    letter_first_child: np.ndarray
-    letter: np.ndarray
-    letter_word: np.ndarray
-    letter_best: np.ndarray
+    first_child: np.ndarray  # int32 [contexts + 1]
+    word: np.ndarray  # int32 [nodes]
+    log_prob: np.ndarray  # float32 [nodes]
+    backoff: np.ndarray  # float32 [contexts]
+    shorter: np.ndarray  # int32 [contexts], the node of each context without its first word
+    letter_first_child: np.ndarray  # int32 [letter nodes + 1], and the next three as in PrefixTree
+    letter: np.ndarray  # int32 [letter nodes]
+    letter_word: np.ndarray  # int32 [letter nodes]
+    letter_best: np.ndarray  # float32 [letter nodes]
     ids: np.ndarray  # uint32 [words], and the rest as in KenlmModel
     ints: np.ndarray
     floats: np.ndarray

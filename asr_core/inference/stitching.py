@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from asr_core.ctc import BLANK
 from asr_core.emissions import PhoneEmissions
+from asr_core.text.vocabulary import BLANK
 
 SEAM_SECONDS = 1.0  # how far from the middle of an overlap the seam may lie
 SEAM_DISTANCE_PENALTY = 1e-4  # nats a step of distance from the middle: decides between steps that are equally blank

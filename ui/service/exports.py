@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_core.transcript.subtitles import MAX_CHARACTERS, MAX_LINES, MAX_SECONDS
 from ui.service.clip import WRITTEN, Clip
 
 FORMATS = ("txt", "srt", "vtt", "json")
@@ -15,9 +16,9 @@ RANGES = ((20, 80), (1, 3), (1.0, 15.0))  # of the fields of SubtitleLimits
 class SubtitleLimits:
     """The limits of one subtitle: characters in a line, lines, and seconds that it is shown."""
 
-    characters: int = 42
-    lines: int = 2
-    seconds: float = 7.0
+    characters: int = MAX_CHARACTERS
+    lines: int = MAX_LINES
+    seconds: float = MAX_SECONDS
 
     @classmethod
     def of(cls, characters: float, lines: float, seconds: float) -> "SubtitleLimits":

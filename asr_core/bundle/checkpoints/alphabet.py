@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from asr_core.errors import BundleError
+from asr_core.text.vocabulary import WORD_MARK
 
 VOCABULARY, TOKENIZER = "vocab.json", "tokenizer.json"
 ADDED, ROLES, SETTINGS = "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"
@@ -15,7 +16,6 @@ FILES = (VOCABULARY, TOKENIZER, ADDED, ROLES, SETTINGS)
 SPECIAL = re.compile(r"<.+>|\[[A-Z]+\]", re.S)  # <unk>, [PAD], <0x0A>
 ROLE_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "sep_token", "cls_token")
 UNNAMED = 4  # rows of a head at most that no file names: <s>, </s>, <unk> and <pad>, which tokenizers add of themselves
-WORD_MARK = "▁"  # in front of a piece that begins a word, as sentencepiece writes it
 DEFAULT_LANGUAGE = "eng"
 MAX_CHARACTERS = 100  # of a token
 
