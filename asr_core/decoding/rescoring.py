@@ -31,6 +31,7 @@ MAX_ROUNDS = 4  # of similar words; a round that finds no better hypothesis is t
 # In noise, a word is recognised now and then; in speech, some words a second. So the highest entropy that counts as
 # speech rises with the number of words a second: by this many nats per unit of its logarithm.
 ENTROPY_PER_LOG_RATE = 0.3
+SEPARATION_SECONDS = 3.0  # sounds of one kind, such as barks, follow each other sooner
 EDGE_SECONDS = 1.0  # added to the time from the first to the last token when words a second are computed
 
 
@@ -175,7 +176,9 @@ def is_noise(hypothesis: BeamResult, vocabulary: Vocabulary, emissions: Emission
     """Whether a hypothesis was recognised in a signal that is not speech.
 
     Networks that are trained on speech alone emit letters for barks and drums too, but with many alternatives. The
-    entropy of the steps around the letters (see `asr_core.decoding.confidence.step_entropy`) shows this.
+    entropy of the steps around the letters (see `asr_core.decoding.confidence.step_entropy`) shows this. Groups of
+    words that are SEPARATION_SECONDS or more apart are judged by themselves, so that a word in the noise before a
+    sentence does not cost the sentence. The hypothesis is noise if all groups are.
 
     Args:
         hypothesis: the best one of the search, with its steps.
@@ -184,9 +187,16 @@ def is_noise(hypothesis: BeamResult, vocabulary: Vocabulary, emissions: Emission
         threshold: the highest entropy of speech, in nats, for one word a second; it rises with the logarithm of words a
             second.
     """
-    words = len(vocabulary.words(hypothesis.tokens))
+    words = vocabulary.split(hypothesis.tokens)
     if not words:
         return False
-    entropy = step_entropy(emissions, [(step, step) for step in hypothesis.steps]).mean()
-    seconds = (hypothesis.steps[-1] - hypothesis.steps[0]) * emissions.step_seconds + EDGE_SECONDS
-    return entropy > threshold + ENTROPY_PER_LOG_RATE * np.log(words / seconds)
+    steps = np.array(hypothesis.steps)
+    starts, ends = steps[[first for first, _ in words]], steps[[last - 1 for _, last in words]]
+    gaps = (starts[1:] - ends[:-1]) * emissions.step_seconds
+    for group in np.split(np.arange(len(words)), np.flatnonzero(gaps >= SEPARATION_SECONDS) + 1):
+        first, last = words[group[0]][0], words[group[-1]][1]
+        entropy = step_entropy(emissions, [(step, step) for step in steps[first:last]]).mean()
+        seconds = (ends[group[-1]] - starts[group[0]]) * emissions.step_seconds + EDGE_SECONDS
+        if entropy <= threshold + ENTROPY_PER_LOG_RATE * np.log(len(group) / seconds):
+            return False
+    return True

@@ -522,7 +522,7 @@ def test_letters_that_the_network_cannot_decide_on_are_noise():
 
 def test_the_more_words_a_second_the_more_entropy_counts_as_speech():
     quick = undecided(5 * "a-b- -", between=4)
-    slow = undecided(("a-b- -" + 75 * "-") * 3, between=4)
+    slow = undecided(("a-b- -" + 60 * "-") * 3, between=4)
     options = DecoderOptions(doubt_threshold=0.9, beam_width=64)
     assert beam_search(quick, VOCABULARY, options)[0].text
     assert not beam_search(slow, VOCABULARY, options)[0].text
@@ -535,6 +535,14 @@ def test_noise_between_sentences_leaves_them_alone():
     long = speech.concat(bark).concat(speech)
     long = long.concat(emissions_of(300 * "-"))
     assert beam_search(long, VOCABULARY, DecoderOptions(doubt_threshold=0.9))[0].text == "sit sit"
+
+
+def test_noise_long_before_a_word_does_not_take_the_word_with_it():
+    noise, word = undecided("-w-o-o-f- -", between=6), emissions_of("-s-i-t-")
+    options = DecoderOptions(doubt_threshold=0.9, beam_width=64)
+    for pause, kept in (30, False), (100, True):
+        both = noise.concat(emissions_of(pause * "-")).concat(word)
+        assert beam_search(both, VOCABULARY, options)[0].text.endswith("sit") == kept
 
 
 def test_hot_words_off_change_nothing():
