@@ -4,7 +4,7 @@ import re
 from html import unescape
 
 # Notes on a text as a whole, after its alignment with a recording (see `Transcript.notes`).
-NOT_THIS_TEXT = "This is probably not the text of this recording: most of its words do not fit."
+NOT_THIS_TEXT = "This is probably not the text of this recording: much of it does not fit."
 NOT_CHECKED = "This text cannot be checked: the model has no letters for any of its words."
 ALIGNMENT_NOTES = (NOT_THIS_TEXT, NOT_CHECKED)
 

@@ -378,10 +378,15 @@ class Transcribe:
             return self.unchanged()
         superseded = running.superseded()
         try:
-            changed = write_again(clip, *self._form(values), self.engine)
+            form, replacements = self._form(values)
+            changed = write_again(clip, form, replacements, self.engine)
             row = self.unchanged() if superseded.is_set() else self._show(changed, values)
         except Exception as error:
             return self._failed(error)
+        if clip.edited and replacements and not superseded.is_set():
+            advice = "Names and terms apply to recognised words: press “Undo corrections” to see those."
+            kept = notice("Your corrections are kept", advice, kind="warning")
+            row[self.outputs.index(self.message)] = join([kept, facts(changed)])
         if text != clip.shown_text:
             row[self.outputs.index(self.text)] = gr.skip()
         return row
