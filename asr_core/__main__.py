@@ -117,7 +117,9 @@ def _find_recordings(names: Sequence[str]) -> tuple[list[str], list[str], list[s
             roots.append(os.path.dirname(name))
             found.setdefault(os.path.realpath(name), name)
         else:
-            problems.append(f"{printable(name)} was not found: check the name.")
+            from asr_core.audio.files import not_found
+
+            problems.append(not_found(name, printable(name)))
     return list(found.values()), roots, problems, left_out
 
 
@@ -310,7 +312,7 @@ def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
     for extension in job.formats:
         details = options.subtitles if extension in SUBTITLES else {}
         if extension == "json":
-            details = {"file": job.recording.path}
+            details = {"file": _for_json(job.recording.path)}
         content = WRITERS[extension]().write(transcript, text=options.text or WRITTEN, **details)
         if options.out:
             write_whole(_target(job.recording, extension, options), content)
@@ -319,6 +321,11 @@ def _write(job: Job, transcript: Transcript, options, alone: bool) -> None:
             content = f"{job.recording}: {content}".replace("\n\n", " ")
         sys.stdout.write(content)
         sys.stdout.flush()
+
+
+def _for_json(path: str) -> str:
+    """The path as Unicode, which JSON requires: a byte that cannot be decoded becomes an escape such as \\xff."""
+    return os.fsencode(path).decode(sys.getfilesystemencoding(), "backslashreplace")
 
 
 def _failure(recording: InputFile, error: Exception) -> str:

@@ -122,6 +122,7 @@ class Recognizer:
 
         Raises:
             AudioError: the recording cannot be read, holds no audio, or is too long.
+            TypeError: the source or the track is of another type.
         """
         if not isinstance(source, Audio):
             return load_audio(source, self.sample_rate, max_seconds=max_seconds, track=track)
@@ -202,6 +203,7 @@ class Recognizer:
 
         Raises:
             Cancelled: `cancel` was set.
+            TypeError: the options are of another type.
         """
 
         def report(done: float) -> None:
@@ -209,7 +211,7 @@ class Recognizer:
                 progress(done)
             raise_if_cancelled(cancel)
 
-        options = options or self._defaults
+        options = self._checked(options)
         if options.decoder == "greedy":
             n_best = [greedy(emissions, self.vocabulary)]
         else:
@@ -258,7 +260,9 @@ class Recognizer:
         Raises:
             AudioError: the recording cannot be read.
             Cancelled: `cancel` was set.
+            TypeError: the source, the options or the track are of another type.
         """
+        options = self._checked(options)  # before the network, which may take minutes
         audio = self.load(source, max_seconds, track)
         emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, on_emissions)
         rest = sub_progress(progress, NETWORK_SHARE, 1)
@@ -305,6 +309,15 @@ class Recognizer:
         separator = self.vocabulary.separator
         transcript = Transcript(self.calibrated(words, seconds, given), seconds, self.name, separator=separator)
         return transcript if given else with_written_form(transcript, self.tagger)
+
+    def _checked(self, options: DecoderOptions | None) -> DecoderOptions:
+        """The options, by default the bundle's. Raises TypeError if they are of another type."""
+        if options is None:
+            return self._defaults
+        if not isinstance(options, DecoderOptions):
+            kind = type(options).__name__
+            raise TypeError(f"Expected asr_core.decoding.options.DecoderOptions or None as options, got {kind}.")
+        return options
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)

@@ -1,5 +1,5 @@
 """Reads the structure of containers without decoding them: the links of chained Ogg files, damaged Ogg pages, and
-whether a file is shorter than its header states.
+whether a file is shorter than its header states or lacks its index.
 
 `asr_core.audio.files` uses it before it decodes. A few bytes are read at a time, whatever sizes a header states.
 """
@@ -7,6 +7,7 @@ whether a file is shorter than its header states.
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -274,23 +275,45 @@ def _end_of_chunks(file: BinaryIO, size: int, position: int, form: str, alignmen
     return None
 
 
+def lacks_index(file: BinaryIO) -> bool:
+    """Whether an MP4 file ends after or within its audio, before the index ("moov"), without which nothing is decoded.
+
+    Such a file was copied in part, or its recorder was stopped before it wrote the index.
+    """
+    size, has_audio = file.seek(0, os.SEEK_END), False
+    for name, end in _boxes(file):
+        has_audio |= name == b"mdat"
+        if name == b"moov" and end <= size:
+            return False
+        if end >= size:
+            return has_audio
+    return False
+
+
 def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
     """End of the last box of an MP4 file, if it holds audio."""
+    for name, end in _boxes(file):
+        if end >= size:
+            return end if end < UNKNOWN[8] and (name in AUDIO_CHUNKS or end == size) else None
+    return None
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(name, end) of the boxes of an MP4 file; a box of unknown length ends beyond any file."""
     position = 0
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         content = file.read(16)
         if len(content) < 8:
-            return None
+            return
         length, name = struct.unpack_from(">I4s", content)
         if length == 1 and len(content) == 16:
             length = struct.unpack_from(">Q", content, 8)[0]
-        if length < 8 or length >= UNKNOWN[8]:
-            return None
+        length = length or UNKNOWN[8]
+        if not 8 <= length <= UNKNOWN[8]:
+            return
         position += length
-        if position >= size:
-            return position if name in AUDIO_CHUNKS or position == size else None
-    return None
+        yield name, position
 
 
 def _end_of_segment(head: bytes) -> int | None:

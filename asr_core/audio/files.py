@@ -7,6 +7,7 @@ file decides between them, not its name. No memory is allocated because of what 
 import contextlib
 import io
 import os
+import re
 import stat
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from asr_core.audio.channels import folded
-from asr_core.audio.containers import ogg_layout, share_present, without_false_sizes
+from asr_core.audio.containers import lacks_index, ogg_layout, share_present, without_false_sizes
 from asr_core.audio.flac import decoded_flac, stream_info
 from asr_core.audio.integrity import Integrity, IntegrityMonitor, header_seconds
 from asr_core.audio.tracks import Tracks
@@ -80,6 +81,7 @@ COMMON = ".wav .flac .mp3 .ogg .opus .m4a .aac .mp4 .webm".split()
 READABLE = (
     f"{', '.join(suffix[1:] for suffix in COMMON)} and {len(AUDIO_SUFFIXES) - len(COMMON)} more kinds can be read"
 )
+ADDRESS = re.compile(r"(https?|ftp):/", re.IGNORECASE)  # with one slash: pathlib.Path drops the other
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
 
 
@@ -95,7 +97,8 @@ def opened(source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
         yield _seekable(source, _shown(name or "The recording")), _shown(name or "The recording")
     else:
-        raise TypeError(f"Expected a path, bytes or a binary file, got {type(source).__name__}.")
+        arrays = "convert an array of samples with asr_core.audio.loading.audio_from_array"
+        raise TypeError(f"Expected a path, bytes or a binary file, got {type(source).__name__}: {arrays}.")
 
 
 def _shown(name: str | bytes) -> str:
@@ -111,12 +114,18 @@ def _open_path(path, shown: str) -> BinaryIO:
         if stat.S_ISREG(kind) or stat.S_ISFIFO(kind):
             return open(path, "rb")
     except FileNotFoundError:
-        raise AudioError(f"{shown} was not found: check the name.") from None
+        raise AudioError(not_found(path, shown)) from None
     except (OSError, ValueError) as error:  # ValueError: a path that holds a NUL
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{shown} cannot be opened ({reason}): check its permissions.") from None
     what = "folder: choose a recording in it" if stat.S_ISDIR(kind) else "device: choose a file"
     raise AudioError(f"{shown} is a {what}.")
+
+
+def not_found(path: str | os.PathLike, shown: str) -> str:
+    """A sentence about a recording that does not exist; `shown` is its name."""
+    advice = "addresses are not fetched, download it first" if ADDRESS.match(os.fsdecode(path)) else "check the name"
+    return f"{shown} was not found: {advice}."
 
 
 def _seekable(file: BinaryIO, shown: str) -> BinaryIO:
@@ -348,6 +357,9 @@ def _container(file: BinaryIO, shown: str):
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError, IndexError, OverflowError):
+        if lacks_index(file):
+            lost = "its index, which stands at the end, is missing"
+            raise AudioError(f"{shown} is cut off and {lost}: copy or record it again.") from None
         raise AudioError(f"{shown} is not a recording, or its start is damaged: {READABLE}.") from None
 
 

@@ -1,4 +1,5 @@
-"""Levels of a recording: converts to full scale, repairs invalid samples, and notes a recording that is nearly silent.
+"""Levels of a recording: converts to full scale, repairs invalid samples, and notes a recording that is nearly silent
+or clipped.
 
 Decoded blocks are converted and repaired before their channels are mixed; the level of the recording is measured at
 its end.
@@ -23,6 +24,11 @@ OVERSHOOT = 1.25  # of full scale; lossy formats reach it for a moment and are c
 LEVEL_BLOCK_SECONDS = 0.02
 LOUDEST_SECONDS, LOUDEST_SHARE = 0.2, 0.05  # length of the loudest part, the lesser of both: longer than a click
 NEARLY_SILENT_DB = -65.0  # of full scale, RMS of the loudest part; speech in it lies below -70 dBFS
+
+CLIPPED_LEVEL = 0.98  # of full scale; resampling makes the flat peaks of a clipped signal uneven
+AUDIBLE_LEVEL = 0.05  # of full scale; pauses in clipped speech are below
+MAX_CLIPPED_SHARE = 0.2  # of the audible samples; a pure tone at full scale has 0.13, loud speech 0.01
+COUNTED_SAMPLES = 1 << 20  # at a time, which takes 4 MiB however long the recording is
 
 
 def full_scale(samples: np.ndarray) -> np.ndarray:
@@ -128,8 +134,21 @@ def loudest(values: np.ndarray, block_seconds: float) -> float:
     return float(np.partition(values, len(values) - 1 - rank)[len(values) - 1 - rank]) if len(values) else 0.0
 
 
+def clipped_share(samples: np.ndarray) -> float:
+    """Share of the audible samples of a recording, float32 [n], that are at full scale."""
+    clipped = audible = 0
+    for start in range(0, len(samples), COUNTED_SAMPLES):
+        level = np.abs(samples[start : start + COUNTED_SAMPLES])
+        clipped += np.count_nonzero(level >= CLIPPED_LEVEL)
+        audible += np.count_nonzero(level >= AUDIBLE_LEVEL)
+    return clipped / max(1, audible)
+
+
 def level_notes(samples: np.ndarray, sample_rate: int, shown: str) -> tuple[str, ...]:
-    """A note if a recording, float32 [n], is nearly silent; none about digital silence."""
+    """A note if a recording, float32 [n], is nearly silent or clipped; none about digital silence."""
+    if (share := clipped_share(samples)) > MAX_CLIPPED_SHARE:
+        at_limit = f"with {100 * share:.0f} % of its audible samples at full scale"
+        return (f"{shown} is clipped, {at_limit}: record it again, quieter.",)
     block = round(LEVEL_BLOCK_SECONDS * sample_rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
     power = np.einsum("ij,ij->i", blocks, blocks) / block

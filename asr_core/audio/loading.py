@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 from typing import BinaryIO
 
 import numpy as np
@@ -75,7 +76,10 @@ def load_audio(
     Raises:
         AudioError: the file cannot be read, holds no audio or no such track, is too short or too long, or most of its
             samples are not numbers.
+        TypeError: the source is of another type, such as an array, or the track is not an integer.
     """
+    if track is not None and not isinstance(track, Integral):
+        raise TypeError(f"Expected the number of a track, such as 1, got {track!r}.")
     with opened(source, name) as (file, shown):
         tracks, notes = Tracks(track), []
         blocks = decoded(file, shown, notes, tracks)
@@ -177,7 +181,8 @@ def _converted(
         converter = converter or _Converter(rate, samples.shape[1], sample_rate, peak)
         yield converter(samples)
     if seconds < MIN_SECONDS:
-        held = f"lasts only {seconds:.3g} s" if seconds else "holds no audio that can be decoded (0 s)"
+        held = f"lasts {f'only {seconds:.3g}' if seconds >= 0.001 else 'less than 0.001'} s"
+        held = held if seconds else "holds no audio that can be decoded (0 s)"
         raise AudioError(f"{shown} {held}; at least {MIN_SECONDS} s are needed: record it again.")
     notes += repair.finish(shown)
     yield converter.last()

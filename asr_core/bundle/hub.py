@@ -50,7 +50,7 @@ def _name(repository: str, revision: str | None) -> str:
 def _hub_errors_as_bundle_errors(repository: str, revision: str | None):
     """Turns the errors of the client into a BundleError, one sentence for each kind."""
     import httpx2  # the HTTP client of huggingface_hub, whose errors reach us
-    from huggingface_hub import errors
+    from huggingface_hub import errors, is_offline_mode
 
     name = _name(repository, revision)
     try:
@@ -68,7 +68,11 @@ def _hub_errors_as_bundle_errors(repository: str, revision: str | None):
     except errors.RevisionNotFoundError as error:
         raise BundleError(f"{repository} has no revision {revision}.") from error
     except errors.LocalEntryNotFoundError as error:
-        cause = reason(error.__cause__ or OSError("there is no network, or HF_HUB_OFFLINE forbids it"))
+        if is_offline_mode():
+            raise BundleError(
+                f"{name} is not complete in the cache, and HF_HUB_OFFLINE forbids downloading it: unset that variable."
+            ) from error
+        cause = reason(error.__cause__ or OSError("there is no network"))
         raise BundleError(
             f"{name} is not complete in the cache and the Hub does not answer ({cause}); try again later."
         ) from error

@@ -59,6 +59,8 @@ def load_bundle(
             this machine.
     """
     asked = os.fspath(source)
+    if not asked:
+        raise BundleError("The name of the model is empty: name a folder, or name/repo on the Hub.")
     folder = DEFAULT_FOLDER if asked == DEFAULT else Path(asked)
     try:
         if folder.is_dir():

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from asr_core import models
-from asr_core.audio.loading import Audio, load_audio
+from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle, save_bundle
 from asr_core.decoding.beam_search import DecoderOptions
@@ -165,6 +165,18 @@ def test_what_cannot_be_read_and_what_is_too_long_is_an_error(recognizer, tmp_pa
     soundfile.write(tmp_path / "long.wav", babble(3).samples, RATE)
     with pytest.raises(AudioError, match="longer than the limit of 2 s"):
         recognizer.transcribe(tmp_path / "long.wav", max_seconds=2)
+
+
+def test_arguments_of_another_type_are_a_type_error_that_names_the_right_one(recognizer, monkeypatch):
+    samples = (babble(2).samples * 32767).astype("int16")
+    with pytest.raises(TypeError, match=r"got ndarray: convert an array .* with asr_core.audio.loading.audio_from_arr"):
+        recognizer.transcribe(samples)
+    audio = audio_from_array(samples, RATE, recognizer.sample_rate)
+    assert recognizer.transcribe(audio).words
+    monkeypatch.setattr(recognizer, "emissions", lambda *_: pytest.fail("the network ran"))
+    for options in [{"decoder": "greedy"}, {}, "greedy"]:
+        with pytest.raises(TypeError, match=f"DecoderOptions or None as options, got {type(options).__name__}"):
+            recognizer.transcribe(audio, options=options)
 
 
 def test_words_lie_in_the_recording_with_calibrated_confidence(recognizer):

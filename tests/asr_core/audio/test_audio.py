@@ -194,7 +194,7 @@ BROKEN = {
     "a header and nothing else": (wav(tone(1))[:44], "no audio that can be decoded (0 s); at least 0.1 s"),
     "half a header": (wav(tone(1))[:20], "is not a recording"),
     "no samples": (wav(tone(0)), "holds no audio that can be decoded (0 s)"),
-    "one sample": (wav(tone(1 / RATE)), "lasts only 6.25e-05 s; at least 0.1 s are needed: record it again."),
+    "one sample": (wav(tone(1 / RATE)), "lasts less than 0.001 s; at least 0.1 s are needed: record it again."),
     "0.05 s": (wav(tone(0.05)), "lasts only 0.05 s; at least 0.1 s are needed: record it again."),
     "NaN": (wav(np.r_[tone(0.9), np.full(RATE, np.nan)], subtype="FLOAT"), "not numbers (NaN or infinity): export"),
     "infinity": (wav(np.full(RATE, np.inf), subtype="FLOAT"), "not numbers (NaN or infinity)"),
@@ -245,14 +245,22 @@ class TestWhatIsBroken:
             with pytest.raises(AudioError, match="is not a recording"):
                 load_audio(source, RATE)
 
-    def test_an_address_is_a_missing_file(self):
-        with pytest.raises(AudioError, match="was not found"):
-            load_audio("http://127.0.0.1:9/a.wav", RATE)
+    @pytest.mark.parametrize("address", ["https://127.0.0.1:9/a.wav", Path("HTTP://127.0.0.1:9/a.wav")])
+    def test_an_address_is_not_fetched(self, address):
+        with pytest.raises(AudioError) as caught:
+            load_audio(address, RATE)
+        assert str(caught.value) == "a.wav was not found: addresses are not fetched, download it first."
 
     def test_something_else_is_a_programming_mistake(self):
         for source in [None, 3, io.StringIO("text")]:
-            with pytest.raises(TypeError):
+            with pytest.raises(TypeError, match="Expected a path, bytes or a binary file, got "):
                 load_audio(source, RATE)
+
+    @pytest.mark.parametrize("track", ["1", 1.0])
+    def test_a_track_is_a_number(self, track):
+        with pytest.raises(TypeError, match=f"Expected the number of a track, such as 1, got {track!r}"):
+            load_audio(wav(tone(1)), RATE, track=track)
+        assert load_audio(wav(tone(1)), RATE, track=np.int64(1)).track == 1
 
     @pytest.mark.parametrize("make", [
         lambda samples: wav(samples, format="WAV"),

@@ -1,13 +1,17 @@
-"""Samples beyond full scale, invalid samples, and recordings that are nearly silent."""
+"""Samples beyond full scale, invalid samples, and recordings that are nearly silent or clipped."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
+from scipy.ndimage import maximum_filter1d
 
 from asr_core.audio.levels import loudest
-from asr_core.audio.loading import load_audio
+from asr_core.audio.loading import audio_from_array, load_audio
+from asr_core.storage import DEFAULT_FOLDER
 
 RATE = 16_000
 
@@ -37,8 +41,9 @@ class TestBeyondFullScale:
         assert 0.98 < np.abs(result.samples).max() <= 1
 
     def test_a_little_more_than_full_scale_is_clipped(self):
-        result = loaded(tone(1, 1.1))
-        np.testing.assert_array_equal(result.samples, np.clip(tone(1, 1.1), -1, 1))
+        fading = tone(1, 1.1) * np.linspace(1, 0, RATE, dtype=np.float32)
+        result = loaded(fading)
+        np.testing.assert_array_equal(result.samples, np.clip(fading, -1, 1))
         assert result.notes == ()
 
     def test_full_scale_is_left_to_the_bit(self):
@@ -95,3 +100,40 @@ class TestNearlySilent:
     def test_the_loudest_part_is_no_single_click(self):
         assert loudest(np.r_[np.ones(100), 50.0], 0.02) == 1
         assert loudest(np.r_[np.ones(1000), np.full(30, 50.0)], 0.02) == 50
+
+
+def example(name):
+    return load_audio(DEFAULT_FOLDER.parent / "examples" / f"{name}.opus", RATE).samples
+
+
+def overdriven(samples, factor):
+    """A signal that reaches `factor` times full scale, as a 16-bit recording."""
+    return (np.clip(factor * samples / np.abs(samples).max(), -1, 1) * 32_767).astype(np.int16)
+
+
+class TestClipped:
+    @pytest.mark.parametrize("name", ["joy", "letters", "library", "milton"])
+    def test_overdriven_speech_has_a_note(self, name):
+        (note,) = audio_from_array(overdriven(example(name), 30), RATE, RATE).notes
+        share = r"with \d\d % of its audible samples at full scale"
+        assert re.fullmatch(rf"The recording is clipped, {share}: record it again, quieter\.", note)
+
+    def test_at_another_rate_and_between_pauses_it_has_a_note_too(self):
+        speech = soxr.resample(example("milton"), RATE, 44_100)
+        samples = np.r_[overdriven(speech, 30), np.zeros(882_000, np.int16)]
+        assert "is clipped" in audio_from_array(samples, 44_100, RATE).notes[0]
+
+    @pytest.mark.parametrize("name", ["joy", "letters", "library", "milton"])
+    @pytest.mark.parametrize("milliseconds", [2, 20])
+    def test_speech_that_a_limiter_holds_at_full_scale_has_none(self, name, milliseconds):
+        speech = example(name)
+        envelope = maximum_filter1d(np.abs(speech), milliseconds * RATE // 1000)
+        limited = speech / np.maximum(envelope, 0.01)
+        assert audio_from_array(limited, RATE, RATE).notes == ()
+
+    @pytest.mark.parametrize("seconds", [1, 200])
+    def test_music_as_loud_as_it_is_ever_mastered_and_a_pure_tone_have_none(self, seconds):
+        """Loud music has a normal distribution; the loudest masters peak 4 dB above their level."""
+        music = 10 ** (-4 / 20) * np.random.default_rng(0).standard_normal(seconds * RATE)
+        assert audio_from_array(overdriven(music, np.abs(music).max()), RATE, RATE).notes == ()
+        assert audio_from_array(overdriven(tone(seconds), 1), RATE, RATE).notes == ()

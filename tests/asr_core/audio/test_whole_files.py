@@ -259,14 +259,30 @@ def test_a_recording_that_is_cut_off_is_noted(content):
     assert 0.4 * SECONDS < result.seconds < 0.85 * whole.seconds
 
 
-def test_an_mp4_that_starts_with_its_index_is_noted_and_one_that_lost_it_is_refused(tmp_path):
+def test_an_mp4_that_starts_with_its_index_is_noted(tmp_path):
     first = written(tmp_path / "a.mp4", "mp4", "aac", 44_100, movflags="+faststart")
     assert load_audio(first, RATE).notes == ()
     (note,) = load_audio(first[: round(0.71 * len(first))], RATE).notes
     assert note == "The recording is cut off: about 71 % of what its header states is there."
-    last = written(tmp_path / "b.mp4", "mp4", "aac", 44_100)
-    with pytest.raises(AudioError, match="is not a recording, or its start is damaged"):
-        load_audio(last[: round(0.71 * len(last))], RATE)
+
+
+def test_an_mp4_that_lost_the_index_at_its_end_is_refused_with_the_reason(tmp_path):
+    content = written(tmp_path / "a.mp4", "mp4", "aac", 44_100)
+    audio, index = content.index(b"mdat") - 4, content.index(b"moov") - 4
+    stopped = content[:audio] + bytes(4) + content[audio + 4 : index]  # a recorder was killed: length 0 is "to the end"
+    for part in [content[: round(0.6 * len(content))], content[:index], content[: index + 700], stopped]:
+        with pytest.raises(AudioError) as caught:
+            load_audio(part, RATE)
+        lost = "its index, which stands at the end, is missing"
+        assert str(caught.value) == f"The recording is cut off and {lost}: copy or record it again."
+
+
+def test_an_mp4_without_its_audio_is_not_called_cut_off(tmp_path):
+    content = written(tmp_path / "a.mp4", "mp4", "aac", 44_100)
+    start = content[: content.index(b"mdat") - 4]
+    for wrong in [start, start.ljust(5000, b"?")]:
+        with pytest.raises(AudioError, match="is not a recording, or its start is damaged"):
+            load_audio(wrong, RATE)
 
 
 @pytest.mark.parametrize("name", ["mp3", "ogg vorbis", "ogg opus", "ogg flac", "mkv", "webm", "flv", "aac", "ac3"])

@@ -116,6 +116,15 @@ class TestStandardOutput:
         }
         assert objects[1]["text"] == "tenths 5"
 
+    def test_json_holds_a_name_that_is_not_utf_8_as_unicode(self, run, tmp_path):
+        file = os.fsdecode(bytes(tmp_path) + b"/bad\xff.wav")
+        os.rename(sound(tmp_path / "a.wav", 0.5), file)
+        code, out, err = run(file, "--format", "json")
+        assert (code, err, json.loads(out)["file"]) == (0, "", f"{tmp_path}/bad\\xff.wav")
+        assert json.loads(out)["file"].encode("utf-8")  # no lone surrogate, which strict parsers refuse
+        other = sound(tmp_path / "\u00e9.wav", 0.5)
+        assert json.loads(run(other, "--format", "json")[1])["file"] == other
+
     def test_where_no_speech_was_found_a_line_says_so(self, run, tmp_path):
         class Silent(FakeRecognizer):
             def transcribe(self, source, **arguments):
@@ -467,10 +476,12 @@ class TestFailures:
         broken, empty = tmp_path / "broken.mp3", tmp_path / "empty.m4a"
         broken.write_bytes(b"no sound")
         empty.write_bytes(b"")
-        code, out, err = run(short, broken, tmp_path / "gone.wav", empty, good)
+        address = "https://example.com/a.mp3"
+        code, out, err = run(short, broken, tmp_path / "gone.wav", address, empty, good)
         assert (code, out) == (1, f"{good}: tenths 5\n")
         assert err.splitlines() == [
             f"{tmp_path}/gone.wav was not found: check the name.",
+            f"{address} was not found: addresses are not fetched, download it first.",
             f"{short} lasts only 0.05 s; at least 0.1 s are needed: record it again.",
             f"{broken} is not a recording, or its start is damaged: {READABLE}.",
             f"{empty} is empty (0 bytes): record it again, or choose another file.",
@@ -693,6 +704,13 @@ class TestUsage:
             main([sound(tmp_path / "a.wav", 0.5), "--model", "mine"], factory)
         assert stopped.value.code == 2
         assert capsys.readouterr() == ("", "python -m asr_core: error: There is no model mine.\n")
+
+    def test_a_model_whose_name_is_empty_is_code_2_wherever_it_is_run(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # "" is no name of the current folder
+        with pytest.raises(SystemExit) as stopped:
+            main([sound(tmp_path / "a.wav", 0.5), "--model", ""])
+        message = "The name of the model is empty: name a folder, or name/repo on the Hub."
+        assert (stopped.value.code, capsys.readouterr().err) == (2, f"python -m asr_core: error: {message}\n")
 
     def test_is_answered_before_anything_heavy_is_imported(self):
         command = (
