@@ -43,6 +43,8 @@ def test_compare_collects_corrected_recordings_for_training(opened, tmp_path):
     opened.locator("#add-recording").click()
     opened.wait_for_selector("#recordings .card")
     assert "1 clip, 0:0" in opened.locator("#recordings").inner_text()
+    buttons = ["#compare-button", "#add-recording", "#recordings-zip"]
+    assert len({opened.locator(button).bounding_box()["height"] for button in buttons}) == 1
     with opened.expect_download() as download:
         opened.locator("#recordings-zip").click()
     download.value.save_as(tmp_path / "mine.zip")
@@ -108,6 +110,7 @@ def test_a_batch_fills_its_table_past_a_bad_file(page, recording, folder):
     go(page, "Batch")
     page.locator("#batch-files input[type=file]").set_input_files([str(recording), str(bad), str(second)])
     page.wait_for_selector("#batch-files >> text=second")
+    assert page.locator("#batch-files").get_by_role("button", name="Add files").is_visible()
     page.locator("#batch-start").click()
     page.wait_for_selector("text=3 of 3 files finished, 1 of them failed")
     rows = page.locator("#batch-table tbody tr").all_inner_texts()
@@ -209,6 +212,57 @@ def test_no_tab_is_wider_than_the_screen(visit, recording, theme, width, server)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
 
 
+LONG = "extremely" * 5
+CUT = """() => [...document.querySelectorAll('.card, .timeline, .facts, p.small')].flatMap((box) =>
+[...box.querySelectorAll('*')].filter((one) => {
+  const { left, right } = one.getBoundingClientRect(), end = Math.max(right, left + one.scrollWidth);
+  return one.checkVisibility() && !one.closest('.table-scroll, .unseen') && end > box.getBoundingClientRect().right + 1;
+}).map((one) => one.outerHTML.slice(0, 80)))"""
+
+
+@pytest.mark.parametrize("width", [1280, 640, 320])
+def test_long_names_words_and_commands_stay_in_their_cards(visit, recording, folder, width):
+    page = visit(viewport={"width": width, "height": 844})
+    path = folder / f"{4 * LONG}.wav"
+    path.write_bytes(recording.read_bytes())
+    page.locator("#recording-file input[type=file]").set_input_files(str(path))
+    page.wait_for_selector("#words .word")
+    page.locator("#timeline canvas").wait_for()
+    assert page.evaluate(CUT) == [], "Transcribe"
+    open_tab(page, "Compare")
+    page.locator("#reference textarea").fill(FAKE_TEXT)
+    page.locator("#add-recording").click()
+    page.wait_for_selector("#recordings pre")
+    page.locator("#reference textarea").fill(f"{FAKE_TEXT} {LONG}")
+    page.locator("#compare-button").click()
+    page.wait_for_selector("#comparison .card")
+    assert page.evaluate(CUT) == [], "Compare"
+    open_tab(page, "Align")
+    page.locator("#align-text textarea").fill(f"{FAKE_TEXT} {LONG}")
+    page.locator("#align-button").click()
+    page.wait_for_selector("#alignment .card")
+    assert page.evaluate(CUT) == [], "Align"
+
+
+def test_touch_targets_on_a_phone_are_at_least_40_pixels(visit, recording):
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True)
+    page.locator("#recording-file input[type=file]").set_input_files(str(recording))
+    page.wait_for_selector("#words .word")
+    page.locator("#timeline canvas").wait_for()
+    for target in (
+        "#recording-file button[aria-label=Clear]",
+        "button[role=tab]",
+        ".overflow-menu > button",
+        ".record-button",
+        ".example-row button",
+        "#words .plain-button",
+        ".tl-bar button",
+        "#downloads button",
+    ):
+        boxes = [button.bounding_box() for button in page.locator(target).all() if button.is_visible()]
+        assert boxes and min(min(box["width"], box["height"]) for box in boxes) >= 40, target
+
+
 def open_tab(page, tab: str) -> None:
     """Also where the tab has gone into the menu of a narrow screen."""
     button = page.get_by_role("tab", name=tab, exact=True)
@@ -251,3 +305,34 @@ def test_axe_finds_nothing_serious_in_any_tab(visit, axe, recording, theme, serv
             page.wait_for_selector("#comparison .card")
         settled(page)
         assert serious(page) == [], tab
+
+
+README = """
+```python
+print("recording.wav")  # a comment
+```
+
+| a table | that is | wider than | the screen | of a phone | by far |
+|---|---|---|---|---|---|
+| contents | contents | contents | contents | contents | contents |
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_a_models_own_description(visit, axe, theme):
+    def load(name):
+        recognizer = FakeRecognizer(name)
+        recognizer.bundle.readme = README
+        return recognizer
+
+    server, url = serve(Engine(load=load).start())
+    try:
+        page = visit(f"{url}?__theme={theme}", viewport={"width": 360, "height": 740})
+        page.evaluate(axe)
+        open_tab(page, "Model")
+        page.get_by_role("button", name="The model's own description").click()
+        page.wait_for_selector("#model-readme table[tabindex]")
+        settled(page)
+        assert serious(page) == []
+    finally:
+        server.close()

@@ -51,6 +51,7 @@ def test_an_upload_comes_back_as_words_and_a_picture(page, recording):
         for (let i = 0; i < d.length; i += 4000) seen.add(d[i] + ',' + d[i+1] + ',' + d[i+2]); return seen.size; }"""
     )
     assert colours > 10  # something is drawn
+    assert page.locator("#timeline [role=status]").inner_text() == "Transcribed: 9 words"
 
 
 def test_the_microphone_is_transcribed_and_cleared(page):
@@ -73,6 +74,34 @@ def test_a_clicked_word_is_played_where_it_is_and_lit(opened):
     opened.wait_for_selector("#words .word.playing:has-text('jumps')")
     opened.wait_for_function("window.asr.player.audio.paused")
     assert start <= opened.evaluate(NOW) <= end + 1  # it stops after the word
+
+
+def play(page) -> None:
+    page.locator("#timeline [data-part=play]").click()
+    page.wait_for_function(f"!window.asr.player.audio.paused && {NOW} > 0")
+
+
+def test_playback_ends_when_its_recording_is_closed_or_replaced(opened, recording):
+    unloaded = "window.asr.player.audio.paused && window.asr.player.path === ''"
+    play(opened)
+    opened.locator("#recording-file").get_by_role("button", name="Clear").click()
+    opened.wait_for_function(unloaded)
+    opened.locator("#recording-file input[type=file]").set_input_files(str(recording))
+    opened.wait_for_selector("#words .word")
+    play(opened)
+    opened.get_by_role("button", name="Example: Joy").click()
+    opened.wait_for_function(unloaded)
+
+
+def test_the_chosen_speed_is_that_of_every_recording(opened):
+    speed = opened.locator("#timeline [data-part=rate]")
+    speed.select_option("1.5")  # before anything is loaded
+    play(opened)
+    assert opened.evaluate("window.asr.player.audio.playbackRate") == 1.5
+    opened.get_by_role("button", name="Example: Joy").click()
+    opened.wait_for_selector("#message .facts >> text=Joy")
+    play(opened)
+    assert opened.evaluate("window.asr.player.audio.playbackRate") == 1.5 and speed.input_value() == "1.5"
 
 
 def test_next_doubtful_word_goes_there_and_plays_it(opened):

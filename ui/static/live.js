@@ -168,7 +168,7 @@ function word([text, start, end, sure, level], kind = "") {
   const made = document.createElement("span");
   made.className = `word ${level} ${kind}`.trim();
   made.textContent = text;
-  made.title = kind ? "may still change" : `${Math.round(100 * sure)} % sure, ${start.toFixed(1)} s`;
+  made.title = kind ? "may still change" : `${Math.round(100 * sure)} % sure, ${window.asr.clock(start)}`;
   return made;
 }
 

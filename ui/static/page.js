@@ -16,8 +16,21 @@
   function load(path) {
     if (path === current) return;
     current = path;
-    audio.src = path ? fileUrl(path) : "";
+    audio.src = fileUrl(path);
     stopAt = Infinity;
+  }
+
+  // Unloads the audio of a recording that was closed, so that media keys cannot start it again.
+  function close() {
+    current = "";
+    audio.removeAttribute("src");
+    audio.load();
+    notify();
+  }
+
+  // The default is kept when another source is loaded, which resets the rate itself.
+  function setRate(rate) {
+    audio.defaultPlaybackRate = audio.playbackRate = rate;
   }
 
   function seek(path, seconds) {
@@ -59,7 +72,7 @@
     if (!audio.paused) requestAnimationFrame(frame);
   }
   audio.addEventListener("play", () => requestAnimationFrame(frame));
-  for (const type of ["pause", "seeked", "ended", "loadedmetadata"]) audio.addEventListener(type, notify);
+  for (const type of ["pause", "seeked", "ended", "loadedmetadata", "ratechange"]) audio.addEventListener(type, notify);
 
   // ---- words -------------------------------------------------------------------------------------------------
   const spans = new WeakMap(); // [data-audio] element -> {first, list of {element, start, end}}
@@ -116,7 +129,7 @@
     const next = unsure[(here + 1) % unsure.length];
     next.classList.add("visited");
     next.focus({ preventScroll: true });
-    next.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    next.scrollIntoView({ block: "nearest" });
     playElement(next);
   }
 
@@ -140,6 +153,11 @@
     }
     setTimeout(() => (button.textContent = "Copy text"), 1600);
   }
+
+  // Wide tables in a model's own description scroll; keys can scroll only what has the focus.
+  new MutationObserver(() => {
+    document.querySelectorAll("#model-readme table:not([tabindex])").forEach((one) => (one.tabIndex = 0));
+  }).observe(document, { childList: true, subtree: true });
 
   // Gradio's recorder shows no message if it gets no microphone.
   window.addEventListener("unhandledrejection", (event) => {
@@ -178,7 +196,7 @@
   window.asr = {
     bytes,
     clock,
-    player: { audio, play, seek, toggle, subscribe: (f) => listeners.add(f), unsubscribe: (f) => listeners.delete(f),
+    player: { audio, play, seek, toggle, close, setRate, subscribe: (f) => listeners.add(f), unsubscribe: (f) => listeners.delete(f),
               get path() { return current; } },
   };
 })();

@@ -3,6 +3,7 @@
 // in view to a tile with as many columns as there are pixels (see ui/widgets/tiles.py).
 const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const frame = $("frame"), canvas = $("canvas"), readout = $("readout"), playButton = $("play"), timeLabel = $("time");
+const rate = $("rate"), announcement = $("announcement");
 const context = canvas.getContext("2d");
 const player = window.asr.player;
 
@@ -68,6 +69,7 @@ function decodeModel({ emissions, words, word_count }, number) {
 
 function take(value) {
   const same = clip && value && clip.audio === value.audio;
+  if (clip && !same) player.close();
   clip = value && value.token ? value : null;
   $("all").classList.toggle("empty", !clip);
   detail = null;
@@ -76,6 +78,8 @@ function take(value) {
   overview = clip ? decode(clip.tile) : null;
   if (clip) loudest = Math.max(MIN_PEAK, ...overview.peaks.map(Math.abs));
   if (clip && !same) view = { start: 0, end: clip.seconds };
+  const words = clip?.tile.word_count;
+  announcement.textContent = clip ? `Transcribed: ${words} word${words === 1 ? "" : "s"}` : "";
   if (clip) {
     frame.setAttribute("aria-valuemax", clip.seconds.toFixed(2));
     if (same) askDetail();
@@ -467,7 +471,7 @@ $("zoom-in").addEventListener("click", () => clip && zoom(0.5));
 $("zoom-out").addEventListener("click", () => clip && zoom(2));
 $("zoom-all").addEventListener("click", () => clip && setView(0, clip.seconds));
 playButton.addEventListener("click", () => clip && player.toggle(clip.audio));
-$("rate").addEventListener("change", (event) => (player.audio.playbackRate = Number(event.target.value)));
+rate.addEventListener("change", () => player.setRate(Number(rate.value)));
 
 // ---- the player ------------------------------------------------------------------------------------------------
 function follow({ path, seconds, playing }) {
@@ -476,6 +480,8 @@ function follow({ path, seconds, playing }) {
   const ours = path === clip.audio;
   playButton.setAttribute("aria-label", ours && playing ? "Pause" : "Play");
   playButton.classList.toggle("playing", ours && playing);
+  const chosen = String(player.audio.defaultPlaybackRate); // perhaps in the timeline of another tab
+  if (rate.value !== chosen) rate.value = chosen;
   const at = ours ? seconds : 0;
   timeLabel.textContent = `${window.asr.clock(at)} / ${window.asr.clock(clip.seconds)}`;
   frame.setAttribute("aria-valuenow", at.toFixed(2));

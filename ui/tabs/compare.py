@@ -53,9 +53,9 @@ class Compare:
         )
         with gr.Row():
             self.button = gr.Button("Compare", variant="primary", scale=0, min_width=180, elem_id="compare-button")
-            self.add = gr.Button("Add to my recordings", scale=0, min_width=250, elem_id="add-recording")
+            self.add = gr.Button("Add to my recordings", scale=0, min_width=280, elem_id="add-recording")
             self.download = gr.DownloadButton(
-                "Download my recordings", visible=False, scale=0, min_width=250, elem_id="recordings-zip"
+                "Download my recordings", visible=False, scale=0, min_width=280, elem_id="recordings-zip"
             )
         self.added = gr.HTML("", elem_id="recordings")
         self.result = gr.HTML("", elem_id="comparison")

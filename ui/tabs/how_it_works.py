@@ -11,7 +11,7 @@ from asr_core.audio.levels import full_scale
 from asr_core.ctc import best_path, collapse
 from ui.service.clip import Clip
 from ui.widgets.events import QUIET
-from ui.widgets.markup import Html, join, percent, tag
+from ui.widgets.markup import Html, join, percent, seconds_or_clock, tag
 from ui.widgets.svg import bars, curve, picture
 from ui.widgets.tiles import LEVEL_RANGE_DB, band_hz, band_levels, fft_samples
 from ui.widgets.words import clip_line, no_clip
@@ -85,7 +85,7 @@ def guided_walk(clip: Clip, step: int) -> Html:
 
 
 def _title(number: int, text: str) -> Html:
-    return tag("h3", tag("span", number, class_="step-number"), text)
+    return tag("h2", tag("span", number, class_="step-number"), text)
 
 
 def _window(clip: Clip, at: float, samples: int) -> np.ndarray:
@@ -113,7 +113,7 @@ def _samples(clip: Clip, at: float) -> Html:
                 tag("b", f"{rate:,} times a second"),
                 ". Here are the ",
                 tag("b", f"{len(window)} samples"),
-                f" around {at:.2f} s, and {SAMPLES_LISTED} of them as numbers. "
+                f" around {seconds_or_clock(at, 2)}, and {SAMPLES_LISTED} of them as numbers. "
                 "Nothing in one of them says which letter it belongs to.",
             ),
             picture(96, curve(window / scale, 92), label=f"Waveform around {at:.2f} seconds"),

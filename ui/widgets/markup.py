@@ -85,5 +85,10 @@ def clock(seconds: float, digits: int = 1) -> str:
     return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
 
 
+def seconds_or_clock(seconds: float, digits: int = 1) -> str:
+    """Seconds as 42.5 s, or as 1:02.5 from a minute on."""
+    return f"{seconds:.{digits}f} s" if round(seconds, digits) < 60 else clock(seconds, digits)
+
+
 def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"

@@ -19,6 +19,7 @@ TEXT = sizes.Size(
     xxl="2.074rem",
 )
 STATIC = Path(__file__).parents[1] / "static"
+TRANSLATIONS = gr.I18n(en={"common": {"upload": "Add files"}})  # the label of a button in Batch, which Gradio lacks
 TITLE = "Speech recognition with CTC"
 
 TEAL = colors.Color(
@@ -99,6 +100,7 @@ def look() -> dict:
         "theme": theme(),
         "css": (STATIC / "style.css").read_text("utf-8"),
         "head": f'<meta name="color-scheme" content="light dark"><script>{script}</script>',
+        "i18n": TRANSLATIONS,
         "footer_links": ["api", "settings"],
         "run_history": False,  # it would keep visitors' transcripts in the browser
     }

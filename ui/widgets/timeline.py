@@ -13,6 +13,7 @@ from ui.widgets.tiles import LEVEL_RANGE_DB, band_hz, tile
 OVERVIEW_COLUMNS = 1200  # of the first tile, which shows the whole recording
 
 TEMPLATE = """
+<div class="unseen" role="status" data-part="announcement"></div>
 <div class="timeline" data-part="all">
 <div class="tl-bar">
   <button type="button" class="tl-play" data-part="play" aria-label="Play"><span></span></button>
@@ -22,10 +23,11 @@ TEMPLATE = """
       <option value="0.5">0.5×</option><option value="0.75">0.75×</option>
       <option value="1" selected>1×</option><option value="1.5">1.5×</option>
     </select></label>
-  <span class="tl-space"></span>
-  <button type="button" data-part="zoom-out" aria-label="Zoom out">−</button>
-  <button type="button" data-part="zoom-in" aria-label="Zoom in">+</button>
-  <button type="button" data-part="zoom-all" aria-label="All of the recording">All</button>
+  <span class="tl-zoom">
+    <button type="button" data-part="zoom-out" aria-label="Zoom out">−</button>
+    <button type="button" data-part="zoom-in" aria-label="Zoom in">+</button>
+    <button type="button" data-part="zoom-all" aria-label="All of the recording">All</button>
+  </span>
 </div>
 <div class="tl-frame" data-part="frame" tabindex="0" role="slider" aria-label="Position in the recording"
      aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"><canvas data-part="canvas"></canvas></div>

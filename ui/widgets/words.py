@@ -7,7 +7,7 @@ by their attribute `data-at`.
 from collections.abc import Iterator
 
 from ui.service.clip import WRITTEN, Clip
-from ui.widgets.markup import Html, clock, join, notice, percent, tag
+from ui.widgets.markup import Html, clock, join, notice, percent, seconds_or_clock, tag
 
 MIN_SURE = 0.85  # words with at least this confidence are not marked
 MIN_UNSURE = 0.6  # words below this confidence are marked as doubtful
@@ -152,7 +152,7 @@ def facts(clip: Clip) -> Html:
     """
     items = [
         ("Recording", clip.name),
-        ("Audio", f"{clip.seconds:.1f} s"),
+        ("Audio", seconds_or_clock(clip.seconds)),
         ("Compute", f"{clip.compute_seconds:.2f} s"),
         ("Real-time factor", f"{clip.real_time_factor:.3f}"),
         ("Words", len(clip.transcript.words)),

@@ -8,7 +8,7 @@ from ui.tabs.align import alignment_card
 from ui.tabs.batch import Row, batch_table
 from ui.tabs.compare import comparison_card
 from ui.widgets.decoding import hypotheses_table
-from ui.widgets.markup import Html, clock, notice, table, tag
+from ui.widgets.markup import Html, clock, notice, seconds_or_clock, table, tag
 from ui.widgets.words import clip_line, facts, transcript_card
 
 EVIL = "<img/src=x/onerror=alert(1)>\"'&"
@@ -51,3 +51,7 @@ def test_clock_carries_into_minutes_and_hours():
         "1:02:05.25",
     ]
     assert clock(75, 0) == "1:15"
+
+
+def test_times_are_in_seconds_below_a_minute():
+    assert [seconds_or_clock(s) for s in (4.42, 59.97, 723.5)] == ["4.4 s", "1:00.0", "12:03.5"]
