@@ -1,6 +1,14 @@
-"""`python -m train --preset NAME --data MANIFEST... --out runs/x`: trains a model, or resumes its training.
+"""Trains a model, or resumes its training.
 
-With --start and no preset, that model is adapted to the clips (the preset `adapt`).
+    python -m train --preset smoke --data train.jsonl --validation valid.jsonl --out runs/x
+    python -m train --start default --data me.jsonl --out runs/me
+
+presets (see train/fit/presets.py):
+  adapt           continues with any model (--start) on one person's recordings
+  smoke           a small network for a handful of clips, minutes on a CPU; a pass has every clip 12 times
+  conformer-5bit  the embedded model's network, on a GPU; a pass has every clip 10 times
+  conformer-cpu   continues with such a network (--start) on two CPU cores
+  keras-example   the network and recipe of the Keras example "Automatic Speech Recognition using CTC"
 """
 
 import argparse
@@ -12,19 +20,42 @@ import os
 import shlex
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from asr_core.process import INTERRUPTED
 from train.fit.workers import WorkerEnded, Workers
-from train.options import MAX_SEED, in_words, make_folder, real, whole
+from train.options import (
+    MAX_SEED,
+    Help,
+    duration,
+    in_words,
+    make_folder,
+    only_run_in,
+    real,
+    stoppable,
+    whole,
+)
+
+MAX_NAMED = 3  # of the clips that cannot be decoded
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
-    parser.add_argument("--preset", help="the recipe; with --start, 'adapt' if none is named")
-    parser.add_argument("--data", nargs="+", required=True, metavar="MANIFEST")
-    parser.add_argument("--validation", nargs="+", default=[], metavar="MANIFEST")
-    parser.add_argument("--out", required=True, metavar="FOLDER")
+    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__, formatter_class=Help)
+    parser.add_argument("--preset", help="the recipe, one of those above; by default, with --start, adapt")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="MANIFEST",
+        help="clips to learn from, as python -m train.corpora lists them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation", nargs="+", default=[], metavar="MANIFEST",
+        help="clips to measure error rates on; by default a part of --data is held out, but smoke measures on --data",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER",
+        help="the run: the model (best, last), its checkpoint and figures; a run that is there continues",
+    )  # fmt: skip
     parser.add_argument(
         "--start", metavar="PATH_OR_REPO", help="a model whose weights are the initial ones, such as 'default'"
     )
@@ -39,17 +70,25 @@ def make_parser() -> argparse.ArgumentParser:
         "--pieces", type=whole(1), metavar="N",
         help="write subword pieces, at most N and learnt from the texts of --data, instead of characters",
     )  # fmt: skip
-    parser.add_argument("--passes", type=whole(1), help="number of passes over the data, instead of the preset's")
+    parser.add_argument(
+        "--passes", type=whole(1),
+        help="number of passes, instead of the preset's; some presets have every clip several times in a pass",
+    )  # fmt: skip
     parser.add_argument(
         "--minutes", type=real(0, above=True), help="time limit, towards which the learning rate decays"
     )
     parser.add_argument("--limit", type=whole(1), metavar="N", help="train on the first N clips only")
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
+    parser.add_argument(
+        "--seed", type=whole(0, MAX_SEED), default=0, help="of weights, order, augmentation and held-out clips"
+    )
     parser.add_argument("--name", help="name of the model, for its card")
     parser.add_argument("--licence", help="licence of the model, for its card")
     parser.add_argument("--push", metavar="NAME/REPO", help="publish the best model on the Hub at the end")
     parser.add_argument("--checkpoint-minutes", type=real(0), default=2.0, help="time between checkpoints")
-    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
+    parser.add_argument(
+        "--precision", choices=["float32", "mixed_bfloat16"], default="float32",
+        help="of the computation; mixed_bfloat16 is faster on a GPU",
+    )  # fmt: skip
     parser.add_argument("--no-compile", action="store_true", help="do not compile the training step with XLA")
     parser.add_argument(
         "--workers", type=whole(1), default=1, metavar="N",
@@ -112,6 +151,16 @@ class _Stop(Exception):
         self.status = status
 
 
+def undecodable(data) -> str:
+    """A line for each of the first clips that cannot be decoded, with the reason; empty if there are none."""
+    failures = list(data.cache.failures.items())
+    lines = [f"\n  {data.clips[number].id}: {reason}" for number, reason in failures[:MAX_NAMED]]
+    if len(failures) > MAX_NAMED:
+        lines.append(f"\n  and {len(failures) - MAX_NAMED} more that cannot be decoded")
+    return "".join(lines)
+
+
+@stoppable
 def main(argv=None, workers: Workers | None = None) -> int:
     args = parse(argv)
     workers = workers or Workers.first(args.workers)
@@ -121,21 +170,30 @@ def main(argv=None, workers: Workers | None = None) -> int:
         preset = _choose_preset(args)
         if args.push:
             _check_token()
-        preset = _set_up_devices(args, preset)
-        data, validation, start = _load(args, preset)
-        trainer = _make_trainer(args, preset, data, validation, start, workers, command(arguments))
-        if workers.count > 1 and workers.rank == 0:
-            # Under `python -m train` this module is `__main__`, from which a spawned process cannot import.
-            importable = importlib.import_module("train.__main__").main
-            workers.start_others(importable, arguments, trainer.shared_values)
-        _fit(trainer)
-        worth_pushing = _conclude(trainer) if trainer.chief and not preset.architecture else True
-        if args.push and trainer.chief and worth_pushing:
-            _push(args.out, args.push)
+        make_folder(Path(args.out))
+        with nullcontext() if workers.rank or args.rank else only_run_in(Path(args.out)):
+            _train(args, preset, workers, arguments)
+    except OSError as error:  # of the folder of the run
+        print(in_words(error, args.out), file=sys.stderr)
+        return 1
     except _Stop as stop:
         print(stop, file=sys.stderr)
         return stop.status
     return 0
+
+
+def _train(args, preset, workers: Workers, arguments) -> None:
+    preset = _set_up_devices(args, preset)
+    data, validation, start = _load(args, preset)
+    trainer = _make_trainer(args, preset, data, validation, start, workers, command(arguments))
+    if workers.count > 1 and workers.rank == 0:
+        # Under `python -m train` this module is `__main__`, from which a spawned process cannot import.
+        importable = importlib.import_module("train.__main__").main
+        workers.start_others(importable, arguments, trainer.shared_values)
+    _fit(trainer)
+    worth_pushing = _conclude(trainer) if trainer.chief and not preset.architecture else True
+    if args.push and trainer.chief and worth_pushing:
+        _push(args.out, args.push)
 
 
 def _choose_preset(args):
@@ -191,7 +249,6 @@ def _load(args, preset):
     from train.fit.trainer import load_data, split
 
     try:
-        make_folder(Path(args.out))
         start = load_bundle(args.start) if args.start else None
         if preset.architecture:
             rate, phones = make_featurizer(preset.featurizer).sample_rate, preset.sizes
@@ -205,13 +262,19 @@ def _load(args, preset):
         if args.validation:
             validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=pronunciations)
     except (AsrError, OSError, ValueError) as error:
-        raise _Stop(in_words(error)) from error
+        raise _Stop(in_words(error, args.cache)) from error
     if not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
     for speech, use in (data, "learn from"), (validation, "measure on"):
         if not speech.examples:
-            raise _Stop(f"There is nothing to {use}; left out: {counts(speech.dropped)}.")
-    print(f"{len(data.examples)} clips, {data.hours:.2f} hours; left out: {counts(data.dropped)}")
+            raise _Stop(f"There is nothing to {use}; left out: {counts(speech.dropped)}.{undecodable(speech)}")
+    length = duration(3600 * data.hours)
+    print(f"{len(data.examples)} clips, {length}; left out: {counts(data.dropped)}{undecodable(data)}")
+    if args.validation:
+        print(
+            f"To measure on: {len(validation.examples)} clips; left out: "
+            f"{counts(validation.dropped)}{undecodable(validation)}"
+        )
     return data, validation, start
 
 
@@ -241,7 +304,7 @@ def _make_trainer(args, preset, data, validation, start, workers, line: str):
             minutes=args.minutes, device_augmentation=args.device_augmentation,
         )  # fmt: skip
     except (ValueError, OSError, SafetensorError) as error:
-        raise _Stop(f"The run cannot begin: {in_words(error)}") from error
+        raise _Stop(f"The run cannot begin: {in_words(error, args.out)}") from error
     if trainer.batches.unfit:
         print(f"{trainer.batches.unfit} clips have more text than their steps can hold, and are left out")
     if not trainer.batches.steps_per_pass:
@@ -265,19 +328,26 @@ def _fit(trainer) -> None:
     except WorkerEnded as error:
         raise _Stop(error) from error
     except (OSError, SafetensorError) as error:  # such as a full disk
-        raise _Stop(f"The run has stopped ({in_words(error)}); the same command continues it.") from error
+        raise _Stop(
+            f"The run has stopped ({in_words(error, trainer.folder)}); the same command continues it."
+        ) from error
     except KeyboardInterrupt as error:
-        raise _Stop("Stopped; the same command continues from the last checkpoint.", 130) from error
+        raise _Stop("Stopped; the same command continues from the last checkpoint.", INTERRUPTED) from error
 
 
 def _conclude(trainer) -> bool:
     """Measures what an adaptation has gained; returns whether there is a model that is better than the old one."""
+    from safetensors import SafetensorError
+
     from asr_core.errors import AsrError
 
+    again = "The training is over; the same command measures again."
     try:
         return trainer.conclude()
-    except (AsrError, OSError) as error:
-        raise _Stop(f"{in_words(error)}\nThe training is over; the same command measures again.") from error
+    except (AsrError, OSError, SafetensorError) as error:
+        raise _Stop(f"{in_words(error, trainer.folder)}\n{again}") from error
+    except KeyboardInterrupt as error:
+        raise _Stop(f"Stopped. {again}", INTERRUPTED) from error
 
 
 def _push(folder: str, repo: str) -> None:
@@ -288,7 +358,8 @@ def _push(folder: str, repo: str) -> None:
     try:
         print(f"published: {push(folder, repo)}")
     except (AsrError, OSError) as error:
-        raise _Stop(f"{error}\nOnce it is mended: python -m train.publish {folder} --repo {repo}") from error
+        again = shlex.join(["python", "-m", "train.publish", folder, "--repo", repo])
+        raise _Stop(f"{error}\nOnce it is mended: {again}") from error
 
 
 if __name__ == "__main__":

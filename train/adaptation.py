@@ -7,6 +7,7 @@ recognise the new voice no worse than the adapted weights, and other voices much
 """
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -31,7 +32,8 @@ from train.publish.card import card
 
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
 HEAD = "head/"  # beginning of the names of the output layer's weights
-CLEAR_GAIN = 0.8  # share 1 is the worst for other voices: it must leave fewer wrong words than 0.8 times any other
+CLEAR_GAIN = 0.8  # a gain is clear if fewer wrong words are left than 0.8 times as many
+FEW_WORDS = 100  # on fewer held-out words a gain may be chance
 
 # Share of the adapted weights in the mean with the old ones -> minutes of speech to train on from which it is tried. A
 # network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
@@ -92,12 +94,12 @@ class Adaptation(Trainer):
             shutil.rmtree(trial, ignore_errors=True)
         share = best_share({share: wrong_words(rates) for share, rates in measured.items()})
         after, best = measured[share], self.folder / "best"
-        is_better = wrong_words(after) < wrong_words(before)
-        if is_better:
+        better = is_better(before, after)
+        if better:
             for _ in self._weights_by_share([share]):
                 self._save(best, share, after)
-        print(table(self.start.name, best, before, after, is_better))
-        return is_better
+        print(table(self.start.name, best, before, after, better))
+        return better
 
     def _weights_by_share(self, shares: Sequence[float]) -> Iterator[float]:
         """Yields every share while the network has that share of the adapted weights, and the rest of the old ones."""
@@ -166,7 +168,7 @@ def possible_shares(minutes: float) -> list[float]:
 def best_share(errors: dict[float, int]) -> float:
     """The share with the fewest wrong words; of equal ones the smallest, which changes other voices least.
 
-    Share 1 must be clearly better (see CLEAR_GAIN).
+    Share 1 is the worst for other voices, and must be clearly better than any other (see CLEAR_GAIN).
 
     Args:
         errors: wrong words by share.
@@ -180,7 +182,19 @@ def wrong_words(measured: Sequence[dict]) -> int:
     return sum(one["substitutions"] + one["deletions"] + one["insertions"] for one in measured)
 
 
-def table(name: str, folder: Path, before: Sequence[dict], after: Sequence[dict], is_better: bool) -> str:
+def is_better(before: Sequence[dict], after: Sequence[dict]) -> bool:
+    """Whether the decoder that serves gains, or loses nothing while greedy decoding gains clearly (see CLEAR_GAIN).
+
+    Args:
+        before, after: error rates of greedy decoding, and last those of the decoder that the model prefers.
+    """
+    (old_greedy, old), (new_greedy, new) = (
+        (wrong_words(measured[:1]), wrong_words(measured[-1:])) for measured in (before, after)
+    )
+    return new < old or (new == old and new_greedy < CLEAR_GAIN * old_greedy)
+
+
+def table(name: str, folder: Path, before: Sequence[dict], after: Sequence[dict], better: bool) -> str:
     """Error rates before and after as text, and what to do.
 
     Args:
@@ -198,9 +212,12 @@ def table(name: str, folder: Path, before: Sequence[dict], after: Sequence[dict]
             for old, new in zip(before, after, strict=True)
         ),
     ]
-    verdict = (
-        f"The adapted model is better: python app.py --model {folder.parent}"
-        if is_better
-        else f"The adapted model is no better: keep {name}. More recordings may help; ten minutes are a beginning."
-    )
-    return "\n".join([*lines, verdict])
+    if not better:
+        lines.append(
+            f"The adapted model is no better: keep {name}. More recordings may help; ten minutes are a beginning."
+        )
+        return "\n".join(lines)
+    lines.append(f"The adapted model is better: python app.py --model {shlex.quote(str(folder.parent))}")
+    if size["words"] < FEW_WORDS:
+        lines.append(f"On fewer than {FEW_WORDS} words this may be chance: more recordings make it certain.")
+    return "\n".join(lines)

@@ -24,7 +24,7 @@ from asr_core.bundle.hub import REPOSITORY
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import AsrError, BundleError, reason
 from asr_core.text.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
-from train.options import in_words, whole
+from train.options import in_words, stoppable, whole
 
 SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
 WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # member of a .keras file, which is a zip archive
@@ -43,6 +43,7 @@ GRU = ("kernel", "recurrent_kernel", "bias")
 DENSE = ("kernel", "bias")
 
 
+@stoppable
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.convert", description=__doc__)
     parser.add_argument(

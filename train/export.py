@@ -17,7 +17,7 @@ import numpy as np
 
 from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.errors import AsrError, reason
-from train.options import in_words, real
+from train.options import in_words, real, stoppable
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 OUTPUTS = ("log_probs", "steps")
@@ -28,6 +28,7 @@ class ExportError(AsrError, RuntimeError):
     """A network that a format cannot represent, or a converter that is not installed."""
 
 
+@stoppable
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
     parser.add_argument("bundle", help="a folder, name/repo[@revision] on the Hub, or default")

@@ -35,7 +35,7 @@ from asr_core.decoding.language_model import (
 )
 from asr_core.errors import AsrError, reason
 from asr_core.text.normaliser import Normaliser
-from train.options import in_words, make_room, real, whole
+from train.options import Help, in_words, make_room, real, stoppable, whole
 
 MAX_WEIGHT = 1e9  # of a text; weights are scaled to sum to one
 MAX_VOCABULARY = 10_000_000  # words
@@ -358,12 +358,15 @@ def parse_source(argument: str) -> tuple[Path, float]:
     try:
         float(weight)
     except ValueError:
+        if Path(name).is_file():
+            raise argparse.ArgumentTypeError(f"the weight {weight!r} of {name} is not a number") from None
         return Path(argument), 1.0
     return Path(name), real(1 / MAX_WEIGHT, most=MAX_WEIGHT)(weight)
 
 
+@stoppable
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m train.language_model", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser("python -m train.language_model", description=__doc__, formatter_class=Help)
     parser.add_argument(
         "--text", action="append", required=True, type=parse_source, metavar="FILE[:WEIGHT]",
         help="a text, one sentence a line (plain, .xz, .gz), or a manifest (.jsonl); may be repeated",
@@ -396,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
         start = time.perf_counter()
         model = NGramModel.load(options.out)
     except (OSError, AsrError) as error:
-        print(f"The model cannot be written: {in_words(error)}", file=sys.stderr)
+        print(f"The model cannot be written: {in_words(error, options.out)}", file=sys.stderr)
         return 1
     _ = model.prefixes
     print(

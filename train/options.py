@@ -1,17 +1,35 @@
-"""Shared by the commands of this package: argument types with limits, output folders, messages of errors."""
+"""Shared by the commands of this package: arguments and their help, output folders, messages, and Ctrl-C."""
 
+import functools
 import math
-from argparse import ArgumentTypeError
-from collections.abc import Callable
+import re
+import sys
+import tempfile
+from argparse import SUPPRESS, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from asr_core.errors import AsrError
+from asr_core.process import INTERRUPTED
 
 MAX_SEED = 2**32 - 1  # limit of NumPy's global generator, which Keras seeds
+LOCK = ".lock"  # a file in the folder of a run
+UNFINISHED = ".*.part"  # names of the files that `asr_core.storage.replacing` is writing
+SYSTEM_ERROR = re.compile(r".*I/O error: (.*) \(os error \d+\)", re.S)  # message of safetensors
 
 
 class OutputError(AsrError, OSError):
     """An output folder or file cannot be written."""
+
+
+class Help(RawDescriptionHelpFormatter):
+    """Help with the default of every option that has one."""
+
+    def _get_help_string(self, action):
+        if "default" in action.help or action.default in (None, SUPPRESS, []) or action.default is False:
+            return action.help
+        return f"{action.help} (default: %(default)s)"
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -51,13 +69,14 @@ def make_folder(folder: Path, flag: str = "--out") -> None:
     """Makes an output folder before the work starts. `flag` is the option that names it.
 
     Raises:
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be made, or no file can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        reason = f"{folder} cannot be made ({error.strerror}): name another with {flag}"
-        raise OutputError(f"The folder {reason}.") from error
+        fault = f"{'written to' if folder.is_dir() else 'made'} ({error.strerror})"
+        raise OutputError(f"The folder {folder} cannot be {fault}: name another with {flag}.") from error
 
 
 def make_room(file: Path) -> None:
@@ -71,8 +90,68 @@ def make_room(file: Path) -> None:
         raise OutputError(f"{file} is a folder: name a file with --out.")
 
 
-def in_words(error: Exception) -> str:
-    """The message of an error for users; that of an OSError is its file and reason, without the error number."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}."
-    return str(error)
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Keeps other runs out of a folder inside the block, and removes what a run that was killed had not finished.
+
+    The system releases the lock when the process ends in any way. Windows, and some network drives, have no such locks.
+
+    Raises:
+        OutputError: another run has locked the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(folder / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"Another run is training in {folder}: wait until it ends, or name another folder with --out."
+            ) from error
+        except OSError:  # a network drive without locks
+            pass
+        else:
+            for path in folder.glob(UNFINISHED):
+                path.unlink(missing_ok=True)
+        yield
+
+
+def stoppable(main: Callable[..., int]) -> Callable[..., int]:
+    """Decorates the `main` of a command: Ctrl-C ends it with one line and the exit status of a shell."""
+
+    @functools.wraps(main)
+    def run(*arguments, **named) -> int:
+        try:
+            return main(*arguments, **named)
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            return INTERRUPTED
+
+    return run
+
+
+def in_words(error: Exception, place: Path | str = "") -> str:
+    """The message of an error for users. That of the system is a file and the reason, without the error number.
+
+    Args:
+        place: file or folder that is named if the error does not name one.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        place, fault = error.filename or place, error.strerror
+    elif found := SYSTEM_ERROR.fullmatch(str(error)):
+        fault = found[1]
+    else:
+        return str(error)
+    if Path(str(place)).match(UNFINISHED):  # a name that the user has never seen
+        place = Path(place).parent
+    return f"{place}: {fault}." if place else f"{fault}."
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, in the unit that suits its length."""
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 360 else f"{seconds / 3600:.2f} hours"

@@ -42,6 +42,18 @@ def write_corpus(folder, count=10, seed=0):
     return manifest
 
 
+def stop_at(step: int, run_class, monkeypatch) -> None:
+    """Lets the runs of a subclass of `train.numpy_training.NumpyRun` be stopped by Ctrl-C at a training step."""
+    gradients = run_class.gradients
+
+    def until(run, number):
+        if number == step:
+            raise KeyboardInterrupt
+        return gradients(run, number)
+
+    monkeypatch.setattr(run_class, "gradients", until)
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """A manifest of ten toy clips."""

@@ -17,7 +17,7 @@ from tests.asr_core.decoding.small import random_recurrent_model
 from tests.train.conftest import RATE, tune
 from train import adaptation
 from train.__main__ import main
-from train.adaptation import Adaptation, best_share, possible_shares
+from train.adaptation import Adaptation, best_share, is_better, possible_shares
 from train.data.batches import Batching
 from train.fit.presets import PRESETS
 from train.fit.trainer import load_data, split
@@ -106,6 +106,15 @@ def test_a_model_that_is_no_better_is_not_offered(command, tmp_path, capsys):
     assert not (tmp_path / "me" / "best").exists()
 
 
+def test_ctrl_c_while_the_gain_is_measured_is_a_line(command, monkeypatch, capsys):
+    def stop(run, bundle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Adaptation, "_measure", stop)
+    assert command(preset=dataclasses.replace(QUICK, min_steps=1)) == 130
+    assert capsys.readouterr().err.endswith("Stopped. The training is over; the same command measures again.\n")
+
+
 def test_a_model_to_begin_with_must_be_named(corpus, tmp_path, capsys):
     assert main(["--preset", "adapt", "--data", str(corpus), "--out", str(tmp_path)]) == 2
     assert "name it with --start" in capsys.readouterr().err
@@ -170,6 +179,27 @@ def test_of_shares_that_are_as_good_the_smallest_is_taken_and_all_only_for_a_cle
     assert best_share({0.25: 20, 0.5: 20, 1.0: 17}) == 0.25
     assert best_share({0.25: 21, 0.5: 20, 1.0: 17}) == 0.5
     assert best_share({0.25: 21, 0.5: 20, 1.0: 15}) == 1.0
+
+
+def test_better_is_what_the_decoder_that_serves_gains():
+    for before, after, better in [
+        ([9, 4], [9, 3], True),
+        ([9, 4], [2, 5], False),
+        ([9, 4], [8, 4], False),
+        ([9, 4], [7, 4], True),
+        ([0, 0], [0, 0], False),
+        ([9], [8], True),
+        ([9], [9], False),
+    ]:
+        assert is_better([*map(measured, before)], [*map(measured, after)]) == better, (before, after)
+
+
+def test_the_verdict_can_be_pasted_and_doubts_what_few_words_decide():
+    few, many = measured(3), measured(3) | {"words": 100}
+    lines = adaptation.table("old", Path("runs/me too/best"), [few], [few], True).splitlines()
+    assert lines[-2] == "The adapted model is better: python app.py --model 'runs/me too'"
+    assert lines[-1] == "On fewer than 100 words this may be chance: more recordings make it certain."
+    assert "chance" not in adaptation.table("old", Path("runs/me/best"), [many], [many], True)
 
 
 def measured(errors: int) -> dict:

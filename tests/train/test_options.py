@@ -1,7 +1,9 @@
 """Command lines: numbers that make no sense end a command before its work, in a line that names the flag."""
 
 import ast
+import errno
 import importlib
+import os
 import re
 import sys
 from importlib.metadata import packages_distributions
@@ -9,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from train.__main__ import counts, parse
-from train.options import OutputError, in_words, make_folder, make_room, real, whole
+from asr_core.process import INTERRUPTED
+from train.__main__ import counts, main, make_parser, parse
+from train.fit.presets import PRESETS
+from train.options import (
+    OutputError,
+    duration,
+    in_words,
+    make_folder,
+    make_room,
+    only_run_in,
+    real,
+    stoppable,
+    whole,
+)
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = ["--preset", "smoke", "--data", "m.jsonl", "--out", "runs/x"]
@@ -84,6 +98,68 @@ def test_a_place_to_write_is_made_or_refused(tmp_path):
         make_folder(tmp_path / "file")
     with pytest.raises(OutputError, match="is a folder: name a file"):
         make_room(tmp_path / "a")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    def read_only(**where):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "tmp1234"))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    message = f"The folder {tmp_path} cannot be written to (Read-only file system): name another with --out."
+    with pytest.raises(OutputError, match=f"^{re.escape(message)}$"):
+        make_folder(tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder_and_what_a_killed_one_left_is_removed(tmp_path):
+    pytest.importorskip("fcntl")
+    (tmp_path / ".0123abcd.part").write_text("half a checkpoint")
+    (tmp_path / "part").write_text("of something else")
+    with only_run_in(tmp_path):
+        assert sorted(os.listdir(tmp_path)) == [".lock", "part"]
+        with (
+            pytest.raises(OutputError, match="Another run is training in .*: wait until it ends"),
+            only_run_in(tmp_path),
+        ):
+            pass
+    with only_run_in(tmp_path):
+        pass
+
+
+def test_a_second_run_in_a_folder_is_refused_in_a_line(tmp_path, capsys):
+    pytest.importorskip("fcntl")
+    with only_run_in(tmp_path):
+        assert main(["--preset", "smoke", "--data", "m.jsonl", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"Another run is training in {tmp_path}: wait until it ends")
+
+
+def test_ctrl_c_ends_a_command_in_a_line(capsys):
+    @stoppable
+    def work(arguments=None):
+        raise KeyboardInterrupt
+
+    assert work([]) == INTERRUPTED and capsys.readouterr().err == "Stopped.\n"
+
+
+def test_the_help_names_every_preset():
+    assert all(f"\n  {name} " in make_parser().format_help() for name in PRESETS)
+
+
+def test_the_help_has_defaults():
+    text = " ".join(make_parser().format_help().split())
+    assert "(default: float32)" in text and "held-out clips (default: 0)" in text and "None" not in text
+
+
+def test_durations_have_the_unit_that_suits_them():
+    assert [duration(seconds) for seconds in (14.2, 90, 9000)] == ["14 seconds", "1.5 minutes", "2.50 hours"]
+
+
+def test_messages_of_system_errors_name_a_place_that_the_user_knows():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert in_words(full, Path("runs/x")) == "runs/x: No space left on device."
+    full.filename = "runs/x/.38eece.part"
+    assert in_words(full) == "runs/x: No space left on device."
+    of_safetensors = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert in_words(of_safetensors, "runs/x") == "runs/x: No space left on device."
 
 
 def test_messages_of_system_errors_have_no_numbers(tmp_path):

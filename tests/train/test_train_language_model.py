@@ -251,6 +251,13 @@ def test_a_weight_is_a_number_above_0(weight, tmp_path, capsys):
     assert stop.value.code == 2 and f"'{weight}' is not a number of" in capsys.readouterr().err
 
 
+def test_a_weight_of_a_file_that_is_no_number_is_called_so(tmp_path, capsys):
+    (tmp_path / "lm.txt").write_text("a")
+    with pytest.raises(SystemExit):
+        main(["--text", f"{tmp_path}/lm.txt:x", "--out", str(tmp_path / "lm.safetensors")])
+    assert f"the weight 'x' of {tmp_path}/lm.txt is not a number" in capsys.readouterr().err
+
+
 def test_a_file_may_have_a_colon_and_a_figure_in_its_name(tmp_path):
     (tmp_path / "part:2").write_text("one")
     assert parse_source(f"{tmp_path}/part:2") == (tmp_path / "part:2", 1.0)

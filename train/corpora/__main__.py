@@ -19,7 +19,7 @@ from train.corpora.layouts import layout_of
 from train.corpora.survey import hold_out, survey, write_manifest
 from train.corpora.tables import read_prompts, read_table
 from train.data.text_files import CorpusError
-from train.options import in_words, make_folder, make_room
+from train.options import OutputError, in_words, make_folder, make_room
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -53,8 +53,12 @@ def make_manifest(args: argparse.Namespace) -> None:
 
     Raises:
         CorpusError: the folder holds nothing to train on.
+        OutputError: the manifest cannot be written, or only in place of a file of another kind.
     """
     make_room(args.out)
+    texts = [path.resolve() for path in (args.table, args.prompts) if path]
+    if args.out.resolve() in texts or (args.out.exists() and args.out.suffix != ".jsonl"):
+        raise OutputError(f"The manifest would overwrite {args.out}: name another file, *.jsonl, with --out.")
     folder = args.folder
     corpus = args.name or folder.resolve().name
     layout = layout_of(folder)
@@ -152,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except (AsrError, OSError) as error:
-        print(in_words(error), file=sys.stderr)
+        print(in_words(error, getattr(args, "out", None) or args.to), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("Stopped; run it again to continue.", file=sys.stderr)

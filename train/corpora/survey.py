@@ -15,6 +15,7 @@ from train.corpora.tables import CorpusRecording, recordings_in
 from train.data.examples import MAX_CHARACTERS_PER_SECOND, MAX_SECONDS, MIN_SECONDS
 from train.data.manifest import MAX_RECORDING_SECONDS
 from train.data.text_files import is_unicode
+from train.options import duration
 
 MIN_SPEAKERS = 10  # fewer speakers cannot be held out as a whole: clips are
 EXAMPLES = 3  # names of left-out recordings to print for each reason
@@ -47,7 +48,7 @@ class Survey:
     def __str__(self) -> str:
         speakers = {row["speaker"] for row in self.rows}
         named = f"{len(speakers)} speakers" if speakers - {""} else "speakers not named"
-        lines = [f"{self.corpus}: {len(self.rows)} clips, {self.hours:.2f} hours, {named}"]
+        lines = [f"{self.corpus}: {len(self.rows)} clips, {duration(3600 * self.hours)}, {named}"]
         if self.changes:
             counts = ", ".join(f"{kind} in {count}" for kind, count in self.changes.most_common())
             lines.append(f"  the normaliser changes {counts} texts")
@@ -194,5 +195,4 @@ def write_manifest(rows: Sequence[dict], path: Path) -> None:
     """Writes a manifest atomically, one JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    hours = sum(row["seconds"] for row in rows) / 3600
-    print(f"wrote {path}: {len(rows)} clips, {hours:.2f} hours")
+    print(f"wrote {path}: {len(rows)} clips, {duration(sum(row['seconds'] for row in rows))}")

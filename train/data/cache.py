@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -19,6 +20,7 @@ from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
 from asr_core.storage import replace_file, replacing
 from train.data.manifest import ManifestClip, read_bytes
+from train.options import in_words
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
@@ -32,13 +34,18 @@ def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) ->
             yield result
 
 
-def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, str]:
-    """Decodes a clip's `audio` (see `ManifestClip`): int16 samples [n] and "", or no samples and the reason."""
+def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, int, str]:
+    """Decodes a clip's `audio` (see `ManifestClip`).
+
+    Returns:
+        Samples, int16 [n]; the CRC-32 of the encoded file; and "", or why there are no samples.
+    """
     try:
-        samples = load_audio(io.BytesIO(read_bytes(audio)), sample_rate).samples
+        encoded = read_bytes(audio)
+        samples = load_audio(io.BytesIO(encoded), sample_rate).samples
     except (AudioError, OSError) as error:
-        return np.zeros(0, np.int16), str(error) or "it cannot be read"
-    return to_int16(samples), ""
+        return np.zeros(0, np.int16), 0, in_words(error) or "it cannot be read"
+    return to_int16(samples), zlib.crc32(encoded), ""
 
 
 def _size_and_time(file: str) -> tuple[int, int] | None:
@@ -51,13 +58,14 @@ def _size_and_time(file: str) -> tuple[int, int] | None:
 
 
 def _read_index(base: Path, index: Path) -> dict | None:
-    """The index of a cache; None if there is none, or if its samples are not complete."""
+    """The index of a cache; None if there is none, if it is of an earlier version, or if samples are missing."""
     try:
         content = json.loads(index.read_text())
         size = base.with_suffix(".pcm").stat().st_size
     except (OSError, ValueError):
         return None
-    return content if size == np.dtype(np.int16).itemsize * content["total"] else None
+    complete = "checksums" in content and size == np.dtype(np.int16).itemsize * content["total"]
+    return content if complete else None
 
 
 class AudioCache:
@@ -70,7 +78,8 @@ class AudioCache:
         sample_rate: Hz.
 
     Attributes:
-        failures: reason by clip id, for clips that could not be decoded.
+        failures: reason by number, for clips that could not be decoded.
+        checksums: CRC-32 of the encoded file of every clip, which is the same wherever the file lies.
     """
 
     def __init__(self, clips: list[ManifestClip], folder, sample_rate: int):
@@ -87,7 +96,8 @@ class AudioCache:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._fill(clips, base, index, sample_rate)
             content = json.loads(index.read_text())
-        self.failures: dict[str, str] = content["failures"]
+        self.failures: dict[int, str] = {int(number): reason for number, reason in content["failures"].items()}
+        self.checksums: list[int] = content["checksums"]
         self._offsets, self._file = content["offsets"], base.with_suffix(".pcm") if content["total"] else None
 
     @cached_property
@@ -100,18 +110,24 @@ class AudioCache:
 
     @staticmethod
     def _fill(clips, base, index, sample_rate):
-        offsets, failures, position = [], {}, 0
+        offsets, checksums, failures, position = [], [], {}, 0
         threads = os.cpu_count() or 1  # decoders and resampler release the interpreter lock
         pool = ThreadPoolExecutor(threads)
         decoded = in_order(pool, lambda clip: decode(clip.audio, sample_rate), clips, ahead=4 * threads)
-        with replacing(base.with_suffix(".pcm")) as partial, open(partial, "wb") as file:
-            for clip, (samples, failure) in zip(tqdm(clips, desc="decoding", unit="clip"), decoded, strict=True):
+        with (
+            replacing(base.with_suffix(".pcm")) as partial,
+            open(partial, "wb") as file,
+            tqdm(decoded, total=len(clips), desc="decoding", unit="clip") as bar,
+        ):
+            for number, (samples, checksum, failure) in enumerate(bar):
                 if failure:
-                    failures[clip.id] = failure
+                    failures[number] = failure
                 file.write(samples.tobytes())
                 offsets.append((position, len(samples)))
+                checksums.append(checksum)
                 position += len(samples)
-        replace_file(index, json.dumps({"offsets": offsets, "failures": failures, "total": position}))
+        content = {"offsets": offsets, "checksums": checksums, "failures": failures, "total": position}
+        replace_file(index, json.dumps(content))
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Samples of clip `number`: int16 [n]."""

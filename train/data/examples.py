@@ -52,6 +52,7 @@ class SpeechData:
         vocabulary: of the labels.
         sample_rate: Hz.
         pronunciations: normalised text -> phones or None (`train.data.pronunciations.Dictionary`), if any.
+        max_seconds: longer clips are left out.
 
     Attributes:
         clips, cache: all clips, and their samples by number.
@@ -62,7 +63,7 @@ class SpeechData:
 
     def __init__(
         self, clips: list[ManifestClip], cache_folder, vocabulary: Vocabulary, sample_rate: int,
-        pronunciations=None,
+        pronunciations=None, max_seconds=MAX_SECONDS,
     ):  # fmt: skip
         self.clips, self.vocabulary, self.sample_rate = clips, vocabulary, sample_rate
         self.cache = AudioCache(clips, cache_folder, sample_rate)
@@ -74,10 +75,10 @@ class SpeechData:
             text = "".join(filter(vocabulary.alphabet.__contains__, text))  # not every English one has an apostrophe
             seconds = self.cache.seconds(number, sample_rate)
             reason = (
-                "not decodable" if clip.id in self.cache.failures
+                "not decodable" if number in self.cache.failures
                 else "no text" if not text
                 else "too short" if seconds < MIN_SECONDS
-                else f"longer than {MAX_SECONDS:g} s" if seconds > MAX_SECONDS
+                else f"longer than {max_seconds:g} s" if seconds > max_seconds
                 else "more text than its audio can hold" if len(text) > MAX_CHARACTERS_PER_SECOND * seconds
                 else ""
             )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +34,7 @@ def batches_from_processes(batches: TrainingBatches, numbers: Iterable[int], pro
 def _initialise(batches: TrainingBatches) -> None:
     global _batches
     _batches = batches
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C for all
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

@@ -15,25 +15,23 @@ from pathlib import Path
 
 from asr_core.errors import AsrError
 from train.evaluate.evaluation import OPTIONS, evaluate
-from train.options import in_words, whole
+from train.options import Help, in_words, stoppable, whole
 
 DONE, FAILED = 0, 1
 WHOLE_NUMBERS = ("beam_width", "similar_words")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--manifest", nargs="+", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--model", default="default", metavar="PATH_OR_REPO[@REVISION]")
+    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__, formatter_class=Help)
+    parser.add_argument("--manifest", nargs="+", required=True, type=Path, metavar="FILE", help="clips to measure on")
+    parser.add_argument("--model", default="default", metavar="PATH_OR_REPO[@REVISION]", help="to measure")
     parser.add_argument("--decoder", nargs="+", choices=["greedy", "beam"], help="default: what the model prefers")
     parser.add_argument("--limit", type=whole(1), metavar="N", help="take N clips, spread evenly over the manifests")
     parser.add_argument(
         "--group", action="append", default=[], type=_group, metavar="NAME=CORPUS,CORPUS",
         help="measure some corpora together, too; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--worst", type=whole(0), default=5, metavar="N", help="list N worst clips (default: 5)")
+    parser.add_argument("--worst", type=whole(0), default=5, metavar="N", help="list N worst clips")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
         "--tune", nargs="*", type=_axis, metavar="OPTION=V,V",
@@ -44,7 +42,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="keep rates, the last decoder and calibrations of confidence in the bundle's config.json",
     )  # fmt: skip
     for flag, name in OPTIONS.items():
-        parser.add_argument(f"--{flag}", dest=name, type=int if name in WHOLE_NUMBERS else float)
+        kind = int if name in WHOLE_NUMBERS else float
+        parser.add_argument(f"--{flag}", dest=name, type=kind, metavar="V", help="of the beam; by default the model's")
     options = parser.parse_args(arguments)
     if options.tune is not None and "beam" not in (options.decoder or ["beam"]):
         parser.error("--tune is for the beam: leave out --decoder greedy")
@@ -68,6 +67,7 @@ def _axis(text: str) -> tuple[str, list[float]]:
         ) from None
 
 
+@stoppable
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     options = parse(arguments)

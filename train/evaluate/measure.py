@@ -6,7 +6,7 @@ When options are tuned, the emissions of all clips are kept, so that a grid sear
 import dataclasses
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from asr_core.decoding.options import DecoderOptions
 from asr_core.emissions import Emissions
-from asr_core.errors import AsrError
+from asr_core.errors import AsrError, AudioError
 from train.data.manifest import ManifestClip, read_bytes
 from train.evaluate import tuning
 from train.evaluate.scores import Score, figures, score
+from train.options import in_words
 
 MODEL_OPTIONS = (  # the DecoderOptions that a bundle stores; the others belong to a request
     "beam_width token_threshold score_threshold language_model_weight word_bonus unknown_word_score "
@@ -72,16 +73,16 @@ def clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def run_model(recognizer, clips: Sequence, failures: dict[str, str]) -> Iterator[ClipEmissions]:
+def run_model(recognizer, clips: Iterable, failures: dict[str, str]) -> Iterator[ClipEmissions]:
     """Runs the network once on every clip, and notes in `failures` (id -> reason) the clips that cannot be read."""
     recognizer.warm_up()
-    for clip in tqdm(clips, desc="transcribing", unit="clip", disable=None):
+    for clip in clips:
         started = clocks()
         try:
             audio = recognizer.load(io.BytesIO(read_bytes(clip.audio)))
             emissions = dataclasses.replace(recognizer.emissions(audio), energy=None)  # only word times need it
         except (AsrError, OSError) as error:
-            failures[clip.id] = str(error)
+            failures[clip.id] = in_words(error)
             continue
         yield ClipEmissions(clip, emissions, clocks() - started)
 
@@ -194,16 +195,24 @@ def measure(recognizer, clips: Sequence, runs: list[Run], groups: dict, grid=Non
 
     Returns:
         The fields that `--json` prints, from "clips" on.
+
+    Raises:
+        AudioError: no clip can be read.
+        ValueError: options are to be chosen, and all speakers are in one half.
     """
     failures: dict[str, str] = {}
     kept, network_cost, audio_seconds = [], np.zeros(2), 0.0
-    for output in run_model(recognizer, clips, failures):
-        network_cost += output.cost
-        audio_seconds += output.emissions.seconds
-        for run in runs:
-            run.add(recognizer, output)
-        if grid:
-            kept.append(output)
+    with tqdm(clips, desc="transcribing", unit="clip", disable=None) as bar:
+        for output in run_model(recognizer, bar, failures):
+            network_cost += output.cost
+            audio_seconds += output.emissions.seconds
+            for run in runs:
+                run.add(recognizer, output)
+            if grid:
+                kept.append(output)
+    if not runs[0].scores:
+        first, reason = next(iter(failures.items()))
+        raise AudioError(f"None of the {len(clips)} clips can be read ({first}: {reason}): mend the manifest.")
     found = None
     if grid:
         found = tune(recognizer, kept, runs[-1].options, grid)
@@ -212,7 +221,7 @@ def measure(recognizer, clips: Sequence, runs: list[Run], groups: dict, grid=Non
             runs[-1].add(recognizer, output)
     has_language_model = recognizer.language_model is not None
     return {
-        "clips": len(clips) - len(failures),
+        "clips": len(runs[0].scores),
         "hours": round(audio_seconds / 3600, 4),
         "left_out": failures,
         "tuning": found,

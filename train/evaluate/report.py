@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from train.options import duration
+
 COLUMNS = "clips speakers words WER% 95%-interval CER% sub del ins raw-WER% raw-CER%".split()
 
 
@@ -11,7 +13,7 @@ def table(content: dict) -> str:
 
 
 def _lines(content: dict) -> Iterator[str]:
-    yield f"{content['model']} on {content['clips']} clips, {content['hours']:.2f} hours"
+    yield f"{content['model']} on {content['clips']} clips, {duration(3600 * content['hours'])}"
     yield f"Normalised for WER and CER: {content['normalisation']}; raw: as published."
     for name, reason in content["left_out"].items():
         yield f"left out: {name} ({reason})"

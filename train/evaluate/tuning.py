@@ -115,11 +115,11 @@ def fit(judged: Sequence[tuple[WordSpan, bool]]) -> Calibration:
     """Maximum-likelihood weights of a `Calibration`: logistic regression of whether words are correct."""
     words, right = zip(*judged, strict=True)
     confidence, posterior, doubt = np.array([features(word) for word in words]).T
-    features = np.stack([confidence, np.ones(len(words)), posterior, doubt])
+    inputs = np.stack([confidence, np.ones(len(words)), posterior, doubt])
     right = np.array(right)
 
     def loss(weights):
-        logits = weights @ features
+        logits = weights @ inputs
         penalty = REGULARISATION * np.sum((weights - IDENTITY) ** 2)
         return np.mean(np.logaddexp(0, logits) - right * logits) + penalty
 

@@ -15,7 +15,7 @@ import platform
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from itertools import count as count_up
 from itertools import takewhile
 from pathlib import Path
@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from asr_core import models
 from asr_core.bundle.bundle import Bundle
+from asr_core.bundle.description import WEIGHTS, fingerprint
 from asr_core.bundle.loading import save_bundle
 from asr_core.ctc import best_path, collapse
 from asr_core.models.features import make_featurizer
@@ -116,6 +117,8 @@ class Trainer:
         self.training.compile(optimizer=self.optimizer, loss=None, jit_compile=compiled)
         self.training.built = True
         self.step, self.best = 0, float("inf")
+        self.losses, self.audio_seconds, self.pass_seconds = [], 0.0, 0.0  # of the pass so far
+        self._identity = self._make_identity(start)
         if not self._resume() and start is not None and preset.architecture:  # otherwise the network is that of `start`
             self._start_from(start)
 
@@ -139,23 +142,28 @@ class Trainer:
         if self.step and self.chief:
             finished = self.step >= self.total or self.elapsed_fraction >= 1
             tqdm.write("This run is finished." if finished else f"Going on at step {self.step} of {self.total}.")
-        losses, audio_seconds, started, saved = [], 0.0, time.monotonic(), time.monotonic()
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
+        with bar:  # closed before any message about an error
+            self._take_steps(bar)
+
+    def _take_steps(self, bar):
+        saved = time.monotonic()
+        begun, pass_begun = saved - self.seconds, saved - self.pass_seconds
         events = EventLog(self.folder, self.step) if self.chief else None
-        begun = time.monotonic() - self.seconds
 
         def end_pass():
-            loss = float(np.nanmean([float(loss) for loss in losses]))
-            row = self._finish_pass(loss, audio_seconds, time.monotonic() - started)
+            loss = float(np.nanmean([float(loss) for loss in self.losses]))
+            row = self._finish_pass(loss, self.audio_seconds, time.monotonic() - pass_begun)
+            self.losses, self.audio_seconds, self.pass_seconds = [], 0.0, 0.0
             if events:
                 events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
 
         for x, y in self._prefetched():
-            audio_seconds += float(np.sum(x["lengths"])) / self.data.sample_rate
+            self.audio_seconds += float(np.sum(x["lengths"])) / self.data.sample_rate
             learning_rate = self.schedule(self.step, self.elapsed_fraction)
-            losses.append(self.training.step(*self.devices.share((x, y)), learning_rate))
+            self.losses.append(self.training.step(*self.devices.share((x, y)), learning_rate))
             self.step += 1
-            self.seconds = time.monotonic() - begun
+            self.seconds, self.pass_seconds = time.monotonic() - begun, time.monotonic() - pass_begun
             end_of_pass = self.step % self.steps_per_pass == 0
             sync = self.workers.count > 1 and (end_of_pass or self.step % SYNC_STEPS == 0)
             due = time.monotonic() - saved > self.checkpoint_seconds and (sync or self.workers.count == 1)
@@ -166,23 +174,22 @@ class Trainer:
             self.workers.check()
             bar.update()
             if self.step % 20 == 0:
-                rate = self.workers.count * audio_seconds / (time.monotonic() - started)
-                losses = [float(loss) for loss in losses]
-                bar.set_postfix_str(f"loss {np.nanmean(losses[-100:]):.3f}, {rate:.0f} s of audio a second")
+                rate = self.workers.count * self.audio_seconds / self.pass_seconds
+                self.losses = [float(loss) for loss in self.losses]
+                bar.set_postfix_str(f"loss {np.nanmean(self.losses[-100:]):.3f}, {rate:.0f} s of audio a second")
                 if events:
                     learning_rate = self.schedule(self.step - 1, self.elapsed_fraction)
-                    events.write(self.step, {"loss": losses[-1], "learning_rate": learning_rate})
+                    events.write(self.step, {"loss": self.losses[-1], "learning_rate": learning_rate})
             if end_of_pass:
                 end_pass()
-                losses, audio_seconds, started = [], 0.0, time.monotonic()
+                pass_begun = time.monotonic()
             if self.chief and (end_of_pass or due):
                 self._save_checkpoint()
                 saved = time.monotonic()
-        if self.step % self.steps_per_pass and losses:  # the time limit fell within a pass
+        if self.step % self.steps_per_pass and self.losses:  # the time limit fell within a pass
             self.training.settle()
             end_pass()
             self._save_checkpoint()
-        bar.close()
 
     @property
     def elapsed_fraction(self) -> float:
@@ -345,7 +352,8 @@ class Trainer:
         writer.writerows(rows)
         replace_file(path, table.getvalue())
         draw_curves(rows, self.folder / "curves.svg")
-        tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()))
+        place = " (on the training clips)" if self.validation is self.data else ""
+        tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()) + place)
 
     # Checkpoints.
 
@@ -359,6 +367,7 @@ class Trainer:
         progress = {
             "batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity,
             "seconds": str(self.seconds),
+            "pass": json.dumps([[float(loss) for loss in self.losses], self.audio_seconds, self.pass_seconds]),
         }  # fmt: skip
         with replacing(self.folder / CHECKPOINT) as partial:
             save_file(arrays, partial, metadata=progress)
@@ -369,14 +378,25 @@ class Trainer:
         try:
             warm_start(self.network, bundle.build())
         except ValueError as error:
-            message = f"{bundle.name} is another network than that of the preset {self.preset.name}: {error}"
-            raise ValueError(message) from error
+            raise ValueError(
+                f"{bundle.name} is another network than that of the preset {self.preset.name}: adapt it with --preset "
+                "adapt, or leave out --start"
+            ) from error
 
-    @cached_property
-    def _identity(self) -> str:
-        """Preset, seed and clips, which determine the batches; a checkpoint with another identity is refused."""
-        clips = "\n".join(self.data.clips[example.number].id for example in self.data.examples)
-        return f"preset {self.preset.name}, seed {self.seed}, clips {zlib.crc32(clips.encode()):08x}"
+    def _make_identity(self, start: Bundle | None) -> str:
+        """What a run depends on: preset, seed, clips and initial weights. Another checkpoint is refused.
+
+        A run may begin with a bundle in its own folder, which it then replaces.
+        """
+        clips = 0
+        for example in self.data.examples:
+            number = example.number
+            clip = (self.data.clips[number].id, self.data.cache.checksums[number], example.labels.tolist())
+            clips = zlib.crc32(repr(clip).encode(), clips)
+        identity = f"preset {self.preset.name}, seed {self.seed}, clips and texts {clips:08x}"
+        if start is None or start.path.resolve().is_relative_to(self.folder.resolve()):
+            return identity
+        return f"{identity}, start {_weights_hash(start):08x}"
 
     def _resume(self) -> bool:
         """Restores the checkpoint of the folder; returns whether there was one."""
@@ -395,9 +415,10 @@ class Trainer:
         progress = _metadata(path)
         identity = progress.get("run", self._identity)
         if identity != self._identity:
+            best = self.folder / "best"
+            further = f", with --start {best} to continue from there" if best.is_dir() else ""
             raise ValueError(
-                f"{path} was begun with {identity}, and this is {self._identity}: use another --out, with --start "
-                f"{self.folder / 'best'} to continue from there"
+                f"{path} was begun with {identity}, and this is {self._identity}: use another --out{further}"
             )
         for name, variable in state.items():
             variable.assign(arrays[name])
@@ -405,6 +426,7 @@ class Trainer:
         self.step, self.best = batches // self.workers.count, float(progress["best"])
         self.optimizer.iterations.assign(self.step)
         self.seconds = float(progress.get("seconds", 0.0))
+        self.losses, self.audio_seconds, self.pass_seconds = json.loads(progress.get("pass", "[[], 0, 0]"))
         return True
 
 
@@ -439,6 +461,15 @@ def _steps_of(featurizer, subsampling: int, samples: int) -> int:
 def _greedy(logits, steps) -> list[int]:
     """Greedy decoding of the first `steps` steps of logits [steps, tokens]: tokens, without blanks and repeats."""
     return collapse(best_path(np.asarray(logits[: int(steps)], np.float32)))
+
+
+def _weights_hash(bundle: Bundle) -> int:
+    """CRC-32 of the hashes of a model's files of weights."""
+    if bundle.checkpoint:
+        files = {tensor.path for tensor in bundle.checkpoint.tensors.values()}
+    else:
+        files = {bundle.path / name for name in bundle.config["files"] if WEIGHTS.fullmatch(name)}
+    return zlib.crc32("".join(fingerprint(path)["sha256"] for path in sorted(files)).encode())
 
 
 def _metadata(path) -> dict:

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -104,6 +105,7 @@ class Workers:
 
 
 def _work(main: Callable, argv: list[str], workers: Workers) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # worker 0 ends the others
     workers.take_cores()
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):  # worker 0 prints for all
         raise SystemExit(main(argv, workers))

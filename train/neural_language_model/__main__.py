@@ -21,14 +21,13 @@ from asr_core.errors import AsrError
 from asr_core.text.normaliser import Normaliser
 from train.language_model import TextSource, choose_vocabulary, parse_source, read_sentences, read_sources
 from train.neural_language_model.fit import LanguageModelRun, Recipe
-from train.options import MAX_SEED, in_words, make_folder, make_room, real, whole
+from train.options import MAX_SEED, Help, in_words, make_folder, make_room, real, stoppable, whole
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     summary, _, usage = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
-        "python -m train.neural_language_model", description=summary, epilog=usage,
-        formatter_class=argparse.RawTextHelpFormatter,
+        "python -m train.neural_language_model", description=summary, epilog=usage, formatter_class=Help,
     )  # fmt: skip
     parser.add_argument(
         "--text", action="append", required=True, type=parse_source, metavar="FILE[:WEIGHT]",
@@ -44,9 +43,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--words", type=whole(2), default=Recipe.words, help="of each row in a step")
     parser.add_argument("--width", type=_multiple_of_group, default=Recipe.width, help="of an embedding")
     parser.add_argument("--cells", type=whole(1, 8192), default=Recipe.cells, help="of the LSTM")
-    parser.add_argument("--dropout", type=real(0, most=0.9), default=Recipe.dropout)
+    parser.add_argument("--dropout", type=real(0, most=0.9), default=Recipe.dropout, help="share of values")
     parser.add_argument("--rate", type=real(0, above=True), default=Recipe.rate, help="peak learning rate")
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=Recipe.seed)
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=Recipe.seed, help="of everything random")
     parser.add_argument("--save-every", type=whole(1), default=250, help="steps between two states")
     return parser.parse_args(arguments)
 
@@ -58,6 +57,7 @@ def _multiple_of_group(text: str) -> int:
     return width
 
 
+@stoppable
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     folder = options.work or options.out.with_name(options.out.name + ".work")
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model.save(options.out)
         model = NeuralLanguageModel.load(options.out)
     except (AsrError, ValueError, OSError) as error:
-        print(in_words(error), file=sys.stderr)
+        print(in_words(error, folder), file=sys.stderr)
         return 1
     _print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, {len(model.words):,} words")
     if held_out:

@@ -16,7 +16,7 @@ from pathlib import Path
 from asr_core.bundle.description import PRONUNCIATIONS
 from asr_core.errors import AsrError
 from asr_core.storage import replace_file
-from train.options import in_words
+from train.options import in_words, stoppable
 
 DONE, FAILED = 0, 1
 TASK = "automatic-speech-recognition"
@@ -289,6 +289,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@stoppable
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     args = parse(arguments)

@@ -16,13 +16,13 @@ from pathlib import Path
 from asr_core.errors import AsrError
 from asr_core.text.tagger import Tagger
 from train.language_model import parse_source
-from train.options import MAX_SEED, in_words, make_folder, make_room, real, whole
+from train.options import MAX_SEED, Help, in_words, make_folder, make_room, real, stoppable, whole
 from train.punctuation.evaluation import evaluate, held_out, recognised, speech_sets
 from train.punctuation.texts import read_text
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m train.punctuation", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser("python -m train.punctuation", description=__doc__, formatter_class=Help)
     parser.add_argument(
         "--text", action="append", default=[], type=parse_source, metavar="FILE[:WEIGHT]",
         help="a cased, punctuated text (plain, .xz, .gz), its sentences in order; may be repeated",
@@ -39,7 +39,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--width", type=whole(1, 512), default=64, help="of an embedding")
     parser.add_argument("--channels", type=whole(1, 512), default=64, help="of the layers")
     parser.add_argument("--rate", type=real(0, above=True), default=3e-3, help="peak learning rate")
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="of everything random")
     parser.add_argument("--save-every", type=whole(1), default=250, help="steps between two states")
     parser.add_argument("--evaluate", type=Path, metavar="TAGGER", help="measure a tagger instead of training one")
     parser.add_argument("--manifest", type=Path, help="clips with published punctuation, for --evaluate")
@@ -50,6 +50,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+@stoppable
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     target = options.evaluate or options.out
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         _print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
         measure(Tagger.load(target), texts, options, folder)
     except (AsrError, ValueError, OSError) as error:
-        print(in_words(error), file=sys.stderr)
+        print(in_words(error, folder), file=sys.stderr)
         return 1
     return 0
 

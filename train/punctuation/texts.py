@@ -54,7 +54,8 @@ def read_text(path: Path, weight: float, folder: Path, report: Callable[[str], N
     else:
         lines = list(lines_of(path))
         text, count = label(lines), len(lines)
-        _write(kept, text, count)
+        if kept is not None:
+            _write(kept, text, count)
     held_end = text.lines >= int(count * (1 - HELD_OUT_END))
     blocks = ((text.lines // BLOCK_LINES) % BLOCKS_PER_HELD_OUT == BLOCKS_PER_HELD_OUT - 1) & ~held_end
     train = ~(held_end | blocks)

@@ -18,7 +18,7 @@ from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
 from train.data import augmentation as augment
 from train.data.augmentation import NO_AUGMENTATION, SpecAugment, change_speed
-from train.options import MAX_SEED, in_words, make_folder, whole
+from train.options import MAX_SEED, in_words, make_folder, stoppable, whole
 
 RATE = 16_000  # Hz
 DONE, FAILED = 0, 1
@@ -97,6 +97,7 @@ def _masked(samples):
     return np.asarray(features)[0], np.asarray(SpecAugment()(features, lengths))[0]
 
 
+@stoppable
 def main(arguments=None) -> int:
     """Runs the command line and returns its exit code."""
     parser = argparse.ArgumentParser(

@@ -20,7 +20,7 @@ from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.lexicon import Pronunciations
 from asr_core.errors import AsrError
 from train.data.pronunciations import Dictionary
-from train.options import in_words
+from train.options import in_words, stoppable
 
 DONE, FAILED = 0, 1
 MAX_WORDS = 65_000  # of the lexicon, which then covers 98 % of running words in 370 kB
@@ -90,6 +90,7 @@ def _inference_sizes(bundle) -> dict:
     return {"name": architecture["name"], **sizes}
 
 
+@stoppable
 def main(arguments: Sequence[str] | None = None) -> int:
     summary, _, usage = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(

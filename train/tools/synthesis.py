@@ -23,7 +23,7 @@ import soxr
 from tqdm import tqdm
 
 from train.data.manifest import read_manifest
-from train.options import MAX_SEED, in_words, real, whole
+from train.options import MAX_SEED, in_words, real, stoppable, whole
 
 DONE, FAILED = 0, 1
 KOKORO_RATE, RATE = 24_000, 16_000  # Hz
@@ -133,6 +133,7 @@ def synthesise(speak: Callable, voice: Callable, texts: Iterable[str], folder: P
     return manifest
 
 
+@stoppable
 def main(arguments=None) -> int:
     summary, _, usage = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(

@@ -52,13 +52,27 @@ def mine(tmp_path):
     return folder
 
 
+def test_a_manifest_does_not_overwrite_what_it_is_made_from(mine, capsys):
+    table = mine / "metadata.csv"
+    (mine / "t.jsonl").write_text("0.wav\tzero")
+    before = table.read_bytes()
+    for out, *flags in (
+        [table],
+        [table, "--table", table],
+        [mine / "t.jsonl", "--prompts", mine / ".." / "mine" / "t.jsonl"],
+    ):
+        assert main(["folder", str(mine), "--out", str(out), *map(str, flags)]) == FAILED
+        assert f"The manifest would overwrite {out}: name another file" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
 def test_a_folder_and_a_table_become_a_manifest(mine, tmp_path, capsys):
     clips = read(mine, tmp_path / "data" / "mine.jsonl")
     assert [clip.id for clip in clips] == [f"mine/{i}" for i in range(10)]
     assert (clips[3].text, clips[3].speaker, clips[3].corpus) == ("Number 3, please.", "ann", "mine")
     assert clips[3].seconds == 1.3 and clips[3].audio == str(mine / "wavs" / "3.wav")
     out = capsys.readouterr().out
-    assert "mine: 10 clips, 0.00 hours, 2 speakers" in out
+    assert "mine: 10 clips, 14 seconds, 2 speakers" in out
     assert re.search("the normaliser changes .*case in 10.* texts", out) and "number in 10" in out
     assert "left out" not in out
 

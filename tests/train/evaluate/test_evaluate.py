@@ -17,6 +17,7 @@ from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.rescoring import Rescoring
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
+from asr_core.errors import AudioError
 from asr_core.text.vocabulary import Vocabulary
 from train.data.manifest import ManifestClip
 from train.evaluate import tuning
@@ -267,7 +268,9 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_named(clips):
     gone = dataclasses.replace(clips[0], id="gone", audio="no/such/file")
     content = measure(FakeRecognizer(), [gone, *clips], [Run(DecoderOptions("greedy"))], {})
     assert content["clips"] == 12
-    assert "No such file" in content["left_out"]["gone"]
+    assert content["left_out"]["gone"] == "no/such/file: No such file or directory."
+    with pytest.raises(AudioError, match=r"None of the 1 clips can be read \(gone: no/such/file: No such file"):
+        measure(FakeRecognizer(), [gone], [Run(DecoderOptions("greedy"))], {})
 
 
 @pytest.mark.parametrize(

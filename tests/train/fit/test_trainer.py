@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -36,6 +39,11 @@ TINY = dataclasses.replace(
 
 def data_of(corpus, tmp_path):
     return load_data([corpus], tmp_path / "cache", Vocabulary(), 16_000)
+
+
+def metrics(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_smoke_overfits_a_handful_of_clips(smoke_run):
@@ -83,6 +91,8 @@ def test_a_run_that_was_stopped_ends_where_an_unbroken_one_does(corpus, tmp_path
     resumed = Trainer(TINY, data, None, tmp_path / "broken", compiled=False)
     assert (resumed.step, resumed.best) == (stop_at, broken.best)
     resumed.fit()
+    losses = [[row["loss"] for row in metrics(tmp_path / name)] for name in ("whole", "broken")]
+    assert losses[0] == losses[1], "of all steps of the pass, those before the stop among them"
     assert float(resumed.optimizer.learning_rate) == pytest.approx(resumed.schedule(resumed.total - 1))
     saved = load_bundle(tmp_path / "broken" / "last").build().trainable_variables
     for averaged, weight in zip(resumed.optimizer.averaged, saved, strict=True):
@@ -148,6 +158,11 @@ def test_the_message_of_a_damaged_checkpoint_has_a_remedy(corpus, tmp_path):
     ("error", "code", "message"),
     [
         (OSError(28, "No space left on device", "checkpoint"), 1, "has stopped (checkpoint: No space left on device.)"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "/x/run: No space left on device.); the same command continues it.",
+        ),
         (KeyboardInterrupt(), 130, "Stopped; the same command continues from the last checkpoint."),
     ],
 )
@@ -186,6 +201,7 @@ def test_a_run_is_not_resumed_with_another_recipe(corpus, tmp_path):
     with pytest.raises(ValueError, match="seed 0, clips .*, and this is preset .*, seed 1"):
         Trainer(TINY, data, None, tmp_path / "run", seed=1)
     fewer = data.subset(lambda example: example.number)
+    (tmp_path / "run" / "best").mkdir()
     with pytest.raises(ValueError, match="use another --out, with --start"):
         Trainer(TINY, fewer, None, tmp_path / "run")
 
@@ -199,6 +215,67 @@ def test_a_few_clips_are_split_into_two_parts_that_both_have_some(seed, corpus, 
     assert len(training.examples) + len(validation.examples) == 4
 
 
+def changed_corpus(corpus, folder, change):
+    """A copy of the toy corpus with later times of its files, after `change` of its folder."""
+    shutil.copytree(corpus.parent, folder, copy_function=shutil.copyfile)
+    change(folder)
+    return folder / corpus.name
+
+
+def another_text(folder):
+    manifest = folder / "manifest.jsonl"
+    first, *others = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([json.dumps(json.loads(first) | {"text": "a cab"}), *others]))
+
+
+def another_recording(folder):
+    samples, rate = soundfile.read(folder / "clip-0.wav")
+    soundfile.write(folder / "clip-0.wav", 0.9 * samples, rate)
+
+
+def test_a_run_is_not_resumed_with_other_texts_or_recordings(corpus, tmp_path):
+    Trainer(TINY, data_of(corpus, tmp_path), None, tmp_path / "run", compiled=False)._save_checkpoint()
+    for change in another_text, another_recording:
+        changed = data_of(changed_corpus(corpus, tmp_path / change.__name__, change), tmp_path)
+        with pytest.raises(ValueError, match="was begun with .* clips and texts .*: use another --out"):
+            Trainer(TINY, changed, None, tmp_path / "run", compiled=False)
+    moved = data_of(changed_corpus(corpus, tmp_path / "moved", lambda folder: None), tmp_path)
+    Trainer(TINY, moved, None, tmp_path / "run", compiled=False)
+
+
+def test_a_run_is_not_resumed_with_another_model_to_start_from(corpus, tmp_path):
+    data = data_of(corpus, tmp_path)
+    for seed in (1, 2):
+        Trainer(TINY, data, None, tmp_path / "x", seed, compiled=False).save_bundle(tmp_path / f"model-{seed}", {})
+    begin = functools.partial(Trainer, TINY, data, None, tmp_path / "run", compiled=False)
+    begin(start=load_bundle(tmp_path / "model-1"))._save_checkpoint()
+    shutil.copytree(tmp_path / "model-1", tmp_path / "copy")
+    begin(start=load_bundle(tmp_path / "copy"))
+    for other in None, load_bundle(tmp_path / "model-2"):
+        with pytest.raises(ValueError, match="was begun with .* start .*: use another --out"):
+            begin(start=other)
+
+
+def test_a_run_resumes_that_was_begun_with_a_model_in_its_own_folder(corpus, tmp_path):
+    data, last = data_of(corpus, tmp_path), tmp_path / "run" / "last"
+    begin = functools.partial(Trainer, TINY, data, None, tmp_path / "run", compiled=False)
+    begin().save_bundle(last, {})
+    trainer = begin(start=load_bundle(last))
+    trainer._save_checkpoint()
+    trainer.network.set_weights([2 * weight for weight in trainer.network.get_weights()])
+    trainer.save_bundle(last, {})
+    begin(start=load_bundle(last))
+
+
+def test_error_rates_on_the_training_clips_are_called_so(corpus, tmp_path, capsys):
+    data = data_of(corpus, tmp_path)
+    held_out = split(data, 0.3, seed=0)[1]
+    for validation, called in (data, True), (held_out, False):
+        trainer = Trainer(TINY, data, validation, tmp_path / f"run-{called}", compiled=False)
+        trainer._log({"step": 1, "pass": 1, "loss": 1.0, "wer": 5.0})
+        assert ("wer 5.0 (on the training clips)" in capsys.readouterr().out) == called
+
+
 def test_a_run_begins_with_the_weights_of_another_model(corpus, tmp_path):
     data = data_of(corpus, tmp_path)
     Trainer(TINY, data, None, tmp_path / "first", seed=1, compiled=False).save_bundle(tmp_path / "first" / "last", {})
@@ -210,7 +287,7 @@ def test_a_run_begins_with_the_weights_of_another_model(corpus, tmp_path):
         np.testing.assert_array_equal(got, want)
     assert any(np.abs(got - want).max() > 1e-4 for got, want in zip(fresh.get_weights(), wanted, strict=True))
     other = dataclasses.replace(TINY, sizes={**TINY.sizes, "width": 32})
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="^last is another network than that of the preset smoke: adapt it with"):
         Trainer(other, data, None, tmp_path / "other", start=bundle)
 
 
@@ -249,7 +326,10 @@ def test_the_line_to_go_on_with_can_be_pasted(monkeypatch):
         (None, "No such file"),
         ("", "There is nothing to learn from; left out: none."),
         ("no json", "line 1: not a clip"),
-        ('{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}', "left out: 1 not decodable"),
+        (
+            '{"id": "a", "audio": "gone.wav", "seconds": 1, "speaker": "s", "text": "t"}',
+            "left out: 1 not decodable.\n  a: {folder}/gone.wav: No such file or directory.\n",
+        ),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_reported_in_a_line(tmp_path, capsys, line, message):
@@ -260,4 +340,16 @@ def test_data_that_cannot_be_trained_on_is_reported_in_a_line(tmp_path, capsys, 
         manifest.write_text(line)
     arguments = ["--preset", "smoke", "--data", str(manifest), "--out", str(tmp_path / "run")]
     assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 1
-    assert message in capsys.readouterr().err
+    assert message.replace("{folder}", str(tmp_path)) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["train.fit.trainer.load_data", "train.__main__._make_trainer"])
+def test_ctrl_c_before_the_training_is_a_line(stage, corpus, tmp_path, monkeypatch, capsys):
+    from train.__main__ import main
+
+    def stop(*arguments, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, stop)
+    assert main(["--preset", "smoke", "--data", str(corpus), "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "Stopped."

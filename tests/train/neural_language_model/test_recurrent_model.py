@@ -7,6 +7,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from asr_core.decoding.neural_language_model import SENTENCE_END, UNKNOWN, NeuralLanguageModel, State
+from asr_core.process import INTERRUPTED
+from tests.train.conftest import stop_at
 from train.language_model import TextSource
 from train.neural_language_model.__main__ import main, perplexity
 from train.neural_language_model.fit import LanguageModelRun, mean_log_share_of_unknown
@@ -160,12 +162,12 @@ def test_learns_what_lies_further_apart_than_n_grams(toy, capsys):
 
 def test_a_run_that_was_killed_goes_on_as_if_unbroken(toy, capsys, monkeypatch):
     assert train(toy, "unbroken", "--steps", "60") == 0
-    whole = LanguageModelRun.train
-    monkeypatch.setattr(LanguageModelRun, "train", lambda self, **rest: whole(self, steps=25, **rest))
-    assert train(toy, "resumed", "--steps", "60") == 0
+    stop_at(55, LanguageModelRun, monkeypatch)
+    assert train(toy, "resumed", "--steps", "60") == INTERRUPTED
+    assert "Stopped." in capsys.readouterr().err
     monkeypatch.undo()
     assert train(toy, "resumed", "--steps", "60") == 0
-    assert "continues at step 25" in capsys.readouterr().out
+    assert "continues at step 50" in capsys.readouterr().out
     unbroken, resumed = (load_file(toy.with_name(f"{name}.safetensors")) for name in ("unbroken", "resumed"))
     assert unbroken.keys() == resumed.keys()
     for name, tensor in unbroken.items():  # the files differ: safetensors writes its metadata in random order

@@ -2,14 +2,17 @@
 
 import json
 import lzma
+import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from asr_core.process import INTERRUPTED
 from asr_core.text.normaliser import normalise
 from asr_core.text.tagger import CAPITALS, PUNCTUATION, RIGHT_CONTEXT_WORDS, Tag, Tagger, choose_marks
 from asr_core.text.word_features import LETTER_FEATURES, TIMING_FEATURES, WordNumbers
+from tests.train.conftest import stop_at
 from train.numpy_training import Adam
 from train.punctuation.__main__ import main
 from train.punctuation.evaluation import Passage, SpokenWord, _passage, nothing, stops_at_pauses
@@ -303,12 +306,11 @@ class TestRun:
         assert run(trained, "unbroken.safetensors", "--steps", "90") == 0
         lines = capsys.readouterr().out
         assert "book.txt.xz, last part" in lines and "comma" in lines and "tagger, words alone" in lines
-        train = TaggerRun.train
-        monkeypatch.setattr(TaggerRun, "train", lambda self, **rest: train(self, steps=30, **rest))
-        assert run(trained, "resumed.safetensors", "--steps", "90") == 0
-        assert run(trained, "resumed.safetensors", "--steps", "90") == 0
-        monkeypatch.undo()
-        capsys.readouterr()
+        for last in (30, 60):
+            stop_at(last, TaggerRun, monkeypatch)
+            assert run(trained, "resumed.safetensors", "--steps", "90") == INTERRUPTED
+            assert capsys.readouterr().err == "Stopped.\n"
+            monkeypatch.undo()
         assert run(trained, "resumed.safetensors", "--steps", "90") == 0
         assert "continues at step 60" in capsys.readouterr().out
         unbroken, resumed = (Tagger.load(trained.folder / f"{n}.safetensors") for n in ("unbroken", "resumed"))
@@ -335,11 +337,19 @@ class TestRun:
 
     @pytest.mark.parametrize(
         ("content", "words"),
-        [("It rained.\n", "must have more than"), ("no case here\n", "must have more than"), (None, "No such file")],
+        [
+            ("It rained.\n", "must have more than"),
+            ("no case here\n", "must have more than"),
+            (None, "No such file"),
+            ("", "must have more than"),
+            (os.devnull, "must have more than"),
+        ],
     )
     def test_a_text_that_cannot_be_used_is_named(self, tmp_path, capsys, content, words):
         path = tmp_path / "short.txt"
-        if content is not None:
+        if content == os.devnull:  # no regular file
+            path = content
+        elif content is not None:
             path.write_text(content, encoding="utf-8")
         assert main(["--text", str(path), "--out", str(tmp_path / "t.safetensors"), "--steps", "1"]) == 1
         assert words in capsys.readouterr().err
