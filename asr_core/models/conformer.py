@@ -16,7 +16,7 @@ from keras import layers, ops
 
 from asr_core.models.framing import length_mask
 from asr_core.models.network import CtcNetwork
-from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, split_heads
+from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, project_heads
 
 
 class ConvolutionSubsampling(layers.Layer):
@@ -85,7 +85,7 @@ class SelfAttention(layers.Layer):
             bias: [batch, 1, 1, steps], 0 for valid steps and `MASKED_LOGIT` for padding.
             positions: cosines and sines from `rotary_positions`.
         """
-        query, key, value = split_heads(self.project(self.normalise(x)), 3, self.heads)
+        query, key, value = project_heads(self.project, self.normalise(x), 3, self.heads)
         query, key = rotate(query, positions), rotate(key, positions)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_width**-0.5
         return self.dropout(self.merge(attend(scores, bias, value)), training=training)

@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from asr_core.models.framing import length_mask
 from asr_core.models.network import CtcNetwork
-from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, split_heads
+from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, project_heads
 
 EPSILON = 1e-5  # of all layer normalisations, as in PyTorch
 
@@ -98,8 +98,8 @@ class RelativeAttention(layers.Layer):
             bias: [batch, 1, 1, steps], 0 for valid steps and `MASKED_LOGIT` for padding.
             distances: encoded by `encoded_distances`, [2 * steps, width].
         """
-        query, key, value = split_heads(self.project(self.normalise(x)), 3, self.heads)
-        (towards,) = split_heads(self.project_distances(distances)[None], 1, self.heads)
+        query, key, value = project_heads(self.project, self.normalise(x), 3, self.heads)
+        (towards,) = project_heads(self.project_distances, distances[None], 1, self.heads)
         content = query + ops.cast(self.content_bias, x.dtype)
         relative = query + ops.cast(self.distance_bias, x.dtype)
         scores = ops.matmul(content, ops.transpose(key, (0, 1, 3, 2)))

@@ -18,9 +18,10 @@ def masks(lengths, steps, dtype):
     return ops.cast(mask, dtype), ops.expand_dims(ops.transpose(1.0 - mask, (0, 2, 1)), 1) * MASKED_LOGIT
 
 
-def split_heads(x, parts, heads):
-    """[batch, steps, parts * width] -> `parts` tensors [batch, heads, steps, width / heads]."""
-    batch, steps = ops.shape(x)[0], ops.shape(x)[1]
+def project_heads(project, x, parts, heads):
+    """Projects x [batch, steps, n] to parts * width -> `parts` tensors [batch, heads, steps, width / heads]."""
+    batch, steps = ops.shape(x)[0], ops.shape(x)[1]  # not of the projection, whose shape tf2onnx gets wrong
+    x = project(x)
     x = ops.reshape(x, (batch, steps, parts, heads, x.shape[2] // (parts * heads)))
     return [ops.transpose(x[:, :, i], (0, 2, 1, 3)) for i in range(parts)]
 

@@ -15,7 +15,7 @@ import keras
 from keras import layers, ops
 
 from asr_core.models.network import CtcNetwork
-from asr_core.models.parts import attend, masks, split_heads
+from asr_core.models.parts import attend, masks, project_heads
 from asr_core.models.wav2vec2_positions import (
     PositionalConvolutions,
     RelativePositions,
@@ -57,7 +57,7 @@ class SelfAttention(layers.Layer):
             bias: [batch, 1, 1, steps], 0 for valid steps and `MASKED_LOGIT` for padding.
             positions: of `RelativePositions`, [heads, steps, steps].
         """
-        query, key, value = split_heads(self.project(x), 3, self.heads)
+        query, key, value = project_heads(self.project, x, 3, self.heads)
         scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32")
         if self.relative:
             by_head = ops.reshape(x, (ops.shape(x)[0], ops.shape(x)[1], self.heads, self.head_width))

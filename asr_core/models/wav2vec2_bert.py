@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from asr_core.models.fastconformer import by_distance
 from asr_core.models.network import CtcNetwork
-from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, split_heads
+from asr_core.models.parts import FeedForward, attend, ceil_half, depthwise, glu, masks, project_heads
 
 
 class DistanceAttention(layers.Layer):
@@ -43,7 +43,7 @@ class DistanceAttention(layers.Layer):
 
     def call(self, x, bias, training=False):
         """`x` is [batch, steps, width]; `bias` is [batch, 1, 1, steps], 0 for valid steps (see `masks`)."""
-        query, key, value = split_heads(self.project(x), 3, self.heads)
+        query, key, value = project_heads(self.project, x, 3, self.heads)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
         if self.left or self.right:
             scores = scores + self._distance_scores(query)

@@ -141,7 +141,7 @@ class Trainer:
             self._describe()
         if self.step and self.chief:
             finished = self.step >= self.total or self.elapsed_fraction >= 1
-            tqdm.write("This run is finished." if finished else f"Going on at step {self.step} of {self.total}.")
+            tqdm.write("This run is finished." if finished else f"Continuing at step {self.step} of {self.total}.")
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.05, disable=not self.chief)
         with bar:  # closed before any message about an error
             self._take_steps(bar)
