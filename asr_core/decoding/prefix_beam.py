@@ -22,7 +22,7 @@ Words end at a space, or where the next token begins a word: a subword piece wit
 vocabulary without spaces.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,11 @@ class BeamResult:
     @property
     def score(self) -> float:
         return sum(self.scores)
+
+
+def ranked_by_score(results: Iterable[BeamResult]) -> list[BeamResult]:
+    """The results, best first."""
+    return sorted(results, key=lambda result: -result.score)
 
 
 class PrefixBeam:

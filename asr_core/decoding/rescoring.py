@@ -20,7 +20,7 @@ from asr_core.decoding.confidence import step_entropy
 from asr_core.decoding.lexicon import Pronunciations
 from asr_core.decoding.neural_language_model import NeuralLanguageModel, State
 from asr_core.decoding.options import DecoderOptions
-from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
+from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam, ranked_by_score
 from asr_core.decoding.similar_words import similar_hypotheses
 from asr_core.emissions import Emissions
 from asr_core.text.vocabulary import BLANK, Vocabulary
@@ -87,7 +87,7 @@ def rescore(
     by_phones = bool(options.phone_weight) and rescoring.pronunciations is not None and emissions.phones is not None
     new, ranked = list(different.values()), []
     if by_phones:
-        new = _ranked(_rescore_by_phones(new, list(different), emissions, options, rescoring.pronunciations))
+        new = ranked_by_score(_rescore_by_phones(new, list(different), emissions, options, rescoring.pronunciations))
     for _ in range(MAX_ROUNDS):
         best = (ranked or new)[0]
         if by_phones and options.similar_words and vocabulary.separator and vocabulary.words(best.tokens):
@@ -97,7 +97,7 @@ def rescore(
             different |= {vocabulary.text(hypothesis.tokens): hypothesis for hypothesis in new}
         if new and options.neural_weight and rescoring.language_model is not None:
             new = _rescore_by_words(new, vocabulary, options, rescoring.language_model, state, ended)
-        ranked, new = _ranked([*ranked, *new]), []
+        ranked, new = ranked_by_score([*ranked, *new]), []
         if ranked[0].tokens == best.tokens:
             break
     # The best one of the search itself: those with similar words have no steps.
@@ -111,10 +111,6 @@ def rescore(
         replace(hypothesis, posterior=_word_posteriors(own, words[:N_BEST_COMPARED], probabilities))
         for hypothesis, own in zip(ranked[: options.n_best], words, strict=False)
     ]
-
-
-def _ranked(hypotheses: list[BeamResult]) -> list[BeamResult]:
-    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 
 def _rescore_by_phones(
@@ -193,9 +189,10 @@ def is_noise(hypothesis: BeamResult, vocabulary: Vocabulary, emissions: Emission
     steps = np.array(hypothesis.steps)
     starts, ends = steps[[first for first, _ in words]], steps[[last - 1 for _, last in words]]
     gaps = (starts[1:] - ends[:-1]) * emissions.step_seconds
+    entropies = step_entropy(emissions, [(step, step) for step in hypothesis.steps])
     for group in np.split(np.arange(len(words)), np.flatnonzero(gaps >= SEPARATION_SECONDS) + 1):
         first, last = words[group[0]][0], words[group[-1]][1]
-        entropy = step_entropy(emissions, [(step, step) for step in steps[first:last]]).mean()
+        entropy = entropies[first:last].mean()
         seconds = (ends[group[-1]] - starts[group[0]]) * emissions.step_seconds + EDGE_SECONDS
         if entropy <= threshold + ENTROPY_PER_LOG_RATE * np.log(len(group) / seconds):
             return False

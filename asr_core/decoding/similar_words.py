@@ -7,7 +7,7 @@ rescoring ranks them all (see `asr_core.decoding.rescoring`). If one of them is 
 This is hill climbing (Rastrow et al., 2011, "Hill climbing on speech lattices: a new rescoring framework").
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ import numpy as np
 from asr_core.ctc import finite
 from asr_core.decoding.lexicon import TINY, Pronunciations, sum_over_paths
 from asr_core.decoding.options import DecoderOptions
-from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam
+from asr_core.decoding.prefix_beam import BeamResult, PrefixBeam, ranked_by_score
 from asr_core.emissions import Emissions
 from asr_core.errors import AlignmentError
 from asr_core.forced_alignment import forced_align
@@ -79,12 +79,8 @@ def similar_hypotheses(
             new = BeamResult(tokens, steps=(), **scores, **beam.fusion_scores(tokens, ended))
             if new.score > old.score - MAX_LOSS:
                 candidates.append(new)
-        found |= {new.tokens: new for new in _best(candidates, MAX_HYPOTHESES)}
-    return _best(found.values(), options.similar_words)
-
-
-def _best(hypotheses: Iterable[BeamResult], count: int) -> list[BeamResult]:
-    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
+        found |= {new.tokens: new for new in ranked_by_score(candidates)[:MAX_HYPOTHESES]}
+    return ranked_by_score(found.values())[: options.similar_words]
 
 
 def _places(words: int) -> list[slice]:

@@ -154,7 +154,7 @@ class Wav2Vec2Bert(CtcNetwork):
         blocks: number of blocks.
         heads: attention heads of a block.
         inner: width inside the feed-forward modules.
-        left, right: greatest distances, in steps, that the attention tells apart before and after a step.
+        left, right: greatest distances, in steps, that the attention distinguishes before and after a step.
         kernel: taps of the convolution modules.
         adapters: number of adapter layers, each of which halves the steps.
         adapter_activation: inside their feed-forward modules, "relu", "gelu" or "silu".

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_core.errors import AsrError
+from asr_core.process import INTERRUPTED
 from train.corpora.downloads import Archive, fetch
 from train.corpora.layouts import layout_of
 from train.corpora.survey import hold_out, survey, write_manifest
@@ -21,7 +22,7 @@ from train.corpora.tables import read_prompts, read_table
 from train.data.text_files import CorpusError
 from train.options import OutputError, in_words, make_folder, make_room
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED = 0, 1
 
 _LIBRISPEECH = {  # part -> SHA-256, bytes
     "dev-clean": ("76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3", 337_926_286),

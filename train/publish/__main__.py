@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_core.errors import AsrError
+from asr_core.process import INTERRUPTED
 from train.options import in_words
 from train.publish.upload import push
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED = 0, 1
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
