@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from asr_core.audio.dereverberation import dereverberated
 from asr_core.audio.energy import signal_energy
 from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.audio.speech_activity import WINDOW_SECONDS
@@ -92,6 +93,7 @@ class Recognizer:
             origin: Calibration(**numbers) for origin, numbers in bundle.config.get("confidence", {}).items()
         }
         self._phones = bundle.phones
+        self._dereverberates = bundle.config.get("dereverberation", False)
         model = model or CompiledModel(bundle)
         self._geometry = model.geometry
         self.step_seconds = self._geometry.step_samples / self.sample_rate
@@ -167,7 +169,8 @@ class Recognizer:
         pending: deque[tuple[int, Future]] = deque()
         try:
             for number, window in enumerate(windows, 1):
-                pending.append((window.start_step, self._worker.submit(samples[window.start : window.end])))
+                inputs = self._input(samples[window.start : window.end])
+                pending.append((window.start_step, self._worker.submit(inputs)))
                 while len(pending) > (WINDOWS_AHEAD if number < len(windows) else 0):
                     start, future = pending[0]
                     stitcher.add(start, *_wait(future, cancel))
@@ -318,6 +321,10 @@ class Recognizer:
             kind = type(options).__name__
             raise TypeError(f"Expected asr_core.decoding.options.DecoderOptions or None as options, got {kind}.")
         return options
+
+    def _input(self, samples: np.ndarray) -> np.ndarray:
+        """What the network gets of a window: float32 [n], as `samples`."""
+        return dereverberated(samples, self.sample_rate) if self._dereverberates else samples
 
     def _whole_steps(self, seconds: float) -> int:
         return int(seconds / self.step_seconds)

@@ -244,9 +244,8 @@ def _load(args, preset):
     from asr_core.errors import AsrError
     from asr_core.models.features import make_featurizer
     from asr_core.text.vocabulary import Vocabulary
-    from train.data.examples import MAX_SECONDS
+    from train.data.examples import MAX_SECONDS, load_data, split
     from train.data.pronunciations import Dictionary
-    from train.fit.trainer import load_data, split
 
     try:
         start = load_bundle(args.start) if args.start else None

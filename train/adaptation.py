@@ -38,7 +38,8 @@ FEW_WORDS = 100  # on fewer held-out words a gain may be chance
 # Share of the adapted weights in the mean with the old ones -> minutes of speech to train on from which it is tried. A
 # network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
 SHARES = {0.25: 0.0, 0.5: 2.0, 1.0: 8.0}
-KEPT = "licence language decoder confidence trained featurizer sample_rate tokens".split()  # of the old config
+# Fields of the old config that the adapted model keeps.
+KEPT = "licence language decoder confidence trained featurizer dereverberation sample_rate tokens".split()
 
 
 class Adaptation(Trainer):

@@ -2,7 +2,8 @@
 
 The exported graph is the one that the recogniser runs, feature extraction included: its input is audio at the bundle's
 sample rate, its output log-probabilities. `export.json` beside it holds what a program needs to use the graph: sample
-rate, tokens, seconds of a step.
+rate, tokens, seconds of a step, and whether recordings were dereverberated before the graph (see
+`asr_core.audio.dereverberation`).
 """
 
 import argparse
@@ -89,6 +90,7 @@ def export(bundle: str, format: str, out: Path, seconds: float | None = None) ->
         "step_seconds": step_samples / bundle.sample_rate,
         "tokens": bundle.vocabulary.tokens,
         "samples": samples,
+        "dereverberation": bundle.config.get("dereverberation", False),
     }
     (out / "export.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return path

@@ -60,6 +60,7 @@ OPTIONAL = {
     "evaluation": list,  # [{"dataset", "split", "decoder", "wer", "cer", ...}]
     "confidence": dict,  # {one of ORIGINS: fields of asr_core.decoding.confidence.Calibration}
     "decoder": dict,  # defaults of DecoderOptions
+    "dereverberation": bool,  # whether recordings are dereverberated before the network (default: no)
     "recipe": dict,  # how it was trained
     "parameters": int,
 }

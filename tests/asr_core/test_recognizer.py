@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from asr_core import models
+from asr_core.audio.dereverberation import dereverberated
 from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle, save_bundle
@@ -29,6 +30,7 @@ from asr_core.recognizer import BATCH_SECONDS, ISOLATION_SECONDS, MIN_CONFIDENCE
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Word
 from asr_core.transcript.writers import SrtWriter
+from tests.asr_core.audio.test_dereverberation import in_a_room
 from tests.asr_core.decoding.test_decoder import emissions_of
 from tests.benchmarks.conditions import no_speech
 
@@ -89,6 +91,16 @@ def test_emissions_are_the_log_probabilities_of_the_network(recognizer, bundle):
     assert emissions.step_seconds == 0.04
     assert emissions.log_probs.dtype == np.float32
     assert len(emissions.energy) % len(emissions) == 0
+
+
+def test_a_model_that_dereverberates_sees_recordings_without_their_rooms(bundle, recognizer, tmp_path):
+    configuration = CONFIGURATION | {"dereverberation": True}
+    model = Recognizer(load_bundle(save_bundle(tmp_path / "dry", bundle.build(), configuration)))
+    audio = Audio(in_a_room(babble(3).samples, RATE), RATE)
+    dry = Audio(dereverberated(audio.samples, RATE), RATE)
+    assert not np.array_equal(audio.samples, dry.samples)
+    np.testing.assert_allclose(log_probs(model, audio), log_probs(recognizer, dry), atol=1e-4)
+    assert np.abs(log_probs(model, audio) - log_probs(recognizer, audio)).max() > 0.1
 
 
 def test_a_clip_gives_the_same_alone_and_among_longer_ones(recognizer):

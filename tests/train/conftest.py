@@ -67,8 +67,9 @@ def smoke_run(corpus, tmp_path_factory):
     Its batches have as many clips as the preset's, but are no longer than the clips: padding takes most of the time.
     """
     from asr_core.text.vocabulary import Vocabulary
+    from train.data.examples import load_data
     from train.fit.presets import PRESETS
-    from train.fit.trainer import Trainer, load_data
+    from train.fit.trainer import Trainer
 
     folder = tmp_path_factory.mktemp("smoke")
     data = load_data([corpus], folder / "cache", Vocabulary(), RATE)

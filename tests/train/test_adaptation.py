@@ -19,8 +19,8 @@ from train import adaptation
 from train.__main__ import main
 from train.adaptation import Adaptation, best_share, is_better, possible_shares
 from train.data.batches import Batching
+from train.data.examples import load_data, split
 from train.fit.presets import PRESETS
-from train.fit.trainer import load_data, split
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
 OTHER_PITCH = 1.06  # of the new voice, as a factor
@@ -58,7 +58,7 @@ def start(smoke_run, tmp_path_factory):
     old = load_bundle(smoke_run / "best")
     own = {
         "name": "Tones", "licence": "cc0-1.0", "decoder": {"decoder": "beam", "beam_width": 8},
-        "confidence": {"greedy": {"scale": 0.5}},
+        "confidence": {"greedy": {"scale": 0.5}}, "dereverberation": True,
     }  # fmt: skip
     kept = {key: old.config[key] for key in ("featurizer", "sample_rate", "tokens", "language", "training_data")}
     words = NGramModel.from_arpa(folder / "words.arpa")
@@ -88,7 +88,7 @@ def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp
     assert "on 6 held-out clips" in printed
     assert f"The adapted model is better: python app.py --model {tmp_path}" in printed
     new, old = load_bundle(tmp_path / "me"), load_bundle(start)
-    for key in ("decoder", "confidence", "licence", "featurizer", "tokens"):
+    for key in ("decoder", "confidence", "licence", "featurizer", "dereverberation", "tokens"):
         assert new.config[key] == old.config[key]
     assert new.language_model().words == old.language_model().words
     assert new.neural_language_model().words == old.neural_language_model().words

@@ -82,6 +82,7 @@ def test_what_a_program_around_it_needs_stands_beside_it(bundle, tmp_path, capsy
     facts = json.loads((tmp_path / "export.json").read_text())
     assert facts["tokens"] == ["", "a", "b"]
     assert facts["sample_rate"] == 8000
+    assert facts["dereverberation"] is False
     assert facts["step_seconds"] == {"conformer": 0.02, "deepspeech2": 0.04}[bundle.name]
 
 

@@ -1,6 +1,7 @@
 """Manifest clips -> training examples with labels and phones; clips that cannot be trained on are dropped."""
 
 import copy
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from asr_core.text.alphabet import is_english, spell_out
 from asr_core.text.normaliser import Normaliser
 from asr_core.text.vocabulary import Vocabulary
 from train.data.cache import AudioCache
-from train.data.manifest import ManifestClip
+from train.data.manifest import ManifestClip, read_manifest
 
 # Limits of a training clip. `train.corpora` counts clips outside of them before time is spent on decoding.
 MIN_SECONDS = 0.3
@@ -99,3 +100,22 @@ class SpeechData:
     @property
     def hours(self) -> float:
         return sum(example.seconds for example in self.examples) / 3600
+
+
+def load_data(
+    manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None, **limits
+) -> SpeechData:
+    """Reads manifests and decodes their clips, or the first `limit` of them, into the folder `cache`.
+
+    Further arguments are the limits of `SpeechData`.
+    """
+    clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
+    return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations, **limits)
+
+
+def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
+    """Training and validation split by seed and clip id: `share` of the clips, at least one, for validation."""
+    numbers = [example.number for example in data.examples]
+    numbers.sort(key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
+    held_out = set(numbers[: max(1, round(share * len(numbers)))])
+    return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)

@@ -1,9 +1,13 @@
-"""Progress of a run: TensorBoard events during training, and a picture of the learning curves after every pass."""
+"""Progress of a run: TensorBoard events during training; after every pass, a table and a picture of all passes."""
 
+import csv
+import io
 import os
 import platform
 import time
 from pathlib import Path
+
+from asr_core.storage import replace_file
 
 
 class EventLog:
@@ -45,6 +49,23 @@ class EventLog:
     def _add(self, **content) -> None:
         self._writer.write(self._event(wall_time=time.time(), **content).SerializeToString())
         self._writer.flush()
+
+
+def log_pass(folder: Path, row: dict) -> None:
+    """Adds a row to `metrics.csv`, in place of rows of the same or a later step, and draws `curves.svg`."""
+    path = folder / "metrics.csv"
+    rows = []
+    if path.exists():
+        with open(path, newline="") as file:
+            rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
+    rows.append(row)
+    fields = list(dict.fromkeys(key for r in rows for key in r))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(path, table.getvalue())
+    draw_curves(rows, folder / "curves.svg")
 
 
 def draw_curves(rows: list[dict], path) -> None:

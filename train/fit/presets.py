@@ -29,6 +29,8 @@ class Preset:
         architecture, sizes: arguments of `asr_core.models.build`; with architecture "" the network, its features and
             its vocabulary are those of the model that the run starts from.
         featurizer: argument of `asr_core.models.features.make_featurizer`.
+        dereverberation: whether recordings are dereverberated before the trained network transcribes them (see
+            `asr_core.audio.dereverberation`); training clips never are.
         passes: number of passes over the data.
         min_steps: training steps of a run at least; with little data there are more passes.
         peak: learning rate between warm-up and decay.
@@ -53,6 +55,7 @@ class Preset:
     architecture: str
     sizes: dict = field(default_factory=dict)
     featurizer: dict = field(default_factory=lambda: {"name": "log-mel"})
+    dereverberation: bool = False
     passes: int = 50
     min_steps: int = 0
     peak: float = 1e-3
@@ -81,6 +84,7 @@ PRESETS = {
                 "width": 128, "blocks": 14, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2, "parts": 2,
                 "channels": 16, "dropout": 0.15, "phones": len(PHONES) + 1, "phones_block": 9,
             },
+            dereverberation=True,
             passes=8,
             peak=2.5e-3,
             warm_up=500,
@@ -106,6 +110,7 @@ PRESETS = {
                 "width": 128, "blocks": 14, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2, "parts": 2,
                 "channels": 16, "dropout": 0.1, "phones": len(PHONES) + 1, "phones_block": 9,
             },
+            dereverberation=True,
             passes=8,
             peak=4e-4,
             warm_up=150,

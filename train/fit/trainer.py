@@ -1,50 +1,42 @@
-"""The training loop, and the files that a run writes into its folder.
+"""The training loop, and what a run writes after every pass.
 
-`checkpoint.safetensors` holds the whole state (weights, optimiser, averages, random state) and is replaced atomically,
-so that a run survives being killed at any moment. Batches depend on the training step only (`train.data.batches`): a
-resumed run continues as if it had not been interrupted.
+A checkpoint (`train.fit.checkpoint`) holds the whole state: weights, optimiser, averages, random state. Batches depend
+on the training step only (`train.data.batches`). A run that was killed therefore continues as if nothing had happened.
 """
 
-import csv
 import dataclasses
 import importlib
-import io
 import json
 import os
 import platform
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count as count_up
 from itertools import takewhile
 from pathlib import Path
 
-import jiwer
 import keras
 import numpy as np
 from keras import ops
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from asr_core import models
 from asr_core.bundle.bundle import Bundle
-from asr_core.bundle.description import WEIGHTS, fingerprint
 from asr_core.bundle.loading import save_bundle
-from asr_core.ctc import best_path, collapse
 from asr_core.models.features import make_featurizer
-from asr_core.storage import replace_file, replacing
-from asr_core.text.vocabulary import Vocabulary
+from asr_core.storage import replace_file
 from train.data.augmentation import SpecAugment
-from train.data.batches import Batching, TrainingBatches, evaluation_batches
+from train.data.batches import TrainingBatches
 from train.data.cache import in_order
 from train.data.credits import training_data
 from train.data.device_augmentation import DeviceAugmentation
 from train.data.examples import SpeechData
 from train.data.loaders import batches_from_processes
-from train.data.manifest import read_manifest
-from train.fit.curves import EventLog, draw_curves
+from train.fit.checkpoint import read_checkpoint, run_identity, write_checkpoint
+from train.fit.curves import EventLog, log_pass
+from train.fit.devices import Devices
+from train.fit.error_rates import error_rates
 from train.fit.objective import TrainingModel, one_jax_device
 from train.fit.optimizer import SafeAdamW
 from train.fit.presets import Preset
@@ -52,9 +44,7 @@ from train.fit.warm_start import warm_start
 from train.fit.workers import SYNC_STEPS, Workers
 from train.learning_rate import WarmUpHoldDecay
 
-CHECKPOINT = "checkpoint.safetensors"
 UNTRAINED_WER = 70.0  # percent; above it a bundle is marked as untrained, which the app shows
-EVALUATION = Batching(bucket_seconds=(4.0, 8.0, 16.0), batch_seconds=96.0)
 
 
 class Trainer:
@@ -118,7 +108,7 @@ class Trainer:
         self.training.built = True
         self.step, self.best = 0, float("inf")
         self.losses, self.audio_seconds, self.pass_seconds = [], 0.0, 0.0  # of the pass so far
-        self._identity = self._make_identity(start)
+        self._identity = run_identity(self.folder, preset.name, seed, data, start)
         if not self._resume() and start is not None and preset.architecture:  # otherwise the network is that of `start`
             self._start_from(start)
 
@@ -239,7 +229,7 @@ class Trainer:
         row = self._row(loss, audio_seconds, seconds)
         with self.averaged_weights():  # in every process, since the devices share the weights
             if self.validation is not None:
-                row |= self._validate()
+                row |= error_rates(self.training, self.validation, self.vocabulary, seed=self.step)
             better = row.get("wer", 0.0) <= self.best or self.validation is None  # the later of two equals
             self.best = row.get("wer", 0.0) if better else self.best
             if self.chief:
@@ -263,36 +253,6 @@ class Trainer:
         """Context manager in which the network has its averaged weights."""
         return _AveragedWeights(self.network.trainable_variables, self.optimizer.averaged)
 
-    def _validate(self) -> dict:
-        """Greedy WER and CER in percent on the validation clips; prints two references and hypotheses."""
-        references, hypotheses, corpora = [], [], []
-        phone_references, phone_hypotheses = [], []
-        for inputs, examples in evaluation_batches(self.validation, EVALUATION):
-            outputs = self.training.predict_on_batch(inputs)
-            for row, example in enumerate(examples):
-                tokens = _greedy(outputs["logits"][row], outputs["lengths"][row])
-                hypotheses.append(" ".join(self.vocabulary.decode(tokens).split()))
-                references.append(self.vocabulary.decode(example.labels))
-                corpora.append(self.validation.clips[example.number].corpus)
-                if "phones" in outputs and len(example.phones):
-                    phones = _greedy(outputs["phones"][row], outputs["phone_steps"][row])
-                    phone_references.append(" ".join(map(str, example.phones)))
-                    phone_hypotheses.append(" ".join(map(str, phones)))
-        words = jiwer.process_words(references, hypotheses)
-        row = {
-            "wer": round(100 * words.wer, 2),
-            "cer": round(100 * jiwer.cer(references, hypotheses), 2),
-        }
-        if phone_references:
-            row["phone_error_rate"] = round(100 * jiwer.wer(phone_references, phone_hypotheses), 2)
-        for corpus in sorted(set(corpora)):
-            chosen = [i for i, name in enumerate(corpora) if name == corpus]
-            wer = jiwer.wer([references[i] for i in chosen], [hypotheses[i] for i in chosen])
-            row[f"wer_{corpus}"] = round(100 * wer, 2)
-        for i in np.random.default_rng(self.step).choice(len(references), 2):
-            tqdm.write(f"  reference:  {references[i]}\n  hypothesis: {hypotheses[i]}")
-        return row
-
     def save_bundle(self, folder, row: dict) -> None:
         """Saves the network with its current weights as a bundle; `row` has the error rates measured on it."""
         # Passes over the data: a pass of the loop has `repeats` of them.
@@ -306,6 +266,7 @@ class Trainer:
             "evaluation": [evaluation | measured] if measured else [],
             "recipe": recipe,
             "featurizer": self.featurizer.config(),
+            "dereverberation": self.preset.dereverberation,
             "sample_rate": self.featurizer.sample_rate,
             "tokens": list(self.vocabulary.tokens),
             "language": "en",
@@ -338,20 +299,7 @@ class Trainer:
         replace_file(self.folder / "run.json", json.dumps(description, indent=1))
 
     def _log(self, row: dict):
-        """Adds a row to `metrics.csv`, in place of rows of the same or a later step, and draws the curves."""
-        path = self.folder / "metrics.csv"
-        rows = []
-        if path.exists():
-            with open(path, newline="") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
-        rows.append(row)
-        fields = list(dict.fromkeys(key for r in rows for key in r))
-        table = io.StringIO()
-        writer = csv.DictWriter(table, fields, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        replace_file(path, table.getvalue())
-        draw_curves(rows, self.folder / "curves.svg")
+        log_pass(self.folder, row)
         place = " (on the training clips)" if self.validation is self.data else ""
         tqdm.write("  ".join(f"{key} {value}" for key, value in row.items()) + place)
 
@@ -363,16 +311,22 @@ class Trainer:
         return {f"{group}/{i:04d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 
     def _save_checkpoint(self):
-        arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in self._state().items()}
         progress = {
-            "batches": str(self.step * self.workers.count), "best": str(self.best), "run": self._identity,
-            "seconds": str(self.seconds),
+            "batches": str(self.step * self.workers.count), "best": str(self.best), "seconds": str(self.seconds),
             "pass": json.dumps([[float(loss) for loss in self.losses], self.audio_seconds, self.pass_seconds]),
         }  # fmt: skip
-        with replacing(self.folder / CHECKPOINT) as partial:
-            save_file(arrays, partial, metadata=progress)
-            with open(partial, "rb+") as file:
-                os.fsync(file.fileno())
+        write_checkpoint(self.folder, self._identity, self._state(), progress)
+
+    def _resume(self) -> bool:
+        """Restores the checkpoint of the folder; returns whether there was one."""
+        progress = read_checkpoint(self.folder, self._identity, self._state())
+        if progress is None:
+            return False
+        self.step, self.best = int(progress["batches"]) // self.workers.count, float(progress["best"])
+        self.optimizer.iterations.assign(self.step)
+        self.seconds = float(progress.get("seconds", 0.0))
+        self.losses, self.audio_seconds, self.pass_seconds = json.loads(progress.get("pass", "[[], 0, 0]"))
+        return True
 
     def _start_from(self, bundle: Bundle):
         try:
@@ -382,52 +336,6 @@ class Trainer:
                 f"{bundle.name} is another network than that of the preset {self.preset.name}: adapt it with --preset "
                 "adapt, or leave out --start"
             ) from error
-
-    def _make_identity(self, start: Bundle | None) -> str:
-        """What a run depends on: preset, seed, clips and initial weights. Another checkpoint is refused.
-
-        A run may begin with a bundle in its own folder, which it then replaces.
-        """
-        clips = 0
-        for example in self.data.examples:
-            number = example.number
-            clip = (self.data.clips[number].id, self.data.cache.checksums[number], example.labels.tolist())
-            clips = zlib.crc32(repr(clip).encode(), clips)
-        identity = f"preset {self.preset.name}, seed {self.seed}, clips and texts {clips:08x}"
-        if start is None or start.path.resolve().is_relative_to(self.folder.resolve()):
-            return identity
-        return f"{identity}, start {_weights_hash(start):08x}"
-
-    def _resume(self) -> bool:
-        """Restores the checkpoint of the folder; returns whether there was one."""
-        path = self.folder / CHECKPOINT
-        if not path.exists():
-            return False
-        try:
-            arrays = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"{path} is damaged: delete it, and begin again with --start {self.folder / 'last'}, or without"
-            ) from error
-        state = self._state()
-        if {k: tuple(v.shape) for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
-            raise ValueError(f"{path} belongs to another recipe: use another --out, or delete it")
-        progress = _metadata(path)
-        identity = progress.get("run", self._identity)
-        if identity != self._identity:
-            best = self.folder / "best"
-            further = f", with --start {best} to continue from there" if best.is_dir() else ""
-            raise ValueError(
-                f"{path} was begun with {identity}, and this is {self._identity}: use another --out{further}"
-            )
-        for name, variable in state.items():
-            variable.assign(arrays[name])
-        batches = int(progress["batches"])
-        self.step, self.best = batches // self.workers.count, float(progress["best"])
-        self.optimizer.iterations.assign(self.step)
-        self.seconds = float(progress.get("seconds", 0.0))
-        self.losses, self.audio_seconds, self.pass_seconds = json.loads(progress.get("pass", "[[], 0, 0]"))
-        return True
 
 
 class _AveragedWeights:
@@ -456,76 +364,3 @@ def _on_device(batch):
 def _steps_of(featurizer, subsampling: int, samples: int) -> int:
     """Number of output steps for a number of samples."""
     return -(-max(1, featurizer.frame_count(samples)) // subsampling)
-
-
-def _greedy(logits, steps) -> list[int]:
-    """Greedy decoding of the first `steps` steps of logits [steps, tokens]: tokens, without blanks and repeats."""
-    return collapse(best_path(np.asarray(logits[: int(steps)], np.float32)))
-
-
-def _weights_hash(bundle: Bundle) -> int:
-    """CRC-32 of the hashes of a model's files of weights."""
-    if bundle.checkpoint:
-        files = {tensor.path for tensor in bundle.checkpoint.tensors.values()}
-    else:
-        files = {bundle.path / name for name in bundle.config["files"] if WEIGHTS.fullmatch(name)}
-    return zlib.crc32("".join(fingerprint(path)["sha256"] for path in sorted(files)).encode())
-
-
-def _metadata(path) -> dict:
-    from safetensors import safe_open
-
-    with safe_open(path, "np") as file:
-        return file.metadata()
-
-
-def load_data(
-    manifests, cache, vocabulary: Vocabulary, sample_rate: int, limit=None, pronunciations=None, **limits
-) -> SpeechData:
-    """Reads manifests and decodes their clips, or the first `limit` of them, into the folder `cache`.
-
-    Further arguments are the limits of `SpeechData`.
-    """
-    clips = [clip for manifest in manifests for clip in read_manifest(manifest)]
-    return SpeechData(clips[:limit], cache, vocabulary, sample_rate, pronunciations=pronunciations, **limits)
-
-
-def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
-    """Training and validation split by seed and clip id: `share` of the clips, at least one, for validation."""
-    numbers = [example.number for example in data.examples]
-    numbers.sort(key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
-    held_out = set(numbers[: max(1, round(share * len(numbers)))])
-    return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)
-
-
-@dataclasses.dataclass(frozen=True)
-class Devices:
-    """The place of this process in a data-parallel run over several processes.
-
-    Attributes:
-        rank: number of this process, from 0.
-        processes: how many there are. Every process goes through all batches and computes its own rows of each.
-    """
-
-    rank: int = 0
-    processes: int = 1
-
-    @classmethod
-    def of_this_run(cls):
-        if keras.distribution.distribution() is None or keras.backend.backend() != "jax":
-            return cls()
-        import jax
-
-        return cls(jax.process_index(), jax.process_count())
-
-    @property
-    def chief(self) -> bool:
-        """Whether this process writes files."""
-        return self.rank == 0
-
-    def share(self, batch):
-        """The rows of a batch that this process computes."""
-        if self.processes == 1:
-            return batch
-        rows = slice(self.rank, None, self.processes)
-        return tuple({key: value[rows] for key, value in part.items()} for part in batch)

@@ -191,7 +191,8 @@ def _recipe(config: dict, run: dict, picture: str | None) -> str:
             facts.setdefault(key, run[key])
     facts |= {f"{name} version": version for name, version in run.get("versions", {}).items()}
     sizes = ", ".join(f"{name} {value}" for name, value in config["architecture"]["sizes"].items())
-    rows = [["network", f"{config['architecture']['name']}: {sizes}"], ["features", config["featurizer"]["name"]]]
+    features = config["featurizer"]["name"] + (", after dereverberation" if config.get("dereverberation") else "")
+    rows = [["network", f"{config['architecture']['name']}: {sizes}"], ["features", features]]
     rows += [[key.replace("_", " "), _plain(value)] for key, value in facts.items()]
     text = _table(["What", "Value"], rows, "ll")
     return text + (f"\n\n![Loss and error rates over the passes]({picture})" if picture else "")

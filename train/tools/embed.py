@@ -24,7 +24,7 @@ from train.options import in_words, stoppable
 
 DONE, FAILED = 0, 1
 MAX_WORDS = 65_000  # of the lexicon, which then covers 98 % of running words in 370 kB
-OLD_FIELDS = ("name", "licence", "description", "decoder")  # of the config, kept
+OLD_FIELDS = ("name", "licence", "description", "decoder", "dereverberation")  # of the config, kept
 NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "language", "training_data")
 
 

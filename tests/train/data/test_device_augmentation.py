@@ -16,7 +16,8 @@ from train.data import augmentation as host
 from train.data.augmentation import NO_AUGMENTATION, Augmentation, change_speed
 from train.data.batches import Batching, TrainingBatches
 from train.data.device_augmentation import DeviceAugmentation, change_speeds, raw_size, telephone
-from train.fit.trainer import Trainer, load_data
+from train.data.examples import load_data
+from train.fit.trainer import Trainer
 
 SPEEDS = (0.85, 1.0, 1.15)
 

@@ -23,8 +23,10 @@ from asr_core.text.vocabulary import Vocabulary
 from tests.processes import comes_true
 from train.data.augmentation import Augmentation
 from train.data.batches import Batching
+from train.data.examples import load_data, split
+from train.fit.checkpoint import CHECKPOINT
 from train.fit.presets import PRESETS
-from train.fit.trainer import CHECKPOINT, Trainer, load_data, split
+from train.fit.trainer import Trainer
 
 ROOT = Path(__file__).parents[3]
 TINY = dataclasses.replace(
@@ -181,11 +183,11 @@ def test_what_ends_a_run_is_one_line(error, code, message, corpus, tmp_path, mon
 
 
 @pytest.mark.parametrize("rates,best", [((50.0, 20.0, 20.0), 3), ((20.0, 20.0, 50.0), 2)])
-def test_of_equally_good_passes_the_later_is_the_best(rates, best, corpus, tmp_path):
+def test_of_equally_good_passes_the_later_is_the_best(rates, best, corpus, tmp_path, monkeypatch):
     data = data_of(corpus, tmp_path)
     trainer = Trainer(TINY, data, data, tmp_path / "run", compiled=False)
     measured = iter(rates)
-    trainer._validate = lambda: {"wer": next(measured), "cer": 1.0}
+    monkeypatch.setattr("train.fit.trainer.error_rates", lambda *_, seed: {"wer": next(measured), "cer": 1.0})
     trainer.training.step = lambda *batch: 1.0  # what is learned does not matter here
     trainer.fit()
     config = json.loads((tmp_path / "run" / "best" / "config.json").read_text())
@@ -343,7 +345,7 @@ def test_data_that_cannot_be_trained_on_is_reported_in_a_line(tmp_path, capsys, 
     assert message.replace("{folder}", str(tmp_path)) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["train.fit.trainer.load_data", "train.__main__._make_trainer"])
+@pytest.mark.parametrize("stage", ["train.data.examples.load_data", "train.__main__._make_trainer"])
 def test_ctrl_c_before_the_training_is_a_line(stage, corpus, tmp_path, monkeypatch, capsys):
     from train.__main__ import main
 

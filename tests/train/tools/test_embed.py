@@ -31,7 +31,8 @@ def network(seed):
 def old(tmp_path):
     (tmp_path / "words.arpa").write_text(WORDS)
     measured = {"evaluation": [{"dataset": "all", "wer": 0.5}], "confidence": {"greedy": {"scale": 0.5}}}
-    config = CONFIGURATION | {"name": "Old", "decoder": {"beam_width": 8}, "trained": False} | measured
+    own = {"name": "Old", "decoder": {"beam_width": 8}, "dereverberation": True, "trained": False}
+    config = CONFIGURATION | own | measured
     words = NGramModel.from_arpa(tmp_path / "words.arpa")
     return save_bundle(tmp_path / "default", network(1), config, language_model=words)
 
@@ -47,6 +48,7 @@ def test_the_network_is_new_and_the_language_model_the_same_file(old, tmp_path, 
     assert (old / LANGUAGE_MODEL).read_bytes() == words
     config = bundle.config
     assert (config["name"], config["description"], config["decoder"]) == ("Old", "A new one.", {"beam_width": 8})
+    assert config["dereverberation"], "as the bundle says, not the run"
     assert config["recipe"] == {"preset": "smoke"}
     assert not {"evaluation", "confidence", "trained"} & config.keys()
 
