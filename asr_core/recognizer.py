@@ -24,6 +24,7 @@ from asr_core.ctc import IMPOSSIBLE
 from asr_core.decoding.beam_search import DecoderOptions, beam_search
 from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
 from asr_core.decoding.hypotheses import Hypothesis, greedy
+from asr_core.decoding.options import checked_options
 from asr_core.decoding.rescoring import Rescoring
 from asr_core.decoding.text_alignment import align_text
 from asr_core.decoding.word_spans import WordSpan
@@ -111,7 +112,10 @@ class Recognizer:
         self.decode(replace(emissions, log_probs=one_letter), audio.seconds)
 
     def close(self) -> None:
-        """Ends the worker thread after the windows in its queue have been run. Later requests raise RuntimeError."""
+        """Ends the worker thread after the windows in its queue have been run.
+
+        Later requests raise RuntimeError, except for silence, for which the network does not run.
+        """
         self._worker.close()
 
     def load(self, source, max_seconds: float | None = None, track: int | None = None) -> Audio:
@@ -119,8 +123,8 @@ class Recognizer:
 
         Args:
             source: a path, the bytes of a file, a binary file, or an Audio.
-            max_seconds: longer files are refused while they are decoded.
-            track: which audio track of a file, from 1 (see `asr_core.audio.loading.load_audio`).
+            max_seconds: longer files are refused while they are decoded; not for an Audio.
+            track: which audio track of a file, from 1 (see `asr_core.audio.loading.load_audio`); not for an Audio.
 
         Raises:
             AudioError: the recording cannot be read, holds no audio, or is too long.
@@ -200,8 +204,9 @@ class Recognizer:
         Args:
             emissions: from `emissions`.
             seconds: length of the recording.
-            options: of the decoder; the bundle's defaults if None.
-            hot_words: phrases that the beam search favours (see `asr_core.decoding.beam_search.beam_search`).
+            options: of the decoder; the bundle's defaults if None, with the beam search if there are hot words.
+            hot_words: phrases that the beam search, and no other decoder, favours (see
+                `asr_core.decoding.beam_search.beam_search`).
             progress, cancel: as for `emissions`, both several times a second.
 
         Raises:
@@ -214,7 +219,7 @@ class Recognizer:
                 progress(done)
             raise_if_cancelled(cancel)
 
-        options = self._checked(options)
+        options = checked_options(options, self._defaults, hot_words)
         if options.decoder == "greedy":
             n_best = [greedy(emissions, self.vocabulary)]
         else:
@@ -265,7 +270,7 @@ class Recognizer:
             Cancelled: `cancel` was set.
             TypeError: the source, the options or the track are of another type.
         """
-        options = self._checked(options)  # before the network, which may take minutes
+        options = checked_options(options, self._defaults, hot_words)  # before the network, which may take minutes
         audio = self.load(source, max_seconds, track)
         emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, on_emissions)
         rest = sub_progress(progress, NETWORK_SHARE, 1)
@@ -312,15 +317,6 @@ class Recognizer:
         separator = self.vocabulary.separator
         transcript = Transcript(self.calibrated(words, seconds, given), seconds, self.name, separator=separator)
         return transcript if given else with_written_form(transcript, self.tagger)
-
-    def _checked(self, options: DecoderOptions | None) -> DecoderOptions:
-        """The options, by default the bundle's. Raises TypeError if they are of another type."""
-        if options is None:
-            return self._defaults
-        if not isinstance(options, DecoderOptions):
-            kind = type(options).__name__
-            raise TypeError(f"Expected asr_core.decoding.options.DecoderOptions or None as options, got {kind}.")
-        return options
 
     def _input(self, samples: np.ndarray) -> np.ndarray:
         """What the network gets of a window: float32 [n], as `samples`."""

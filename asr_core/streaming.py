@@ -30,7 +30,7 @@ from asr_core.audio.resampling import ChunkResampler
 from asr_core.audio.speech_activity import WINDOW_SECONDS, level_changes
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.incremental import IncrementalDecoder
-from asr_core.decoding.options import DecoderOptions
+from asr_core.decoding.options import DecoderOptions, checked_options
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.emissions import Emissions
 from asr_core.inference.windows import ALIGNED_STEPS
@@ -64,13 +64,13 @@ class Stream:
 
     Args:
         recognizer: an `asr_core.recognizer.Recognizer`.
-        options: of the decoder; the bundle's defaults if None.
+        options: of the decoder; the bundle's defaults if None, with the beam search if there are hot words.
         hot_words: phrases that the beam favours (see `asr_core.decoding.beam_search.beam_search`).
     """
 
     def __init__(self, recognizer, options: DecoderOptions | None = None, hot_words: Iterable[str] | None = None):
         self._recognizer = recognizer
-        self._options = options or recognizer.bundle.decoder_options()
+        self._options = checked_options(options, recognizer.bundle.decoder_options(), hot_words)
         self._hot_words = HotWords.of(hot_words, recognizer.vocabulary)
         self.sample_rate = recognizer.sample_rate
         self._step_samples = round(recognizer.step_seconds * self.sample_rate)

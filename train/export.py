@@ -22,6 +22,7 @@ from train.options import in_words, real, stoppable
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 OUTPUTS = ("log_probs", "steps")
+ONE = "one"  # name of a constant
 OPSET = 18  # of ONNX; runtimes since 2023 support it
 
 
@@ -149,8 +150,31 @@ def _onnx(graph, model, path: Path) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
     for output in stored.graph.output:
         output.name = names[output.name]
-    onnx.checker.check_model(stored)
+    _without_erfc(stored.graph)
+    path.unlink()  # until the model has been checked
+    try:
+        onnx.checker.check_model(stored)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"ONNX cannot represent a {model.name} ({reason(error)[:200]}).") from error
     onnx.save(stored, path)
+
+
+def _without_erfc(graph) -> None:
+    """Replaces erfc, by which TensorFlow computes GELU and which ONNX lacks, by 1 - erf."""
+    from onnx import helper, numpy_helper
+
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        erf = f"{node.output[0]}/erf"
+        nodes.append(helper.make_node("Erf", node.input, [erf]))
+        nodes.append(helper.make_node("Sub", [ONE, erf], node.output))
+    if len(nodes) > len(graph.node):
+        graph.initializer.append(numpy_helper.from_array(np.float32(1), ONE))
+        del graph.node[:]
+        graph.node.extend(nodes)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ LEFT, RIGHT, CENTRE = range(3)  # columns of a folded surround layout
 SURROUND_WEIGHT = 0.707  # of a surround channel beside a front channel, as in ITU-R BS.775
 SPEAKER_LETTERS = frozenset("FLRCBSTWDE2")  # of FFmpeg's speaker names; names of unknown channels have other letters
 
+MAX_CHANNELS = 64  # of an array; one with more is probably transposed
 BLOCK_SECONDS = 0.03  # each block has one set of channel weights; also the length of a fade between two of them
 MAX_FLOAT_PEAK = 16.0  # of a microphone's float samples, full scale being 1; beyond, they are unscaled integers
 
@@ -234,6 +235,12 @@ def _percentile(level: np.ndarray, percent: float, context: int) -> np.ndarray:
     """A percentile of the levels [blocks, channels] over `context` blocks on either side of each block."""
     size = 2 * min(context, len(level)) + 1
     return np.stack([percentile_filter(one, percent, size, mode="reflect") for one in level.T], axis=1)
+
+
+def check_shape(samples: np.ndarray) -> None:
+    """Raises ValueError for samples that are neither [n] nor [n, channels]; with many channels they are transposed."""
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS):
+        raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
 
 
 def to_mono(samples: np.ndarray, shown: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asr_core.audio.channels import Mixer, folded
+from asr_core.audio.channels import Mixer, check_shape, folded
 from asr_core.audio.files import DECODED_VALUES, decoded, opened
 from asr_core.audio.levels import OVERSHOOT, Repair, full_scale, level_notes
 from asr_core.audio.resampling import RATES, Resampler
@@ -21,7 +21,6 @@ from asr_core.audio.tracks import Tracks
 from asr_core.errors import AudioError
 
 MIN_SECONDS = 0.1  # of a recording: no word is shorter, and the networks need a few steps
-MAX_CHANNELS = 64  # of an array; one with more is probably transposed
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class Audio:
     """A recording in the form that the recogniser needs.
 
     Attributes:
-        samples: float32 [n], mono, in [-1, 1].
+        samples: float32 [n], mono, in [-1, 1], all of them numbers.
         sample_rate: Hz.
         notes: sentences for the user about faults of the recording and about what was left out.
         track: number of the file's audio track that was decoded, from 1.
@@ -45,6 +44,8 @@ class Audio:
     def __post_init__(self):
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
             raise TypeError(f"Expected float32 [n], got {self.samples.dtype} {list(self.samples.shape)}.")
+        if not np.isfinite(self.samples.sum()):  # the sum, since a boolean for each sample takes memory
+            raise ValueError("Samples that are not numbers: audio_from_array and load_audio repair them.")
         if self.sample_rate <= 0:
             raise ValueError(f"Expected a positive sample rate, got {self.sample_rate}.")
 
@@ -100,8 +101,7 @@ def audio_from_array(samples: np.ndarray, source_rate: int, sample_rate: int, *,
         TypeError, ValueError: the samples have another type or shape.
     """
     samples = np.asarray(samples)
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS):
-        raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
+    check_shape(samples)
     size = DECODED_VALUES // (samples.shape[1] if samples.ndim == 2 else 1)
     blocks = ((source_rate, samples[start : start + size]) for start in range(0, len(samples), size))
     return _collected(blocks, sample_rate, None, name or "The recording", [], Tracks())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from asr_core.audio.channels import to_mono
+from asr_core.audio.channels import check_shape, to_mono
 from asr_core.errors import AudioError
 
 RATES = (2_000, 768_000)  # Hz; outside, the header is wrong, or a second would become minutes of samples
@@ -45,8 +45,7 @@ class ChunkResampler:
 
     def __call__(self, samples: np.ndarray, source_rate: int) -> Iterator[np.ndarray]:
         samples = np.asarray(samples)
-        if samples.ndim not in (1, 2):
-            raise ValueError(f"Expected samples [n] or [n, channels], got shape {list(samples.shape)}.")
+        check_shape(samples)
         if not RATES[0] <= source_rate <= RATES[1]:
             raise AudioError(
                 f"The microphone claims {source_rate:,} samples a second; {RATES[0]:,} to {RATES[1]:,} are supported."

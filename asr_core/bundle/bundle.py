@@ -204,7 +204,9 @@ class Bundle:
 
         other = self.other_language_model
         try:
-            return DecoderOptions(**self.config.get("decoder", {}) | (other.options if other else {}))
+            # a language model is given for the beam search, whatever the decoder that needs none
+            others = {"decoder": "beam", **other.options} if other else {}
+            return DecoderOptions(**self.config.get("decoder", {}) | others)
         except (TypeError, ValueError) as error:
             raise BundleError(f"{self.name}: its decoder defaults are not understood ({reason(error)}).") from error
 

@@ -53,10 +53,16 @@ class HotWords:
 
     @classmethod
     def build(cls, phrases: Iterable[str], vocabulary: Vocabulary) -> "HotWords":
-        """Builds the automaton for phrases in any spelling; they are normalised like transcripts.
+        """Builds the automaton for phrases, or one phrase, in any spelling; they are normalised like transcripts.
 
         Phrases without a letter and repeated phrases are ignored.
+
+        Raises:
+            TypeError: one of the phrases is not a text.
         """
+        phrases = [phrases] if isinstance(phrases, str | bytes) else list(phrases)
+        if wrong := [phrase for phrase in phrases if not isinstance(phrase, str)]:
+            raise TypeError(f"Expected phrases, each of them a text, got {wrong[0]!r}.")
         spelled = tuple(dict.fromkeys(filter(None, (spell_out(phrase, vocabulary) for phrase in phrases))))
         edge = EDGE if vocabulary.separator else ""
         symbol_of = {character: number for number, character in enumerate(sorted({EDGE, *"".join(spelled)}), OTHER + 1)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from asr_core.ctc import TokenSpan, best_path, runs
 from asr_core.decoding.word_spans import WordSpan, split_words
@@ -78,4 +78,9 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, place=lambda check: spans)
+    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, place=partial(_placed, spans))
+
+
+def _placed(spans: list[TokenSpan], check) -> list[TokenSpan]:
+    """What `Hypothesis.place` returns for known spans; a function, so that the hypothesis can be pickled."""
+    return spans

@@ -1,6 +1,7 @@
 """The options of greedy decoding and of the beam search, with their defaults and limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 
 MAX_WIDTH = 1024  # prefixes in a beam, hypotheses in an n-best list, and hypotheses with similar words
 MAX_STEP_TOKENS = 128  # that extend a prefix at one step: the cost of a search does not grow with the vocabulary
@@ -67,7 +68,8 @@ class DecoderOptions:
         if self.decoder not in ("greedy", "beam"):
             raise ValueError(f"The decoder is greedy or beam, not {self.decoder!r}.")
         for name, least in ("beam_width", 1), ("n_best", 1), ("similar_words", 0):
-            if type(value := getattr(self, name)) is not int or not least <= value <= MAX_WIDTH:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= MAX_WIDTH:
                 raise ValueError(f"{name} is a number from {least} to {MAX_WIDTH}, not {value!r}.")
         if not 0 <= self.token_threshold < 1:
             raise ValueError(f"token_threshold is a probability below 1, not {self.token_threshold!r}.")
@@ -82,3 +84,17 @@ class DecoderOptions:
         for name, most in ("word_bonus", MAX_SCORE), ("unknown_word_score", 0), ("unknown_letter_score", 0):
             if not -MAX_SCORE <= (value := getattr(self, name)) <= most:
                 raise ValueError(f"{name} is a number from -{MAX_SCORE} to {most}, not {value!r}.")
+
+
+def checked_options(options: DecoderOptions | None, defaults: DecoderOptions, hot_words=None) -> DecoderOptions:
+    """The options; if they are None the defaults, with the beam search if there are hot words.
+
+    Raises:
+        TypeError: the options are of another type.
+    """
+    if options is None:
+        return replace(defaults, decoder="beam") if hot_words else defaults
+    if not isinstance(options, DecoderOptions):
+        kind = type(options).__name__
+        raise TypeError(f"Expected asr_core.decoding.options.DecoderOptions or None as options, got {kind}.")
+    return options

@@ -17,6 +17,7 @@ FIGURES = re.compile(r"\d{1,3}(?:[.,\u00a0\u202f]\d{3})+(?!\d)|\d+")  # with or 
 MAX_FIGURES = 15  # longer numbers are spelled digit by digit
 APOSTROPHES = "'\u2019\u02bc\u2018\u0060\u00b4\u2032"
 DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015", "-"))
+FINAL_SIGMA, CAPITAL_SIGMA_AT_END = "\u03c2", re.compile(r"(?<=[^\W\d_])\u03a3(?![^\W\d_])")  # of a Greek word
 ENGLISH_LETTERS = frozenset(ascii_lowercase)
 DOTTED_I = {"I": "\u0131", "\u0130": "i"}  # lower case in Turkish and Azerbaijani
 SHORT_CODES = dict(  # ISO 639-3 codes, as MMS has them, of the languages that num2words knows
@@ -84,6 +85,8 @@ def spell_out(text: str, vocabulary: Vocabulary) -> str:
 def prepared(text: str, vocabulary: Vocabulary) -> str:
     """A text with composed characters, the alphabet's apostrophe, and numbers in words where that is possible."""
     text = unicodedata.normalize("NFC", text)
+    if FINAL_SIGMA in vocabulary.alphabet:
+        text = CAPITAL_SIGMA_AT_END.sub(FINAL_SIGMA, text)
     apostrophe = next((mark for mark in APOSTROPHES if mark in vocabulary.alphabet), "'")
     text = text.translate(str.maketrans(dict.fromkeys(APOSTROPHES, apostrophe))).translate(DASHES)
     if not any(map(str.isdigit, vocabulary.alphabet)):

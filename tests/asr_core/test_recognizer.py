@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import io
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -533,3 +534,26 @@ def test_a_tagger_adds_the_written_form_and_changes_nothing_else(recognizer, mon
     assert transcript.written_text.endswith("?") and transcript.written_text.isupper()
     aligned = recognizer.align(recognizer.emissions(audio), audio.seconds, "As given, stays.")
     assert aligned.written == () and aligned.text == "As given, stays."
+
+
+def test_hot_words_select_the_beam_search_unless_options_are_given(recognizer):
+    audio = babble(2)
+    assert recognizer.recognize(audio).hypotheses[0].posterior == ()
+    assert recognizer.recognize(audio, hot_words="joy").hypotheses[0].posterior
+    with pytest.raises(TypeError, match="each of them a text, got 5"):
+        recognizer.recognize(audio, hot_words=[5])
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+def test_a_recognition_can_be_sent_to_another_process(recognizer, decoder):
+    found = recognizer.recognize(babble(2), DecoderOptions(decoder=decoder))
+    copy = pickle.loads(pickle.dumps(found))
+    assert copy.transcript == found.transcript
+    assert copy.hypotheses[0].words == found.hypotheses[0].words
+
+
+def test_samples_that_are_not_numbers_are_no_audio():
+    samples = babble(1).samples.copy()
+    samples[500] = np.nan
+    with pytest.raises(ValueError, match="not numbers"):
+        Audio(samples, RATE)

@@ -415,3 +415,13 @@ def test_chunks_of_single_samples_are_accepted():
     samples = samples_of("a cat")
     words, _ = transcribed(Stream(FakeRecognizer()), samples.reshape(-1, 4)[:, :1].repeat(4, 1).reshape(-1, 1))
     assert text_of(words) == "a cat"
+
+
+def test_arguments_of_another_type_are_refused():
+    recognizer = FakeRecognizer()
+    with pytest.raises(TypeError, match="DecoderOptions or None"):
+        Stream(recognizer, {})
+    stream = Stream(recognizer)
+    with pytest.raises(ValueError, match="shape"):
+        stream.feed(np.zeros((2, RATE), np.float32), RATE)  # [channels, n]
+    assert stream.seconds == 0

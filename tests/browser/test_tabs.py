@@ -26,7 +26,7 @@ def test_compare_shows_rates_and_plays_an_error(opened):
     assert "25.0 %" in card.inner_text()  # one substituted, one added, of eight
     opened.locator("#comparison .substitute").click()
     opened.wait_for_function("window.asr.player.audio.currentTime > 1")
-    opened.get_by_label("As they stand").check()
+    opened.locator("#comparison-reading").get_by_label("As written").check()
     opened.wait_for_selector("#comparison .card")
 
 
@@ -88,6 +88,7 @@ def test_align_says_that_a_text_is_not_that_of_the_recording(opened):
     opened.locator("#align-button").click()
     opened.wait_for_selector("#alignment .notice")
     assert "not the text of this recording" in opened.locator("#alignment .notice").inner_text()
+    assert "fits" not in opened.locator("#alignment").inner_text()
 
 
 def test_the_walk_follows_its_slider(opened):
@@ -100,6 +101,10 @@ def test_the_walk_follows_its_slider(opened):
     number.press("Enter")
     opened.wait_for_function("document.querySelector('#walk').innerText.includes('At step 20')")
     assert opened.locator("#walk .path .here").count() == 1
+    number.fill("99999")
+    number.press("Tab")
+    last = number.get_attribute("max")
+    opened.wait_for_function(f"document.querySelector('#walk').innerText.includes('At step {last}')")
 
 
 def test_a_batch_fills_its_table_past_a_bad_file(page, recording, folder):
@@ -118,6 +123,8 @@ def test_a_batch_fills_its_table_past_a_bad_file(page, recording, folder):
     with page.expect_download() as download:
         page.locator("#batch-zip").click()
     assert "srt/second.srt" in zipfile.ZipFile(download.value.path()).namelist()
+    page.locator("#batch-form").get_by_label("As spoken").check()
+    page.wait_for_selector("text=3 of 3 files finished, 1 of them failed")
 
 
 def test_too_many_files_are_refused_before_any_work(page, folder, recording):

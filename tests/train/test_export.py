@@ -1,6 +1,7 @@
 """The exported graphs give the recogniser's log-probabilities, in the runtimes of others."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from asr_core import models
 from asr_core.bundle.loading import load_bundle, save_bundle
-from asr_core.inference.compiled import compiled_graph
+from asr_core.inference.compiled import CompiledModel, compiled_graph
 from train.export import OUTPUTS, export, main
 
 CONFORMER = ("conformer", {"width": 16, "blocks": 4, "heads": 2, "channels": 4, "kernel": 5, "parts": 2,
@@ -89,3 +90,14 @@ def test_what_a_program_around_it_needs_stands_beside_it(bundle, tmp_path, capsy
 def test_a_missing_bundle_is_one_line(tmp_path, capsys):
     assert main(["no/bundle/here", "--format", "onnx", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("There is no model no/bundle/here")
+
+
+def test_gelu_of_other_peoples_checkpoints_becomes_onnx(tmp_path):
+    pytest.importorskip("tf2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    checkpoint = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny-trained"
+    session = runtime.InferenceSession(export(checkpoint, "onnx", tmp_path))
+    samples, lengths = np.random.default_rng(0).normal(0, 0.1, (1, 16_000)).astype("float32"), np.int32([16_000])
+    expected, _ = CompiledModel(load_bundle(checkpoint))(samples, lengths)
+    log_probs, _ = session.run(list(OUTPUTS), {"samples": samples, "lengths": lengths})
+    np.testing.assert_allclose(np.exp(log_probs), np.exp(expected), atol=1e-4)

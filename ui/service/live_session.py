@@ -65,6 +65,7 @@ class LiveSession:
     Attributes:
         id: unique, so that the page can distinguish recordings.
         phase: "loading" (the model), "listening", "paused", "stopped" or "closed".
+        model: name of the model, None for the default.
         separator: what stands between two words: a space, or nothing in languages that are written without.
         form: "written" or "spoken": which form of the words is shown and downloaded; may be changed at any time.
     """
@@ -74,7 +75,8 @@ class LiveSession:
         self.phase = "loading"
         self.form = WRITTEN
         self.separator = " "
-        self._engine, self._model, self._limits = engine, model, limits
+        self.model = model
+        self._engine, self._limits = engine, limits
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._inbox: list[tuple[int, np.ndarray, float]] = []  # sample rate, samples, time of arrival
@@ -185,7 +187,7 @@ class LiveSession:
         while True:
             try:
                 if self._stream is None:
-                    self._begin(self._engine.recognizer(self._model))
+                    self._begin(self._engine.recognizer(self.model))
                 with self._lock:
                     chunks, self._inbox = self._inbox, []
                     if not chunks or self.phase == "closed":

@@ -4,9 +4,10 @@ jiwer computes the alignment and the rates.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from asr_core.errors import AlignmentError
-from asr_core.text.alphabet import normalised_words, units
+from asr_core.text.alphabet import fold, normalised_words, units
 from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.vocabulary import Vocabulary
 
@@ -63,7 +64,7 @@ def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabula
     import jiwer
 
     vocabulary = vocabulary or Vocabulary()
-    split = normalised_words if normalised else units
+    split = _spoken_words if normalised else units
     reference_words = split(without_subtitle_markup(reference), vocabulary)
     pieces = [(piece, word) for word in words for piece in split(word.text, vocabulary)]
     if not reference_words:
@@ -80,6 +81,20 @@ def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabula
         deletions=scores.deletions,
         pairs=tuple(_pairs(scores.alignments[0], reference_words, pieces)),
     )
+
+
+def _spoken_words(text: str, vocabulary: Vocabulary) -> list[str]:
+    """Normalised words. Those in letters that the alphabet lacks stay, as words that the transcript cannot have."""
+    words = []
+    for foreign, group in groupby(units(text, vocabulary), lambda unit: _is_foreign(unit, vocabulary)):
+        run = list(group)
+        words += map(str.lower, run) if foreign else normalised_words(vocabulary.separator.join(run), vocabulary)
+    return words
+
+
+def _is_foreign(word: str, vocabulary: Vocabulary) -> bool:
+    letters = [character for character in word if character.isalpha()]
+    return bool(letters) and not any(fold(letter, vocabulary) for letter in letters)
 
 
 def _pairs(chunks, reference_words, pieces):

@@ -100,7 +100,7 @@ def alignment_card(clip: Clip, transcript) -> Html:
     return tag(
         "div",
         [notice("Please check the text", note, kind="warning") for note in transcript.notes],
-        tag("p", _verdict(words), class_="small", role="status"),
+        tag("p", _verdict(words, bool(transcript.notes)), class_="small", role="status"),
         tag("div", join([_word(word) for word in words], " "), class_="diff"),
         tag(
             "details",
@@ -118,18 +118,23 @@ def alignment_card(clip: Clip, transcript) -> Html:
     )
 
 
-def _verdict(words) -> str:
-    """A sentence with the number of words that fit, and of those that cannot be checked."""
+def _verdict(words, doubtful: bool) -> str:
+    """A sentence with the number of words that fit, and of those that cannot be checked.
+
+    If the text as a whole is `doubtful`, no words are said to fit.
+    """
     unfit = sum(_mark(word) == UNFIT for word in words)
     unchecked = sum(not word.checked for word in words)
     checked = len(words) - unchecked
-    verdict = "" if not checked else f"All {checked} words fit the recording."
-    if unchecked and checked and not unfit:
-        verdict = f"{checked} of {len(words)} words fit the recording."
+    verdict = ""
     if unfit:
-        verdict = f"{unfit} of {len(words)} words are marked: they were not spoken, or the recogniser missed them."
+        verdict = f"Marked: {unfit} of {len(words)} words. They were not spoken, or the recogniser missed them."
+    elif checked and not doubtful:
+        verdict = (
+            f"{checked} of {len(words)} words fit the recording." if unchecked else "Every word fits the recording."
+        )
     if unchecked:
-        verdict += f" {unchecked} of {len(words)} words cannot be checked: the model has no letters for them."
+        verdict += f" {unchecked} of {len(words)} words cannot be checked: the model lacks letters for them."
     return verdict.strip()
 
 

@@ -7,6 +7,7 @@ import json
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -15,7 +16,7 @@ from asr_core.errors import AudioError, Cancelled
 from ui.service.clip import SPOKEN, WRITTEN
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, content, safe_stem
-from ui.service.requests import CurrentRequest, Limits, explain, logged, read_audio
+from ui.service.requests import BackgroundJob, CancelFlag, CurrentRequest, Limits, explain, logged, read_audio
 from ui.widgets.events import QUIET, at_once
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
 from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
@@ -33,6 +34,7 @@ class Row:
     transcript: object = None
     error: str = ""
     form: str = WRITTEN
+    progress: float = 0.0
 
     @property
     def text(self) -> str:
@@ -44,7 +46,8 @@ class Row:
             sure = percent(self.transcript.confidence) if words else ""
             text = join([self.text or "(no speech)", notes(self.transcript)])
             return self.name, clock(self.transcript.seconds), sure, text
-        state = {"waiting": "waiting", "working": "transcribing…", "skipped": "not done"}.get(self.state)
+        working = f"transcribing… {percent(self.progress)}"
+        state = {"waiting": "waiting", "working": working, "skipped": "not done"}.get(self.state)
         return self.name, "", "", tag("span", self.error, class_="bad") if self.error else state
 
 
@@ -53,7 +56,7 @@ class Batch:
 
     def __init__(self, engine: Engine, limits: Limits, model: gr.State):
         self.engine, self.limits = engine, limits
-        running = gr.State(CurrentRequest())
+        running, rows = gr.State(CurrentRequest()), gr.State([])
         gr.HTML(
             tag(
                 "p",
@@ -89,58 +92,80 @@ class Batch:
         start.click(
             self._run,
             [files, model, form, running],
-            [result, archive, stop],
+            [result, archive, stop, rows],
             concurrency_limit=1,
             concurrency_id="batch",
             trigger_mode="once",
             **QUIET,
         ).failure(None, None, result, js=at_once(QUEUE_FULL), queue=False, **QUIET)
+        form.input(self._change_form, [rows, form], [result, archive], **QUIET)
         stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 
     def _run(self, paths, model, form, running):
         nothing = gr.update(visible=False, value=None)
         if not paths:
-            yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False)
+            yield notice("No files yet", "Drop some above first."), nothing, gr.update(visible=False), []
             return
         if len(paths) > self.limits.batch_files:
             message = f"{len(paths)} files were given and the limit is {self.limits.batch_files}: split the batch."
-            yield notice("Too many files", message, kind="error"), nothing, gr.update(visible=False)
+            yield notice("Too many files", message, kind="error"), nothing, gr.update(visible=False), []
             return
         cancel = running.begin()
         rows = [Row(path, Path(path).name, form=form) for path in paths]
         for _ in transcribe_all(rows, self.engine, self.limits, model, cancel):
-            yield batch_table(rows), nothing, gr.update(visible=True)
-        done = [row for row in rows if row.transcript is not None]
-        if not done:
-            yield batch_table(rows), nothing, gr.update(visible=False)
+            yield batch_table(rows), nothing, gr.update(visible=True), rows
+        for finished, zipped in self._finished(rows):
+            yield finished, zipped, gr.update(visible=False), rows
+
+    def _change_form(self, rows: list[Row], form: str):
+        """Shows the rows, those of a running batch too, in the other form; writes the zip of a finished one again."""
+        for row in rows:
+            row.form = form
+        if not rows or any(row.state in ("waiting", "working") for row in rows):
+            yield batch_table(rows) if rows else gr.skip(), gr.skip()
             return
+        yield from self._finished(rows)
+
+    def _finished(self, rows: list[Row]):
+        """Yields the table and the zip of a finished batch once, while the zip exists: Gradio copies it."""
+        done = [row for row in rows if row.transcript is not None]
         with tempfile.TemporaryDirectory(prefix="batch-") as folder:
-            zipped = gr.update(visible=True, value=str(write_zip(done, Path(folder))))  # copied by Gradio
-            yield batch_table(rows), zipped, gr.update(visible=False)
+            path = str(write_zip(done, Path(folder))) if done else None
+            yield batch_table(rows), gr.update(visible=bool(done), value=path)
 
 
 def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, cancel=None):
-    """Transcribes the files one after another into their rows; yields after every change."""
-    seconds = 0.0
+    """Transcribes the files one after another into their rows; yields after every change.
+
+    If the generator is closed before its end, because the visitor has left, the running file is cancelled.
+    """
+    seconds, cancel = 0.0, cancel or CancelFlag()
+
+    def transcribe(path: str, progress):
+        nonlocal seconds
+        with logged("batch") as facts:
+            recognizer = engine.recognizer(model)
+            audio = read_audio(path, recognizer.sample_rate, limits)
+            seconds += audio.seconds
+            facts["audio_seconds"] = round(audio.seconds, 2)
+            if seconds > limits.batch_seconds:
+                raise AudioError(
+                    f"With this file the batch exceeds {limits.batch_seconds / 3600:g} hours: start another one."
+                )
+            return recognizer.transcribe(audio, progress=progress, cancel=cancel)
+
     yield
     for row in rows:
-        if cancel is not None and cancel.is_set():
+        if cancel.is_set():
             row.state = "skipped"
             continue
         row.state = "working"
         yield
         try:
-            with logged("batch") as facts:
-                recognizer = engine.recognizer(model)
-                audio = read_audio(row.path, recognizer.sample_rate, limits)
-                seconds += audio.seconds
-                facts["audio_seconds"] = round(audio.seconds, 2)
-                if seconds > limits.batch_seconds:
-                    raise AudioError(
-                        f"With this file the batch exceeds {limits.batch_seconds / 3600:g} hours: start another one."
-                    )
-                row.transcript = recognizer.transcribe(audio, cancel=cancel)
-                row.state = "done"
+            job = BackgroundJob(partial(transcribe, row.path), cancel)
+            for row.progress in job:
+                yield
+            row.transcript, row.state = job.result, "done"
         except Cancelled:
             row.state = "skipped"
         except Exception as error:

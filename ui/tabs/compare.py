@@ -1,7 +1,8 @@
 """The Compare tab: a reference beside the transcript, word for word, with error rates.
 
 The visitor chooses between two readings of both texts: *normalised* (no case or punctuation, numbers spelled out), and
-*as written*. A corrected text and its recording can be kept as training data for `python -m train`.
+*as written* (with capitals, punctuation and figures). A corrected text and its recording can be kept as training data
+for `python -m train`.
 """
 
 import gradio as gr
@@ -46,9 +47,10 @@ class Compare:
             elem_id="reference",
         )
         self.reading = gr.Radio(
-            [("Normalised", "normalised"), ("As they stand", "raw")],
+            [("Normalised", "normalised"), ("As written", "raw")],
             value="normalised",
             label="Show the alignment of",
+            elem_id="comparison-reading",
             info="Normalised: case and punctuation dropped, figures spelled out.",
         )
         with gr.Row():
@@ -63,23 +65,24 @@ class Compare:
 
     def _wire(self) -> None:
         inputs = [self.clip, self.reference, self.reading]
-        self.clip.change(self._opened, [self.clip, self.reference], [self.which, self.reference, self.result], **QUIET)
+        opened = [self.which, self.reference, self.result, self.added]
+        self.clip.change(self._opened, [self.clip, self.reference, self.recordings], opened, **QUIET)
         self.button.click(self._compare, inputs, self.result, **QUIET)
         self.reading.input(self._compare, inputs, self.result, **QUIET)
         inputs = [self.clip, self.reference, self.recordings, self.running]
         self.add.click(self._add, inputs, [self.added, self.download], concurrency_id="decoder", **QUIET)
 
-    def _opened(self, clip, reference):
-        return clip_line(clip), reference_of(clip, reference), ""
+    def _opened(self, clip, reference, recordings):
+        return clip_line(clip), reference_of(clip, reference), "", collected(recordings)
 
     def _compare(self, clip, reference, reading):
         if clip is None:
             return no_clip()
         try:
-            words = clip.transcript.words
+            spoken, written = clip.transcript.words, clip.transcript.written_words
             both = {
-                kind: compare(reference or "", words, kind == "normalised", clip.vocabulary)
-                for kind in ("normalised", "raw")
+                "normalised": compare(reference or "", spoken, True, clip.vocabulary),
+                "raw": compare(reference or "", written, False, clip.vocabulary),
             }
         except Exception as error:
             return notice("No comparison", explain(error), kind="error")
@@ -96,7 +99,7 @@ class Compare:
         except Cancelled:
             return gr.skip(), gr.skip()
         except Exception as error:
-            return notice("Not added", explain(error), kind="error"), gr.skip()
+            return join([notice("Not added", explain(error), kind="error"), collected(recordings)]), gr.skip()
         return collected(recordings), gr.update(visible=True, value=str(path))
 
 
@@ -116,7 +119,9 @@ def add_recording(clip: Clip, text: str, recordings: Recordings, engine: Engine,
 
 
 def collected(recordings: Recordings) -> Html:
-    """What the visitor has collected, and what to do with it."""
+    """What the visitor has collected, and what to do with it; empty if it is nothing."""
+    if not recordings.count:
+        return Html("")
     count = f"{recordings.count} clip{'s' * (recordings.count != 1)}"
     steps = (
         f"{count}, {clock(recordings.seconds, 0)} of speech. They are deleted after you close the page: correct and "
@@ -137,7 +142,7 @@ def comparison_card(clip: Clip, both: dict, reading: str) -> Html:
         (percent(raw.character_error_rate, 1), "character error rate as written"),
     ]
     counts = (
-        f"{shown.reference_words} words in the reference: {shown.hits} right, {shown.substitutions} substituted, "
+        f"Words in the reference: {shown.reference_words}; {shown.hits} right, {shown.substitutions} substituted, "
         f"{shown.deletions} missing; {shown.insertions} added."
     )
     return tag(

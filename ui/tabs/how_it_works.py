@@ -12,12 +12,18 @@ from asr_core.ctc import best_path, collapse
 from ui.service.clip import Clip
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, join, percent, seconds_or_clock, tag
+from ui.widgets.slider import moved
 from ui.widgets.svg import bars, curve, picture
 from ui.widgets.tiles import LEVEL_RANGE_DB, band_hz, band_levels, fft_samples
 from ui.widgets.words import clip_line, no_clip
 
 SAMPLES_LISTED = 12  # samples shown as numbers
 TOKENS_SHOWN = 8  # likeliest tokens of the step
+# In the browser: replaces a typed number that is not a step by the nearest one, where Gradio would report an error.
+NEAREST_STEP = """(step, clip) => {
+  const last = document.querySelector("#walk-step input[type=number]").max;
+  return [Math.min(Math.max(Math.round(step) || 0, 0), last), clip];
+}"""
 PATH_STEPS_AROUND = 14  # steps of the path shown on either side of the chosen one
 
 
@@ -41,10 +47,12 @@ class HowItWorks:
         step = gr.Slider(0, 1, value=0, step=1, label="Step of the network", visible=False, elem_id="walk-step")
         walk = gr.HTML("", elem_id="walk")
         clip.change(self._opened, clip, [which, step, walk], **QUIET)
-        step.input(
+        gr.on(
+            moved(step),
             lambda value, clip: guided_walk(clip, int(value)) if clip else "",
             [step, clip],
             walk,
+            js=NEAREST_STEP,
             trigger_mode="always_last",
             queue=False,
             **QUIET,

@@ -146,7 +146,8 @@ class Live:
             self._sessions[request.session_hash] = session
         if chunk is not None:
             session.push(chunk[1], chunk[0], wait_seconds=WAIT_SECONDS)
-        return shown(session), session
+        other = session.model != model and not session.view().notice
+        return shown(session, OTHER_MODEL if other else None), session
 
     def _act(self, session: LiveSession | None, event: gr.EventData):
         """Pauses, stops or clears the recording, as the panel's script asks."""
@@ -177,6 +178,11 @@ class Live:
         _close(self._sessions.pop(request.session_hash, None))
 
 
+OTHER_MODEL = (
+    "You have chosen another model",
+    "This recording continues with the model that it began with. To use the other one, press Clear, then Start.",
+    "warning",
+)
 TIME_LIMIT = (
     "Paused",
     f"Recording pauses after {STREAM_SECONDS // 60} minutes: press Go on to continue.",

@@ -183,7 +183,7 @@ def clip_line(clip: Clip | None) -> Html:
 def no_clip() -> Html:
     return notice(
         "No recording is open",
-        "Open one in Transcribe, by file, microphone or example; it is then used here, too.",
+        "Open one in Transcribe, by file, microphone or example; once it is transcribed, it is used here, too.",
         action=tag(
             "button",
             "Go to Transcribe",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asr_core.audio.loading import Audio, load_audio
+from asr_core.bundle.language_models import with_language_model
 from asr_core.bundle.loading import DEFAULT_FOLDER, load_bundle
 from asr_core.decoding.options import DecoderOptions
 from asr_core.recognizer import Recognizer
@@ -54,3 +55,10 @@ def test_a_given_text_is_aligned(recognizer):
     words = recognizer.align(recognizer.emissions(audio), audio.seconds, text).words
     late = [abs(word.start - start) for word, (_, start, _) in zip(words, TIMES["library"], strict=True)]
     assert max(late) < NEAR_SECONDS
+
+
+def test_a_language_model_selects_the_beam_search():
+    bundle = load_bundle(TESTS / "data" / "checkpoints" / "tiny-trained")
+    assert bundle.decoder_options().decoder == "greedy"
+    for name in "default", TESTS / "data" / "language_models" / "trigram.arpa":
+        assert with_language_model(bundle, name).decoder_options().decoder == "beam"

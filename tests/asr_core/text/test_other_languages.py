@@ -153,3 +153,9 @@ def test_characters_are_compared_where_no_spaces_are_written():
     result = compare("你好，世界！", [Spoken(text) for text in "你好界"], vocabulary=chinese)
     assert (result.hits, result.deletions, result.word_error_rate) == (3, 1, 0.25)
     assert result.character_error_rate == 0.25
+
+
+def test_greek_capitals_keep_the_final_sigma():
+    world = "\u03ba\u03bf\u03c3\u03bc\u03bf\u03c2"  # kosmos
+    greek = Vocabulary(["", *"\u03ba\u03bf\u03c3\u03bc\u03c2", " "], "el")
+    assert spell_out(f"{world.upper()} {world}", greek) == f"{world} {world}"

@@ -256,6 +256,14 @@ def test_the_tab_shows_words_then_files_then_the_clip_in_transcribe(live):
     assert outcome[live.transcribe.text]["value"] == SAID
 
 
+def test_a_recording_that_was_begun_with_another_model_says_so(live):
+    _, session = say(live, "red")
+    (chunk, *_) = chunks("green")
+    same, _ = live._receive(chunk, session, None, "written", VISITOR)
+    other, _ = live._receive(chunk, session, "another", "written", VISITOR)
+    assert not same["notice"] and "another model" in other["notice"][0]
+
+
 def test_start_after_a_stop_is_a_new_recording(live):
     _, session = say(live, "red green")
     _, session, *_ = act(live, session, "stop")

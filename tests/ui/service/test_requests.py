@@ -15,12 +15,13 @@ import pytest
 from asr_core.audio.files import AUDIO_SUFFIXES
 from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
 from asr_core.transcript.words import Transcript, Word
-from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
-from ui.service.clip import MAX_HYPOTHESES
+from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT, FakeRecognizer
+from ui.service.clip import MAX_HYPOTHESES, SPOKEN, WRITTEN
+from ui.service.engine import Engine
 from ui.service.exports import FORMATS, SubtitleLimits, content, safe_stem, write_exports
 from ui.service.overrides import DecodingOverrides
 from ui.service.requests import BackgroundJob, CancelFlag, Limits, align_edit, decode_again, explain, transcribe_file
-from ui.tabs.batch import Row, transcribe_all, write_zip
+from ui.tabs.batch import Batch, Row, transcribe_all, write_zip
 from ui.tabs.how_it_works import guided_walk
 from ui.widgets.decoding import Decoding, hypotheses_table
 from ui.widgets.uploads import FILE_TYPES
@@ -226,6 +227,39 @@ def test_a_batch_stops_at_its_limit_and_on_request(engine, recording):
     rows = [Row(recording(), "x.wav")]
     list(transcribe_all(rows, engine, Limits(), cancel=flag))
     assert rows[0].state == "skipped"
+
+
+def test_the_file_in_work_is_cancelled_when_the_visitor_leaves(recording):
+    ended, begun = threading.Event(), threading.Event()
+
+    class Slow(FakeRecognizer):
+        def transcribe(self, audio, *, progress, cancel):
+            progress(0.5)
+            begun.set()
+            while not cancel.is_set():
+                time.sleep(0.01)
+            ended.set()
+            raise Cancelled()
+
+    engine = Engine(load=Slow).start()
+    running = transcribe_all([Row(recording(), "x.wav")], engine, Limits())
+    next(running), next(running)  # all rows wait, the first one is in work
+    next(running)
+    assert begun.wait(10) and not ended.is_set()
+    running.close()
+    assert ended.wait(10)
+
+
+def test_the_form_of_a_batch_can_be_changed_while_it_runs_and_afterwards(engine, recording):
+    with gr.Blocks():
+        batch = Batch(engine, Limits(), gr.State(None))
+    rows = [Row(recording(), "x.wav"), Row(recording(), "y.wav", state="waiting")]
+    rows[0].transcript, rows[0].state = engine.recognizer().transcribe(recording()), "done"
+    (_, archive), *_ = batch._change_form(rows, SPOKEN)
+    assert {row.form for row in rows} == {SPOKEN} and "value" not in archive
+    rows.pop()
+    (_, archive), *_ = batch._change_form(rows, WRITTEN)
+    assert archive["value"].endswith(".zip") and rows[0].form == WRITTEN
 
 
 def test_the_walk_shows_the_numbers_of_the_step_it_is_at(clip):

@@ -44,6 +44,12 @@ def test_normalised_ignores_case_and_punctuation_and_as_written_does_not():
     assert compare("The cat, sat!", words("the cat sat"), normalised=False).word_error_rate == 1
 
 
+def test_words_in_letters_that_the_model_lacks_count_as_missing():
+    result = compare("Brooke \u043f\u0440\u0438\u0432\u0435\u0442 was used", words("brooke was used"))
+    assert (result.reference_words, result.deletions) == (4, 1)
+    assert compare("\u043f\u0440\u0438\u0432\u0435\u0442", words("a")).word_error_rate == 1
+
+
 def test_one_written_word_may_be_two_spoken_ones():
     result = compare("twenty one cats", words("21 cats"))
     assert result.word_error_rate == 0
