@@ -204,7 +204,7 @@ class Bundle:
 
         other = self.other_language_model
         try:
-            # a language model is given for the beam search, whatever the decoder that needs none
+            # Greedy decoding has no use for a language model, so that one selects the beam search.
             others = {"decoder": "beam", **other.options} if other else {}
             return DecoderOptions(**self.config.get("decoder", {}) | others)
         except (TypeError, ValueError) as error:

@@ -115,7 +115,7 @@ def test_a_batch_fills_its_table_past_a_bad_file(page, recording, folder):
     go(page, "Batch")
     page.locator("#batch-files input[type=file]").set_input_files([str(recording), str(bad), str(second)])
     page.wait_for_selector("#batch-files >> text=second")
-    assert page.locator("#batch-files").get_by_role("button", name="Add files").is_visible()
+    page.locator("#batch-files").get_by_role("button", name="Add files").wait_for()
     page.locator("#batch-start").click()
     page.wait_for_selector("text=3 of 3 files finished, 1 of them failed")
     rows = page.locator("#batch-table tbody tr").all_inner_texts()
