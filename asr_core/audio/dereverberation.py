@@ -19,7 +19,7 @@ ITERATIONS = 2  # of estimating the power of the speech and the coefficients in 
 POWER_FLOOR = 1e-3  # of the power of speech in a frame, relative to its mean over time
 LOADING = 1e-4  # added to the diagonals of the correlations, relative to their mean
 BINS_AT_ONCE = 16  # whose frames are in memory at the same time: few fit into the processor's cache
-LOW_HERTZ = 2000.0  # below it lies most of the power of speech, by which dry recordings are told
+LOW_HERTZ = 2000.0  # below it lies most of the power of speech, by which dry recordings are recognised
 DRY_SHARE = 0.03  # of that power; a recording with less late reverberation is dry
 TINY = 1e-10  # keeps digital silence from divisions by zero
 
@@ -28,7 +28,7 @@ def dereverberated(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """The recording without the late reverberation of its room.
 
     Args:
-        samples: float32 [n], mono; some seconds from one place; less than 0.1 s is returned as it is.
+        samples: float32 [n], mono; some seconds from one place; up to 0.06 s are returned as they are.
         sample_rate: Hz.
 
     Returns:

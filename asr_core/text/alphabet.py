@@ -46,8 +46,8 @@ def is_english(vocabulary: Vocabulary) -> bool:
 def normalised_words(text: str, vocabulary: Vocabulary) -> list[str]:
     """The words of a text as they are spoken, for scoring; characters instead, where words have no spaces between them.
 
-    Letters that the alphabet lacks stay, in lower case: a word with them differs from every word of the model. Case
-    does not count where the alphabet has both.
+    Letters that the alphabet lacks stay, in lower case: a word with them differs from every word of the model. English
+    is an exception: its normaliser drops them. Case does not count where the alphabet has both.
     """
     words = _words(text, vocabulary)
     has_both = any(letter != letter.lower() and letter.lower() in vocabulary.letters for letter in vocabulary.letters)

@@ -84,7 +84,7 @@ def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabula
 
 
 def _spoken_words(text: str, vocabulary: Vocabulary) -> list[str]:
-    """Normalised words. Those in letters that the alphabet lacks stay, as words that the transcript cannot have."""
+    """Normalised words. Those in letters that the alphabet lacks, which English normalisation drops, stay."""
     words = []
     for foreign, group in groupby(units(text, vocabulary), lambda unit: _is_foreign(unit, vocabulary)):
         run = list(group)

@@ -119,9 +119,10 @@ def alignment_card(clip: Clip, transcript) -> Html:
 
 
 def _verdict(words, doubtful: bool) -> str:
-    """A sentence with the number of words that fit, and of those that cannot be checked.
+    """Sentences with the number of words that fit, or do not, and of those that cannot be checked.
 
-    If the text as a whole is `doubtful`, no words are said to fit.
+    Args:
+        doubtful: whether the text as a whole is probably of another recording; the words that fit are not counted then.
     """
     unfit = sum(_mark(word) == UNFIT for word in words)
     unchecked = sum(not word.checked for word in words)
