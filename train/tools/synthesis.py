@@ -2,18 +2,17 @@
 
     pip install onnxruntime hibari-tts
     python -m train.tools.synthesis prose.txt --kokoro FOLDER --hours 1 --out data/synthetic
+    python -m train.tools.synthesis prose.txt --flite --rare-in train.jsonl --hours 10 --out data/flite
 
-Synthetic speech adds words and voices to real speech, but cannot replace it. The synthesiser is Kokoro-82M (hexgrad,
-Apache-2.0) as ONNX. Its folder holds `model.onnx`, `vocab.json` ({"vocab": {phoneme: number}}) and `voices/*.bin`
-(float32 [longest, 256]: a style for each number of phonemes). All voices speak English here; voices of other languages
-add their timbre and a little of their accent. Phonemes come from the package hibari-tts. If a run is stopped, running
-the same command again continues it.
+Synthetic speech adds words and voices to real speech, but cannot replace it. The synthesisers are described in
+`train.tools.synthesisers`. If a run is stopped, running the same command again continues it.
 """
 
 import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -22,13 +21,16 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from asr_core.text.normaliser import normalise
 from train.data.manifest import read_manifest
+from train.data.pronunciations import Dictionary
 from train.options import MAX_SEED, in_words, real, stoppable, whole
+from train.tools.synthesisers import Espeak, Flite, Kokoro
 
 DONE, FAILED = 0, 1
-KOKORO_RATE, RATE = 24_000, 16_000  # Hz
-MAX_PHONEMES = 505  # of a sentence; the synthesiser takes no more
+RATE = 16_000  # Hz
 SENTENCES_PER_VOICE = 12  # in succession
+RARE = 20  # a word that the recordings have less often is rare
 PLAIN = re.compile(r"[A-Za-z ,.;:!?'\-]{12,170}")  # no figures, since their spoken form is ambiguous
 ABBREVIATION = re.compile(r"\b[A-Z]\.|\b(?:Mr|Mrs|Ms|Dr|St|etc|Co|No|Jr|Sr|vs)\.")
 TYPOGRAPHY = str.maketrans({"’": "'", "‘": "'", "“": "", "”": "", '"': "", "—": ", ", "–": ", "})
@@ -44,63 +46,47 @@ def sentences(paths: Iterable[Path]) -> Iterator[str]:
                     yield sentence
 
 
-class Kokoro:
-    """The Kokoro synthesiser.
+class RareWords:
+    """Chooses sentences that have two words or more which the recordings have less than `RARE` times.
+
+    A word that is not in the pronouncing dictionary leaves a sentence out: a synthesiser would have to guess how it is
+    pronounced.
 
     Args:
-        folder: of its files.
-
-    Raises:
-        ValueError: a file or a package is missing.
+        texts: of the recordings that there are.
+        dictionary: of pronunciations.
     """
 
-    def __init__(self, folder: Path):
-        try:
-            import onnxruntime
-            from hibari import Hibari
-        except ImportError as error:
-            raise ValueError(f"{error.name} is missing: pip install onnxruntime hibari-tts") from error
-        try:
-            self.numbers = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))["vocab"]
-            self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises exceptions of its own, a different one for each kind of damage
-            raise ValueError(f"{folder} holds no Kokoro: {error}") from error
-        self.styles = {
-            path.stem: np.fromfile(path, np.float32).reshape(-1, 256) for path in sorted(folder.glob("voices/*.bin"))
-        }
-        if not self.styles:
-            raise ValueError(f"{folder} has no voices in voices/*.bin.")
-        self.phonemes = Hibari()
+    def __init__(self, texts: Iterable[str], dictionary: Dictionary):
+        self.counts = Counter(word for text in texts for word in normalise(text).split())
+        self.known = dictionary.words
 
-    def voice(self, rng) -> tuple[str, np.ndarray]:
-        """Draws a voice, or a blend of two or three: (its name, its styles, float32 [longest, 256])."""
-        names = list(self.styles)
-        chosen = rng.choice(names, min(len(names), rng.choice([1, 2, 3], p=[0.4, 0.3, 0.3])), replace=False)
-        shares = rng.dirichlet([1.5] * len(chosen))
-        style = sum(share * self.styles[name] for name, share in zip(chosen, shares, strict=True))
-        return "+".join(f"{name}:{share:.2f}" for name, share in zip(chosen, shares, strict=True)), style
-
-    def __call__(self, text: str, style: np.ndarray, speed: float) -> np.ndarray:
-        """Synthesises a sentence: float32 samples at `KOKORO_RATE`."""
-        phonemes = " ".join(self.phonemes.phonemize(text))
-        tokens = [self.numbers[phoneme] for phoneme in phonemes if phoneme in self.numbers][:MAX_PHONEMES]
-        values = ([[0, *tokens, 0]], style[len(tokens)][None], [speed])
-        types = (np.int64, np.float32, np.float32)
-        names = (one.name for one in self.session.get_inputs())
-        inputs = {name: np.array(value, dtype) for name, value, dtype in zip(names, values, types, strict=True)}
-        return self.session.run(None, inputs)[0].ravel()
+    def choose(self, text: str) -> bool:
+        """Whether the sentence is to be recorded; if so, its words count as recorded from now on."""
+        words = normalise(text).split()
+        chosen = all(word in self.known for word in words) and sum(self.counts[word] < RARE for word in words) >= 2
+        if chosen:
+            self.counts.update(words)
+        return chosen
 
 
-def synthesise(speak: Callable, voice: Callable, texts: Iterable[str], folder: Path, hours: float, seed: int) -> Path:
+def synthesise(
+    synthesiser,
+    texts: Iterable[str],
+    folder: Path,
+    hours: float,
+    seed: int,
+    choose: Callable[[str], bool] | None = None,
+) -> Path:
     """Synthesises texts until the manifest holds the given hours of speech.
 
     Args:
-        speak: (text, style, speed) -> float32 samples at `KOKORO_RATE`.
-        voice: random generator -> (name, style).
+        synthesiser: one of `train.tools.synthesisers`.
         texts: sentences; those that the manifest holds already are skipped.
         folder: gets `manifest.jsonl` and `audio/` with FLAC files at `RATE`.
         hours: of speech in the manifest, earlier runs included.
         seed: of the order of the texts and of the voices.
+        choose: text -> whether it is to be synthesised; all are without it.
 
     Returns:
         The path of the manifest.
@@ -114,16 +100,17 @@ def synthesise(speak: Callable, voice: Callable, texts: Iterable[str], folder: P
     rng.shuffle(pool)
     with open(manifest, "a", encoding="utf-8") as file, tqdm(total=round(3600 * hours), unit="s") as bar:
         bar.update(round(seconds))
-        for number, text in enumerate(pool, len(rows)):
+        for number, text in enumerate(filter(choose or bool, pool), len(rows)):
             if seconds >= 3600 * hours:
                 break
             if number % SENTENCES_PER_VOICE == 0 or number == len(rows):
-                (speaker, style), pace = voice(rng), rng.uniform(0.85, 1.25)
-            samples = soxr.resample(speak(text, style, pace * rng.uniform(0.95, 1.05)), KOKORO_RATE, RATE)
+                (speaker, style), pace = synthesiser.voice(rng), rng.uniform(0.85, 1.25)
+            samples, rate = synthesiser.speak(text, style, pace * rng.uniform(0.95, 1.05))
+            samples = soxr.resample(samples, rate, RATE)
             samples *= 0.7 / max(0.05, np.abs(samples).max())
             row = {
-                "id": f"kokoro-{seed}-{number:06}", "audio": f"audio/{seed}-{number:06}.flac",
-                "seconds": round(len(samples) / RATE, 3), "speaker": speaker, "text": text, "corpus": "kokoro",
+                "id": f"{synthesiser.name}-{seed}-{number:06}", "audio": f"audio/{seed}-{number:06}.flac",
+                "seconds": round(len(samples) / RATE, 3), "speaker": speaker, "text": text, "corpus": synthesiser.name,
             }  # fmt: skip
             soundfile.write(folder / row["audio"], samples, RATE)
             file.write(json.dumps(row) + "\n")
@@ -141,15 +128,28 @@ def main(arguments=None) -> int:
         formatter_class=argparse.RawTextHelpFormatter,
     )  # fmt: skip
     parser.add_argument("text", type=Path, nargs="+", help="files with a sentence or a paragraph a line")
-    parser.add_argument("--kokoro", type=Path, required=True, metavar="FOLDER", help="of the synthesiser")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--kokoro", type=Path, metavar="FOLDER", help="Kokoro-82M, whose files are there")
+    which.add_argument("--flite", action="store_true", help="the command flite")
+    which.add_argument("--espeak", action="store_true", help="the command espeak-ng")
+    parser.add_argument(
+        "--rare-in", type=Path, nargs="+", metavar="MANIFEST",
+        help=f"only sentences with two or more words that are in these (and in what is made) less than {RARE} times",
+    )  # fmt: skip
     hours = real(0, above=True)
     parser.add_argument("--hours", type=hours, required=True, help="of speech, those of earlier runs included")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="another seed takes other sentences")
     args = parser.parse_args(arguments)
     try:
-        kokoro = Kokoro(args.kokoro)
-        print(synthesise(kokoro, kokoro.voice, sentences(args.text), args.out, args.hours, args.seed))
+        synthesiser = Kokoro(args.kokoro) if args.kokoro else Flite() if args.flite else Espeak()
+        choose = None
+        if args.rare_in:
+            made = args.out / "manifest.jsonl"
+            manifests = [*args.rare_in, made] if made.exists() else args.rare_in
+            texts = (clip.text for manifest in manifests for clip in read_manifest(manifest))
+            choose = RareWords(texts, Dictionary()).choose
+        print(synthesise(synthesiser, sentences(args.text), args.out, args.hours, args.seed, choose))
     except (OSError, ValueError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
