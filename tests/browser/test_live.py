@@ -20,6 +20,7 @@ LEAD_SECONDS = 4.0  # of silence, while the microphone opens
 def live_server(own_upload_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.5")
+        patch.setattr("ui.tabs.live.RETURN_SECONDS", 1.0)
         engine = Engine(load=ToneRecognizer).start()
         engine.recognizer()
         page, url = serve(engine)
@@ -139,6 +140,16 @@ def test_leaving_the_page_frees_the_session(speaking, live_server):
     assert folder.is_dir()
     speaking.goto("about:blank")
     assert comes_true(lambda: sessions[0].phase == "closed" and not folder.exists(), seconds=30)
+
+
+def test_a_recording_that_the_server_has_closed_keeps_its_words_on_the_page(speaking, live_server):
+    press(speaking, "Start")
+    wait_for_words(speaking, "red green")
+    for session in live_sessions(live_server[0]):
+        session.close()
+    speaking.wait_for_selector("#live .notice.warning:has-text('The recording has ended')")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Stopped')")
+    assert "red green" in words(speaking)
 
 
 def live_sessions(page):

@@ -112,15 +112,19 @@ def answer(server, name, data) -> str:
         ("transcribe", [None, "greedy", None, "Ada"], "hot_words need the beam search"),
         ("align", [None, 5], "text must be a string, not a number."),
         ("align", [None, None], "text must be a string, not nothing."),
-        ("align", [None, "a " * 100_001], "text has 200,002 characters and the limit is 200,000: send it in parts."),
+        (
+            "align",
+            [None, "a " * 500_001],
+            "text has 1,000,002 characters and the limit is 1,000,000: send it",
+        ),
         ("subtitles", [None, "doc", 42, 2, 7], "kind must be one of srt, vtt, not .*doc"),
         ("subtitles", [None, "srt", "42", 2, 7], "characters must be a whole number from 20 to 80, not a string."),
         ("subtitles", [None, "srt", 42, 4, 7], "lines must be a whole number from 1 to 3, not 4."),
         ("subtitles", [None, "srt", 42, 2, float("nan")], "seconds must be a number from 1 to 15, not nan."),
         ("compare", ["a", ["a"]], "heard must be a string, not a list."),
         ("compare", [{"a": 1}, "a"], "reference must be a string, not an object."),
-        ("compare", ["a " * 100_001, "a"], "reference has 200,002 characters and the limit is 200,000"),
-        ("compare", ["a", "a " * 100_001], "heard has 200,002 characters and the limit is 200,000"),
+        ("compare", ["a " * 500_001, "a"], "reference has 1,000,002 characters and the limit is 1,000,000"),
+        ("compare", ["a", "a " * 500_001], "heard has 1,000,002 characters and the limit is 1,000,000"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(server, name, data, message):

@@ -30,7 +30,7 @@ from train.tools.synthesisers import Espeak, Flite, Kokoro
 DONE, FAILED = 0, 1
 RATE = 16_000  # Hz
 SENTENCES_PER_VOICE = 12  # in succession
-RARE = 20  # a word that the recordings have less often is rare
+RARE = 20  # a word that the recordings have less often is rare, if the command does not say otherwise
 PLAIN = re.compile(r"[A-Za-z ,.;:!?'\-]{12,170}")  # no figures, since their spoken form is ambiguous
 ABBREVIATION = re.compile(r"\b[A-Z]\.|\b(?:Mr|Mrs|Ms|Dr|St|etc|Co|No|Jr|Sr|vs)\.")
 TYPOGRAPHY = str.maketrans({"’": "'", "‘": "'", "“": "", "”": "", '"': "", "—": ", ", "–": ", "})
@@ -47,7 +47,7 @@ def sentences(paths: Iterable[Path]) -> Iterator[str]:
 
 
 class RareWords:
-    """Chooses sentences that have two words or more which the recordings have less than `RARE` times.
+    """Chooses sentences that have two rare words or more.
 
     A word that is not in the pronouncing dictionary leaves a sentence out: a synthesiser would have to guess how it is
     pronounced.
@@ -55,16 +55,20 @@ class RareWords:
     Args:
         texts: of the recordings that there are.
         dictionary: of pronunciations.
+        limit: a word is rare that the recordings have less often.
     """
 
-    def __init__(self, texts: Iterable[str], dictionary: Dictionary):
+    def __init__(self, texts: Iterable[str], dictionary: Dictionary, limit: int = RARE):
         self.counts = Counter(word for text in texts for word in normalise(text).split())
         self.known = dictionary.words
+        self.limit = limit
 
     def choose(self, text: str) -> bool:
         """Whether the sentence is to be recorded; if so, its words count as recorded from now on."""
         words = normalise(text).split()
-        chosen = all(word in self.known for word in words) and sum(self.counts[word] < RARE for word in words) >= 2
+        chosen = (
+            all(word in self.known for word in words) and sum(self.counts[word] < self.limit for word in words) >= 2
+        )
         if chosen:
             self.counts.update(words)
         return chosen
@@ -134,7 +138,11 @@ def main(arguments=None) -> int:
     which.add_argument("--espeak", action="store_true", help="the command espeak-ng")
     parser.add_argument(
         "--rare-in", type=Path, nargs="+", metavar="MANIFEST",
-        help=f"only sentences with two or more words that are in these (and in what is made) less than {RARE} times",
+        help="only sentences with two or more words that are rare in these and in what is made",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rare", type=whole(1), default=RARE, metavar="N",
+        help="a word is rare that is there less than N times (default: %(default)s)",
     )  # fmt: skip
     hours = real(0, above=True)
     parser.add_argument("--hours", type=hours, required=True, help="of speech, those of earlier runs included")
@@ -148,7 +156,7 @@ def main(arguments=None) -> int:
             made = args.out / "manifest.jsonl"
             manifests = [*args.rare_in, made] if made.exists() else args.rare_in
             texts = (clip.text for manifest in manifests for clip in read_manifest(manifest))
-            choose = RareWords(texts, Dictionary()).choose
+            choose = RareWords(texts, Dictionary(), args.rare).choose
         print(synthesise(synthesiser, sentences(args.text), args.out, args.hours, args.seed, choose))
     except (OSError, ValueError) as error:
         print(in_words(error), file=sys.stderr)

@@ -1,6 +1,7 @@
 """Transcribes the open recording with another model, for comparison."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ui.service.clip import Clip
@@ -23,20 +24,24 @@ class ModelResult:
     clip: Clip
 
 
-def transcribe_again(clip: Clip, engine: Engine, model: str | None) -> ModelResult:
+def transcribe_again(
+    clip: Clip, engine: Engine, model: str | None, progress: Callable[[float], None] | None = None, cancel=None
+) -> ModelResult:
     """Transcribes a clip with a model, by the decoder options that the model recommends.
 
     Args:
         clip: the open recording; its audio file is shared, not copied.
         model: name in the engine; None for the default.
+        progress, cancel: as `asr_core.recognizer.Recognizer.recognize` takes them.
 
     Raises:
         AsrError: the model cannot be loaded.
+        Cancelled: `cancel` was set.
     """
     recognizer = engine.recognizer(model)
     with logged("compare_models", audio_seconds=round(clip.seconds, 2)):
         started = time.perf_counter()
-        found = recognizer.recognize(str(clip.audio.path))
+        found = recognizer.recognize(str(clip.audio.path), progress=progress, cancel=cancel)
         compared = replace(
             clip,
             emissions=found.emissions,

@@ -85,9 +85,9 @@ class Engine:
             return "loading"
         return "failed" if future.exception() else "ready"
 
-    def begin(self, model: str | None = None) -> None:
-        """Starts to load a model, unless that has begun; returns at once."""
-        self._future(model or self.default)
+    def begin(self, model: str | None = None) -> Future:
+        """Starts to load a model, unless that has begun; returns its recogniser's Future at once."""
+        return self._future(model or self.default)
 
     def progress(self, model: str | None = None) -> tuple[int, int] | None:
         """(bytes that are there, bytes in all) of a model that is being downloaded; None otherwise."""

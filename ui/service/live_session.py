@@ -68,6 +68,7 @@ class LiveSession:
         model: name of the model, None for the default.
         separator: what stands between two words: a space, or nothing in languages that are written without.
         form: "written" or "spoken": which form of the words is shown and downloaded; may be changed at any time.
+        used: time.monotonic() of the latest chunk or pause.
     """
 
     def __init__(self, engine: Engine, model: str | None, limits: Limits):
@@ -76,6 +77,7 @@ class LiveSession:
         self.form = WRITTEN
         self.separator = " "
         self.model = model
+        self.used = time.monotonic()
         self._engine, self._limits = engine, limits
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -109,7 +111,8 @@ class LiveSession:
     def push(self, samples: np.ndarray, rate: int, wait_seconds: float = 0.0) -> None:
         """Adds a chunk of audio; waits at most `wait_seconds` for its words, and not at all while the model loads."""
         with self._lock:
-            if self.phase in ("stopped", "closed") or time.monotonic() < self._drop_until:
+            self.used = time.monotonic()
+            if self.phase in ("stopped", "closed") or self.used < self._drop_until:
                 return
             if self.phase == "paused":
                 self.phase = "listening"
@@ -134,7 +137,8 @@ class LiveSession:
             AsrError: this took longer than FINISH_SECONDS.
         """
         with self._lock:
-            self._drop_until = time.monotonic() + LATE_CHUNK_SECONDS
+            self.used = time.monotonic()
+            self._drop_until = self.used + LATE_CHUNK_SECONDS
             if not self._idle.wait_for(lambda: not self._working, FINISH_SECONDS):
                 raise AsrError("This machine is busy and has not transcribed everything yet: try again in a minute.")
             if self.phase in ("listening", "loading"):

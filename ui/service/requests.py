@@ -39,14 +39,14 @@ class Limits:
         audio_seconds: of a recording.
         batch_files: files in a batch.
         batch_seconds: of all recordings of a batch together.
-        text_characters: of a text that the visitor pastes.
+        text_characters: of a text that the visitor pastes; subtitles of four hours have some 300,000.
     """
 
     file_megabytes: int = 200
     audio_seconds: float = 4 * 3600
     batch_files: int = 100
     batch_seconds: float = 4 * 3600
-    text_characters: int = 200_000
+    text_characters: int = 1_000_000
 
 
 class CancelFlag:
@@ -71,16 +71,17 @@ class CurrentRequest:
     Attributes:
         flag: cancels the request.
         name: of the recording; "" if none is open.
+        controls: values of the controls that the visitor has changed since it began; None if there are none.
     """
 
     def __init__(self):
-        self.flag, self.name = CancelFlag(), ""
+        self.flag, self.name, self.controls = CancelFlag(), "", None
         self._outcome: tuple[CancelFlag, list] | None = None
 
     def begin(self, name: str = "") -> CancelFlag:
         """Begins a new request: cancels the previous one and returns the flag of the new one."""
         self.flag.set()
-        self.flag, self.name = CancelFlag(), name
+        self.flag, self.name, self.controls = CancelFlag(), name, None
         return self.flag
 
     def superseded(self) -> "Superseded":

@@ -15,6 +15,7 @@ const MIC = "#live-microphone";
 let mic = "off"; // off, starting, on, stopping
 let phase = "idle"; // of the session on the server: idle, loading, listening, paused, stopped
 let id = null, count = 0, tail = []; // of the recording shown: its id, number of final words, nodes of partial words
+let incomplete = false; // whether final words before those shown are missing, since the browser skipped an update
 let updates = 0, updated = 0; // number of updates from the server, and time of the latest one in ms
 let capture = null, context = null, watcher = 0;
 
@@ -177,14 +178,17 @@ function clearWords() {
   count = 0;
   tail = [];
   id = null;
+  incomplete = false;
 }
 
 function take(value) {
   if (!value || !value.phase) return;
+  if (value.phase === "lost") return lose(value.notice);
   updates++;
   updated = performance.now();
   const below = words.scrollHeight - words.scrollTop - words.clientHeight < 60;
-  if (value.id !== id) clearWords();
+  if (value.id !== id || (incomplete && value.first === 0)) clearWords();
+  incomplete ||= value.first > count;
   const gap = value.separator ?? " ";
   id = value.id;
   tail.forEach((node) => node.remove());
@@ -199,6 +203,19 @@ function take(value) {
   box.dataset.text = [...line.querySelectorAll(".word")].map((one) => one.textContent).join(gap);
   if (value.notice) showNotice(...value.notice);
   else if (mic !== "off" || phase === "idle") showNotice(null);
+  set(mic);
+}
+
+// The server has no recording any more: stops the microphone, and keeps the words.
+function lose(notice) {
+  if (mic === "on") {
+    button("stop-button", "spinner-button", "stop-button-paused")?.click();
+    release();
+  }
+  if (phase !== "idle") {
+    phase = "stopped";
+    showNotice(...notice);
+  }
   set(mic);
 }
 

@@ -17,11 +17,14 @@ from ui.service.clip import SPOKEN, WRITTEN
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, content, safe_stem
 from ui.service.requests import BackgroundJob, CancelFlag, CurrentRequest, Limits, explain, logged, read_audio
-from ui.widgets.events import QUIET, at_once
+from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
-from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
+from ui.widgets.uploads import FILE_TYPES, REFUSED, waiting
 from ui.widgets.words import notes
 from ui.widgets.written import form_choice
+
+INTERRUPTED = notice("The batch was interrupted", "What had been transcribed until then is below.", kind="warning")
+SHOW_FAILURE = f"(shown) => shown.includes('<table') ? {json.dumps(INTERRUPTED)} + shown : {json.dumps(REFUSED)}"
 
 
 @dataclass
@@ -97,7 +100,7 @@ class Batch:
             concurrency_id="batch",
             trigger_mode="once",
             **QUIET,
-        ).failure(None, None, result, js=at_once(QUEUE_FULL), queue=False, **QUIET)
+        ).failure(None, result, result, js=SHOW_FAILURE, queue=False, **QUIET)
         form.input(self._change_form, [rows, form], [result, archive], **QUIET)
         stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 
@@ -130,7 +133,12 @@ class Batch:
         """Yields the table and the zip of a finished batch once, while the zip exists: Gradio copies it."""
         done = [row for row in rows if row.transcript is not None]
         with tempfile.TemporaryDirectory(prefix="batch-") as folder:
-            path = str(write_zip(done, Path(folder))) if done else None
+            try:
+                path = str(write_zip(done, Path(folder))) if done else None
+            except OSError as error:
+                fault = notice("There is no zip of the transcripts", explain(error), kind="error")
+                yield join([fault, batch_table(rows)]), gr.update(visible=False, value=None)
+                return
             yield batch_table(rows), gr.update(visible=bool(done), value=path)
 
 

@@ -5,6 +5,8 @@ streaming microphone in chunks of half a second. The visitor's `LiveSession` tra
 because Gradio drops the next chunk while a streaming event is still running.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -25,6 +27,7 @@ CHUNK_SECONDS = 0.5  # of audio that the browser sends at a time
 STREAM_SECONDS = 1800  # from Start to the end of a take, so that a page that was left open stops recording
 MAX_SPEAKERS = 4  # visitors who may record at the same time
 SENT_WORDS = 60  # latest final words sent with every update, so that the browser may skip some updates
+RETURN_SECONDS = 60.0  # in which a visitor whose connection broke may come back to the recording
 WAIT_SECONDS = 0.3  # for the words of the latest chunk; words that come later are sent with the next chunk
 
 TEMPLATE = """
@@ -78,7 +81,7 @@ class Live:
 
     def __init__(self, engine: Engine, limits: Limits, model: gr.State, transcribe: Opener, tabs: gr.Tabs):
         self.engine, self.limits, self.model, self.transcribe, self.tabs = engine, limits, model, transcribe, tabs
-        self.session = gr.State(None, time_to_live=3600, delete_callback=_close)
+        self.session = gr.State(None, time_to_live=4 * 3600, delete_callback=_close)
         self._sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()  # by the hash of Gradio's session
         self._layout()
         self._wire()
@@ -140,7 +143,9 @@ class Live:
 
     def _receive(self, chunk, session: LiveSession | None, model, form, request: gr.Request):
         """Takes a chunk of audio; returns the words so far."""
-        if session is None or session.phase in ("stopped", "closed"):
+        if session is not None and session.phase == "closed":
+            return LOST, session
+        if session is None or session.phase == "stopped":
             session = LiveSession(self.engine, model, self.limits)
             session.form = form
             self._sessions[request.session_hash] = session
@@ -153,9 +158,11 @@ class Live:
         """Pauses, stops or clears the recording, as the panel's script asks."""
         wanted = getattr(event, "do", None)
         hide = [gr.update(visible=False), *(None for _ in self.downloads)]
-        if session is None or wanted == "clear" or session.phase == "closed":
+        if wanted == "clear":
             _close(session)
             return [EMPTY, None, *hide]
+        if session is None or session.phase == "closed":
+            return [LOST, session, *hide]
         try:
             session.pause()
             if wanted != "stop":
@@ -174,8 +181,15 @@ class Live:
         yield from self.transcribe.open(session.recording_path, "Live recording", *values)
 
     def leave(self, request: gr.Request) -> None:
-        """Closes the session of a visitor who has left, and deletes the recording."""
-        _close(self._sessions.pop(request.session_hash, None))
+        """Closes the session of a visitor who has left, and deletes the recording, after RETURN_SECONDS.
+
+        A visitor whose connection only broke may go on until then: Gradio cannot distinguish the two.
+        """
+        session = self._sessions.get(request.session_hash)
+        if session is not None:
+            timer = threading.Timer(RETURN_SECONDS, _close_unless_used, (session, time.monotonic()))
+            timer.daemon = True
+            timer.start()
 
 
 OTHER_MODEL = (
@@ -188,6 +202,15 @@ TIME_LIMIT = (
     f"Recording pauses after {STREAM_SECONDS // 60} minutes: press Go on to continue.",
     "warning",
 )
+LOST = {
+    "phase": "lost",
+    "notice": (
+        "The recording has ended",
+        "The connection to the server was interrupted for too long, or nothing was recorded for hours. The audio is "
+        "deleted; the words so far are still here, and Copy text copies them.",
+        "warning",
+    ),
+}
 EMPTY = {"phase": "idle", "id": "", "seconds": 0, "delay": None, "first": 0, "final": [], "partial": []}
 
 
@@ -214,4 +237,9 @@ def _word(word) -> list:
 
 def _close(session: LiveSession | None) -> None:
     if session is not None:
+        session.close()
+
+
+def _close_unless_used(session: LiveSession, since: float) -> None:
+    if session.used <= since:
         session.close()

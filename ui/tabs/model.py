@@ -7,9 +7,10 @@ shown on one time axis.
 
 import re
 import secrets
-import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -18,9 +19,9 @@ from asr_core.errors import AsrError, BundleError
 from ui.service.catalogue import KNOWN_MODELS
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.comparison import ModelResult, transcribe_again
-from ui.service.engine import Engine
+from ui.service.engine import LANGUAGE_MARK, Engine
 from ui.service.languages import language_name
-from ui.service.requests import explain, logged
+from ui.service.requests import BackgroundJob, CancelFlag, CurrentRequest, explain, logged
 from ui.service.scoring import compare
 from ui.widgets.markup import Html, notice, percent, table, tag
 from ui.widgets.model_card import known_models, model_card, parameters
@@ -65,6 +66,7 @@ class ModelTab:
         self.card = gr.HTML(self._card(None), elem_id="model-card")
         with gr.Accordion("The model's own description", open=False):
             self.readme = gr.Markdown("", sanitize_html=True, elem_id="model-readme")
+        self.latest = gr.State(CurrentRequest())  # to load a model
         self._layout_of_loading()
         self._layout_of_comparison()
         self._wire(clip)
@@ -113,9 +115,9 @@ class ModelTab:
         quiet = {"api_visibility": "private", "show_progress": "minimal"}
         shown = [self.model, self.message]
         self.known.input(lambda name: name or "", self.known, self.name, queue=False, **quiet)
-        self.load.click(self._load, [self.name, self.model], shown, concurrency_limit=2, **quiet)
-        self.name.submit(self._load, [self.name, self.model], shown, concurrency_limit=2, **quiet)
-        self.back.click(lambda: (None, ""), None, shown, **quiet)
+        self.load.click(self._load, [self.name, self.latest], shown, concurrency_limit=2, **quiet)
+        self.name.submit(self._load, [self.name, self.latest], shown, concurrency_limit=2, **quiet)
+        self.back.click(self._back, self.latest, shown, **quiet)
         self.model.change(lambda name: name or "default", self.model, self.second, queue=False, **quiet)
         inputs, outputs = [self.first, self.second, clip], [self.duel, self.pair, self.timeline]
         self.both.click(self._compare_models, inputs, outputs, concurrency_limit=1, **quiet)
@@ -124,26 +126,33 @@ class ModelTab:
         """(card, README) of a model; waits until it is loaded."""
         return self._card(model, wait=True), self._readme(model)
 
-    def _load(self, name, current):
+    def _load(self, name, latest: CurrentRequest):
+        """Loads a model; yields updates of the visitor's model and of the message, until a newer choice is made."""
+        flag = latest.begin(name or "")
         try:
             name = checked_name(name, self.model_paths)
             with logged("load_model"):
-                for progress in self._loading(name):
-                    yield current, progress
-                recognizer = self.engine.recognizer(name)
+                loading = self.engine.begin(name)
+                for progress in self._loading(name, loading):
+                    if not flag.is_set():
+                        yield gr.skip(), progress
+                bundle = loading.result().bundle
+            outcome = name, notice("Loaded", f"{bundle.name} now transcribes your recordings.")
         except Exception as error:
-            yield current, notice("The model was not loaded", explain(error), kind="error")
-            return
-        yield name, notice("Loaded", f"{recognizer.bundle.name} now transcribes your recordings.")
+            outcome = gr.skip(), notice("The model was not loaded", explain(error), kind="error")
+        yield (gr.skip(), gr.skip()) if flag.is_set() else outcome
 
-    def _loading(self, name: str | None):
+    def _back(self, latest: CurrentRequest):
+        latest.begin()
+        return None, ""
+
+    def _loading(self, name: str | None, loading: Future):
         """Yields notices while a model is being downloaded and compiled; ends when it is ready or has failed."""
-        self.engine.begin(name)
         shown: object = ...  # no notice yet
-        while self.engine.state(name) == "loading":
+        while not loading.done():
             if shown != (shown := self.engine.progress(name)):
                 yield _progress_notice(name or "default", shown)
-            time.sleep(POLL_SECONDS)
+            wait([loading], POLL_SECONDS)
 
     def _card(self, model: str | None, wait: bool = False) -> Html:
         if not wait and self.engine.state(model) != "ready":
@@ -159,7 +168,7 @@ class ModelTab:
         except (AsrError, OSError):
             text = ""
         if not text:
-            return "It brings none."
+            return "This model has no description of its own."
         return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # the Hub's front matter
 
     def _compare_models(self, first, second, clip):
@@ -167,12 +176,16 @@ class ModelTab:
         if clip is None:
             yield notice("No recording is open", "Open one in Transcribe first."), None, None
             return
+        cancel, results = CancelFlag(), []
         try:
-            results = []
             for name in self._named(first), self._named(second):
-                for progress in self._loading(name):
+                for progress in self._loading(name, loading := self.engine.begin(name)):
                     yield progress, None, None
-                results.append(transcribe_again(clip, self.engine, name))
+                loading.result()
+                job = BackgroundJob(partial(transcribe_again, clip, self.engine, name, cancel=cancel), cancel)
+                for share in job:
+                    yield _transcribing_notice(name or "default", clip.name, share), None, None
+                results.append(job.result)
         except Exception as error:
             yield notice("That did not work", explain(error), kind="error"), None, None
             return
@@ -198,6 +211,11 @@ def _progress_notice(name: str, progress: tuple[int, int] | None) -> Html:
     return notice("Downloading", f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB.", action=bar)
 
 
+def _transcribing_notice(model: str, recording: str, share: float) -> Html:
+    bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far")
+    return notice("Transcribing…", f"{model} transcribes {recording}.", action=bar)
+
+
 def paired(first: Clip, second: Clip) -> Clip:
     """The first clip, with the second one's words and emissions beside its own on the time axis."""
     return replace(first, compared=second, token=secrets.token_urlsafe(16))
@@ -210,7 +228,8 @@ def checked_name(name: str | None, model_paths: bool) -> str:
         raise BundleError("Name a model as name/repo, name/repo@revision or name/repo#language.")
     if model_paths:
         return name
-    if not REPOSITORY.fullmatch(name) or ".." in name or Path(name).exists():
+    folder = Path(name.partition(LANGUAGE_MARK)[0])  # if there is one, it would be loaded instead of the repository
+    if not REPOSITORY.fullmatch(name) or ".." in name or folder.exists():
         raise BundleError(f"{name} is not a Hub repository; name one as name/repo, or name/repo@revision.")
     return name
 

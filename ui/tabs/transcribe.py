@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from asr_core.errors import Cancelled
+from asr_core.errors import Cancelled, GivenTextError
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.examples import examples
@@ -38,7 +38,7 @@ from ui.widgets.markup import Html, join, notice, tag
 from ui.widgets.slider import moved
 from ui.widgets.subtitles import Subtitles
 from ui.widgets.timeline import timeline, timeline_value
-from ui.widgets.uploads import FILE_TYPES, QUEUE_FULL, waiting
+from ui.widgets.uploads import FILE_TYPES, REFUSED, waiting
 from ui.widgets.words import facts, first_words_card, transcript_card
 from ui.widgets.written import WrittenForm
 
@@ -176,7 +176,7 @@ class Transcribe:
             trigger_mode="multiple",  # a new recording may be opened while another one is being transcribed
             **QUIET,
         )
-        opening.failure(None, None, self.message, js=at_once(QUEUE_FULL), queue=False, **QUIET)
+        opening.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
         # without the queue, which may be full by now
         shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
@@ -228,7 +228,7 @@ class Transcribe:
         gr.on(
             self.subtitles.events(),
             self._write_again,
-            [self.clip, *self.subtitles.components],
+            decoding,
             self.downloads,
             trigger_mode="always_last",
             **QUIET,
@@ -264,6 +264,7 @@ class Transcribe:
             )
 
         try:
+            values, refused = self._usable(values)
             overrides = self.decoding.read(values)
             form, replacements = self._form(values)
             job = BackgroundJob(work, cancel)
@@ -276,6 +277,8 @@ class Transcribe:
                 yield self._nothing(message, words, stop=True)
             clip = self._in_form(replace(job.result, reference=reference), form, replacements)
             outcome = self._show(clip, values)
+            if refused:
+                outcome[self.outputs.index(self.message)] = join([refused, facts(clip)])
         except Cancelled:
             stopped = notice("Stopped", f"{name} was not transcribed to its end. To transcribe it, open it again.")
             outcome = self._nothing(stopped, words)
@@ -287,6 +290,18 @@ class Transcribe:
         running.put(cancel, outcome[1:])
         if clip is not None:  # not in the second event: other tabs react only to changes by events of the queue
             yield self._nothing(message, words, stop=True, clip=clip)
+
+    def _usable(self, values) -> tuple[list, Html | None]:
+        """(values of `controls` without texts that cannot be used, a notice about these or None)."""
+        values, faults = list(values), []
+        for component, read in (self.decoding.hot_words, self.decoding.read), (self.written.pairs, self._form):
+            try:
+                read(values)
+            except GivenTextError as error:
+                values[self.controls.index(component)] = ""
+                faults.append(explain(error))
+        advice = " Correct this below and leave the field; the words are shown without it."
+        return values, notice("Not all was applied", " ".join(faults) + advice, kind="warning") if faults else None
 
     def outcome(self, running: CurrentRequest) -> list:
         """The updates of `outputs` that show the result of the latest request."""
@@ -346,7 +361,7 @@ class Transcribe:
             values: of `controls`.
         """
         if clip is None:
-            yield self.unchanged()
+            yield self._row(message=NOT_OPEN)
             return
         cancel = running.begin(clip.name)
         job = BackgroundJob(lambda progress: work(progress, cancel), cancel)
@@ -356,6 +371,9 @@ class Transcribe:
                     message = working(title, f"The words of {clip.name} will be replaced when this is done.", share)
                     yield self._row(message=message, text=gr.update(interactive=False), stop=True)
             changed = job.result
+            if running.controls is not None:  # changed meanwhile
+                values = running.controls
+                changed = write_again(changed, *self._form(values), self.engine)
             row = self._show(changed, values) if running.flag is cancel else self.unchanged()
         except Cancelled:
             stopped = notice("Stopped", "The words are as they were before.")
@@ -368,6 +386,10 @@ class Transcribe:
         """(form, replacements) of the visitor. Raises GivenTextError if a replacement is wrong."""
         return self.written.read(values[-len(self.written.components) :])
 
+    def _limits(self, values):
+        """The SubtitleLimits of the visitor, given the values of `controls`."""
+        return self.subtitles.read(values[len(self.decoding.components) :])
+
     def _in_form(self, clip: Clip, form: str, replacements) -> Clip:
         """A clip that has just been decoded, in the form that the visitor chose."""
         return write_again(clip, form, replacements, self.engine) if replacements else replace(clip, form=form)
@@ -379,6 +401,7 @@ class Transcribe:
         superseded = running.superseded()
         try:
             form, replacements = self._form(values)
+            running.controls = values
             changed = write_again(clip, form, replacements, self.engine)
             row = self.unchanged() if superseded.is_set() else self._show(changed, values)
         except Exception as error:
@@ -391,11 +414,12 @@ class Transcribe:
             row[self.outputs.index(self.text)] = gr.skip()
         return row
 
-    def _write_again(self, clip, *values):
+    def _write_again(self, clip, running, text, *values):
         if clip is None:
             return [gr.skip() for _ in self.downloads]
+        running.controls = values
         try:
-            return [str(path) for path in write_exports(clip, self.subtitles.read(values))]
+            return [str(path) for path in write_exports(clip, self._limits(values))]
         except Exception as error:
             raise gr.Error(explain(error), print_exception=False) from error
 
@@ -419,7 +443,6 @@ class Transcribe:
     def _shown(self, clip: Clip, values) -> list:
         """Values of `clip_outputs` for a clip, given those of `controls`."""
         self.registry.put(clip)
-        subtitles = self.subtitles.read(values[len(self.decoding.components) :])
         return self._clip_row(
             clip=clip,
             message=facts(clip),
@@ -427,7 +450,7 @@ class Transcribe:
             timeline=timeline_value(clip),
             text=gr.update(value=clip.shown_text, interactive=True),
             hypotheses=self._texts(clip, self.decoding.shown(values)),
-            downloads=[str(path) for path in write_exports(clip, subtitles)],
+            downloads=[str(path) for path in write_exports(clip, self._limits(values))],
         )
 
     def _texts(self, clip: Clip | None, count: int) -> dict:
@@ -494,4 +517,9 @@ def empty_state() -> Html:
     )
 
 
+NOT_OPEN = notice(
+    "The recording is no longer open",
+    "The server keeps it for four hours. Copy the text if you have corrected it, then open the recording again.",
+    kind="warning",
+)
 NOT_SHOWN = notice("The result did not arrive", "The connection broke: please open the recording again.", kind="error")

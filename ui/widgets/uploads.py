@@ -4,7 +4,11 @@ from asr_core.audio.files import AUDIO_SUFFIXES
 from ui.widgets.markup import Html, notice
 
 FILE_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]
-QUEUE_FULL = notice("The queue is full", "Nothing was transcribed: please try again in a minute.", kind="warning")
+REFUSED = notice(
+    "Nothing was transcribed",
+    "The queue is full, or the server is being stopped: please try again in a minute.",
+    kind="warning",
+)
 
 
 def waiting(text: str) -> Html:

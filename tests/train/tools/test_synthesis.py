@@ -176,3 +176,5 @@ def test_rare_words_are_counted_in_manifests(kokoro, tmp_path, capsys):
     arguments = [str(tmp_path / "a.txt"), "--kokoro", str(kokoro), "--hours", "1", "--out", str(tmp_path / "out")]
     assert main([*arguments, "--rare-in", str(tmp_path / "have.jsonl")]) == 0
     assert [clip.text for clip in read_manifest(capsys.readouterr().out.strip())] == texts[1:]
+    assert main([*arguments, "--rare-in", str(tmp_path / "have.jsonl"), "--rare", str(RARE + 1)]) == 0
+    assert {clip.text for clip in read_manifest(capsys.readouterr().out.strip())} == set(texts)

@@ -90,7 +90,9 @@ def test_a_model_that_cannot_load_leaves_a_page_that_says_so():
     assert "No model comes with this copy." in chip and "failed" in chip
 
 
-@pytest.mark.parametrize("name", ["", "x", "/etc", "../a", "a/../b", "a/b/c", "http://x/y", "a b/c", "tests/ui"])
+@pytest.mark.parametrize(
+    "name", ["", "x", "/etc", "../a", "a/../b", "a/b/c", "http://x/y", "a b/c", "tests/ui", "tests/ui#en"]
+)
 def test_without_permission_only_hub_repositories_can_be_named(name):
     with pytest.raises(BundleError):
         checked_name(name, model_paths=False)

@@ -56,6 +56,13 @@ def text_of(words) -> str:
     return " ".join(word.text for word in words)
 
 
+def wait_until(condition, seconds=10):
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert condition()
+
+
 def wait_out_stragglers():
     time.sleep(LATE_CHUNK_SECONDS + 0.05)
 
@@ -280,14 +287,42 @@ def test_clear_takes_everything_away(live):
     assert not after["visible"] and downloads == [None] * 4 and not folder.exists()
 
 
-def test_a_visitor_who_leaves_is_forgotten_and_no_other(live):
+def test_a_visitor_who_leaves_is_forgotten_and_no_other(live, monkeypatch):
+    monkeypatch.setattr("ui.tabs.live.RETURN_SECONDS", 0.05)
     other = SimpleNamespace(session_hash="two")
     _, first = say(live, "red")
     _, second = say(live, "blue", visitor=other)
     live.leave(VISITOR)
-    assert first.phase == "closed" and second.phase == "listening"
     live.leave(VISITOR)  # twice does no harm
+    wait_until(lambda: first.phase == "closed")
+    assert second.phase == "listening"
     second.close()
+
+
+def test_a_visitor_whose_connection_broke_may_go_on(live, monkeypatch):
+    monkeypatch.setattr("ui.tabs.live.RETURN_SECONDS", 0.3)
+    _, session = say(live, "red")
+    live.leave(VISITOR)
+    value, again = say(live, "green", session)
+    time.sleep(0.5)
+    assert again is session and session.phase == "listening" and value["id"] == shown(session)["id"]
+    session.close()
+
+
+@pytest.mark.parametrize("what", ["pause", "stop"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_recording_that_was_closed_meanwhile_says_so_and_keeps_the_words_shown(live, what, known):
+    _, session = say(live, "red")
+    session.close()
+    panel, *_ = act(live, session if known else None, what)
+    assert panel["phase"] == "lost" and "final" not in panel and "Copy text" in panel["notice"][1]
+
+
+def test_sound_that_comes_after_a_recording_was_closed_begins_no_other(live):
+    _, session = say(live, "red")
+    session.close()
+    value, same = live._receive(chunks("green")[0], session, None, "written", VISITOR)
+    assert value["phase"] == "lost" and same is session
 
 
 # ---- long files: the first words while the rest is transcribed

@@ -1,6 +1,7 @@
 """Requests from file to clip: what a visitor gets, and the message when a request fails."""
 
 import dataclasses
+import errno
 import json
 import logging
 import re
@@ -260,6 +261,19 @@ def test_the_form_of_a_batch_can_be_changed_while_it_runs_and_afterwards(engine,
     rows.pop()
     (_, archive), *_ = batch._change_form(rows, WRITTEN)
     assert archive["value"].endswith(".zip") and rows[0].form == WRITTEN
+
+
+def test_a_batch_keeps_its_table_if_the_zip_cannot_be_written(engine, recording, monkeypatch):
+    with gr.Blocks():
+        batch = Batch(engine, Limits(), gr.State(None))
+    rows = [Row(recording(), "x.wav", state="done", transcript=engine.recognizer().transcribe(recording()))]
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ui.tabs.batch.write_zip", full)
+    ((shown, archive),) = batch._finished(rows)
+    assert "disk of this machine is full" in shown and "x.wav" in shown and not archive["visible"]
 
 
 def test_the_walk_shows_the_numbers_of_the_step_it_is_at(clip):

@@ -1,16 +1,20 @@
 """The Model tab: known models, descriptions, and two models on one recording."""
 
 import re
+import threading
+import time
+from concurrent.futures import Future
 
 import gradio as gr
 import pytest
 
-from asr_core.errors import BundleError
+from asr_core.errors import BundleError, Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.catalogue import KNOWN_MODELS
 from ui.service.clip import ClipRegistry
 from ui.service.engine import Engine
 from ui.service.languages import language_name
+from ui.service.requests import CurrentRequest
 from ui.tabs.model import REPOSITORY, ModelTab
 from ui.widgets.model_card import known_models, model_card
 from ui.widgets.tiles import tile
@@ -22,17 +26,21 @@ OTHER_TEXT = "another text"
 @pytest.fixture
 def engine():
     def load(name):
+        loads.append(name)
         if name == "name/missing":
             raise BundleError("There is no such model.")
         return FakeRecognizer(name, OTHER_TEXT if name == "name/other" else FAKE_TEXT)
 
-    return Engine(load=load).start()
+    loads = []
+    engine = Engine(load=load).start()
+    engine.loads = loads
+    return engine
 
 
 @pytest.fixture
 def tab(engine):
     with gr.Blocks():
-        return ModelTab(engine, ClipRegistry(), gr.State(None), gr.State(None), model_paths=False)
+        yield ModelTab(engine, ClipRegistry(), gr.State(None), gr.State(None), model_paths=False)
 
 
 def test_known_models_can_be_loaded_by_their_name_and_give_language_size_and_source():
@@ -83,17 +91,48 @@ def test_a_model_that_cannot_be_compared_leaves_a_sentence(tab, clip):
     assert "No recording is open" in shown
 
 
+def test_two_models_stop_transcribing_when_the_visitor_leaves(tab, clip, monkeypatch):
+    begun, cancelled = threading.Event(), threading.Event()
+
+    def recognize(path, progress, cancel):
+        progress(0.5)
+        begun.set()
+        while not cancel.is_set():
+            time.sleep(0.01)
+        cancelled.set()
+        raise Cancelled()
+
+    monkeypatch.setattr(tab.engine.recognizer(), "recognize", recognize)
+    updates = tab._compare_models("default", "name/other", clip)
+    shown, _, _ = next(updates)
+    assert "default transcribes" in shown and begun.is_set()
+    updates.close()  # as Gradio does
+    assert cancelled.wait(10)
+
+
 def test_a_model_that_loads_is_announced(tab):
-    *_, (model, shown) = tab._load("name/other", None)
+    *_, (model, shown) = tab._load("name/other", CurrentRequest())
     assert model == "name/other" and "now transcribes your recordings" in shown
-    *_, (model, shown) = tab._load("name/missing", "name/other")
-    assert model == "name/other" and "There is no such model." in shown
+    *_, (model, shown) = tab._load("name/missing", CurrentRequest())
+    assert model == gr.skip() and "There is no such model." in shown
+    assert tab.engine.loads.count("name/missing") == 1  # not tried again to find the reason
+
+
+def test_the_latest_choice_of_a_model_counts(tab):
+    latest, slow = CurrentRequest(), Future()
+    tab.engine._recognizers["name/slow"] = slow
+    updates = tab._load("name/slow", latest)
+    model, shown = next(updates)
+    assert model == gr.skip() and "is loading" in shown
+    assert tab._back(latest) == (None, "")
+    slow.set_result(FakeRecognizer("name/slow"))
+    assert list(updates) == [(gr.skip(), gr.skip())]
 
 
 def test_a_download_shows_its_bytes(tab):
     tab.engine._downloads["name/slow"] = (120_000_000, 378_000_000)
-    states = iter(["loading", "ready"])
-    tab.engine.begin = lambda name: None
-    tab.engine.state = lambda name: next(states)
-    (shown,) = tab._loading("name/slow")
-    assert "120 of 378 MB" in shown
+    loading = Future()
+    updates = tab._loading("name/slow", loading)
+    assert "120 of 378 MB" in next(updates)
+    loading.set_result(None)
+    assert list(updates) == []

@@ -7,7 +7,7 @@ import pytest
 
 from asr_core.errors import Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
-from ui.service.clip import ClipRegistry
+from ui.service.clip import SPOKEN, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.requests import CurrentRequest, Limits
 from ui.tabs.transcribe import Transcribe
@@ -107,6 +107,7 @@ def correcting(transcribe, recording):
     HalfWay.go_on.set()
     *_, last = opening(transcribe, recording(), running)
     HalfWay.go_on.clear()
+    transcribe.opened = last[0]
     controls = [component.value for component in transcribe.controls]
     return running, transcribe._align_edit(last[0], running, "the lazy dog", *controls)
 
@@ -130,6 +131,17 @@ def test_a_correction_that_ends_after_another_recording_was_opened_changes_nothi
     assert list(rows)[-1] == transcribe.unchanged()
 
 
+def test_a_form_that_is_chosen_while_a_correction_is_aligned_counts(transcribe, correcting):
+    running, rows = correcting
+    clip = next(rows)[0]
+    values = {component: component.value for component in transcribe.controls}
+    values |= {transcribe.written.form: SPOKEN, transcribe.subtitles.lines: 1}
+    transcribe._write_form(transcribe.opened, running, "the lazy dog", *values.values())
+    HalfWay.go_on.set()
+    *_, row = rows
+    assert clip == gr.skip() and row[0].form == SPOKEN and running.controls == tuple(values.values())
+
+
 def test_a_correction_that_is_stopped_keeps_the_words(transcribe, correcting):
     running, rows = correcting
     next(rows)
@@ -147,3 +159,21 @@ def test_a_recording_that_cannot_be_read_says_so_in_one_whole_update(transcribe,
     list(opening(transcribe, str(path), running))
     row = transcribe.outcome(running)
     assert "is not a recording" in shown(transcribe, row)[transcribe.message] and gr.skip() not in row[1:]
+
+
+def test_wrong_hot_words_and_replacements_are_left_out_with_a_notice_and_can_be_corrected(transcribe, recording):
+    running = CurrentRequest()
+    HalfWay.go_on.set()
+    values = {component: component.value for component in transcribe.inputs[2:]}
+    values |= {transcribe.written.pairs: "no arrow", transcribe.decoding.hot_words: "\n".join(map(str, range(500)))}
+    list(transcribe.open(recording(), "tone.wav", None, running, *values.values()))
+    page = shown(transcribe, transcribe.outcome(running))
+    assert page[transcribe.text] == FAKE_TEXT and page[transcribe.after]["visible"]
+    assert all(word in page[transcribe.message] for word in ("Not all was applied", "arrow", "200"))
+
+
+def test_corrections_of_a_recording_that_the_server_no_longer_has_get_an_answer(transcribe):
+    controls = [component.value for component in transcribe.controls]
+    (row,) = transcribe._align_edit(None, CurrentRequest(), "corrected words", *controls)
+    page = shown(transcribe, row)
+    assert "no longer open" in page[transcribe.message] and page[transcribe.text] == gr.skip()
