@@ -358,7 +358,7 @@ def _push(folder: str, repo: str) -> None:
         print(f"published: {push(folder, repo)}")
     except (AsrError, OSError) as error:
         again = shlex.join(["python", "-m", "train.publish", folder, "--repo", repo])
-        raise _Stop(f"{error}\nOnce it is mended: {again}") from error
+        raise _Stop(f"{error}\nWhen this is mended, publish the model with: {again}") from error
 
 
 if __name__ == "__main__":

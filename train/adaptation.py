@@ -35,8 +35,8 @@ HEAD = "head/"  # beginning of the names of the output layer's weights
 CLEAR_GAIN = 0.8  # a gain is clear if fewer wrong words are left than 0.8 times as many
 FEW_WORDS = 100  # on fewer held-out words a gain may be chance
 
-# Share of the adapted weights in the mean with the old ones -> minutes of speech to train on from which it is tried. A
-# network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
+# Share of the adapted weights in the mean with the old ones -> minutes of training speech below which it is not tried:
+# a network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
 SHARES = {0.25: 0.0, 0.5: 2.0, 1.0: 8.0}
 # Fields of the old config that the adapted model keeps.
 KEPT = "licence language decoder confidence trained featurizer dereverberation sample_rate tokens".split()

@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+import shutil
 import sys
 import tempfile
 from argparse import SUPPRESS, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -16,6 +17,7 @@ from asr_core.process import INTERRUPTED
 MAX_SEED = 2**32 - 1  # limit of NumPy's global generator, which Keras seeds
 LOCK = ".lock"  # a file in the folder of a run
 UNFINISHED = ".*.part"  # names of the files that `asr_core.storage.replacing` is writing
+BUNDLES = "best", "last"  # in the folder of a run; `asr_core.bundle.loading.save_bundle` writes one as .best.XXX
 SYSTEM_ERROR = re.compile(r".*I/O error: (.*) \(os error \d+\)", re.S)  # message of safetensors
 
 
@@ -114,9 +116,19 @@ def only_run_in(folder: Path) -> Iterator[None]:
         except OSError:  # a network drive without locks
             pass
         else:
-            for path in folder.glob(UNFINISHED):
-                path.unlink(missing_ok=True)
+            _remove_unfinished(folder)
         yield
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes the files and bundles that were being written; a bundle that was being replaced returns to its place."""
+    for path in folder.glob(UNFINISHED):
+        path.unlink(missing_ok=True)
+    for name in BUNDLES:
+        for path in folder.glob(f".{name}.*"):
+            if (path / "bundle").is_dir() and not (folder / name).exists():
+                (path / "bundle").rename(folder / name)
+            shutil.rmtree(path)
 
 
 def stoppable(main: Callable[..., int]) -> Callable[..., int]:

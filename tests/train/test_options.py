@@ -114,8 +114,10 @@ def test_two_runs_do_not_share_a_folder_and_what_a_killed_one_left_is_removed(tm
     pytest.importorskip("fcntl")
     (tmp_path / ".0123abcd.part").write_text("half a checkpoint")
     (tmp_path / "part").write_text("of something else")
+    for folder in (".best.0123", ".last.old.45/bundle", "best"):
+        (tmp_path / folder).mkdir(parents=True)
     with only_run_in(tmp_path):
-        assert sorted(os.listdir(tmp_path)) == [".lock", "part"]
+        assert sorted(os.listdir(tmp_path)) == [".lock", "best", "last", "part"]
         with (
             pytest.raises(OutputError, match="Another run is training in .*: wait until it ends"),
             only_run_in(tmp_path),

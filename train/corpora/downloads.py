@@ -126,8 +126,10 @@ def _unpack(archive: Archive, archive_file: Path, folder: Path) -> None:
         for content in (temporary / archive.holds).parent.iterdir():
             if not (target.parent / content.name).exists():
                 content.rename(target.parent / content.name)
-    except (tarfile.TarError, OSError) as error:
+    except tarfile.TarError as error:
         raise DownloadError(f"{archive_file} could not be unpacked ({error}): delete it and fetch it again.") from error
+    except OSError as error:
+        raise DownloadError(f"{archive_file} could not be unpacked ({error}): mend that and run this again.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -210,13 +210,16 @@ def read_prompts(prompts: Path, folder: Path) -> list[CorpusRecording]:
         folder: with the recordings, such as `12.wav` or `take 12.m4a`; not all sentences need to have one.
 
     Raises:
-        CorpusError: the text cannot be read, or a recording has no number, that of another one, or one beyond the text.
+        CorpusError: the text cannot be read, or a recording has no number, several numbers, that of another
+            recording, or one beyond the text.
     """
     sentences = [line.strip() for line in lines_of(prompts) if line.strip()]
     found: dict[int, CorpusRecording] = {}
     for path in recordings_in(folder):
-        digits = re.findall(r"\d+", path.stem)
-        number = int(digits[-1]) if digits else 0
+        numbers = {int(digits) for digits in re.findall(r"\d+", path.stem)}
+        if len(numbers) > 1:
+            raise CorpusError(f"{path} has several numbers in its name: leave that of its sentence, as in 12.wav.")
+        number = min(numbers, default=0)
         if not 1 <= number <= len(sentences):
             raise CorpusError(
                 f"{path} belongs to no sentence: its name needs a number from 1 to {len(sentences)}, which counts the "

@@ -153,7 +153,7 @@ class TrainingBatches:
         return [clips[i] for i in rng.permutation(len(clips))]
 
     def _order(self, rng) -> np.ndarray:
-        """Indices of the examples of a pass in random order: int [repeats * examples], none again before all others."""
+        """Indices of the examples of a pass in random order: int [repeats * examples]; none again before all others."""
         total = len(self.data.examples) * self.batching.repeats
         return _shuffled(np.arange(len(self.data.examples)), total, rng)
 

@@ -20,7 +20,7 @@ CHECKPOINT = "checkpoint.safetensors"
 def run_identity(folder: Path, preset: str, seed: int, data: SpeechData, start: Bundle | None) -> str:
     """What a run depends on: preset, seed, clips and initial weights.
 
-    A run may begin with a bundle in its own folder, which it then replaces.
+    Initial weights from the run's own folder do not count, since the run replaces them.
     """
     clips = 0
     for example in data.examples:

@@ -115,7 +115,7 @@ class Recordings:
 
 
 def pieces(words, seconds: float) -> Iterator[Piece]:
-    """Cuts aligned words into pieces of at most MAX_PIECE_SECONDS, at every long pause and else at the widest one.
+    """Cuts aligned words into pieces of at most MAX_PIECE_SECONDS, at long pauses and else at the widest.
 
     Args:
         words: of an aligned text, in order.

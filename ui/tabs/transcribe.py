@@ -2,9 +2,9 @@
 
 Two events open a recording. The first is a generator that shows the progress and keeps its result; the second shows the
 result and returns once. The generator cannot show it. At its end Gradio sends its last values again, which would
-overwrite what the visitor has typed meanwhile. A further yield would undo them on a slow device, because the browser
-applies the differences between yields to values that it has not shown yet. For the same reason every yield gives the
-values of all components.
+overwrite what the visitor has typed meanwhile. Gradio sends a yield as its difference to the one before, which a slow
+browser may apply before it has shown that one. So the result is no further yield, and every yield gives the values of
+all components.
 """
 
 from collections.abc import Callable

@@ -106,7 +106,7 @@ def test_what_is_left_out_is_reported_with_its_reason(mine, tmp_path, capsys):
     for line in [
         "1 with less than 0.3 s (short.wav)",
         "1 with more text than its audio can hold (dense.wav)",
-        "1 with a # in the path, which parts an archive from its member (a#b.wav)",
+        "1 with a # in the path, which separates an archive from a file in it: rename it (a#b.wav)",
         "2 with no recording of that name, or several (same.wav, gone.wav)",
         "1 with a recording that cannot be read (broken.wav)",
         "1 with a recording that was listed before (0.wav)",
@@ -434,6 +434,15 @@ def test_an_archive_that_writes_elsewhere_is_not_unpacked(archive, hub, tmp_path
     with pytest.raises(DownloadError, match="could not be unpacked"):
         fetch(evil, tmp_path / "data")
     assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_disk_that_is_full_while_unpacking_does_not_cost_the_archive(archive, hub, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(downloads.tarfile.TarFile, "extractall", full)
+    with pytest.raises(DownloadError, match="No space left on device.*: mend that and run this again"):
+        fetch(archive, tmp_path / "data")
 
 
 def test_a_disk_without_room_is_not_filled(archive, tmp_path, monkeypatch):

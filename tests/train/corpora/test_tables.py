@@ -413,6 +413,9 @@ def test_recordings_are_numbered_after_the_sentences_that_were_read(tmp_path, te
     record(tmp_path / "takes" / "again" / "4.wav")
     assert main(["folder", str(tmp_path / "takes"), "--prompts", str(prompts), "--out", str(tmp_path / "o.jsonl")]) == 1
     assert "have the same number" in capsys.readouterr().err
+    (tmp_path / "takes" / "again" / "4.wav").rename(tmp_path / "takes" / "1 (2).wav")
+    assert main(["folder", str(tmp_path / "takes"), "--prompts", str(prompts), "--out", str(tmp_path / "o.jsonl")]) == 1
+    assert "1 (2).wav has several numbers in its name" in capsys.readouterr().err
 
 
 def test_the_prompts_to_read_are_sentences_of_a_breath_in_words_that_the_dictionary_has():
