@@ -23,6 +23,7 @@ from asr_core.bundle.bundle import Bundle
 from asr_core.ctc import IMPOSSIBLE
 from asr_core.decoding.beam_search import DecoderOptions, beam_search
 from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
+from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import Hypothesis, greedy
 from asr_core.decoding.options import checked_options
 from asr_core.decoding.rescoring import Rescoring
@@ -211,7 +212,7 @@ class Recognizer:
 
         Raises:
             Cancelled: `cancel` was set.
-            TypeError: the options are of another type.
+            TypeError: the options or the hot words are of another type.
         """
 
         def report(done: float) -> None:
@@ -219,6 +220,7 @@ class Recognizer:
                 progress(done)
             raise_if_cancelled(cancel)
 
+        hot_words = HotWords.of(hot_words, self.vocabulary)
         options = checked_options(options, self._defaults, hot_words)
         if options.decoder == "greedy":
             n_best = [greedy(emissions, self.vocabulary)]
@@ -268,9 +270,10 @@ class Recognizer:
         Raises:
             AudioError: the recording cannot be read.
             Cancelled: `cancel` was set.
-            TypeError: the source, the options or the track are of another type.
+            TypeError: the source, the options, the hot words or the track are of another type.
         """
-        options = checked_options(options, self._defaults, hot_words)  # before the network, which may take minutes
+        hot_words = HotWords.of(hot_words, self.vocabulary)  # before the network, which may take minutes
+        options = checked_options(options, self._defaults, hot_words)
         audio = self.load(source, max_seconds, track)
         emissions = self.emissions(audio, sub_progress(progress, 0, NETWORK_SHARE), cancel, on_emissions)
         rest = sub_progress(progress, NETWORK_SHARE, 1)
@@ -374,5 +377,5 @@ def _wait(future: Future, cancel):
         try:
             return future.result(timeout=POLL_SECONDS)
         except FutureTimeout:
-            if future.done():  # the model itself raised a timeout
-                raise
+            if future.done():  # meanwhile, or the model itself raised a timeout, which is raised again
+                return future.result()

@@ -70,8 +70,8 @@ class Stream:
 
     def __init__(self, recognizer, options: DecoderOptions | None = None, hot_words: Iterable[str] | None = None):
         self._recognizer = recognizer
-        self._options = checked_options(options, recognizer.bundle.decoder_options(), hot_words)
         self._hot_words = HotWords.of(hot_words, recognizer.vocabulary)
+        self._options = checked_options(options, recognizer.bundle.decoder_options(), self._hot_words)
         self.sample_rate = recognizer.sample_rate
         self._step_samples = round(recognizer.step_seconds * self.sample_rate)
         self._aligned_samples = ALIGNED_STEPS * self._step_samples  # windows begin at multiples of this

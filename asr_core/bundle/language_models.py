@@ -21,6 +21,7 @@ from asr_core.decoding.kenlm import KenlmModel, is_kenlm
 from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN, NGramModel
 from asr_core.decoding.options import MAX_SCORE
 from asr_core.errors import LanguageModelError, reason
+from asr_core.text.alphabet import language_code, lower, upper
 from asr_core.text.vocabulary import Vocabulary
 
 DEFAULT = "default"  # the n-gram model of the default bundle
@@ -158,18 +159,23 @@ def _text(path: Path, most: int) -> str:
         raise LanguageModelError(f"{path.name} cannot be read ({reason(error)}).") from None
 
 
+def _unchanged(word: str, code: str) -> str:
+    return word
+
+
 def spelled(words: list[str], vocabulary: Vocabulary) -> list[str]:
     """Words with composed characters, and in the case of a vocabulary that has only one.
 
     Where two words become equal, the one that is written so already keeps the spelling, else the first.
     """
+    code = language_code(vocabulary.language)
     cased = [letter for letter in vocabulary.letters if letter.lower() != letter.upper()]
-    lower, upper = (any(letter == change(letter) for letter in cased) for change in (str.lower, str.upper))
-    change = str.lower if lower and not upper else str.upper if upper and not lower else str
+    has_lower, has_upper = (any(letter == change(letter, code) for letter in cased) for change in (lower, upper))
+    change = (lower if not has_upper else _unchanged) if has_lower else upper if has_upper else _unchanged
     taken = set(words)
     result = []
     for word in words:
-        fitted = word if word in SPECIAL_WORDS else change(unicodedata.normalize("NFC", word))
+        fitted = word if word in SPECIAL_WORDS else change(unicodedata.normalize("NFC", word), code)
         if fitted != word and fitted in taken:
             fitted = word
         taken.add(fitted)

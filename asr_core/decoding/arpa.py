@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from asr_core.errors import LanguageModelError, reason
 COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 MAX_LINE_CHARACTERS = 10_000  # no n-gram of words is that long
 MAX_NGRAMS = 200_000_000  # more do not fit in the memory of a desktop machine; checked before any n-gram is read
+UNKNOWN = "<unk>"  # the entry of all words that a model does not know
 LN_10 = float(np.log(10))
 
 
@@ -82,19 +84,23 @@ def _read(lines: Iterator[str], path: Path) -> tuple[list[str], list[NGrams]]:
     return list(index_of), orders
 
 
+def _fields(line: str) -> list[str]:
+    """The fields of a line as KenLM reads them: any other white space than these two is part of a word."""
+    fields = [field for field in line.strip(" \t\r\n").replace("\t", " ").split(" ") if field]
+    return [UNKNOWN if field == "<UNK>" else field for field in fields] if "<UNK>" in line else fields
+
+
 def _read_order(lines: Iterator[str], order: int, index_of: dict[str, int], path: Path) -> tuple[NGrams, str]:
     """Reads one section, and returns it with the line that ends it; the unigrams fill `index_of`."""
-    words: list[int] = []
-    log_probs: list[float] = []
-    backoffs: list[float] = []
+    words, log_probs, backoffs = array("i"), array("f"), array("f")
     for line in lines:
-        fields = line.split()
+        fields = _fields(line)
         if line.startswith("\\") and len(fields) == 1:
             break
         try:
             if order == 1:
                 index_of[fields[1]] = len(index_of)
-            words += [index_of[word] for word in fields[1 : order + 1]]
+            words.extend(index_of[word] for word in fields[1 : order + 1])
             log_probs.append(float(fields[0]) * LN_10)
             backoffs.append(float(fields[order + 1]) * LN_10 if len(fields) > order + 1 else 0.0)
             if not order + 1 <= len(fields) <= order + 2:

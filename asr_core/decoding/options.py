@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asr_core.decoding.hotwords import HotWords
 
 MAX_WIDTH = 1024  # prefixes in a beam, hypotheses in an n-best list, and hypotheses with similar words
 MAX_STEP_TOKENS = 128  # that extend a prefix at one step: the cost of a search does not grow with the vocabulary
@@ -86,14 +90,16 @@ class DecoderOptions:
                 raise ValueError(f"{name} is a number from -{MAX_SCORE} to {most}, not {value!r}.")
 
 
-def checked_options(options: DecoderOptions | None, defaults: DecoderOptions, hot_words=None) -> DecoderOptions:
+def checked_options(
+    options: DecoderOptions | None, defaults: DecoderOptions, hot_words: "HotWords | None" = None
+) -> DecoderOptions:
     """The options; if they are None the defaults, with the beam search if there are hot words.
 
     Raises:
         TypeError: the options are of another type.
     """
     if options is None:
-        return replace(defaults, decoder="beam") if hot_words else defaults
+        return replace(defaults, decoder="beam") if hot_words is not None and hot_words.phrases else defaults
     if not isinstance(options, DecoderOptions):
         kind = type(options).__name__
         raise TypeError(f"Expected asr_core.decoding.options.DecoderOptions or None as options, got {kind}.")

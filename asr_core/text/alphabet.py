@@ -19,7 +19,15 @@ APOSTROPHES = "'\u2019\u02bc\u2018\u0060\u00b4\u2032"
 DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015", "-"))
 FINAL_SIGMA, CAPITAL_SIGMA_AT_END = "\u03c2", re.compile(r"(?<=[^\W\d_])\u03a3(?![^\W\d_])")  # of a Greek word
 ENGLISH_LETTERS = frozenset(ascii_lowercase)
-DOTTED_I = {"I": "\u0131", "\u0130": "i"}  # lower case in Turkish and Azerbaijani
+DOTTED_I = str.maketrans({"I": "\u0131", "\u0130": "i"})  # lower case in Turkish and Azerbaijani
+DOTTED_CAPITAL_I = str.maketrans({"i": "\u0130", "\u0131": "I"})  # upper case there
+DOTTED = ("tr", "az")
+ATTACHED = ("ko", "tr", "az")  # in these, an ending follows figures without a space, perhaps after an apostrophe
+FEW_DIGITS = {"am": 3}  # of the longest number that num2words spells without an error or an endless loop
+TURKISH_NUMBER = re.compile(
+    "bir|iki|\u00fc\u00e7|d\u00f6rt|be\u015f|altm\u0131\u015f|alt\u0131|yedi|sekiz|dokuz|on|yirmi|otuz|k\u0131rk|elli|"
+    "yetmi\u015f|seksen|doksan|y\u00fcz|bin|milyon|milyar|trilyon"
+)
 SHORT_CODES = dict(  # ISO 639-3 codes, as MMS has them, of the languages that num2words knows
     pair.split(":")
     for pair in (
@@ -39,7 +47,10 @@ def language_code(language: str) -> str:
 
 
 def is_english(vocabulary: Vocabulary) -> bool:
-    """Whether texts are for the English normaliser: the letters are a to z, and no other language is stated."""
+    """Whether texts are for the English normaliser: the letters are exactly a to z, and no other language is stated.
+
+    So a model of another language with these letters counts as English unless it states its language.
+    """
     return vocabulary.letters == ENGLISH_LETTERS and language_code(vocabulary.language) in ("", "en")
 
 
@@ -51,7 +62,17 @@ def normalised_words(text: str, vocabulary: Vocabulary) -> list[str]:
     """
     words = _words(text, vocabulary)
     has_both = any(letter != letter.lower() and letter.lower() in vocabulary.letters for letter in vocabulary.letters)
-    return [word.lower() for word in words] if has_both else words
+    return [lower(word, language_code(vocabulary.language)) for word in words] if has_both else words
+
+
+def lower(text: str, code: str) -> str:
+    """A text in lower case by the rules of a language."""
+    return (text.translate(DOTTED_I) if code in DOTTED else text).lower()
+
+
+def upper(text: str, code: str) -> str:
+    """A text in upper case by the rules of a language."""
+    return (text.translate(DOTTED_CAPITAL_I) if code in DOTTED else text).upper()
 
 
 def _words(text: str, vocabulary: Vocabulary) -> list[str]:
@@ -90,12 +111,19 @@ def prepared(text: str, vocabulary: Vocabulary) -> str:
     apostrophe = next((mark for mark in APOSTROPHES if mark in vocabulary.alphabet), "'")
     text = text.translate(str.maketrans(dict.fromkeys(APOSTROPHES, apostrophe))).translate(DASHES)
     if not any(map(str.isdigit, vocabulary.alphabet)):
-        text = FIGURES.sub(lambda found: _spaced(number_in_words(found.group(), vocabulary), found), text)
+        code = language_code(vocabulary.language)
+        figures = re.compile(rf"({FIGURES.pattern})(?:{apostrophe}(?=[^\W\d_]))?") if code in ATTACHED else FIGURES
+        text = figures.sub(lambda found: _spaced(number_in_words(found.group(), vocabulary), found, code), text)
     return text
 
 
-def _spaced(words: str | None, found: re.Match) -> str:
-    return found.group() if words is None else f" {words} "
+def _spaced(words: str | None, found: re.Match, code: str) -> str:
+    """The words of a number for a text: apart from the letters beside the figures, or together with an ending."""
+    if words is None:
+        return found.group()
+    if code == "ko":
+        return words
+    return f" {words}" if code in ATTACHED else f" {words} "
 
 
 @lru_cache(maxsize=4096)
@@ -104,9 +132,14 @@ def _in_words(number: str, code: str) -> str | None:
 
     if code not in CONVERTER_CLASSES:
         return None
-    if len(number) > MAX_FIGURES or (len(number) > 1 and int(number[0]) == 0):
-        return " ".join(num2words(int(digit), lang=code) for digit in number)
-    return num2words(int(number), lang=code)
+    if len(number) <= FEW_DIGITS.get(code, MAX_FIGURES) and (number == "0" or int(number[0]) > 0):
+        try:
+            words = num2words(int(number), lang=code)
+        except OverflowError:  # of Telugu and Kannada from ten thousand millions on
+            pass
+        else:
+            return " ".join(TURKISH_NUMBER.findall(words)) or words if code == "tr" else words
+    return " ".join(num2words(int(digit), lang=code) for digit in number)
 
 
 def number_in_words(figures: str, vocabulary: Vocabulary) -> str | None:
@@ -117,12 +150,11 @@ def number_in_words(figures: str, vocabulary: Vocabulary) -> str | None:
 
 def fold(character: str, vocabulary: Vocabulary) -> str:
     """A character as the alphabet writes it: unchanged, in the other case, in parts, or without its accent; or ""."""
-    lower = character.lower()
-    if language_code(vocabulary.language) in ("tr", "az"):
-        lower = DOTTED_I.get(character, lower)
+    code = language_code(vocabulary.language)
     parts, compatible = (unicodedata.normalize(form, character) for form in ("NFD", "NFKC"))
     bare = unicodedata.normalize("NFKD", character)[0]
-    forms = (character, lower, character.upper(), parts, parts.lower(), compatible, compatible.lower())
+    forms = (character, lower(character, code), upper(character, code), parts, parts.lower(), compatible)
+    forms += (compatible.lower(),)
     forms += (character.translate(FOLDED).lower(), bare, bare.lower(), bare.upper())
     return next((form for form in forms if form.strip() and vocabulary.alphabet.issuperset(form)), "")
 

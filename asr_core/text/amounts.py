@@ -119,7 +119,10 @@ def _decimals(words: Sequence[str], at: int, number: Number) -> tuple[str, int] 
     """The decimals of a number; none in "at one point five men", where "point" is a noun."""
     if word_at(words, number.end) != "point" or (number.value == 1 and word_at(words, at - 1) == "at"):
         return None
-    return digits_after_point(words, number.end + 1)
+    found = digits_after_point(words, number.end + 1)
+    while found and word_at(words, found[1]) == "point" and (more := digits_after_point(words, found[1] + 1)):
+        found = f"{found[0]}.{more[0]}", more[1]  # version 2.1.3
+    return found
 
 
 def _grouped(words: Sequence[str], at: int, number: Number) -> str:
@@ -142,10 +145,21 @@ def money_figures(words: Sequence[str], at: int, amount: Amount) -> list[Written
         part = cardinal(words, end + (word_at(words, end) == "and"))
         if part and 0 < part.value < 100 and word_at(words, part.end) in coins:
             end, cents = part.end + 1, f".{part.value:02}"
+        elif coins and (alone := _coins_without_unit(words, end)):
+            end, cents = alone.end, f".{alone.value}"
     if unit in ("pound", "pounds") and not cents and not _is_sterling(words, at, amount):
         return None
     end += word_at(words, end) == "sterling"
     return amount_figures(at, amount._replace(text=amount.text + cents), sign, end)
+
+
+def _coins_without_unit(words: Sequence[str], at: int) -> Number | None:
+    """The fifty of five dollars fifty, unless it counts what follows: five dollars ten years ago."""
+    part = below_hundred(words, at)
+    if part is None or part.value < 10 or cardinal(words, at).end > part.end or cardinal(words, part.end):
+        return None
+    after = word_at(words, part.end)
+    return None if counts_things(words, part.end) or is_measure(words, part.end) or after in CURRENCIES else part
 
 
 def _is_sterling(words: Sequence[str], at: int, amount: Amount) -> bool:

@@ -6,7 +6,15 @@ Zero to nine stay words unless a unit, a date or another figure asks for them. W
 
 from collections.abc import Collection, Sequence
 
-from asr_core.text.amounts import Amount, amount_figures, is_measure, money_figures, read_amount
+from asr_core.text.amounts import (
+    CURRENCIES,
+    MAX_EXACT,
+    Amount,
+    amount_figures,
+    is_measure,
+    money_figures,
+    read_amount,
+)
 from asr_core.text.dates_and_times import (
     date_rule,
     half_of_day,
@@ -23,10 +31,12 @@ from asr_core.text.number_words import (
     REPEATED,
     TENS,
     ZERO,
+    Number,
     WrittenSpan,
     below_hundred,
     cardinal,
     digit_run,
+    digits_after_point,
     ordinal,
     word_at,
 )
@@ -39,6 +49,8 @@ REFERENCES = frozenset(  # nouns whose number stands in figures
     "version apartment extension bus".split()
 )
 RUN_DIGITS = 3  # said one by one make a number; two may be counting
+OWNERS = frozenset("the my your his her its our their".split())  # before an ordinal such as thirty second
+PLACES = frozenset("street avenue floor century of".split())  # after it
 JOINING = ("to", "or", "by", "plus", "minus", "times")  # between two numbers that are written alike
 BEGINNINGS = frozenset(  # words of more than one letter with which a rule may begin
     [*BELOW_TWENTY, *TENS, *ORDINALS, *REPEATED, *ZERO, *MONTHS, "minus", "half", "quarter", "score"]
@@ -96,7 +108,9 @@ def _run_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     steps = {int(after) - int(before) for before, after in zip(digits, digits[1:], strict=False)}
     if steps in ({1}, {-1}) and end - at == len(digits):
         return None
-    if len(digits) == 10:
+    while word_at(words, end) == "point" and (part := digits_after_point(words, end + 1)):
+        digits, end = f"{digits}.{part[0]}", part[1]
+    if len(digits) == 10 and digits.isdigit():
         digits = f"{digits[:3]}-{digits[3:6]}-{digits[6:]}"
     if word_at(words, end) == "k" and digits == "401":
         return [WrittenSpan(at, end + 1, "401k")]
@@ -104,7 +118,7 @@ def _run_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
 
 
 def _ordinal_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
-    """Ordinals from tenth on, except the parts of a fraction: a tenth; a twenty second break."""
+    """Ordinals from tenth on, except the parts of a fraction, and seconds: a tenth; a twenty second break."""
     number = ordinal(words, at)
     before = word_at(words, at - 1)
     if number is None or number.value < 10 or before in ("a", "an") or before in DIGITS or _kept_number(words, at):
@@ -113,6 +127,9 @@ def _ordinal_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
         return None  # the hundredth time
     if words[at] == "one" and number.end == at + 2 and before != "the":
         return None  # one hundredth
+    if words[at] in TENS and words[at + 1 : number.end] == ["second"]:
+        if before not in OWNERS and word_at(words, number.end) not in PLACES:
+            return None  # every sixty second interval
     return [WrittenSpan(at, number.end, with_ending(number.value))]
 
 
@@ -187,7 +204,9 @@ def _kept(words: Sequence[str], at: int) -> int | None:
 
 
 def _kept_number(words: Sequence[str], at: int) -> int | None:
-    """The end of ten past nine, ten o'clock, one and twenty, nine out of ten, fifty fifty, or an unclear pair."""
+    """The end of ten past nine, ten o'clock, one and twenty, nine out of ten, fifty fifty, two to three hundred, or an
+    unclear pair.
+    """
     number = below_hundred(words, at)
     if number is None:
         return None
@@ -202,9 +221,21 @@ def _kept_number(words: Sequence[str], at: int) -> int | None:
     if word_at(words, past) == "past" or (past > number.end and word_at(words, past) == "to"):
         hour = below_hundred(words, past + 1)
         return hour.end if hour else past + 1
+    if end := _unclear_range(words, number):
+        return end
     if number.value >= 20 and tuple(words[at : number.end]) == tuple(words[number.end : 2 * number.end - at]):
         return 2 * number.end - at
     return is_pair(words, at)
+
+
+def _unclear_range(words: Sequence[str], number: Number) -> int | None:
+    """The end of a range whose first number may be of the second one's hundreds or thousands: two to three hundred."""
+    larger = below_hundred(words, number.end + 1) if word_at(words, number.end) in ("to", "or") else None
+    if larger is None or number.value >= larger.value or word_at(words, larger.end) not in ("hundred", *MAGNITUDES):
+        return None
+    end = cardinal(words, number.end + 1).end
+    clear = MAGNITUDES.get(words[larger.end], 0) > MAX_EXACT and word_at(words, end) not in CURRENCIES
+    return None if clear else end  # 2 to 3 million people
 
 
 RULES = (

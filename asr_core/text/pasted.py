@@ -23,6 +23,7 @@ _VTT_HEADER = re.compile(r"\AWEBVTT\b[^\n]*(?:\n[^\n]+)*?(?=\n[ \t]*\n|\n[^\n]*-
 _VTT_BLOCK = re.compile(r"(?<=\n\n)(?:NOTE|STYLE|REGION)\b[^\n]*(?:\n[^\n]+)*")
 
 _LINE_BREAK = re.compile(r"<br[ \t]*/?>|\\[Nn](?![a-z])", re.I)
+_TIME_IN_TEXT = re.compile(rf"<{_TIME}>")
 _TAG = re.compile(rf"</?[A-Za-z][^<>\n]*>|<{_TIME}>|<!--.*?-->", re.S)
 _OVERRIDE = re.compile(r"\{(?:\\[^{}]*|\d+|[A-Za-z]:[^{}]*)\}")  # SubStation Alpha and MicroDVD
 _BRACKETED = re.compile(r"\[[^\[\]]{0,200}\]|[\u3010\uff3b][^\u3011\uff3d]{0,200}[\u3011\uff3d]")
@@ -51,11 +52,14 @@ def without_subtitle_markup(text: str) -> str:
     """
     text = _INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     timed = _CUE_IN_LINE.search(text) or _PAIR_OF_TIMES.search(text)
+    rolling = timed and _TIME_IN_TEXT.search(text)
     if timed:
         text = _without_cues(text)
     if len(_TIME_ALONE.findall(text)) > 1:
         text = _TIME_ALONE.sub("", text)
     text = _TAG.sub("", _LINE_BREAK.sub(" ", text))
+    if rolling:
+        text = _without_repeated_lines(text)
     text = _ROUND.sub(lambda remark: " " if _is_noise(remark.group(1)) else remark.group(), text)
     for pattern in (_OVERRIDE, _BRACKETED, _MUSIC, _TURN):
         text = pattern.sub(" ", text)
@@ -68,6 +72,16 @@ def without_subtitle_markup(text: str) -> str:
 
 def _is_noise(remark: str) -> bool:
     return _NOISE.search(remark) is not None and len(remark.split()) <= _MAX_NOISE_WORDS
+
+
+def _without_repeated_lines(text: str) -> str:
+    """The lines of captions that roll up, as YouTube makes them: every cue repeats the last line of the one before."""
+    kept: list[str] = []
+    for line in text.split("\n"):
+        words = " ".join(line.split())
+        if words and words != (kept[-1] if kept else ""):
+            kept.append(words)
+    return "\n".join(kept)
 
 
 def _without_cues(text: str) -> str:

@@ -1,10 +1,11 @@
 """Pairs "spoken -> written" for names, brands and terms, which the written form of a transcript follows.
 
 A file has one pair on each line; lines that begin with # are comments. The spoken words are compared without regard to
-case, and where several pairs match, the one with most spoken words is taken.
+case and hyphens, and where several pairs match, the one with most spoken words is taken.
 """
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,8 +40,9 @@ class Replacements:
         possessive of the last spoken word is kept: acme's becomes ACME's.
         """
         by_first: dict[str, list] = {}
-        for phrase, written in sorted(self.pairs, key=lambda pair: -len(pair[0])):
-            by_first.setdefault(phrase[0], []).append((phrase, written))
+        for phrase, written in self.pairs:
+            for form in _forms(phrase):
+                by_first.setdefault(form[0], []).append((form, written))
         spoken = [word.casefold() for word in words]
         found: list[list[WrittenSpan]] = []
         at = 0
@@ -54,6 +56,14 @@ class Replacements:
                     break
             at += 1
         return found
+
+
+def _forms(phrase: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """A phrase as models write it: as it is, without hyphens, and in letters that have no case by single characters."""
+    apart = tuple(word for words in phrase for word in words.split("-") if word)
+    characters = tuple("".join(phrase))
+    caseless = all(unicodedata.category(character) == "Lo" for character in characters)  # such as Chinese
+    return {phrase, *([apart] if apart else []), *([characters] if caseless else [])}
 
 
 def _ending(spoken: Sequence[str], phrase: Sequence[str]) -> str | None:

@@ -16,9 +16,11 @@ from itertools import accumulate, groupby
 from asr_core.errors import AlignmentError
 from asr_core.text.alphabet import (
     APOSTROPHES,
+    ATTACHED,
     FIGURES,
     fold,
     is_english,
+    language_code,
     normalised_words,
     number_in_words,
     prepared,
@@ -163,8 +165,9 @@ def _spelled_by_letters(written: str, vocabulary: Vocabulary) -> Iterator[Part]:
             groups += [_letters(written[position : figures.start()], vocabulary), [(figures.group(), words)]]
             position = figures.end()
     groups.append(_letters(written[position:], vocabulary))
+    apart = vocabulary.separator and language_code(vocabulary.language) not in ATTACHED
     for number, parts in enumerate(filter(None, groups)):
-        if number and vocabulary.separator:
+        if number and apart:
             yield " ", " "
         yield from parts
 

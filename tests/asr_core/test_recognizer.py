@@ -5,7 +5,8 @@ import gc
 import io
 import pickle
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -27,7 +28,14 @@ from asr_core.errors import AudioError, Cancelled
 from asr_core.forced_alignment import BLOCK_STEPS
 from asr_core.inference.windows import OVERLAP_SECONDS
 from asr_core.inference.worker import InferenceWorker
-from asr_core.recognizer import BATCH_SECONDS, ISOLATION_SECONDS, MIN_CONFIDENCE, Recognizer, without_isolated_words
+from asr_core.recognizer import (
+    BATCH_SECONDS,
+    ISOLATION_SECONDS,
+    MIN_CONFIDENCE,
+    Recognizer,
+    _wait,
+    without_isolated_words,
+)
 from asr_core.text.vocabulary import Vocabulary
 from asr_core.transcript.words import Word
 from asr_core.transcript.writers import SrtWriter
@@ -540,8 +548,25 @@ def test_hot_words_select_the_beam_search_unless_options_are_given(recognizer):
     audio = babble(2)
     assert recognizer.recognize(audio).hypotheses[0].posterior == ()
     assert recognizer.recognize(audio, hot_words="joy").hypotheses[0].posterior
+    assert recognizer.recognize(audio, hot_words=np.array(["joy", "pig"])).hypotheses[0].posterior
+    assert recognizer.recognize(audio, hot_words=[]).hypotheses[0].posterior == ()
+
+
+def test_hot_words_are_checked_before_the_network_runs(recognizer, monkeypatch):
+    monkeypatch.setattr(recognizer, "emissions", pytest.fail)
     with pytest.raises(TypeError, match="each of them a text, got 5"):
-        recognizer.recognize(audio, hot_words=[5])
+        recognizer.recognize(babble(2), hot_words=[5])
+
+
+def test_a_result_that_comes_at_the_very_end_of_a_wait_counts():
+    class Late(Future):
+        def result(self, timeout=None):
+            if not self.done():
+                self.set_result("in time")
+                raise FutureTimeout
+            return super().result(timeout)
+
+    assert _wait(Late(), None) == "in time"
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])

@@ -205,6 +205,18 @@ def test_a_model_in_capitals_is_taken_in_lower_case(model, reference, tmp_path):
     assert from_text(text, tmp_path).words == model.words
 
 
+def test_unknown_words_may_be_written_in_capitals(tmp_path):
+    text = "\\data\\\nngram 1=4\n\\1-grams:\n-1 Polish\n-1 polish\n-1 </s>\n-0.5 <UNK>\n\\end\\\n"
+    model = from_text(text, tmp_path)
+    assert model.words == from_text(text.replace("<UNK>", "<unk>"), tmp_path).words and "<UNK>" not in model.words
+
+
+def test_only_spaces_and_tabs_separate_words(tmp_path):
+    text = "\\data\\\nngram 1=3\nngram 2=1\n\\1-grams:\n-1\tl\xa0homme\t-0.5\n-1 \u3000\n-1 </s>\n"
+    model = from_text(f"{text}\\2-grams:\n-1\tl\xa0homme </s>\n\\end\\\n", tmp_path)
+    assert "l\xa0homme" in model.words and "\u3000" in model.words
+
+
 def test_capitals_stay_where_they_distinguish_words(tmp_path):
     text = "\\data\\\nngram 1=3\n\\1-grams:\n-1 Polish\n-1 polish\n-1 </s>\n\\end\\\n"
     assert from_text(text, tmp_path).words[3:] == ["Polish", "polish"]

@@ -78,6 +78,24 @@ two thirds of it -> two thirds of it
 two and a half hours -> two and a half hours
 two and a half miles -> 2½ miles
 twenty two and a half -> 22½
+three to four hundred people -> three to four hundred people
+two to three thousand years -> two to three thousand years
+five or six hundred dollars -> five or six hundred dollars
+two to three million dollars -> two to three million dollars
+two to three million people -> 2 to 3 million people
+ninety to one hundred people -> 90 to 100 people
+five dollars fifty -> $5.50
+three dollars ninety nine please -> $3.99 please
+one euro twenty -> €1.20
+two pounds fifty -> £2.50
+five dollars ten years ago -> $5 10 years ago
+five dollars nineteen eighty four -> $5 1984
+five dollars twenty thousand of them -> $5 20,000 of them
+version two point one point three -> version 2.1.3
+one nine two point one six eight point one point one -> 192.168.1.1
+every sixty second interval -> every 60 second interval
+his thirty second birthday -> his 32nd birthday
+east thirty second street -> east 32nd street
 eleven twelfths -> eleven twelfths
 one hundredth of a second -> one hundredth of a second
 half past seven -> half past seven
@@ -315,7 +333,9 @@ SPOKEN_OTHERWISE = {  # which the normaliser speaks in another of several forms
     "two hundred fifty six", "a hundred and twenty", "a hundred dollars", "a million dollars", "five per cent",
     "a hundred percent", "flight one twenty three", "double o seven", "nine one one", "one oh one",
     "eight hundred five five five", "u s a", "the u k and the u s a's", "a t v show", "f b i",
-    "two t v s the d v d s and g p s", "she spelled it l e s s",
+    "two t v s the d v d s and g p s", "she spelled it l e s s", "five dollars fifty", "one euro twenty",
+    "three dollars ninety nine please", "two pounds fifty", "version two point one point three",
+    "one nine two point one six eight point one point one",
 }  # fmt: skip
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from num2words import num2words
 
+from asr_core.bundle.language_models import spelled
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.text_alignment import align_text
@@ -30,6 +32,11 @@ HINDI = Vocabulary("".join(chr(code) for code in range(0x0900, 0x0950)) + " ", "
 KOREAN = Vocabulary("안녕하세요십 ", "ko")
 JAMO = Vocabulary("".join(sorted(set(unicodedata.normalize("NFD", "안녕하세요")))) + " ", "ko")
 CAPITALS = Vocabulary(string.ascii_uppercase + "'| ", "en")
+KOREAN_NUMBERS = Vocabulary("이천십사년삼월에만났다 ", "kor")
+TURKISH_CAPITALS = Vocabulary("ABCÇDEFGĞHIİJKLMNOÖPRSŞTUÜVYZ ", "tr")
+TURKISH_BOTH = Vocabulary("".join(sorted(set(TURKISH.alphabet) | set(TURKISH_CAPITALS.alphabet))), "tr")
+TELUGU = Vocabulary("".join(chr(code) for code in range(0x0C00, 0x0C60)) + " ", "tel")
+AMHARIC = Vocabulary("".join(chr(code) for code in range(0x1200, 0x135B)) + " ", "amh")
 DUTCH = Vocabulary(f"{LATIN} ", "nl")
 UNKNOWN = Vocabulary(f"{LATIN}ŋɛɔ ", "ewe")
 
@@ -37,6 +44,13 @@ UNKNOWN = Vocabulary(f"{LATIN}ŋɛɔ ", "ewe")
 @pytest.mark.parametrize(
     ("vocabulary", "text", "words"),
     [
+        (KOREAN_NUMBERS, "2024년 3월에 만났다", "이천이십사년 삼월에 만났다"),
+        (TURKISH, "2023'te geldi, 15 kişi", "iki bin yirmi üçte geldi on beş kişi"),
+        (TURKISH, "altmış 66", "altmış altmış altı"),
+        (TURKISH_CAPITALS, "istanbul ışık", "İSTANBUL IŞIK"),
+        (TELUGU, "919876543210", " ".join(num2words(int(digit), lang="te") for digit in "919876543210")),
+        (AMHARIC, "1999", " ".join(num2words(int(digit), lang="am") for digit in "1999")),
+        (AMHARIC, "1234567", " ".join(num2words(int(digit), lang="am") for digit in "1234567")),
         (GERMAN, "Im Jahr 2024: „15 Türen“!", "im jahr zweitausendvierundzwanzig fünfzehn türen"),
         (GERMAN, "1.500 Größen, A4-Format", "eintausendfünfhundert größen a vier format"),
         (GERMAN, "wie geht\u2019s", "wie gehts"),
@@ -159,3 +173,9 @@ def test_greek_capitals_keep_the_final_sigma():
     world = "\u03ba\u03bf\u03c3\u03bc\u03bf\u03c2"  # kosmos
     greek = Vocabulary(["", *"\u03ba\u03bf\u03c3\u03bc\u03c2", " "], "el")
     assert spell_out(f"{world.upper()} {world}", greek) == f"{world} {world}"
+
+
+def test_turkish_capitals_have_their_own_small_letters():
+    assert normalised_words("Işık İstanbul", TURKISH_BOTH) == ["ışık", "istanbul"]
+    assert spelled(["istanbul", "ışık"], TURKISH_CAPITALS) == ["İSTANBUL", "IŞIK"]
+    assert spelled(["ISTANBUL", "istanbul"], GERMAN) == ["ISTANBUL", "istanbul"]  # equal words are not made

@@ -13,6 +13,14 @@ VTT += "00:01.000 --> 00:02.000 align:start position:0%\n<v Mary>Hello <00:01.50
 VTT += "00:03.000 --> 00:04.000\nHe was 25\n\n"
 VTT += "00:05.000 --> 00:06.000\nAT&amp;T\n"
 
+ROLLING = (
+    "WEBVTT\nKind: captions\n\n00:00:00.000 --> 00:00:02.000 align:start position:0%\n \nno<00:00:00.500><c> no</c>\n\n"
+)
+ROLLING += (
+    "00:00:02.000 --> 00:00:02.010\nno no\n \n\n00:00:02.010 --> 00:00:04.000\nno no\nhe<00:00:03.000><c> was</c>\n\n"
+)
+ROLLING += "00:00:04.000 --> 00:00:04.010\nhe was\n \n"
+
 
 @pytest.mark.parametrize(
     ("text", "words"),
@@ -22,6 +30,8 @@ VTT += "00:05.000 --> 00:06.000\nAT&amp;T\n"
         (SRT.replace("\n\n", "\n"), "Hello there He was 25 Yes"),
         (SRT.replace("\n", " "), "Hello there He was 25 - Yes"),
         (VTT, "Hello there He was 25 AT&T"),
+        (ROLLING, "no no he was"),
+        (SRT + "\n4\n00:00:07,000 --> 00:00:08,000\nYes\n", "Hello there He was 25 Yes Yes"),
         ("WEBVTT\n\n00:01.000 --> 00:02.000\nHi", "Hi"),
         ("0:00:01.000,0:00:03.000\nhello\n\n0:00:03.000,0:00:05.000\nyou", "hello you"),
         ("0:00\nhello\n0:05\nworld", "hello world"),

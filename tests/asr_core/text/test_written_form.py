@@ -170,6 +170,15 @@ class TestReplacements:
         assert transcript.written_text == "it was nineteen eighty four at ACME Corporation Ltd. in NYC"
         assert transcript.text == "it was nineteen eighty four at acme corp in new york city"
 
+    @pytest.mark.parametrize("pair, words, expected", [
+        ("wi-fi -> Wi-Fi", "the wi fi here", "the Wi-Fi here"),
+        ("arc-en-ciel -> Arc", "un arc-en-ciel", "un Arc"),
+        ("北京大学 -> 清华", "我 在 北 京 大 学", "我 在 清华"),
+        ("me -> ME", "m e and me", "m e and ME"),
+    ])  # fmt: skip
+    def test_are_found_however_the_model_divides_the_words(self, pair, words, expected):
+        assert with_written_form(spoken(words), replacements=parse_replacements(pair)).written_text == expected
+
     def test_that_find_nothing_make_no_written_form(self):
         transcript = spoken("it was nineteen eighty four")
         assert with_written_form(transcript, replacements=parse_replacements(self.PAIRS)) is transcript
