@@ -135,7 +135,7 @@ class Recognizer:
             return load_audio(source, self.sample_rate, max_seconds=max_seconds, track=track)
         if source.sample_rate != self.sample_rate:
             resampled = audio_from_array(source.samples, source.sample_rate, self.sample_rate)
-            return replace(resampled, notes=source.notes)
+            return replace(resampled, notes=source.notes, track=source.track, tracks=source.tracks)
         return source
 
     def emissions(

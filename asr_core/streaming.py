@@ -36,7 +36,7 @@ from asr_core.emissions import Emissions
 from asr_core.inference.windows import ALIGNED_STEPS
 from asr_core.transcript.words import Word
 
-FINALIZE_SECONDS = 2.0  # between windows that make words final; a stream that lags behind runs on these alone
+FINALIZE_SECONDS = 2.0  # between windows that make words final; a stream that cannot keep up runs no others
 HOP_SECONDS = 0.5  # between partial results: half of the latency that is acceptable for a new word
 CHANGE_SECONDS = 0.5  # of audio after a change of level, before it is trusted
 

@@ -2,9 +2,10 @@
 
 Backpointers for every cell of the trellis would fill the memory for long recordings. So the forward pass keeps only the
 scores of the current step. For every block of steps, it stores the scores at the beginning of the block and the origin
-of each state: the state from which the best path to it entered the block. Going back from the last block to the first,
-both ends of the path in a block are then known, and backpointers are computed for the states between them alone. The
-compiled functions stand in one file because Numba's cache does not notice when a function in another file has changed.
+of each state: the state in which the best path that leads to it was just before the block. Going back from the last
+block to the first, both ends of the path in a block are then known, and backpointers are computed for the states
+between them alone. The compiled functions stand in one file because Numba's cache does not notice when a function in
+another file has changed.
 """
 
 from collections.abc import Callable

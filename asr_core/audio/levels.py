@@ -22,7 +22,8 @@ MAX_INVALID_SHARE = 0.5  # of all samples; a recording with more is refused
 OVERSHOOT = 1.25  # of full scale; lossy formats reach it for a moment and are clipped, louder peaks are scaled down
 
 LEVEL_BLOCK_SECONDS = 0.02
-LOUDEST_SECONDS, LOUDEST_SHARE = 0.2, 0.05  # length of the loudest part, the lesser of both: longer than a click
+# Length of the loudest part, whose level counts: the lesser of both. A click is shorter.
+LOUDEST_SECONDS, LOUDEST_SHARE = 0.2, 0.05
 NEARLY_SILENT_DB = -65.0  # of full scale, RMS of the loudest part; speech in it lies below -70 dBFS
 
 CLIPPED_LEVEL = 0.98  # of full scale; resampling makes the flat peaks of a clipped signal uneven

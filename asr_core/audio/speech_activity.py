@@ -20,7 +20,7 @@ BLOCK_SECONDS = 0.02  # each level is measured over a block of this length
 # Silence: nothing in it is audible.
 MIN_AUDIBLE_PEAK = 4e-5  # of full scale, just above one step of 16-bit samples; blocks of a lower peak are silent
 MIN_AUDIBLE_SHARE_OF_PEAK = 5e-4  # of the recording's peak, 66 dB below it; lower blocks are silent beside it
-MAX_CREST_FACTOR = 10.0  # of that peak to the level of the loudest part; a click beyond it counts as this loud
+MAX_CREST_FACTOR = 10.0  # times the level of the loudest part that the peak may count as: a click does not decide
 MIN_SILENCE_SECONDS = 1.0  # shorter silences are pauses of the speaker and separate nothing
 
 # Pauses: only background noise is audible.

@@ -39,7 +39,7 @@ PREFIX = np.dtype(
         ("next_blank", np.float64),  # `blank` after the current step
         ("next_non_blank", np.float64),  # `non_blank` after the current step
         ("finished_score", np.float64),  # language model score of the finished words
-        ("unfinished_score", np.float64),  # the highest language model score that the unfinished word can still reach
+        ("unfinished_score", np.float64),  # score of the most probable word, or of an unknown one, that begins so
         ("fusion_score", np.float64),  # what language model and hot-words add to the rank (shallow fusion)
         ("rank", np.float64),  # the score for pruning: log-probability of all paths, and fusion_score
         ("lm_state", np.int32),  # state of the language model after the finished words
@@ -253,7 +253,7 @@ def after_edge(prefix, settings, phrases):
 def is_hot_word(settings, phrases, after_space):
     """Whether a space has finished a word of a hot-word phrase; `after_space` is the automaton's state after it."""
     has_words = settings.has_hot_words and settings.has_edges
-    return has_words and (phrases.earned[after_space] > 0 or phrases.credit[after_space] > 0)
+    return has_words and (phrases.earned[after_space] > 0 or phrases.provisional[after_space] > 0)
 
 
 @compiled
@@ -291,7 +291,8 @@ def extend_word(candidate, prefix, token, settings, words, phrases):
             read_letters(candidate, first, last, settings, words)
         candidate.fusion_score = candidate.finished_score + candidate.unfinished_score
     if settings.has_hot_words:
-        candidate.fusion_score += settings.hot_word_boost * (candidate.letters + phrases.credit[candidate.hot_state])
+        letters = candidate.letters + phrases.provisional[candidate.hot_state]
+        candidate.fusion_score += settings.hot_word_boost * letters
 
 
 @compiled
@@ -448,7 +449,7 @@ def extend_all(tree, beam, log_probs, tokens, candidates, settings, words, phras
                 highest = score + (highest_start if settings.begins_word[token] else highest_letter)
             if settings.has_hot_words:
                 hot_state, letters = advance_hotwords(prefix, token, phrases)
-                highest += settings.hot_word_boost * (letters + phrases.credit[hot_state])
+                highest += settings.hot_word_boost * (letters + phrases.provisional[hot_state])
             if score == -inf or (highest < limit and not is_greedy):
                 continue
             child = child_of(tree, place, token)

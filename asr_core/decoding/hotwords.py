@@ -25,7 +25,7 @@ class PhraseTables(NamedTuple):
 
     following: np.ndarray  # [states, symbols], the state after one more character
     earned: np.ndarray  # [states], total letters of the phrases that end in the state
-    credit: np.ndarray  # [states], letters so far of the longest phrase that is incomplete in the state
+    provisional: np.ndarray  # [states], letters already read of the longest phrase that has begun but not ended
     first_symbol: np.ndarray  # [tokens + 1], where the symbols of each token begin
     symbols: np.ndarray  # of all tokens, one after the other
     edge: np.ndarray  # [1], the symbol of the space between words
@@ -114,7 +114,7 @@ def _tables(
         vocabulary: the tokens that move the automaton.
     """
     following = np.zeros((len(moves), len(symbol_of) + 1), np.int32)
-    credit = np.zeros(len(moves), np.int32)
+    provisional = np.zeros(len(moves), np.int32)
     total = np.array(earned, np.int32)
     for symbol, child in moves[NOTHING_READ].items():
         following[NOTHING_READ, symbol] = child
@@ -122,7 +122,7 @@ def _tables(
     while queue:  # breadth first: a linked state is less deep, hence complete
         state, link = queue.popleft()
         following[state] = following[link]
-        credit[state] = letters[state] if moves[state] else credit[link]
+        provisional[state] = letters[state] if moves[state] else provisional[link]
         total[state] += total[link]
         for symbol, child in moves[state].items():
             queue.append((child, following[link, symbol]))
@@ -130,5 +130,5 @@ def _tables(
     texts = [text.replace(WORD_MARK, EDGE) for text in vocabulary.tokens]
     first_symbol = np.cumsum([0, *map(len, texts)])
     symbols = [symbol_of.get(character, OTHER) for text in texts for character in text]
-    columns = (total, credit, first_symbol, symbols, [symbol_of[EDGE]])
+    columns = (total, provisional, first_symbol, symbols, [symbol_of[EDGE]])
     return PhraseTables(following, *(np.array(column, np.int32) for column in columns))

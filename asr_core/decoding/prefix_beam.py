@@ -137,7 +137,7 @@ class PrefixBeam:
         root["lm_state"] = lm_state
         if hot_words:
             root["hot_state"] = hot_words.start if hot_state is None else hot_state
-            root["fusion_score"] = options.hot_word_boost * self._phrases.credit[root["hot_state"]]
+            root["fusion_score"] = options.hot_word_boost * self._phrases.provisional[root["hot_state"]]
         self._root = np.array([root])
 
     def _take(self) -> int:

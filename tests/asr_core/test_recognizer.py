@@ -174,7 +174,8 @@ def test_every_kind_of_source_gives_the_same_words(recognizer, tmp_path):
 
 
 def test_other_rates_are_resampled(recognizer):
-    audio = recognizer.load(Audio(np.zeros(48_000, "float32"), 48_000))
+    audio = recognizer.load(Audio(np.zeros(48_000, "float32"), 48_000, track=2, tracks=3))
+    assert (audio.track, audio.tracks) == (2, 3)
     assert (audio.sample_rate, audio.seconds) == (RATE, 1)
     with pytest.raises(ValueError, match="expects 8000 Hz, not 48000"):
         recognizer.emissions(Audio(np.zeros(48_000, "float32"), 48_000))

@@ -220,7 +220,7 @@ class TestHotWords:
     def test_are_found_however_they_are_cut(self, pieces):
         hot_words = HotWords.build(["Cater"], ENGLISH)
         tokens = [ENGLISH.tokens.index(piece) for piece in pieces]
-        assert hot_words.tables.credit[hot_words.state_after(tokens)] == len("cater")
+        assert hot_words.tables.provisional[hot_words.state_after(tokens)] == len("cater")
         emissions = emissions_of([*pieces, "", "▁s"], ENGLISH)
         score = beam_search(emissions, ENGLISH, DecoderOptions(), hot_words=hot_words)[0].hot_word_score
         assert score == pytest.approx(5 * DecoderOptions().hot_word_boost)
