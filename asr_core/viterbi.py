@@ -62,27 +62,19 @@ def best_states(
         finals: how many of the last states are final.
         block_steps: steps between two copies of the scores.
         margin: pruning threshold in nats: states whose score is this far below the best of a step are pruned at both
-            ends of the active range. If it is infinite, none is pruned and the result is exact. Trellises with jumps
-            need it, as all of their states can be reached at every step.
+            ends of the active range. If it is infinite, none is pruned and the result is exact. Set it for trellises
+            with jumps: all their states can be reached at every step, so that without pruning the time grows with
+            steps times states. If it prunes all final states, it is doubled.
         check: called before each block of either pass, or None; an exception from it ends the work.
     """
-    states = len(trellis.columns)
-    firsts = range(0, len(scores), block_steps)
-    column, origins = np.full(states, -np.inf), np.arange(states, dtype=np.int32)
-    column[0] = 0.0
-    low, high = 0, 1
-    ends = []  # of each block: first state and scores before it; first state and origins of the states after it
-    for first in firsts:
-        if check is not None:
-            check()
-        before = low, column[low:high].copy()
-        origins[low:high] = np.arange(low, high)
-        last = min(first + block_steps, len(scores))
-        low, high = run_forward(scores, trellis, first, last, column, origins, low, high, margin)
-        ends.append((*before, low, origins[low:high].copy()))
-    state = states - 1 - int(np.argmax(column[: -finals - 1 : -1]))
+    blocks = range(0, len(scores), block_steps)
+    state_scores, ends = _forward(scores, trellis, blocks, margin, check)
+    while margin < np.inf and not np.isfinite(state_scores[-finals:]).any():  # many words at an end were not spoken
+        margin *= 2
+        state_scores, ends = _forward(scores, trellis, blocks, margin, check)
+    state = len(state_scores) - 1 - int(np.argmax(state_scores[: -finals - 1 : -1]))
     path = np.empty(len(scores), np.int32)
-    for first, (before_low, before, low, origins) in zip(reversed(firsts), reversed(ends), strict=True):
+    for first, (before_low, before, low, origins) in zip(reversed(blocks), reversed(ends), strict=True):
         if check is not None:
             check()
         last = min(first + block_steps, len(scores))
@@ -94,8 +86,32 @@ def best_states(
     return path
 
 
+def _forward(scores: np.ndarray, trellis: Trellis, blocks: range, margin: float, check) -> tuple[np.ndarray, list]:
+    """The forward pass through blocks of steps. Arguments as for `best_states`.
+
+    Returns:
+        float64 [states], the score of the best path to each state, -inf where it was pruned; and for each block the
+        first active state with the scores before the block, and the first active state with the origins after it.
+    """
+    states = len(trellis.columns)
+    state_scores, origins = np.full(states, -np.inf), np.arange(states, dtype=np.int32)
+    state_scores[0] = 0.0
+    low, high = 0, 1
+    ends = []
+    for first in blocks:
+        if check is not None:
+            check()
+        before = low, state_scores[low:high].copy()
+        origins[low:high] = np.arange(low, high)
+        last = min(first + blocks.step, len(scores))
+        low, high = run_forward(scores, trellis, first, last, state_scores, origins, low, high, margin)
+        ends.append((*before, low, origins[low:high].copy()))
+    state_scores[:low] = state_scores[high:] = -np.inf
+    return state_scores, ends
+
+
 @compiled
-def run_forward(scores, trellis, first, last, column, origins, low, high, margin):
+def run_forward(scores, trellis, first, last, state_scores, origins, low, high, margin):
     """Advances the forward pass from step `first` to before step `last`; returns the new active range, (low, high).
 
     Only the states from `low` to before `high` are active; the scores of others count as -inf.
@@ -104,13 +120,13 @@ def run_forward(scores, trellis, first, last, column, origins, low, high, margin
         scores: float32 [steps, columns].
         trellis: the states and the transitions between them.
         first, last: the steps of the block.
-        column: float64 [states], score of the best path to each state; updated in place.
+        state_scores: float64 [states], score of the best path to each state; updated in place.
         origins: int32 [states], state of that path before the block; updated in place.
         low, high: the active range before the block.
         margin: pruning threshold in nats.
     """
     states, steps = len(trellis.columns), len(scores)
-    old, old_origins = column, origins
+    old, old_origins = state_scores, origins
     new, new_origins = np.full(states, -np.inf), np.empty(states, np.int32)
     targets = trellis.targets
     for step in range(first, last):
@@ -149,26 +165,26 @@ def run_forward(scores, trellis, first, last, column, origins, low, high, margin
         old, new = new, old
         old_origins, new_origins = new_origins, old_origins
     if (last - first) % 2:  # the two pairs of arrays were exchanged an odd number of times
-        column[low:high] = old[low:high]
+        state_scores[low:high] = old[low:high]
         origins[low:high] = old_origins[low:high]
     return low, high
 
 
 @compiled
-def trace_back(scores, trellis, first, last, column, low, state, path):
+def trace_back(scores, trellis, first, last, state_scores, low, state, path):
     """Writes the states of the best path through one block of steps into `path`; returns its state before the block.
 
     Args:
         scores: float32 [steps, columns].
         trellis: the states and the transitions between them.
         first, last: the steps of the block, from `first` to before `last`.
-        column: float64 [n], scores of the states from `low` to `state` before the block; overwritten.
+        state_scores: float64 [n], scores of the states from `low` to `state` before the block; overwritten.
         low: state of the path before the block.
         state: state of the path at the last step of the block.
         path: int32 [steps], written from `first` to before `last`.
     """
-    count = len(column)
-    old, new = column, np.full(count, -np.inf)
+    count = len(state_scores)
+    old, new = state_scores, np.full(count, -np.inf)
     backpointers = np.empty((last - first, count), np.uint8)
     for step in range(first, last):
         for place in range(count):

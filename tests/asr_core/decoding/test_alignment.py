@@ -289,6 +289,17 @@ def test_words_beside_speech_that_the_text_lacks_keep_their_place(left_out):
     assert part.matches
 
 
+@pytest.mark.parametrize("before, after", [(0, 150), (150, 0), (120, 120)])
+def test_much_of_a_text_may_be_missing_in_the_recording(before, after):
+    emissions = spoken(" ".join(SENTENCE * 8), blanks=3)
+    text = " ".join(["word"] * before + SENTENCE * 8 + ["word"] * after)
+    words = align_text(emissions, text, VOCABULARY).words
+    whole = align_text(emissions, " ".join(SENTENCE * 8), VOCABULARY).words
+    assert [word.text for word in words] == text.split()
+    for found, expected in zip(words[before : len(words) - after], whole, strict=True):
+        assert (found.start, found.end) == pytest.approx((expected.start, expected.end), abs=STEP)
+
+
 def test_a_word_beside_a_hole_is_not_stretched_to_a_pause_inside_it():
     emissions, times = recording(WORDS, [0.3, 0.05, 0.05, 0.6, 0.05, 0.05, 0.4], ROOM)
     first, last = align_text(emissions, f"{WORDS[0]} {WORDS[5]}", VOCABULARY).words
