@@ -22,13 +22,13 @@ From one step to the next, a path stays in its state, enters the next state, or 
 tokens (`may_skip_blank`). So the score of a cell follows from three cells of the step before, and one pass over the
 trellis covers all paths:
 
-    alpha[t, s]  forward variable: the log-probability of all ways from the beginning to state s at step t
-    beta[t, s]   backward variable: that of all ways from state s at step t to the end
+    alpha[t, s]  forward variable: log of the summed probability of all paths of steps 1 to t that end in state s
+    beta[t, s]   backward variable: the same of all paths of the steps from t to the last that start in state s
     Both include the emission of state s at step t.
 
 `log_probabilities` computes alpha alone, in a few lines of NumPy: read it first. `ctc_loss` adds beta, which gives the
 gradient. With the maximum in place of the sum, the same pass finds the most probable path of a text, which is forced
-alignment (`asr_core.forced_alignment`). Which text is the most probable is the question of `asr_core.decoding`.
+alignment (`asr_core.forced_alignment`). Finding the most probable text is decoding (`asr_core.decoding`).
 """
 
 from collections.abc import Sequence
@@ -127,24 +127,24 @@ def log_probabilities(log_probs: np.ndarray, texts: Sequence[Sequence[int]], wil
 
 
 def ctc_loss(labels, label_lengths, logits, logit_lengths):
-    """Negative log-likelihood of each label, which is the text of a clip, given its logits.
+    """The CTC loss of each clip: minus the log-probability of its label sequence (its text), given its logits.
 
     The value is that of `log_probabilities`, for a padded batch and in `keras.ops`. The gradient comes from the
     forward-backward algorithm. At every step, `alpha + beta - emission` is the log-probability of all paths through a
-    state, since both variables include the emission. Minus the log-probability of all paths of the label, this is the
-    log-posterior of the state. The gradient with respect to the logits is `softmax(logits) - posteriors`, where the
-    posteriors are summed by token (Graves et al., 2006, eq. 16). Automatic differentiation is given this gradient and
-    does not differentiate the recursion.
+    state, since both variables include the emission. Minus the log-probability of all paths of the label sequence, this
+    is the log-posterior of the state. The gradient with respect to the logits is `softmax(logits) - posteriors`, where
+    the posteriors are summed by token (Graves et al., 2006, eq. 16). Automatic differentiation is given this gradient
+    and does not differentiate the recursion.
 
     Args:
-        labels: int32 [batch, label], tokens from 1; values beyond the length of a label are ignored.
+        labels: int32 [batch, longest label sequence], tokens from 1; values beyond its length are ignored.
         label_lengths: int32 [batch].
         logits: float [batch, steps, tokens], unnormalised, all of them finite; token 0 is blank.
         logit_lengths: int32 [batch], numbers of steps, at least 1; later steps are ignored.
 
     Returns:
-        float32 [batch], in nats. A label that is not `feasible` in its steps gives a large finite number with
-        finite gradients: leave such clips out.
+        float32 [batch], in nats. A label sequence that is not `feasible` in its steps gives a large finite number
+        with finite gradients: leave such clips out.
     """
     from keras import ops  # takes seconds to import, and only training needs it
 
@@ -172,21 +172,21 @@ def ctc_loss(labels, label_lengths, logits, logit_lengths):
 
 
 def _states(labels, label_lengths):
-    """The tokens of the states of each label, int32 [batch, 2 * label + 1]; after its last state, all are blank."""
+    """The tokens of the states of each label sequence, int32 [batch, states]; after its last state, all are blank."""
     from keras import ops
 
-    batch, label = ops.shape(labels)
-    is_label = ops.arange(label, dtype="int32") < ops.expand_dims(label_lengths, 1)
+    batch, longest = ops.shape(labels)
+    is_label = ops.arange(longest, dtype="int32") < ops.expand_dims(label_lengths, 1)
     labels = ops.where(is_label, ops.cast(labels, "int32"), BLANK)
-    states = ops.reshape(ops.stack([ops.zeros_like(labels), labels], axis=2), (batch, 2 * label))
+    states = ops.reshape(ops.stack([ops.zeros_like(labels), labels], axis=2), (batch, 2 * longest))
     return ops.pad(states, [[0, 0], [0, 1]])
 
 
 def _forward_backward(emissions, states, last_state, last_step):
     """Forward and backward variables: alpha and beta, each float32 [batch, steps, states].
 
-    Backwards, the recursion is the same on a mirrored trellis, in which the last state of a label and its last step
-    are the first. So both directions run in one scan, as the two halves of a batch.
+    Backwards, the recursion is the same on a mirrored trellis, in which the last state and the last step come
+    first. So both directions run in one scan, as the two halves of a batch.
 
     Args:
         emissions: float32 [batch, steps, states], log-probability of each state's token.
@@ -223,14 +223,12 @@ def _forward_backward(emissions, states, last_state, last_step):
 
 
 def _log_likelihood(alpha, last_state, last_step):
-    """Log-probability of all paths of each label, float32 [batch]: alpha of the last two states at the last step."""
+    """Log-probability of each label sequence, float32 [batch]: the sum of the last two states at the last step."""
     from keras import ops
 
     final = ops.take_along_axis(alpha, ops.expand_dims(last_step, 2), axis=1)[:, 0]
-    final = ops.take_along_axis(final, ops.concatenate([last_state, ops.maximum(last_state - 1, 0)], 1), axis=1)
-    one_state = ops.stack([final[:, 0], final[:, 0] + IMPOSSIBLE], 1)  # an empty label has a single state
-    final = ops.where(last_state > 0, final, one_state)
-    return ops.logaddexp(final[:, 0], final[:, 1])
+    final = ops.logaddexp(final, _shift(final, 1, IMPOSSIBLE))  # an empty label sequence has no state before its last
+    return ops.take_along_axis(final, last_state, axis=1)[:, 0]
 
 
 def _shift(values, by: int, fill):

@@ -21,7 +21,7 @@ WILDCARD_PROBABILITY = 0.8
 BLOCK_STEPS = 512  # between two copies of the scores that the Viterbi algorithm keeps: a trade of memory for time
 
 
-def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[TokenSpan], np.ndarray]:
+def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> list[TokenSpan]:
     """The most probable of all paths that collapse to a text (Viterbi algorithm; exact).
 
     Args:
@@ -29,28 +29,27 @@ def forced_align(log_probs: np.ndarray, tokens: Sequence[int]) -> tuple[list[Tok
         tokens: the text. WILDCARD stands for any token; two in a row need no blank between them.
 
     Returns:
-        One span per token, in order, and the log-probability of the path at every step, float32 [steps].
+        One span per token, in order.
 
     Raises:
         AlignmentError: there is no token, or there are more than fit into the steps.
     """
-    steps = len(log_probs)
-    check_fits(tokens, steps)
-    scores, trellis = with_wildcard(log_probs), trellis_of(tokens, log_probs.shape[1])
-    states = best_states(scores, trellis, 2, BLOCK_STEPS)
-    return spans_of(tokens, 2 * np.arange(len(tokens)) + 1, states), scores[np.arange(steps), trellis.columns[states]]
+    check_fits(tokens, len(log_probs))
+    trellis = trellis_of(tokens, log_probs.shape[1])
+    states = best_states(with_wildcard(log_probs), trellis, 2, BLOCK_STEPS)
+    return spans_of(tokens, 2 * np.arange(len(tokens)) + 1, states)
 
 
-def spans_of(tokens: Sequence[int], places: np.ndarray, states: np.ndarray) -> list[TokenSpan]:
+def spans_of(tokens: Sequence[int], token_states: np.ndarray, states: np.ndarray) -> list[TokenSpan]:
     """The span of every token in a path; the span of a token that the path skips is empty.
 
     Args:
         tokens: the text.
-        places: int [tokens], the state of each token.
+        token_states: int [tokens], the state of each token.
         states: int32 [steps], the path; states never fall.
     """
-    starts = np.searchsorted(states, places)
-    ends = np.searchsorted(states, places, side="right")
+    starts = np.searchsorted(states, token_states)
+    ends = np.searchsorted(states, token_states, side="right")
     return [TokenSpan(int(t), int(a), int(b)) for t, a, b in zip(tokens, starts, ends, strict=True)]
 
 

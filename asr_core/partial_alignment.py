@@ -38,12 +38,10 @@ class PartialAlignment:
         words: for each word, the spans of its tokens; those of a skipped word are empty and stand where it would be.
         passed: for each passage of speech that was passed over, the number of the next word, and the spans of its first
             and of its last step.
-        log_probs: float32 [steps], log-probability of the path; 0 where speech was passed over.
     """
 
     words: tuple[tuple[TokenSpan, ...], ...]
     passed: tuple[tuple[int, tuple[TokenSpan, TokenSpan]], ...]
-    log_probs: np.ndarray
 
 
 def align_words(
@@ -52,7 +50,8 @@ def align_words(
     separator: int | None,
     check: Callable[[], None] | None = None,
 ) -> PartialAlignment:
-    """The most probable path through a text of which words may be missing in the recording, and the reverse.
+    """The most probable path, where the text may have words that the recording lacks, and the recording speech that the
+    text lacks.
 
     Args:
         log_probs: float32 [steps, tokens].
@@ -63,19 +62,16 @@ def align_words(
     Raises:
         AlignmentError: there is no word, or there are more tokens than fit into the steps.
     """
-    trellis, tokens, places = _trellis(words, separator, log_probs.shape[1])
+    trellis, tokens, token_states = _trellis(words, separator, log_probs.shape[1])
     check_fits(tokens, len(log_probs))
     passing = trellis.columns == log_probs.shape[1] + 1
     trellis, used = _of_used_tokens(trellis, log_probs.shape[1])
     scores = _with_passing(log_probs, used)
     states = best_states(scores, trellis, 3, BLOCK_STEPS, PRUNING_MARGIN, check)
-    columns = trellis.columns[states]
     passed = passing[states] & (scores[:, -2] > log_probs[:, BLANK])
-    path_log_probs = np.where(passed, 0.0, scores[np.arange(len(states)), columns]).astype(np.float32)
     return PartialAlignment(
-        tuple(_by_word(spans_of(tokens, places, states), words, separator)),
+        tuple(_by_word(spans_of(tokens, token_states, states), words, separator)),
         tuple(_passages(passed, np.cumsum(passing)[states] - 1)),
-        path_log_probs,
     )
 
 
@@ -91,8 +87,8 @@ def _of_used_tokens(trellis: Trellis, tokens: int) -> tuple[Trellis, np.ndarray]
     """The trellis on scores without the columns of tokens that it does not use, and the tokens that it uses."""
     columns = trellis.columns
     used = np.unique(columns[columns < tokens])
-    places = np.where(columns < tokens, np.searchsorted(used, columns), columns - tokens + len(used))
-    return trellis._replace(columns=places.astype(np.int32)), used
+    columns = np.where(columns < tokens, np.searchsorted(used, columns), columns - tokens + len(used))
+    return trellis._replace(columns=columns.astype(np.int32)), used
 
 
 def _with_passing(log_probs: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -112,14 +108,14 @@ def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trelli
     first state of all is that before the first step. To skip a word and the separator after it, a path jumps from
     either of the two states before the word to the same one before the next word.
     """
-    columns, penalties, skips, tokens, places, gaps = [wildcard_column + 2], [0.0], [0], [], [], []
+    columns, penalties, skips, tokens, token_states, gaps = [wildcard_column + 2], [0.0], [0], [], [], []
 
     def add(column: int, skip: int = 0, penalty: float = 0.0) -> None:
         columns.append(column), skips.append(skip), penalties.append(penalty)
 
     def add_token(token: int, skip: int) -> None:
         may_skip = may_skip_blank(token, tokens[-1] if tokens else BLANK, WILDCARD)
-        places.append(len(columns))
+        token_states.append(len(columns))
         tokens.append(token)
         add(wildcard_column if token == WILDCARD else token, skip if may_skip else 0)
 
@@ -145,19 +141,19 @@ def _trellis(words, separator: int | None, wildcard_column: int) -> tuple[Trelli
     targets = np.flatnonzero(sources != NO_STATE)
     columns, skips, sources, targets = (np.array(v, np.int32) for v in (columns, skips, sources, targets))
     trellis = Trellis(columns, np.array(penalties), skips, sources, jump_penalties, targets)
-    return trellis, tokens, np.array(places)
+    return trellis, tokens, np.array(token_states)
 
 
-def _passages(passed: np.ndarray, places: np.ndarray):
+def _passages(passed: np.ndarray, next_words: np.ndarray):
     """The passages that a path passed over: yields (number of the next word, spans of first and last step).
 
     Args:
         passed: bool [steps], whether a step was passed over.
-        places: int [steps], the number of the word that follows a step.
+        next_words: int [steps], the number of the word that follows a step.
     """
     steps = np.flatnonzero(passed)
     if not len(steps):
         return
-    for passage in np.split(steps, np.flatnonzero(np.diff(places[steps])) + 1):
+    for passage in np.split(steps, np.flatnonzero(np.diff(next_words[steps])) + 1):
         first, last = int(passage[0]), int(passage[-1])
-        yield int(places[first]), (TokenSpan(PASSED, first, first + 1), TokenSpan(PASSED, last, last + 1))
+        yield int(next_words[first]), (TokenSpan(PASSED, first, first + 1), TokenSpan(PASSED, last, last + 1))

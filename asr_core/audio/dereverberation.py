@@ -3,8 +3,9 @@
 A room repeats every sound for tenths of a second, in all frequencies. Weighted prediction error (WPE; Nakatani et al.,
 2010, "Speech dereverberation based on variance-normalized delayed linear prediction", IEEE Transactions on Audio,
 Speech, and Language Processing 18 (7)) predicts each frame of the spectrum from earlier ones and subtracts the
-prediction. Frames begin 16 ms after one another, and speech itself can hardly be predicted over so long a time. A
-recording from which the prediction would take little is dry, and is left as it is.
+prediction. The prediction delay is one frame, 16 ms, and neighbouring frames overlap by half. Speech changes too
+quickly to be predicted much from such frames, but sustained tones are taken for reverberation. A recording from which
+the prediction would take little is dry, and is left as it is.
 """
 
 import numpy as np
@@ -69,10 +70,10 @@ def _predicted(spectrum: np.ndarray, taps: int) -> np.ndarray:
     for _ in range(ITERATIONS):
         weights = 1 / np.maximum(_power(spectrum - late), floor)
         products = (earlier.conj() * weights[:, None]) @ both.transpose(0, 2, 1)  # [bins, taps, taps + 1]
-        correlations, correlation = products[..., :taps], products[..., taps:]
-        loading = LOADING * np.trace(correlations, axis1=1, axis2=2).real / taps + TINY
-        correlations = correlations + loading[:, None, None] * np.eye(taps, dtype=np.float32)
-        late = (np.linalg.solve(correlations, correlation).transpose(0, 2, 1) @ earlier)[:, 0]
+        autocorrelation, cross_correlation = products[..., :taps], products[..., taps:]
+        loading = LOADING * np.trace(autocorrelation, axis1=1, axis2=2).real / taps + TINY
+        autocorrelation = autocorrelation + loading[:, None, None] * np.eye(taps, dtype=np.float32)
+        late = (np.linalg.solve(autocorrelation, cross_correlation).transpose(0, 2, 1) @ earlier)[:, 0]
     return late
 
 

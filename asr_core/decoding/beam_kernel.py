@@ -267,7 +267,7 @@ def advance_hotwords(prefix, token, phrases):
 
 
 @compiled
-def extend_word(candidate, prefix, token, settings, words, phrases):
+def extend_prefix(candidate, prefix, token, settings, words, phrases):
     """Writes into `candidate` the prefix with one more token, and its fusion score."""
     candidate.token = token
     candidate.child = NONE
@@ -429,7 +429,7 @@ def extend_all(tree, beam, log_probs, tokens, candidates, settings, words, phras
     highest_rank = -inf
     for i in range(size):
         rank = tree[beam.prefixes[i]].rank
-        add_candidate(best_ranks, rank)
+        push_rank(best_ranks, rank)
         highest_rank = max(highest_rank, rank)
     count = 0
     for i in range(size):
@@ -456,19 +456,19 @@ def extend_all(tree, beam, log_probs, tokens, candidates, settings, words, phras
             if child != NONE and tree[child].status == KEPT:
                 continue
             new = candidates[count]
-            extend_word(new, prefix, token, settings, words, phrases)
+            extend_prefix(new, prefix, token, settings, words, phrases)
             new.parent = place
             new.sibling = child  # until `prune`: the place of this prefix if the tree holds it as dropped, or NONE
             new.non_blank = score
             new.rank = score + new.fusion_score
-            add_candidate(best_ranks, new.rank)
+            push_rank(best_ranks, new.rank)
             highest_rank = max(highest_rank, new.rank)
             count += 1
     return count
 
 
 @compiled
-def add_candidate(best_ranks, rank):
+def push_rank(best_ranks, rank):
     """Replaces the lowest of the best ranks, which is the first of the heap, by a higher rank."""
     if rank <= best_ranks[0]:
         return
@@ -626,7 +626,7 @@ def score_text(tokens, root, settings, words, phrases, ends_sentence):
     prefixes = np.empty(2, PREFIX)
     prefixes[0] = root[0]
     for i in range(len(tokens)):
-        extend_word(prefixes[(i + 1) % 2], prefixes[i % 2], tokens[i], settings, words, phrases)
+        extend_prefix(prefixes[(i + 1) % 2], prefixes[i % 2], tokens[i], settings, words, phrases)
     return finished_scores(prefixes[len(tokens) % 2], settings, words, phrases, ends_sentence)
 
 

@@ -24,7 +24,7 @@ from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import BLANK, Vocabulary
 
-LETTER_PAUSE_SECONDS = 0.7  # the shortest run of steps without a letter at which a long recording is cut
+MIN_PAUSE_SECONDS = 0.7  # the shortest run of steps without a letter at which a long recording is cut
 
 # The longest segment that is searched as a whole. In a longer one, all hypotheses of a beam would share their first
 # words, and rescoring by phones would take time that grows with the square of the length.
@@ -94,9 +94,9 @@ def beam_search(
 
 
 def pauses(emissions: Emissions, space: int | None) -> list[TokenSpan]:
-    """Every run of LETTER_PAUSE_SECONDS or more in which the best path has no letter, only blanks and spaces."""
+    """Every run of MIN_PAUSE_SECONDS or more in which the best path has no letter, only blanks and spaces."""
     silent = np.isin(best_path(emissions.log_probs), [BLANK, BLANK if space is None else space])
-    shortest = LETTER_PAUSE_SECONDS / emissions.step_seconds
+    shortest = MIN_PAUSE_SECONDS / emissions.step_seconds
     return [pause for pause in runs(silent) if pause.end - pause.start >= shortest]
 
 
@@ -134,7 +134,7 @@ def segments(emissions: Emissions, space: int | None, begins_word: Sequence[bool
         while end - start > longest:
             first, last = start + shortest, min(start + longest, end - shortest)
             step, width = _widest_gap(emissions.log_probs[first:last], space, begins_word)
-            yield Segment(start, first + step, goes_on=width * emissions.step_seconds < LETTER_PAUSE_SECONDS)
+            yield Segment(start, first + step, goes_on=width * emissions.step_seconds < MIN_PAUSE_SECONDS)
             start = first + step + 1
         yield Segment(start, end)
 
@@ -243,6 +243,6 @@ def _place(
     for start, end, tokens in pieces:
         if check is not None:
             check()
-        piece, _ = forced_align(emissions.log_probs[start:end], tokens)
+        piece = forced_align(emissions.log_probs[start:end], tokens)
         spans += [TokenSpan(span.token, span.start + start, span.end + start) for span in piece]
     return spans

@@ -126,7 +126,7 @@ class IncrementalDecoder:
         beam = PrefixBeam(self._vocabulary, options, self._language_model, self._hot_words, *states)
         beam.advance(emissions.log_probs)
         best = rescore(beam, emissions, self._vocabulary, options, self._rescoring, neural_state)[0]
-        return forced_align(emissions.log_probs, best.tokens)[0] if best.tokens else [], best.posterior
+        return forced_align(emissions.log_probs, best.tokens) if best.tokens else [], best.posterior
 
     def _final(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
         """The words of these tokens, which are final from now on."""

@@ -1,6 +1,6 @@
 """The lexicon: pronunciations of words, and rescoring of hypotheses by the probability of their phones.
 
-A Conformer with an inner head for phones (see `asr_core.models.conformer`) predicts letters and phones. English
+A Conformer with a second CTC head for phones (see `asr_core.models.conformer`) predicts letters and phones. English
 spelling is a poor guide to pronunciation: "know" and "no" differ in their letters and agree in their phones. So a beam
 search over letters finds the n-best list, which is then rescored with the CTC probability of each pronunciation: the
 sum over all paths through the phones that collapse to it.
@@ -27,7 +27,7 @@ from asr_core.text.vocabulary import BLANK
 FORMAT = "pronunciations"
 FORMAT_VERSION = "1"
 PHONES_PER_LETTER = 0.85  # in words that are not in the lexicon
-MAX_LOSS = 10.0  # nats by which the score of a similar word may be lower than that of the words in its place
+MAX_SCORE_DROP = 10.0  # nats by which the score of a similar word may be lower than that of the words in its place
 MIN_SCORE = -35.0  # of a similar word, in nats; the best path of all phones has 0
 UNKNOWN_FREQUENCY = -15.0  # weighted log-probability of a word without one
 TINY = 1e-300  # a positive probability for texts that have none, so that it has a logarithm
@@ -95,7 +95,7 @@ class Pronunciations:
         Args:
             probabilities: of the phones, the blank first and the unknown one last, divided by that of the most probable
                 phone of each step: float64 [steps, phones + 1].
-            words: the words that are there now. A word whose score is lower by more than MAX_LOSS is not returned.
+            words: the words that are there now. A word whose score is more than MAX_SCORE_DROP lower is not returned.
             count: the largest number of pronunciations; homophones share one.
         """
         unknown = probabilities.shape[1] - 1
@@ -105,7 +105,7 @@ class Pronunciations:
         tree, scores, words_of = self._tree
         columns = tree.first_child, tree.character, tree.word, tree.best, scores
         log_probs = np.log(probabilities[:, :unknown]).astype(np.float32)
-        found = best_entries(log_probs, *columns, max(present - MAX_LOSS, MIN_SCORE), count)
+        found = best_entries(log_probs, *columns, max(present - MAX_SCORE_DROP, MIN_SCORE), count)
         return [word for number in found[found != NO_WORD].tolist() for word in words_of[number]]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The options of greedy decoding and of the beam search, with their defaults and limits."""
+"""The options of the decoders, with their defaults and limits. Greedy decoding has none of its own."""
 
 from dataclasses import dataclass, replace
 from numbers import Integral

@@ -27,8 +27,8 @@ def plain_beam_search(
 
     The algorithm is that of Hannun et al., 2014, "First-Pass Large Vocabulary Continuous Speech Recognition using
     Bi-Directional Recurrent DNNs", arXiv 1408.2873. Each prefix has two scores: the log of the summed probability of
-    its paths that end in blank, and of those that end in its last token. They are kept apart because the last token
-    once more makes the prefix longer after a blank, and leaves it as it is without one.
+    its paths that end in blank, and of those that end in its last token. They are kept apart because a repeated token
+    makes the prefix longer only after a blank; without one it merges with the last token.
 
     Args:
         log_probs: float [steps, tokens], in nats; token 0 is blank.
@@ -38,7 +38,8 @@ def plain_beam_search(
             a prefix as it is.
 
     Returns:
-        Prefix -> log-probability. Beside the best prefixes, the beam always holds that of the greedy path.
+        Prefix -> log-probability. Beside the best prefixes, the beam always holds that of the most probable path (after
+        the blank penalty).
     """
     log_probs = log_probs.astype(float)
     log_probs[:, BLANK] -= options.blank_penalty
@@ -80,7 +81,7 @@ def _extend(beam: Scores, row: np.ndarray, tokens: set[int], space: int | None) 
     candidates: Scores = {prefix: [-np.inf, -np.inf] for prefix in beam}
     for prefix, (blank, non_blank) in beam.items():
         total = np.logaddexp(blank, non_blank)
-        candidates[prefix][0] = np.logaddexp(candidates[prefix][0], total + row[BLANK])
+        candidates[prefix][0] = total + row[BLANK]
         if prefix and prefix[-1] != space:  # the last token continues
             candidates[prefix][1] = np.logaddexp(candidates[prefix][1], non_blank + row[prefix[-1]])
         for token in range(1, len(row)):

@@ -3,16 +3,15 @@
 `asr_core.decoding.plain_beam_search` specifies the search in a few lines; read it first. `PrefixBeam` does the same by
 compiled code (`asr_core.decoding.beam_kernel`) and adds shallow fusion: the score by which a prefix is ranked for
 pruning includes that of the language model and of the hot-words. A word that is not finished has the score of the most
-frequent word that it can still become.
+probable unigram that begins so, or of an unknown word if that is higher (language model look-ahead).
 
-A beam holds hypotheses in the making, *prefixes*. Each has two scores, the log of the summed probability of all its
-paths so far that end in blank, and of those that end in its last token (Hannun et al., 2014, arXiv 1408.2873). At a
-step, a prefix passes its probability on to three kinds of prefixes:
+A beam holds unfinished hypotheses, *prefixes*. Each has two probabilities, stored as logs: p_b of all its paths so far
+that end in blank, and p_nb of those that end in its last token (Hannun et al., 2014, arXiv 1408.2873). At a step with
+the probabilities y of the tokens, a prefix adds to three kinds of prefixes:
 
-    itself, ending in blank           (blank + non-blank) * probability of blank
-    itself, ending in its last token  non-blank * probability of the last token
-    itself and one more token         (blank + non-blank) * probability of that token;
-                                      blank alone * its probability, where the token is the last one again
+    itself, ending in blank           p_b'  += (p_b + p_nb) * y[blank]
+    itself, ending in its last token  p_nb' += p_nb * y[last token]
+    itself and one more token         p_nb' += (p_b + p_nb) * y[token], or p_b * y[token] if it is the last token again
 
 A space after a space, or before the first letter, makes no other text and leaves the prefix as it is. Networks emit
 several spaces in a pause, and without this rule the beam would fill with prefixes that differ in nothing else. Then

@@ -26,7 +26,7 @@ MAX_REPLACED = 3  # words in a row that one word replaces
 MAX_REPLACED_SECONDS = 1.0  # duration of the replaced words
 MAX_PRONUNCIATIONS = 12  # that the lexicon proposes for a place
 MAX_HYPOTHESES = 3  # that are kept for a place: many words are nearly as good, and would displace those of other places
-MAX_LOSS = 10.0  # nats: a hypothesis whose score is lower than the given one's by more is dropped
+MAX_SCORE_DROP = 10.0  # nats: a hypothesis whose score is lower than the given one's by more is dropped
 
 
 def similar_hypotheses(
@@ -72,12 +72,12 @@ def similar_hypotheses(
                 continue
             letter_gain = (1 - options.phone_weight) * (letters.fit(place, [word]) - old_letters)
             phone_gain = options.phone_weight * (phones.fit(place, [word]) - old_phones)
-            if letter_gain + phone_gain < -MAX_LOSS:
+            if letter_gain + phone_gain < -MAX_SCORE_DROP:
                 continue
             tokens = tuple(vocabulary.encode(" ".join([*words[: place.start], word, *words[place.stop :]])))
             scores = {"acoustic_score": old.acoustic_score + letter_gain, "phone_score": old.phone_score + phone_gain}
             new = BeamResult(tokens, steps=(), **scores, **beam.fusion_scores(tokens, ended))
-            if new.score > old.score - MAX_LOSS:
+            if new.score > old.score - MAX_SCORE_DROP:
                 candidates.append(new)
         found |= {new.tokens: new for new in ranked_by_score(candidates)[:MAX_HYPOTHESES]}
     return ranked_by_score(found.values())[: options.similar_words]
@@ -134,7 +134,7 @@ class _Output:
 
 def _letters(words: list[str], emissions: Emissions, vocabulary: Vocabulary, options: DecoderOptions) -> _Output:
     tokens = vocabulary.encode(" ".join(words))
-    spans, _ = forced_align(emissions.log_probs, tokens)
+    spans = forced_align(emissions.log_probs, tokens)
     word_spans = [(spans[first].start, spans[last - 1].end) for first, last in vocabulary.split(tokens)]
     probabilities = _relative(finite(emissions.log_probs), options.blank_penalty)
     return _Output(probabilities, words, word_spans, lambda words: vocabulary.encode(" ".join(words)))
@@ -147,7 +147,7 @@ def _phones(
     log_probs = finite(emissions.phones.at_own_rate())
     phones = [pronunciations.spell(word, WILDCARD) for word in words]
     try:
-        spans, _ = forced_align(log_probs, [phone for word in phones for phone in word])
+        spans = forced_align(log_probs, [phone for word in phones for phone in word])
     except AlignmentError:
         return None
     ends = np.cumsum([0, *map(len, phones)]).tolist()

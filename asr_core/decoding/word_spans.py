@@ -16,8 +16,8 @@ class WordSpan:
     Attributes:
         text: as the vocabulary writes it, or as written in a given text.
         start, end: seconds from the start of the recording.
-        confidence: mean probability of its tokens in [0, 1], not calibrated (see `confidence.confidence`). UNCHECKED
-            for a word of a given text that the alphabet cannot write, and for no other word.
+        confidence: geometric mean of its tokens' peak probabilities, not calibrated (see `confidence.confidence`).
+            UNCHECKED for a word of a given text that the alphabet cannot write, and for no other word.
         doubt: mean entropy of the steps around it, in nats (see `confidence.step_entropy`).
         posterior: total probability of the hypotheses in the n-best list that have the word there, in [0, 1]; None
             without an n-best list.

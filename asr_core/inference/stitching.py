@@ -1,7 +1,7 @@
 """Joins the log-probabilities of overlapping windows to those of the whole recording.
 
-The seam between two windows lies where both give blank the highest probability, so that no token is split, doubled or
-lost. Steps that no window covers are silence.
+The seam between two windows lies near the middle of their overlap, where blank is most probable in both, so that a
+token is hardly ever split, doubled or lost. Steps that no window covers are silence.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from asr_core.text.vocabulary import BLANK
 
 SEAM_SECONDS = 1.0  # how far from the middle of an overlap the seam may lie
 SEAM_DISTANCE_PENALTY = 1e-4  # nats a step of distance from the middle: decides between steps that are equally blank
-NON_BLANK_PROBABILITY = 1e-4  # what silent steps leave to all tokens but blank together
+NON_BLANK_PROBABILITY = 1e-4  # total probability of all tokens but blank at a silent step
 
 
 def _silence(steps: int, tokens: int, dtype) -> np.ndarray:

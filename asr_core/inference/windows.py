@@ -14,7 +14,7 @@ import numpy as np
 
 from asr_core.audio.speech_activity import WINDOW_SECONDS, level_changes, utterances
 
-OVERLAP_SECONDS = 4.0  # of neighbouring windows: gives the network 2 s of context beyond the steps that are kept
+OVERLAP_SECONDS = 4.0  # of neighbouring windows: gives the network 1 to 3 s of context beyond the steps that are kept
 ALIGNED_STEPS = 4  # windows lie a multiple of this many steps apart, since networks may join neighbouring steps
 
 

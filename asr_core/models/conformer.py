@@ -139,7 +139,7 @@ class ConvolutionModule(layers.Layer):
 
 
 class ConformerBlock(layers.Layer):
-    """Half a feed-forward module, self-attention, convolution, half a feed-forward module, each a residual branch.
+    """A half-step feed-forward module, self-attention, convolution, another half-step one, each a residual branch.
 
     The last matrix of every branch is initialised with zeros, so that a new block is the identity. The layer
     normalisation that the paper has at the end of every block is left out: with it, branches of growing scale
@@ -179,11 +179,11 @@ class Conformer(CtcNetwork):
         kernel: taps of the convolution modules, in steps at the rate of their block.
         expansion: inner width of the feed-forward modules, as a multiple of `width`.
         outer_blocks: how many of the blocks, counted from the first, run at the full 25 steps a second.
-        reduction: downsampling of the other blocks: 1 for none, 2 for pairs of steps.
-        parts: upsampling before the head: output steps for each of the 25 steps a second, 1 or 2.
+        reduction: downsampling factor of the other blocks: 1 for none, 2 for pairs of steps.
+        parts: upsampling factor before the head: output steps for each of the 25 steps a second, 1 or 2.
         channels: of the subsampling convolutions.
         dropout: rate after every module, in training.
-        phones: size of a phone alphabet, blank included, for an inner CTC head that runs at 25 steps a second
+        phones: size of a phone alphabet, blank included, for an intermediate CTC head that runs at 25 steps a second
             (Sanabria and Metze, 2018, arXiv 1807.06234); 0 for no such head. The blocks after the head are conditioned
             on its posteriors (Nozaki and Komatsu, 2021, arXiv 2104.02724).
         phones_block: 1-based number of the block whose output the phone head takes.
@@ -273,7 +273,7 @@ class Conformer(CtcNetwork):
         return self._token_logits(x, outputs), phones
 
     def _condition_on_phones(self, x):
-        """Adds the posteriors of the phone head to a block's output: returns the sum and the logits of the head."""
+        """Adds a projection of the phone posteriors to a block's output: returns the sum, and logits of the phones."""
         batch, steps, count = ops.shape(x)[0], ops.shape(x)[1], self.sizes["phones"]
         logits = ops.reshape(self.phones_head(self.normalise_phones(x)), (batch, steps * self.downsample, count))
         posteriors = ops.reshape(ops.softmax(logits, axis=-1), (batch, steps, self.downsample * count))

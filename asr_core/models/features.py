@@ -20,7 +20,7 @@ class LogMel(Featurizer):
     """Log-mel energies, each bin normalised to mean 0 and variance 1 over the valid frames of the clip.
 
     Energies are floored at 80 dB below the largest of the clip, so that the features do not depend on the gain of the
-    recording. The mel scale and the triangular filters are those of HTK, without area normalisation.
+    recording. The mel scale is that of HTK; the filters are triangles in Hz, without area normalisation.
 
     Args:
         sample_rate: Hz.

@@ -101,7 +101,7 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
     if fitting[0][0].posterior is None:
         calibrations = {"greedy": fit(fitting)}
     else:
-        # Frame entropy and posterior separate wrong words of the beam from right ones, but do not show which words of a
+        # Step entropy and posterior separate wrong words of the beam from right ones, but do not show which words of a
         # given text are missing from the recording: alignments are calibrated by confidence alone.
         given = [(replace(word, posterior=None, doubt=0.0), right) for word, right in fitting]
         calibrations = {"beam": fit(fitting), "aligned": fit(given)}
@@ -112,7 +112,7 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
 
 
 def fit(judged: Sequence[tuple[WordSpan, bool]]) -> Calibration:
-    """Maximum-likelihood weights of a `Calibration`: logistic regression of whether words are correct."""
+    """Weights of a `Calibration`: logistic regression of whether words are correct, with an L2 penalty and bounds."""
     words, right = zip(*judged, strict=True)
     confidence, posterior, doubt = np.array([features(word) for word in words]).T
     inputs = np.stack([confidence, np.ones(len(words)), posterior, doubt])

@@ -90,7 +90,7 @@ class TrainingModel(keras.Model):
 
         On JAX the loss may still be in computation, and `float` waits for it. `train_on_batch` would wait after every
         step and copy all variables from and to the model, while the GPU idles: here they stay on the device, and are
-        up to date only after `settle`.
+        up to date only after `write_back`.
         """
         if self._state is None:
             self.optimizer.learning_rate = learning_rate
@@ -100,13 +100,14 @@ class TrainingModel(keras.Model):
             return loss
         return self._state.step(x, y, learning_rate)
 
-    def settle(self) -> None:
+    def write_back(self) -> None:
         """Writes the values of the last step into the variables; call it before reading or changing them."""
         if self._state is not None:
-            self._state.settle()
+            self._state.write_back()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss of a batch in nats per label character: the sum over its clips, divided by all their characters.
+        """The loss of a batch in nats: the CTC loss of tokens per character, that of phones per phone and the
+        consistency per character, with their weights.
 
         Args:
             y: `labels` int32 [batch, characters] and `label_lengths` int32 [batch]; for a phone head also `phones` and
@@ -153,7 +154,7 @@ class _StateBetweenSteps:
         logs, self.values = self.model.train_function((trainable, others, optimizer, metrics), iter([(x, y, None)]))
         return logs["loss"]
 
-    def settle(self):
+    def write_back(self):
         if self.values is not None:
             for group, values in zip(self.groups, self.values, strict=True):
                 for variable, value in zip(group, values, strict=True):
@@ -187,7 +188,7 @@ def phone_loss(y, y_pred):
 def consistency(logits, lengths):
     """Consistency regularisation of CTC (Yao et al., 2024, arXiv 2410.05101, eq. 5).
 
-    The target of each view of a clip are the posteriors of the other view, through which no gradient flows.
+    The target for each view of a clip is the posteriors of the other view; no gradient flows through them.
 
     Args:
         logits: float [2 * clips, steps, tokens]; the views of a clip follow each other.

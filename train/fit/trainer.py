@@ -158,7 +158,7 @@ class Trainer:
             sync = self.workers.count > 1 and (end_of_pass or self.step % SYNC_STEPS == 0)
             due = time.monotonic() - saved > self.checkpoint_seconds and (sync or self.workers.count == 1)
             if end_of_pass or sync or due:
-                self.training.settle()
+                self.training.write_back()
             if sync:
                 self._sync()
             self.workers.check()
@@ -177,7 +177,7 @@ class Trainer:
                 self._save_checkpoint()
                 saved = time.monotonic()
         if self.step % self.steps_per_pass and self.losses:  # the time limit fell within a pass
-            self.training.settle()
+            self.training.write_back()
             end_pass()
             self._save_checkpoint()
 

@@ -281,7 +281,7 @@ def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypa
     monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 4.0)
     found = beam_search(emissions, VOCABULARY)[0]
     assert found.text == " ".join(words)
-    whole, _ = forced_align(emissions.log_probs, found.tokens)
+    whole = forced_align(emissions.log_probs, found.tokens)
     assert [span.token for span in found.spans] == list(found.tokens)
     assert np.abs([a.start - b.start for a, b in zip(found.spans, whole, strict=True)]).max() <= 1
 

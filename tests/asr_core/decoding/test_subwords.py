@@ -19,7 +19,6 @@ from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.decoding.text_alignment import align_text
 from asr_core.emissions import Emissions
-from asr_core.forced_alignment import forced_align
 from asr_core.text.spelling import spell
 from asr_core.text.vocabulary import WILDCARD, WORD_MARK, Vocabulary
 from tests.asr_core.decoding.small import EXACT, emissions_along, random_emissions, small_arpa
@@ -200,19 +199,6 @@ def test_at_most_so_many_tokens_extend_a_prefix():
     one_step = PrefixBeam(vocabulary, DecoderOptions(beam_width=1024, token_threshold=0.0, score_threshold=math.inf))
     one_step.advance(emissions.log_probs[:1])
     assert len(list(one_step.hypotheses())) in (MAX_STEP_TOKENS, MAX_STEP_TOKENS + 1)  # the blank may be among them
-
-
-@pytest.mark.parametrize("steps", range(1, 7))
-def test_forced_alignment_equals_the_best_of_all_paths(steps):
-    emissions = random_emissions(steps, seed=40 + steps)
-    best = {}
-    for path in itertools.product(range(4), repeat=steps):
-        text = tuple(collapse(path))
-        log_prob = sum(float(row[token]) for row, token in zip(emissions.log_probs, path, strict=True))
-        best[text] = max(best.get(text, -np.inf), log_prob)
-    for text, log_prob in best.items():
-        if text:
-            assert forced_align(emissions.log_probs, text)[1].sum() == pytest.approx(log_prob, abs=1e-4)
 
 
 class TestHotWords:

@@ -85,7 +85,7 @@ def test_training_with_five_bits_lowers_the_loss_and_dropout_draws_anew():
     seeds = model.network.non_trainable_variables
     before = [np.array(variable) for variable in seeds]
     losses = [float(model.step(*batch(), 1e-2)) for _ in range(6)]
-    model.settle()
+    model.write_back()
     assert losses[-1] < 0.8 * losses[0]
     assert float(optimizer.learning_rate) == pytest.approx(1e-2)
     assert all((old != np.array(new)).any() for old, new in zip(before, seeds, strict=True))
