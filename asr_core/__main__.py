@@ -51,8 +51,11 @@ def main(arguments: Sequence[str] | None = None, recognizer_factory: Callable | 
     process.open_closed_streams()
     parser = make_parser()
     options = parse(parser, arguments)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # names of files may contain characters that cannot be encoded
+    if options.out == "":
+        parser.error("--out is empty: name a folder, or leave it out")
+    if hasattr(sys.stdout, "reconfigure"):  # transcripts have any letters, and names of files even invalid ones
+        chosen = sys.stdout.isatty() or "PYTHONIOENCODING" in os.environ
+        sys.stdout.reconfigure(encoding=None if chosen else "utf-8", errors="replace")
     paths, roots, problems, left_out = _find_recordings(options.files)
     recordings = placed(paths, roots, options.formats)
     if len(recordings) > 1 and not options.out and (subtitles := [f for f in options.formats if f in SUBTITLES]):
@@ -141,8 +144,11 @@ def _recordings_in(folder: str, problems: list[str], others: Counter) -> Iterato
     def note_problem(error: OSError) -> None:
         problems.append(f"{printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")
 
-    for parent, folders, files in os.walk(folder, onerror=note_problem):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    visited = {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, onerror=note_problem, followlinks=True):
+        inside = {name: os.path.realpath(os.path.join(parent, name)) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name in sorted(inside) if inside[name] not in visited]  # links may lead in a circle
+        visited.update(inside.values())
         for name in sorted(files):
             if name.startswith("."):
                 continue
@@ -348,8 +354,4 @@ def _print_error(line: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except SystemExit as stopped:
-        code = stopped.code
-    process.leave(code)
+    process.leave_after(main)

@@ -4,7 +4,10 @@ Only these messages are shown to users; programming errors remain ordinary excep
 """
 
 import re
+from unicodedata import category
 
+UNPRINTABLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")  # Unicode categories; other kinds of spaces are printed
+JOINERS = "\u200c\u200d"  # format characters that belong to words
 UNKNOWN_ARGUMENT = re.compile(r".*unexpected keyword argument '(\w+)'.*", re.S)
 MISSING_ARGUMENTS = re.compile(r".* missing \d+ required [\w -]*arguments?: (.*)", re.S)
 ERROR_NUMBER = re.compile(r"\[(Errno|WinError) -?\d+\] ")
@@ -47,8 +50,8 @@ class Cancelled(AsrError):
 
 
 def printable(text: str) -> str:
-    """A name with every character that a terminal cannot print on one line replaced by a question mark."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """A name with every character that would move the cursor, or the text around it, replaced by a question mark."""
+    return "".join("?" if category(one) in UNPRINTABLE and one not in JOINERS else one for one in text)
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import _signal as signal  # without the enumerations of `signal`, which take lon
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT, as in a shell
 CLEAN_UP_SECONDS = 3.0  # after an interrupt, to remove unfinished files; then the process ends in any case
@@ -56,6 +56,15 @@ def _interrupt(number, frame) -> None:
 def interrupted() -> bool:
     """Whether Ctrl-C was pressed inside `cleaning_up`."""
     return _interrupted
+
+
+def leave_after(main: Callable[[], int]) -> None:
+    """Runs a command and ends the process with its exit code, as `leave` does."""
+    try:
+        code = main()
+    except SystemExit as stopped:
+        code = stopped.code
+    leave(code)
 
 
 def leave(code: int) -> None:

@@ -26,7 +26,7 @@ FOREIGN = {
 ORDER = {
     "asr_core": (
         "errors process storage jit blas text emissions viterbi ctc forced_alignment partial_alignment audio models "
-        "decoding transcript cli bundle inference recognizer streaming __main__"
+        "decoding transcript cli bundle inference recognizer streaming __main__ command"
     ),
     "train": (
         "options learning_rate numpy_training data corpora language_model neural_language_model fit evaluate "

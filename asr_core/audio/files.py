@@ -20,7 +20,7 @@ from asr_core.audio.containers import lacks_index, ogg_layout, share_present, wi
 from asr_core.audio.flac import decoded_flac, stream_info
 from asr_core.audio.integrity import Integrity, IntegrityMonitor, header_seconds
 from asr_core.audio.tracks import Tracks
-from asr_core.errors import AudioError
+from asr_core.errors import AudioError, printable
 
 MAX_PIPE_BYTES = 1 << 30  # 1 GiB, since a stream that cannot seek is held in memory
 MAX_SILENCE_SECONDS = 4 * 3600  # of silence in all that fills gaps between time stamps
@@ -103,8 +103,7 @@ def opened(source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
 
 def _shown(name: str | bytes) -> str:
     """A file name on one line, shortened for a message."""
-    name = os.fsdecode(name)
-    name = "".join(character if character.isprintable() else "?" for character in name)
+    name = printable(os.fsdecode(name))
     return name if len(name) <= 100 else f"{name[:60]}...{name[-30:]}"
 
 

@@ -1,6 +1,7 @@
 """`Bundle`: a model on disk whose description has been checked, and the objects that are built from it on demand."""
 
 import math
+import re
 import string
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from asr_core.storage import DEFAULT_FOLDER
 from asr_core.text.vocabulary import Vocabulary
 
 PLAIN_ENGLISH = frozenset(string.ascii_lowercase + " '")  # an alphabet without capitals and punctuation
+SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/[0-9a-f]{40}$")  # a folder in the cache of the Hub
 
 
 class OpenedLanguageModel(NamedTuple):
@@ -258,8 +260,13 @@ def open_folder(folder: Path, name: str, language: str | None = None) -> Bundle:
 
 
 def refuse_outside_links(folder: Path, name: str) -> None:
-    """Raises BundleError if a file is a symbolic link out of the folder, through which a bundle could read any file."""
+    """Raises BundleError if a file is a symbolic link out of the folder, through which a bundle could read any file.
+
+    In a snapshot of the Hub's cache, the links lead to the blobs of the same repository.
+    """
     inside = folder.resolve()
+    snapshot = SNAPSHOT.search(inside.as_posix())
+    allowed = [inside, *([inside.parents[1] / "blobs"] if snapshot else [])]
     for path in folder.iterdir():
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
             raise BundleError(f"{name}: {path.name} is a link out of the folder; put the file itself there.")

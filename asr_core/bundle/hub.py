@@ -72,6 +72,8 @@ def _hub_errors_as_bundle_errors(repository: str, revision: str | None):
             raise BundleError(
                 f"{name} is not complete in the cache, and HF_HUB_OFFLINE forbids downloading it: unset that variable."
             ) from error
+        if refused := _refusal(error.__cause__, name):
+            raise BundleError(refused) from error
         cause = reason(error.__cause__ or OSError("there is no network"))
         raise BundleError(
             f"{name} is not complete in the cache and the Hub does not answer ({cause}); try again later."
@@ -79,7 +81,21 @@ def _hub_errors_as_bundle_errors(repository: str, revision: str | None):
     except errors.EntryNotFoundError as error:
         raise BundleError(f"{name} on the Hub is not a bundle, or not a whole one; {CONTENTS}.") from error
     except (httpx2.HTTPError, OSError) as error:  # the server's refusals, broken connections, a full disk
-        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
+        raise BundleError(_refusal(error, name) or _failure(error, name)) from error
+
+
+def _failure(error: BaseException, name: str) -> str:
+    return f"{name} could not be downloaded ({reason(error)}); try again later."
+
+
+def _refusal(error: BaseException | None, name: str) -> str | None:
+    """The message for an answer of the Hub that refuses the token; None for any other error."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return f"The Hub does not accept the access token, so {name} cannot be downloaded: renew or unset HF_TOKEN."
+    if status == 403:
+        return f"The access token may not read {name}: change its permissions on the Hub, or unset HF_TOKEN."
+    return None
 
 
 def download_more(repository: str, commit: str, name: str, choose: Callable[[Sequence[str]], list[str]]) -> None:
@@ -109,7 +125,7 @@ def download_more(repository: str, commit: str, name: str, choose: Callable[[Seq
             for file in chosen:
                 files.fetch(file)
     except (httpx2.HTTPError, OSError) as error:
-        raise BundleError(f"{name} could not be downloaded ({reason(error)}); try again later.") from error
+        raise BundleError(_refusal(error, name) or _failure(error, name)) from error
 
 
 def _download(repository: str, revision: str | None, name: str, wanted: Wanted) -> Bundle:

@@ -37,8 +37,8 @@ DICTIONARY = (
     "University, terms like those of BSD-2-Clause)."
 )
 LIMITS = """\
-- {language} only. The network writes lower-case letters and apostrophes; capitals, punctuation and figures are added
-  only if the bundle has `tagger.safetensors`. Speakers are neither separated nor named.
+- {language}Capitals, punctuation and figures are added to what the network writes only if the bundle has
+  `tagger.safetensors`. Speakers are neither separated nor named.
 - It is a small network, trained on little speech. Rare words and names are often misspelt. Speakers far from the
   microphone, several speakers at once, singing, music and noise cause many errors.
 - A confidence is the share of words with this confidence that were correct on the validation set. It does not show
@@ -68,7 +68,7 @@ def card(config: dict, repository: str | None = None, run: dict | None = None, p
         f"## Measured\n\n{_measured(config)}",
         f"## Trained on\n\n{_trained_on(config)}",
         f"## Recipe\n\n{_recipe(config, run or {}, picture)}",
-        f"## Limits\n\n{LIMITS.format(language=_language(config))}",
+        f"## Limits\n\n{LIMITS.format(language=f'{_language(config)} only. ' if _language(config) else '')}",
         f"## Biases\n\n{BIASES.format(differences=_differences(config))}",
     ]
     body = "\n\n".join(sections)
@@ -93,7 +93,7 @@ def _metadata(config: dict, name: str) -> str:
     ]  # fmt: skip
     speech = [one for one in _entries(config, "training_data") if one.get("kind") != "text"]
     data = ModelCardData(
-        language=config.get("language", "en"),
+        language=config.get("language"),
         license=(known if known in HUB_LICENCES else "other") if licence else None,
         license_name=_slug(licence) if licence and known not in HUB_LICENCES else None,
         library_name="keras",
@@ -229,7 +229,8 @@ def _entries(config: dict, field: str) -> list[dict]:
 
 
 def _language(config: dict) -> str:
-    return {"en": "English"}.get(config.get("language", "en"), config.get("language", ""))
+    language = config.get("language", "")
+    return {"en": "English"}.get(language, language)
 
 
 def _table(heads: list[str], rows: list[list], align: str) -> str:

@@ -65,6 +65,9 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
     if VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids:
         special -= {delimiter}
         ids = {" ": ids[delimiter]} | {text: row for text, row in ids.items() if text not in (delimiter, " ")}
+    if VOCABULARY in files:  # transformers lists its delimiter among the added tokens, too
+        rows = set(ids.values())
+        added = {text: row for text, row in added.items() if row not in rows}
     blank = _text(roles.get("pad_token", settings.get("pad_token")))
     return Pieces({**ids, **added}, special, language, default, blank)
 

@@ -40,9 +40,9 @@ def _front_matter(text: str) -> dict:
 
 
 def _strings(value) -> list[str]:
-    """The strings in a value that is one, or a list of them."""
+    """The strings in a value that is one, or a list of them; YAML reads the code of Norwegian, no, as false."""
     listed = value if isinstance(value, list) else [value]
-    return [one for one in listed[:MAX_ENTRIES] if isinstance(one, str)]
+    return ["no" if one is False else one for one in listed[:MAX_ENTRIES] if isinstance(one, str) or one is False]
 
 
 def _tables(value) -> list[dict]:
@@ -63,9 +63,12 @@ def _evaluation(index) -> list[dict]:
             for metric in _tables(result.get("metrics")):
                 kind, value = str(metric.get("type")).lower(), _number(metric.get("value"))
                 if kind in ERROR_RATES and value is not None:
-                    rates.setdefault(kind, value / 100)  # in percent; the first is that without a language model
+                    rates.setdefault(kind, value)  # the first is that without a language model
             if rates:
-                measured.append({**entry, "decoder": "published", **rates})
+                unit = 1 if max(rates.values()) <= 1 else 100  # a fraction, as the Trainer writes it, or percent
+                measured.append(
+                    {**entry, "decoder": "published", **{kind: rate / unit for kind, rate in rates.items()}}
+                )
     return measured[:MAX_ENTRIES]
 
 

@@ -393,6 +393,19 @@ def test_a_missing_file_is_noticed(saved):
         load_bundle(saved)
 
 
+def test_a_snapshot_in_the_cache_of_the_hub_is_a_folder_too(saved, tmp_path):
+    blobs, snapshot = tmp_path / "models--n--r" / "blobs", tmp_path / "models--n--r" / "snapshots" / ("a" * 40)
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    for path in saved.iterdir():
+        path.rename(blobs / path.name)
+        (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
+    assert load_bundle(snapshot).config["sample_rate"]
+    (snapshot / "more.json").symlink_to(tmp_path / "models--n--r" / "elsewhere.json")
+    with pytest.raises(BundleError, match="more.json is a link out of the folder"):
+        load_bundle(snapshot)
+
+
 def test_links_out_of_the_folder_are_refused(saved, tmp_path):
     (path,) = saved.glob("model*.safetensors")
     path.rename(tmp_path / "elsewhere.safetensors")

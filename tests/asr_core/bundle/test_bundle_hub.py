@@ -163,7 +163,16 @@ def test_a_half_finished_download_never_loads(hub):
     assert load_bundle("name/repo").build()
 
 
-@pytest.mark.parametrize(("status", "message"), [(429, "429 "), (500, "500 "), (503, "503 ")])
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, "does not accept the access token.*: renew or unset HF_TOKEN"),
+        (403, "access token may not read name/repo: change its permissions"),
+        (429, "429 "),
+        (500, "500 "),
+        (503, "503 "),
+    ],
+)
 def test_a_hub_in_trouble_is_an_error_to_act_on(hub, status, message):
     hub.faults = [Fault("*", "", status=status)]
     with pytest.raises(BundleError, match=message):

@@ -31,6 +31,15 @@ def test_a_head_is_with_or_without_the_added_tokens(rows):
     assert tokens_and_rows(files, 4, rows) == (["", " ", "a", "b"], (4, 0, 1, 2))
 
 
+def test_entries_of_the_vocabulary_may_be_listed_again_as_added_tokens():
+    """As transformers 5.24 saves tokenizers of wav2vec 2.0: the word delimiter, and entries of several characters."""
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "a": 5, "ch": 6}
+    rows = {str(row): {"content": text, "special": True} for text, row in vocabulary.items() if row != 5}
+    settings = {"word_delimiter_token": "|", "pad_token": "<pad>", "unk_token": "<unk>", "added_tokens_decoder": rows}
+    found = tokens_and_rows({"vocab.json": vocabulary, "tokenizer_config.json": settings}, 0, 7)
+    assert found == (["", " ", "a", "ch"], (0, 4, 5, 6))
+
+
 def test_a_head_may_have_rows_for_the_usual_special_tokens_without_names():
     assert tokens_and_rows({"vocab.json": LETTERS}, 4, 7)[1] == (4, 0, 1, 2)
     with pytest.raises(BundleError, match="tiny: its vocabulary has 5 tokens and its head 12 outputs"):
@@ -160,3 +169,14 @@ def test_a_card_of_another_form_tells_nothing(text):
 
 def test_several_languages_are_not_one():
     assert facts_of_card("---\nlanguage: [en, de]\n---\n") == {}
+
+
+def test_error_rates_in_a_card_are_fractions_or_percent():
+    index = "---\nmodel-index:\n- results:\n  - metrics:\n    - {{type: wer, value: {}}}\n---\n"
+    for written, rate in (("0.3421", 0.3421), ("34.21", 0.3421), ("1.9", 0.019)):
+        (entry,) = facts_of_card(index.format(written))["evaluation"]
+        assert entry["wer"] == pytest.approx(rate)
+
+
+def test_norwegian_is_a_language_though_yaml_reads_no_as_false():
+    assert facts_of_card("---\nlanguage: no\n---\n") == {"language": "no"}

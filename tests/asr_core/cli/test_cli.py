@@ -463,6 +463,19 @@ class TestFolders:
         code, _, err = run(a, b)
         assert (code, err) == (0, f"{a}: left out: 3 .txt, 1 (no suffix), 1 .a?b, 1 .jpg\n")
 
+    def test_linked_folders_are_searched_once(self, run, tmp_path):
+        sound(tmp_path / "disk" / "b.wav", 0.5)
+        (tmp_path / "in").mkdir()
+        for name in ("2024", "again"):
+            (tmp_path / "in" / name).symlink_to(tmp_path / "disk")
+        (tmp_path / "disk" / "circle").symlink_to(tmp_path / "in")
+        assert run(tmp_path / "in", "--out", tmp_path / "out") == (0, "", "")
+        assert written(tmp_path / "out") == {"2024/b.txt": "tenths 5\n"}
+
+    def test_an_empty_name_for_the_output_is_refused(self, run, tmp_path):
+        code, out, err = run(sound(tmp_path / "a.wav", 0.5), "--out", "")
+        assert (code, out) == (2, "") and "--out is empty" in err
+
     def test_a_folder_of_other_files_has_no_recordings_and_says_which_files_it_has(self, run, tmp_path):
         (tmp_path / "a.pdf").write_text("no recording")
         code, _, err = run(tmp_path)
