@@ -128,6 +128,10 @@ def parse(argv):
         parser.error("--minutes is for one process: several would not end at the same step")
     if asked.rank >= asked.processes:
         parser.error(f"--rank counts from 0: with --processes {asked.processes} it is below {asked.processes}")
+    if (asked.processes > 1 or asked.coordinator) and not asked.data_parallel:
+        parser.error("--processes and --coordinator belong to --data-parallel")
+    if asked.processes > 1 and not asked.coordinator:
+        parser.error("--processes need the --coordinator that they share")
     asked.cache = asked.cache or str(Path(asked.out).absolute().parent / "cache")
     return asked
 

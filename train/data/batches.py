@@ -60,7 +60,8 @@ class Batching:
 
 
 class TrainingBatches:
-    """Augmented batches. A pass has every example.
+    """Augmented batches. A pass has nearly every example: all passes have as many batches as the first, and those that
+    other speeds and joins make beyond that number are left out.
 
     The CTC loss of a clip is infinite if its text needs more steps than the network makes of its samples
     (`asr_core.ctc.feasible`). Such a clip keeps its original speed if only a faster one is infeasible, and is left
@@ -119,6 +120,10 @@ class TrainingBatches:
                 bucket, speed = self._bucket(parts, 1.0), 1.0
             if bucket is not None:
                 buckets[bucket].append((parts, speed))
+            elif len(parts) > 1:  # together they are too long, or have too many characters
+                for example in parts:
+                    if (bucket := self._bucket((example,), 1.0)) is not None:
+                        buckets[bucket].append(((example,), 1.0))
         plan = []
         for bucket, members in buckets.items():
             size = self.batching.clips(bucket)
@@ -200,7 +205,7 @@ class TrainingBatches:
         """Labels and phones of concatenated parts; no phones if those of any part are unknown."""
         if len(parts) == 1:
             return parts[0].labels, parts[0].phones
-        space = np.array(self.data.vocabulary.encode(" "), np.int32)
+        space = np.array(self.data.vocabulary.encode(self.data.vocabulary.separator), np.int32)
         text = np.concatenate([piece for example in parts for piece in (example.labels, space)][:-1])
         known = all(len(example.phones) for example in parts)
         return text, np.concatenate([example.phones for example in parts if known] or [parts[0].phones[:0]])

@@ -22,6 +22,8 @@ from asr_core.storage import replace_file, replacing
 from train.data.manifest import ManifestClip, read_bytes
 from train.options import in_words
 
+UNREAD = -1  # in place of a checksum
+
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
     """Yields `function(item)` for every item, in order; the pool computes up to `ahead` items in advance."""
@@ -38,13 +40,16 @@ def decode(audio: str, sample_rate: int) -> tuple[np.ndarray, int, str]:
     """Decodes a clip's `audio` (see `ManifestClip`).
 
     Returns:
-        Samples, int16 [n]; the CRC-32 of the encoded file; and "", or why there are no samples.
+        Samples, int16 [n]; the CRC-32 of the encoded file, UNREAD if it is there and could not be read; and "", or why
+        there are no samples.
     """
     try:
         encoded = read_bytes(audio)
         samples = load_audio(io.BytesIO(encoded), sample_rate).samples
-    except (AudioError, OSError) as error:
-        return np.zeros(0, np.int16), 0, in_words(error) or "it cannot be read"
+    except (AudioError, FileNotFoundError) as error:
+        return np.zeros(0, np.int16), 0, in_words(error)
+    except OSError as error:
+        return np.zeros(0, np.int16), UNREAD, in_words(error) or "it cannot be read"
     return to_int16(samples), zlib.crc32(encoded), ""
 
 
@@ -58,13 +63,18 @@ def _size_and_time(file: str) -> tuple[int, int] | None:
 
 
 def _read_index(base: Path, index: Path) -> dict | None:
-    """The index of a cache; None if there is none, if it is of an earlier version, or if samples are missing."""
+    """The index of a cache; None if there is none, if it is of an earlier version, or if samples are missing.
+
+    An index with files that could not be read does not count either: the cause may be gone.
+    """
     try:
         content = json.loads(index.read_text())
         size = base.with_suffix(".pcm").stat().st_size
     except (OSError, ValueError):
         return None
-    complete = "checksums" in content and size == np.dtype(np.int16).itemsize * content["total"]
+    complete = (
+        UNREAD not in content.get("checksums", [UNREAD]) and size == np.dtype(np.int16).itemsize * content["total"]
+    )
     return content if complete else None
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from string import ascii_lowercase
 
 from asr_core.text.vocabulary import WORD_MARK
 
@@ -9,8 +10,9 @@ from asr_core.text.vocabulary import WORD_MARK
 def learn_pieces(texts: Iterable[str], count: int) -> list[str]:
     """The characters of normalised texts and the pieces that are merged from them, in the order of the merges.
 
-    In this order `Vocabulary.encode` cuts texts as the merges do. A piece that begins a word has `WORD_MARK` in
-    front; the mark alone is a piece too.
+    All letters of English are among the characters, even those that the texts lack: without them the vocabulary would
+    not count as English. In this order `Vocabulary.encode` cuts texts as the merges do. A piece that begins a word has
+    `WORD_MARK` in front; the mark alone is a piece too.
 
     Args:
         count: pieces at most; fewer if the texts have no two neighbours left that occur together twice.
@@ -19,7 +21,7 @@ def learn_pieces(texts: Iterable[str], count: int) -> list[str]:
         ValueError: the texts have more characters than `count`.
     """
     words = Counter(WORD_MARK + word for text in texts for word in text.split())
-    characters = sorted({character for word in words for character in word})
+    characters = sorted({*ascii_lowercase, *(character for word in words for character in word)})
     if len(characters) > count:
         raise ValueError(f"The texts have {len(characters)} characters, more than the {count} pieces of --pieces.")
     pieces, parts = characters, {word: list(word) for word in words}

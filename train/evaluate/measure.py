@@ -58,11 +58,12 @@ class Run:
     cost: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def add(self, recognizer, output: ClipEmissions) -> None:
-        """Decodes one clip and scores its best hypothesis."""
+        """Decodes one clip and scores its transcript."""
         started = clocks()
-        words = recognizer.decode(output.emissions, output.emissions.seconds, self.options).hypotheses[0].words
+        found = recognizer.decode(output.emissions, output.emissions.seconds, self.options)
         self.cost += clocks() - started
-        self.scores.append(score(output.clip, words, recognizer.vocabulary))
+        spans = found.hypotheses[0].words
+        self.scores.append(score(output.clip, spans, recognizer.vocabulary, found.transcript.words))
 
 
 def clocks() -> np.ndarray:

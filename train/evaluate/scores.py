@@ -18,6 +18,7 @@ from scipy.stats import bootstrap
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.text.alphabet import normalised_words, units
 from asr_core.text.vocabulary import Vocabulary
+from asr_core.transcript.words import Word
 
 if TYPE_CHECKING:  # its import takes Keras, which scores do not need
     from train.data.manifest import ManifestClip
@@ -80,18 +81,27 @@ class Score:
     judged: tuple[tuple[WordSpan, bool], ...]
 
 
-def score(clip: "ManifestClip", words: Sequence[WordSpan], vocabulary: Vocabulary = ENGLISH) -> Score:
+def score(
+    clip: "ManifestClip",
+    spans: Sequence[WordSpan],
+    vocabulary: Vocabulary = ENGLISH,
+    words: Sequence[Word] | None = None,
+) -> Score:
     """Compares the words that a recogniser has found in a clip with the clip's text, both in the model's spelling.
 
     Where the vocabulary writes no spaces, its characters count as words.
+
+    Args:
+        clip: with its text.
+        spans: the words of the hypothesis, which are judged.
+        vocabulary: of the model.
+        words: of the transcript, which lacks isolated words of very low confidence; by default `spans`.
     """
-    spoken = [(word, text) for word in words for text in normalised_words(word.text, vocabulary)]
-    both = normalised_words(clip.text, vocabulary), [text for _, text in spoken]
+    words = spans if words is None else words
+    spoken = [text for word in words for text in normalised_words(word.text, vocabulary)]
+    both = normalised_words(clip.text, vocabulary), spoken
     reference, hypothesis = map(" ".join, both)
     aligned = jiwer.process_words(reference, hypothesis)
-    correct = np.zeros(len(spoken), bool)
-    for chunk in aligned.alignments[0]:
-        correct[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"
     raw = units(clip.text, vocabulary), [word.text for word in words]
     join = vocabulary.separator.join
     return Score(
@@ -102,8 +112,18 @@ def score(clip: "ManifestClip", words: Sequence[WordSpan], vocabulary: Vocabular
         _edits(jiwer.process_characters(*map(join, both))),
         _edits(jiwer.process_words(*map(" ".join, raw))),
         _edits(jiwer.process_characters(*map(join, raw))),
-        tuple((word, bool(ok)) for (word, _), ok in zip(spoken, correct, strict=True)),
+        _judged(reference, spans, vocabulary),
     )
+
+
+def _judged(reference: str, spans: Sequence[WordSpan], vocabulary: Vocabulary) -> tuple[tuple[WordSpan, bool], ...]:
+    """Every word of a hypothesis, and whether it is correct."""
+    spoken = [(word, text) for word in spans for text in normalised_words(word.text, vocabulary)]
+    aligned = jiwer.process_words(reference, " ".join(text for _, text in spoken))
+    correct = np.zeros(len(spoken), bool)
+    for chunk in aligned.alignments[0]:
+        correct[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"
+    return tuple((word, bool(right)) for (word, _), right in zip(spoken, correct, strict=True))
 
 
 def _edits(aligned) -> Edits:

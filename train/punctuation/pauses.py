@@ -18,7 +18,7 @@ import numpy as np
 from asr_core.errors import AlignmentError, AsrError
 from asr_core.text.word_features import LETTER_SECONDS, WORD_SECONDS
 from train.data.manifest import read_bytes, read_manifest
-from train.options import whole
+from train.options import in_words, whole
 from train.punctuation.labels import COMMA, QUESTION, STOP, LabelledText, label
 
 MEASURED = Path(__file__).with_name("pauses.json")
@@ -128,7 +128,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--corpus", action="append", default=[], help="of the manifest; all of them if not given")
     parser.add_argument("--clips", type=whole(1), default=100, help="of each corpus at most")
     parser.add_argument("--model", default="default", help="that aligns")
-    parser.add_argument("--out", type=Path, default=MEASURED)
+    parser.add_argument(
+        "--out", type=Path, required=True, help=f"JSON; the training reads {MEASURED.name} beside this module"
+    )
     options = parser.parse_args(arguments)
     from asr_core import load
 
@@ -136,8 +138,10 @@ def main(arguments: list[str] | None = None) -> int:
         clips = read_manifest(options.manifest)
         corpora = options.corpus or sorted({clip.corpus for clip in clips})
         measured = measure(load(options.model), choose_clips(clips, corpora, options.clips))
-    except AsrError as error:
-        print(error, file=sys.stderr)
+        if not measured:
+            raise AsrError(f"{options.manifest} has no clip of {', '.join(corpora)} that can be measured.")
+    except (AsrError, OSError) as error:
+        print(in_words(error), file=sys.stderr)
         return 1
     options.out.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
     for corpus, marks in measured.items():

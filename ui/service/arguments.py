@@ -39,7 +39,7 @@ def number(value, name: str, least: float, most: float, default=None, whole: boo
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not least <= value <= most or (whole and value != int(value)):
         what = "a whole number" if whole else "a number"
-        got = f"{value:g}" if is_number else _kind(value)
+        got = (str(value) if len(str(value)) < 20 else "a very large one") if is_number else _kind(value)
         raise GivenTextError(f"{name} must be {what} from {least:g} to {most:g}, not {got}.")
     return int(value) if whole else value
 

@@ -17,6 +17,7 @@ let phase = "idle"; // of the session on the server: idle, loading, listening, p
 let id = null, count = 0, tail = []; // of the recording shown: its id, number of final words, nodes of partial words
 let incomplete = false; // whether final words before those shown are missing, since the browser skipped an update
 let updates = 0, updated = 0; // number of updates from the server, and time of the latest one in ms
+let pressed = false; // whether the focus is to go to a button, once one can be pressed
 let capture = null, context = null, watcher = 0;
 
 const REFUSED = {
@@ -135,6 +136,7 @@ const STATES = { off: "", starting: "Asking for the microphone…", on: "Listeni
 const PHASES = { idle: "Ready", loading: "The model is loading…", listening: "Ready", paused: "Paused", stopped: "Stopped" };
 
 function set(state) {
+  const focused = document.activeElement?.dataset?.part;
   mic = state;
   box.dataset.mic = state;
   const off = state === "off", some = count + tail.length > 0;
@@ -146,6 +148,12 @@ function set(state) {
   $("clear").disabled = !off || !(some || phase !== "idle");
   $("copy").disabled = !some;
   $("hint").hidden = some;
+  if (["start", "pause", "stop", "clear"].includes(focused) && $(focused).disabled) pressed = true;
+  const next = ["pause", "start", "stop"].map($).find((one) => !one.disabled);
+  if (pressed && next) { // the button that had the focus was disabled
+    pressed = false;
+    next.focus();
+  }
 }
 
 function showNotice(title, text = "", kind = "info") {

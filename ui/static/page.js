@@ -63,15 +63,19 @@
     listeners.forEach((listener) => listener(now));
   }
 
+  function stopAtEnd() {
+    if (audio.currentTime < stopAt) return;
+    audio.pause();
+    stopAt = Infinity;
+  }
+
   function frame() {
-    if (audio.currentTime >= stopAt) {
-      audio.pause();
-      stopAt = Infinity;
-    }
+    stopAtEnd();
     notify();
     if (!audio.paused) requestAnimationFrame(frame);
   }
   audio.addEventListener("play", () => requestAnimationFrame(frame));
+  audio.addEventListener("timeupdate", stopAtEnd); // comes in hidden windows, too, which draw no frames
   for (const type of ["pause", "seeked", "ended", "loadedmetadata", "ratechange"]) audio.addEventListener(type, notify);
 
   // ---- words -------------------------------------------------------------------------------------------------
@@ -149,7 +153,7 @@
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Copying was refused";
+      button.textContent = "Could not copy: select the text";
     }
     setTimeout(() => (button.textContent = "Copy text"), 1600);
   }
@@ -163,18 +167,23 @@
   window.addEventListener("unhandledrejection", (event) => {
     if (!/accessing the microphone/.test(event.reason?.message)) return;
     event.preventDefault();
-    const notice = document.querySelector("#message .notice");
-    if (!notice) return;
-    notice.className = "notice error";
+    const message = document.querySelector("#message .prose, #message > div") ?? document.querySelector("#message");
+    if (!message) return;
+    message.querySelector(".microphone")?.remove();
+    const notice = document.createElement("div");
+    notice.className = "notice error microphone";
     notice.setAttribute("role", "alert");
-    const [title, text] = notice.children;
-    title.textContent = "The microphone could not be used";
-    text.textContent = "Allow it for this page in the address bar of the browser, or plug one in. A file can be opened, too.";
+    for (const [kind, text] of [
+      ["notice-title", "The microphone could not be used"],
+      ["", "Allow it for this page in the address bar of the browser, or plug one in. A file can be opened, too."],
+    ]) notice.append(Object.assign(document.createElement("p"), { className: kind, textContent: text }));
+    message.prepend(notice);
   });
 
   function openTab(label) {
     const tab = [...document.querySelectorAll("button[role=tab]")].find((b) => b.textContent.trim() === label);
-    if (tab) tab.click();
+    tab?.click();
+    tab?.focus(); // the button that was pressed is hidden now
   }
 
   // ---- small things ------------------------------------------------------------------------------------------
@@ -186,6 +195,7 @@
   }
 
   function clock(seconds, digits = 1) {
+    seconds = Number(seconds.toFixed(digits)); // else 59.97 would be 0:60.0
     const minutes = Math.floor(seconds / 60);
     const rest = (seconds - 60 * minutes).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
     return minutes >= 60

@@ -4,7 +4,9 @@
 const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const frame = $("frame"), canvas = $("canvas"), readout = $("readout"), playButton = $("play"), timeLabel = $("time");
 const rate = $("rate"), announcement = $("announcement");
-const context = canvas.getContext("2d");
+const screen = canvas.getContext("2d");
+const lanes = document.createElement("canvas"); // what is on the canvas, without the playhead and the pointer's lines
+const context = lanes.getContext("2d");
 const player = window.asr.player;
 
 const LANES = [ // [name, height in CSS pixels, label]
@@ -41,9 +43,11 @@ const LETTER_PROBABILITY = 0.15; // of a token, for its letter to be written
 let clip = null; // the component's value
 let view = { start: 0, end: 1 };
 let overview = null, detail = null; // decoded tiles
+let decoded = 0; // number of tiles so far
+let painted = ""; // what `lanes` shows
 let hover = null; // {x, y} in CSS pixels
 let waiting = 0, asked = 0;
-let colours = {};
+let colours = {}, fonts = [];
 let loudest = 127; // peak of the clip, of 127: it fills the lane, so that quiet recordings are visible too
 
 // ---- data ------------------------------------------------------------------------------------------------------
@@ -53,6 +57,7 @@ function decode(tile) {
   image.height = tile.bands;
   return {
     ...tile,
+    serial: ++decoded,
     peaks: new Int8Array(window.asr.bytes(tile.peaks).buffer),
     spectrogram: window.asr.bytes(tile.spectrogram),
     image, painted: "",
@@ -91,7 +96,7 @@ function take(value) {
 function askDetail() {
   clearTimeout(waiting);
   waiting = setTimeout(async () => {
-    if (!clip || view.end - view.start > 0.95 * clip.seconds) return;
+    if (!clip || !canvas.clientWidth || view.end - view.start > 0.95 * clip.seconds) return;
     const ticket = ++asked, token = clip.token;
     const margin = (view.end - view.start) * 0.25; // so that a short pan needs no new tile
     const start = Math.max(0, view.start - margin), end = Math.min(clip.seconds, view.end + margin);
@@ -140,6 +145,7 @@ function readColours() {
   for (const name of ["ink", "muted", "line", "paper", "accent", "heat-0", "heat-1", "heat-2", "heat-3"])
     colours[name] = style.getPropertyValue(`--tl-${name}`).trim();
   colours.key = Object.values(colours).slice(0, 9).join();
+  fonts = ["--tl-font", "--tl-mono"].map((name) => style.getPropertyValue(name));
 }
 
 let scheduled = false;
@@ -154,12 +160,23 @@ function paint() {
   readColours();
   const ratio = Math.min(window.devicePixelRatio || 1, 2);
   const w = width();
-  if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(w * ratio);
-    canvas.height = Math.round(height * ratio);
-  }
+  const size = [Math.round(w * ratio), Math.round(height * ratio)];
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  const word = wordAt(best().models[0], playhead());
+  const key = [view.start, view.end, ...size, colours.key, ...fonts, overview.serial, detail?.serial, word?.[0]].join();
+  if (key !== painted) paintLanes(w, ratio, size);
+  painted = key;
+  screen.setTransform(1, 0, 0, 1, 0, 0);
+  screen.clearRect(0, 0, ...size);
+  screen.drawImage(lanes, 0, 0);
+  screen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  if (hover) drawHover(w);
+  drawPlayhead();
+}
+
+function paintLanes(w, ratio, size) {
+  [lanes.width, lanes.height] = size; // clears it, too
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, w, height);
   context.textBaseline = "middle";
   drawRuler(w);
   for (const tile of tiles()) {
@@ -171,8 +188,6 @@ function paint() {
     drawWords(model, w);
   }
   drawLaneLabels();
-  if (hover) drawHover(w);
-  drawPlayhead();
 }
 
 function drawRuler(w) {
@@ -290,7 +305,7 @@ function drawWords({ words, word_count, number }, w) {
     context.fillText(`${word_count} words here; zoom in to read them`, w / 2, area.top + area.size / 2);
     return;
   }
-  const now = player.path === clip.audio ? player.audio.currentTime : -1;
+  const now = playhead();
   const inView = words.filter(([start, end]) => end >= view.start && start <= view.end).length;
   const edges = !number && inView * WORD_WIDTH <= w; // closer ones would hide the picture
   for (const [start, end, text] of words) {
@@ -319,21 +334,20 @@ function drawLaneLabels() {
 }
 
 function drawHover(w) {
-  context.fillStyle = colours.ink;
-  context.globalAlpha = 0.5;
-  context.fillRect(hover.x, LANE.wave.top, 1, height - LANE.wave.top);
+  screen.fillStyle = colours.ink;
+  screen.globalAlpha = 0.5;
+  screen.fillRect(hover.x, LANE.wave.top, 1, height - LANE.wave.top);
   const lane = LANE.spectrogram;
-  if (hover.y >= lane.top && hover.y < lane.top + lane.size) context.fillRect(0, hover.y, w, 1);
-  context.globalAlpha = 1;
+  if (hover.y >= lane.top && hover.y < lane.top + lane.size) screen.fillRect(0, hover.y, w, 1);
+  screen.globalAlpha = 1;
 }
 
 function drawPlayhead() {
-  if (player.path !== clip.audio) return;
-  const x = toX(player.audio.currentTime);
-  context.fillStyle = colours.ink;
-  context.fillRect(x - 1, 0, 2, height);
+  screen.fillStyle = colours.ink;
+  if (playhead() >= 0) screen.fillRect(toX(playhead()) - 1, 0, 2, height);
 }
-const font = (mono) => getComputedStyle(element).getPropertyValue(mono ? "--tl-mono" : "--tl-font");
+const playhead = () => (player.path === clip.audio ? player.audio.currentTime : -1); // seconds; -1 if another clip plays
+const font = (mono) => fonts[mono ? 1 : 0];
 
 // ---- reading off values ----------------------------------------------------------------------------------------
 // The model whose lanes are at this height, the first one above them.
@@ -389,11 +403,11 @@ let dragged = 0, pinch = null;
 
 function local(event) {
   const box = canvas.getBoundingClientRect();
-  return { x: event.clientX - box.left, y: event.clientY - box.top };
+  return { x: Math.min(Math.max(0, event.clientX - box.left), width() - 0.01), y: event.clientY - box.top };
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!clip) return;
+  if (!clip || event.button > 0) return;
   canvas.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, local(event));
   dragged = 0;
@@ -424,9 +438,12 @@ canvas.addEventListener("pointermove", (event) => {
 });
 canvas.addEventListener("pointerup", (event) => {
   const here = local(event), single = pointers.size === 1 && dragged <= 4;
-  pointers.delete(event.pointerId);
   pinch = null;
-  if (clip && single) click(here);
+  if (!pointers.delete(event.pointerId) || !clip || !single) return;
+  click(here);
+  hover = here; // a finger that taps may not move at all
+  showReadout();
+  draw();
 });
 canvas.addEventListener("pointercancel", (event) => { pointers.delete(event.pointerId); pinch = null; });
 canvas.addEventListener("pointerleave", (event) => {
@@ -452,7 +469,7 @@ function click({ x, y }) {
 }
 
 frame.addEventListener("keydown", (event) => {
-  if (!clip || event.target !== frame) return;
+  if (!clip || event.target !== frame || event.ctrlKey || event.metaKey || event.altKey) return;
   const now = player.path === clip.audio ? player.audio.currentTime : 0;
   const step = (view.end - view.start) / 20;
   const keys = {
@@ -474,6 +491,7 @@ playButton.addEventListener("click", () => clip && player.toggle(clip.audio));
 rate.addEventListener("change", () => player.setRate(Number(rate.value)));
 
 // ---- the player ------------------------------------------------------------------------------------------------
+let followed = 0; // the latest position of the playhead, which the view follows when it moves
 function follow({ path, seconds, playing }) {
   if (!document.contains(element)) return player.unsubscribe(follow);
   if (!clip) return;
@@ -483,16 +501,21 @@ function follow({ path, seconds, playing }) {
   const chosen = String(player.audio.defaultPlaybackRate); // perhaps in the timeline of another tab
   if (rate.value !== chosen) rate.value = chosen;
   const at = ours ? seconds : 0;
-  timeLabel.textContent = `${window.asr.clock(at)} / ${window.asr.clock(clip.seconds)}`;
-  frame.setAttribute("aria-valuenow", at.toFixed(2));
-  frame.setAttribute("aria-valuetext", `${at.toFixed(1)} seconds of ${clip.seconds.toFixed(1)}`);
-  const span = view.end - view.start;
-  if (ours && !pointers.size && span < clip.seconds * 0.999 && (at < view.start || at > view.end)) setView(at - 0.1 * span, at + 0.9 * span);
+  const time = `${window.asr.clock(at)} / ${window.asr.clock(clip.seconds)}`;
+  if (timeLabel.textContent !== time) timeLabel.textContent = time;
+  if (!(ours && playing)) { // a screen reader would read every change aloud, over the recording
+    frame.setAttribute("aria-valuenow", at.toFixed(2));
+    frame.setAttribute("aria-valuetext", `${window.asr.clock(at)} of ${window.asr.clock(clip.seconds)}`);
+  }
+  const span = view.end - view.start, moved = at !== followed;
+  followed = at;
+  if (ours && moved && !pointers.size && span < clip.seconds * 0.999 && (at < view.start || at > view.end)) setView(at - 0.1 * span, at + 0.9 * span);
   draw();
 }
 player.subscribe(follow);
 const refresh = () => { take(props.value); follow({ path: player.path, seconds: player.audio.currentTime, playing: !player.audio.paused }); showReadout(); };
 watch("value", refresh);
-new ResizeObserver(() => { if (clip && view.end < clip.seconds) askDetail(); draw(); }).observe(canvas);
+new ResizeObserver(() => { askDetail(); draw(); }).observe(canvas);
+document.fonts?.ready.then(() => { painted = ""; draw(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 refresh();

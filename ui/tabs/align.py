@@ -1,5 +1,7 @@
 """The Align tab: finds the times of a text that the visitor pastes, and marks words that do not fit the recording."""
 
+import secrets
+
 import gradio as gr
 
 from asr_core.errors import Cancelled
@@ -101,12 +103,12 @@ def alignment_card(clip: Clip, transcript) -> Html:
         "div",
         [notice("Please check the text", note, kind="warning") for note in transcript.notes],
         tag("p", _verdict(words, bool(transcript.notes)), class_="small", role="status"),
-        tag("div", join([_word(word) for word in words], " "), class_="diff"),
+        tag("div", join([_word(word) for word in words], " "), class_="diff", dir="auto"),
         tag(
             "details",
             tag("summary", "Times as a table"),
             table(
-                ["Word", "Start", "End", "Sure", "Remark"],
+                ["Word", "Start", "End", "Confidence", "Remark"],
                 rows,
                 caption="Words with their times",
                 numeric=[1, 2, 3],
@@ -114,7 +116,7 @@ def alignment_card(clip: Clip, transcript) -> Html:
         ),
         class_="card",
         data_audio=clip.audio.path,
-        data_stamp=f"{id(transcript)}",
+        data_stamp=secrets.token_hex(4),
     )
 
 

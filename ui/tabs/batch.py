@@ -154,12 +154,13 @@ def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, 
         with logged("batch") as facts:
             recognizer = engine.recognizer(model)
             audio = read_audio(path, recognizer.sample_rate, limits)
-            seconds += audio.seconds
             facts["audio_seconds"] = round(audio.seconds, 2)
-            if seconds > limits.batch_seconds:
+            if seconds + audio.seconds > limits.batch_seconds:
+                hours = limits.batch_seconds / 3600
                 raise AudioError(
-                    f"With this file the batch exceeds {limits.batch_seconds / 3600:g} hours: start another one."
+                    f"With this file the batch would have more than {hours:g} hours: put it in another one."
                 )
+            seconds += audio.seconds
             return recognizer.transcribe(audio, progress=progress, cancel=cancel)
 
     yield
@@ -188,7 +189,7 @@ def batch_table(rows: list[Row]) -> Html:
     return tag(
         "div",
         tag("p", summary, class_="small", role="status"),
-        table(["File", "Length", "Sure", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]),
+        table(["File", "Length", "Confidence", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]),
     )
 
 

@@ -5,6 +5,8 @@ The visitor chooses between two readings of both texts: *normalised* (no case or
 for `python -m train`.
 """
 
+import secrets
+
 import gradio as gr
 
 from asr_core.errors import AudioError, Cancelled
@@ -153,11 +155,11 @@ def comparison_card(clip: Clip, both: dict, reading: str) -> Html:
             class_="figures",
         ),
         tag("p", counts, class_="small"),
-        tag("div", join([pair_markup(pair) for pair in shown.pairs], " "), class_="diff"),
+        tag("div", join([pair_markup(pair) for pair in shown.pairs], " "), class_="diff", dir="auto"),
         tag("p", "Struck through: the reference. Below it: the transcript.", class_="small"),
         class_="card",
         data_audio=clip.audio.path,
-        data_stamp=clip.token + reading,
+        data_stamp=secrets.token_hex(4),
     )
 
 

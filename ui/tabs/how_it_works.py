@@ -276,6 +276,7 @@ def _words(clip: Clip, at: float) -> Html:
                 "div",
                 join(buttons, " ") if buttons else tag("p", "No word was recognised in this recording."),
                 class_="diff",
+                dir="auto",
                 data_audio=clip.audio.path,
                 data_stamp=f"{clip.token}{at:.3f}",
             ),

@@ -47,9 +47,9 @@ TEMPLATE = """
   <span>Delay <b data-part="delay">–</b></span>
 </div>
 <div class="notice" data-part="notice" hidden></div>
-<div class="card"><div class="transcript live-words" data-part="words" dir="auto" tabindex="0" role="region"
+<div class="card"><div class="transcript live-words" data-part="words" tabindex="0" role="region"
   aria-label="What was said"><p class="hint" data-part="hint">Press Start and speak. Words appear within a second;
-  those in italics may still change.</p><p data-part="line"></p></div></div>
+  those in italics may still change.</p><p data-part="line" dir="auto"></p></div></div>
 <div class="live-legend"><span><span class="word">final</span></span>
   <span><span class="word mid">unsure</span></span><span><span class="word low">doubtful</span></span>
   <span><span class="word tail">may still change</span></span></div>
@@ -110,7 +110,7 @@ class Live:
         return tag(
             "p",
             f"Up to {STREAM_SECONDS // 60} minutes at a time, {self.limits.audio_seconds / 3600:g} hours in all. The "
-            "audio stays on the machine that runs this page and is deleted when you leave.",
+            "audio stays on the machine that runs this page and is deleted a minute after you leave.",
             class_="small",
         )
 

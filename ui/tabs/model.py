@@ -244,5 +244,5 @@ def models_table(results: Sequence[ModelResult]) -> Html:
             wer = percent(compare(clip.reference, clip.transcript.words, True, clip.vocabulary).word_error_rate, 1)
         text = clip.transcript.text or "(nothing)"
         rows.append((result.name, parameters(result.config), text, f"{clip.compute_seconds:.2f} s", wer))
-    head = ["Model", "Parameters", "Text", "Compute", "WER"]
+    head = ["Model", "Parameters", "Text", "Computing time", "WER"]
     return table(head, rows, caption="What each model recognised", numeric=[1, 3, 4])

@@ -135,8 +135,8 @@ class Transcribe:
         return tag(
             "p",
             f"wav, mp3, m4a, flac, ogg, opus, webm, mp4 and more; up to {self.limits.file_megabytes} MB and "
-            f"{hours:g} hours. The audio stays on the machine that runs this page and is deleted after "
-            "your visit.",
+            f"{hours:g} hours. The audio stays on the machine that runs this page and is deleted "
+            "within some four hours.",
             class_="small",
         )
 
@@ -300,8 +300,9 @@ class Transcribe:
             except GivenTextError as error:
                 values[self.controls.index(component)] = ""
                 faults.append(explain(error))
-        advice = " Correct this below and leave the field; the words are shown without it."
-        return values, notice("Not all was applied", " ".join(faults) + advice, kind="warning") if faults else None
+        advice = " Correct this below, then leave the field; until then the words are shown without it."
+        refused = notice("Some settings were not applied", " ".join(faults) + advice, kind="warning")
+        return values, refused if faults else None
 
     def outcome(self, running: CurrentRequest) -> list:
         """The updates of `outputs` that show the result of the latest request."""

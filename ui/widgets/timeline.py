@@ -32,8 +32,8 @@ TEMPLATE = """
 <div class="tl-frame" data-part="frame" tabindex="0" role="slider" aria-label="Position in the recording"
      aria-valuemin="0" aria-valuemax="0" aria-valuenow="0"><canvas data-part="canvas"></canvas></div>
 <div class="tl-readout" data-part="readout"
-     data-hint="Point at the picture or tap it to read its values. Drag to pan, pinch or Ctrl + wheel to zoom in to
-     letters and words; keys: arrows, + and −, space."></div>
+     data-hint="Point or tap to read values; a click also moves the playback position, and plays a word below. Drag to
+     pan, pinch or Ctrl + wheel to zoom. Keys: space plays, arrows move, + and − zoom, 0 shows everything."></div>
 </div>
 """
 

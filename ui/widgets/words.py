@@ -27,8 +27,8 @@ def transcript_card(clip: Clip) -> Html:
     if not clip.transcript.words:
         return notice(
             "No speech was found in this recording",
-            "The network predicted blank at every step, or its output was as uncertain as for noise. Check "
-            "below that the waveform is not flat, speak closer to the microphone, or try one of the examples.",
+            "The model found nothing that it could read as words. Check below that the waveform is not flat, speak "
+            "closer to the microphone, or try one of the examples.",
             kind="warning",
         )
     words = clip.shown_words
@@ -153,7 +153,7 @@ def facts(clip: Clip) -> Html:
     items = [
         ("Recording", clip.name),
         ("Audio", seconds_or_clock(clip.seconds)),
-        ("Compute", f"{clip.compute_seconds:.2f} s"),
+        ("Computing time", f"{clip.compute_seconds:.2f} s"),
         ("Real-time factor", f"{clip.real_time_factor:.3f}"),
         ("Words", len(clip.transcript.words)),
         ("Confidence", percent(clip.transcript.confidence) if clip.transcript.words else "none"),

@@ -158,6 +158,18 @@ def test_a_member_that_an_archive_lacks_is_named(tmp_path):
     assert "no.tar cannot be read as a tar archive (" in failures[1]
 
 
+def test_a_file_that_could_not_be_read_is_tried_again(corpus, tmp_path, monkeypatch):
+    clips = read_manifest(corpus)
+
+    def broken(audio):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("train.data.cache.read_bytes", broken)
+        assert len(AudioCache(clips, tmp_path / "cache", RATE).failures) == len(clips)
+    assert not AudioCache(clips, tmp_path / "cache", RATE).failures
+
+
 def test_threads_keep_the_order_and_stay_near_the_reader():
     drawn, ahead = [], 5
 

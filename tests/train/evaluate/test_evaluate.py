@@ -24,7 +24,7 @@ from train.evaluate import tuning
 from train.evaluate.__main__ import FAILED, main, parse
 from train.evaluate.evaluation import OPTIONS, write
 from train.evaluate.measure import MODEL_OPTIONS, Run, label_of, measure, sets_of
-from train.evaluate.scores import MIN_SPEAKERS, Edits, figures, interval, score
+from train.evaluate.scores import ENGLISH, MIN_SPEAKERS, Edits, figures, interval, score
 
 VOCABULARY = ["", *"abcdefgh "]
 
@@ -186,6 +186,12 @@ def test_too_few_words_are_not_calibrated():
     assert tuning.calibrate([scored("a", "a")]) is None
 
 
+def test_words_that_the_transcript_leaves_out_are_judged_but_no_errors():
+    found = score(clip("a b"), spans("a b but"), ENGLISH, spans("a b"))
+    assert found.words.count == 0 and found.hypothesis == "a b"
+    assert [right for _, right in found.judged] == [True, True, False]
+
+
 class FakeRecognizer:
     """Returns every clip's own text, with a wrong first word unless the language model has the best weight."""
 
@@ -211,7 +217,8 @@ class FakeRecognizer:
         text = emissions.start
         if options.decoder == "greedy" or options.language_model_weight != 0.8:
             text = "wrong " + text.split(maxsplit=1)[1]
-        return SimpleNamespace(hypotheses=(SimpleNamespace(words=tuple(spans(text))),))
+        words = tuple(spans(text))
+        return SimpleNamespace(hypotheses=(SimpleNamespace(words=words),), transcript=SimpleNamespace(words=words))
 
 
 @pytest.fixture

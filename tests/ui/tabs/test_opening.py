@@ -169,7 +169,7 @@ def test_wrong_hot_words_and_replacements_are_left_out_with_a_notice_and_can_be_
     list(transcribe.open(recording(), "tone.wav", None, running, *values.values()))
     page = shown(transcribe, transcribe.outcome(running))
     assert page[transcribe.text] == FAKE_TEXT and page[transcribe.after]["visible"]
-    assert all(word in page[transcribe.message] for word in ("Not all was applied", "arrow", "200"))
+    assert all(word in page[transcribe.message] for word in ("Some settings were not applied", "arrow", "200"))
 
 
 def test_corrections_of_a_recording_that_the_server_no_longer_has_get_an_answer(transcribe):
