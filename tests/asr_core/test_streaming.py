@@ -160,7 +160,7 @@ def test_a_hot_word_may_begin_among_the_final_words(language_model):
     tokens = VOCABULARY.encode("old town ")
     state = hot_words.state_after(tokens)
     assert state == hot_words.state_after(tokens[4:], hot_words.state_after(tokens[:4]))
-    assert hot_words.tables.credit[state] == len("town")
+    assert hot_words.tables.provisional[state] == len("town")
     rest, options = (
         ONE_HOT_LOG_PROBS[VOCABULARY.encode("while nobody")],
         DecoderOptions(beam_width=8, hot_word_boost=1.5),
