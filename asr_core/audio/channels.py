@@ -30,9 +30,7 @@ MAX_FLOAT_PEAK = 16.0  # of a microphone's float samples, full scale being 1; be
 
 # Cancellation: channels of opposite polarity extinguish each other in the average.
 BAND_EDGES = (100.0, 1500.0, 8000.0)  # Hz; polarity may differ in one band only
-CANCELLED_SHARE = (
-    0.2  # of the power that the average of independent channels would have (-7 dB); with less, they cancel
-)
+CANCELLED_SHARE = 0.2  # channels cancel if their average has less of the power that independent ones would give it
 MIN_BAND_SHARE = 1e-3  # of the power of a block; a band with less is not considered
 SILENT_POWER, SILENT_DB = 1e-9, -85.0  # of a block; with less there is nothing to lose
 NEAR_SECONDS = 0.3  # on either side of a block: how far evidence of cancellation reaches

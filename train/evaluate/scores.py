@@ -98,10 +98,11 @@ def score(
         words: of the transcript, which lacks isolated words of very low confidence; by default `spans`.
     """
     words = spans if words is None else words
-    spoken = [text for word in words for text in normalised_words(word.text, vocabulary)]
-    both = normalised_words(clip.text, vocabulary), spoken
+    both = normalised_words(clip.text, vocabulary), [text for _, text in _spoken(words, vocabulary)]
     reference, hypothesis = map(" ".join, both)
     aligned = jiwer.process_words(reference, hypothesis)
+    found = _spoken(spans, vocabulary)
+    left_out = len(found) > len(both[1])
     raw = units(clip.text, vocabulary), [word.text for word in words]
     join = vocabulary.separator.join
     return Score(
@@ -112,14 +113,17 @@ def score(
         _edits(jiwer.process_characters(*map(join, both))),
         _edits(jiwer.process_words(*map(" ".join, raw))),
         _edits(jiwer.process_characters(*map(join, raw))),
-        _judged(reference, spans, vocabulary),
+        _judged(found, jiwer.process_words(reference, " ".join(text for _, text in found)) if left_out else aligned),
     )
 
 
-def _judged(reference: str, spans: Sequence[WordSpan], vocabulary: Vocabulary) -> tuple[tuple[WordSpan, bool], ...]:
-    """Every word of a hypothesis, and whether it is correct."""
-    spoken = [(word, text) for word in spans for text in normalised_words(word.text, vocabulary)]
-    aligned = jiwer.process_words(reference, " ".join(text for _, text in spoken))
+def _spoken(words: Sequence, vocabulary: Vocabulary) -> list[tuple]:
+    """(word, normalised text) of words; a word of several normalised ones has as many entries."""
+    return [(word, text) for word in words for text in normalised_words(word.text, vocabulary)]
+
+
+def _judged(spoken: list[tuple], aligned) -> tuple[tuple[WordSpan, bool], ...]:
+    """Every word of a hypothesis, and whether it is correct in its alignment with the reference."""
     correct = np.zeros(len(spoken), bool)
     for chunk in aligned.alignments[0]:
         correct[chunk.hyp_start_idx : chunk.hyp_end_idx] = chunk.type == "equal"

@@ -23,7 +23,7 @@ from ui.service.engine import LANGUAGE_MARK, Engine
 from ui.service.languages import language_name
 from ui.service.requests import BackgroundJob, CancelFlag, CurrentRequest, explain, logged
 from ui.service.scoring import compare
-from ui.widgets.markup import Html, notice, percent, table, tag
+from ui.widgets.markup import Html, notice, percent, table, tag, working
 from ui.widgets.model_card import known_models, model_card, parameters
 from ui.widgets.timeline import timeline, timeline_value
 
@@ -184,7 +184,7 @@ class ModelTab:
                 loading.result()
                 job = BackgroundJob(partial(transcribe_again, clip, self.engine, name, cancel=cancel), cancel)
                 for share in job:
-                    yield _transcribing_notice(name or "default", clip.name, share), None, None
+                    yield working("Transcribing…", f"{name or 'default'} transcribes {clip.name}.", share), None, None
                 results.append(job.result)
         except Exception as error:
             yield notice("That did not work", explain(error), kind="error"), None, None
@@ -209,11 +209,6 @@ def _progress_notice(name: str, progress: tuple[int, int] | None) -> Html:
     done, total = progress
     bar = tag("progress", value=done, max=max(total, 1), aria_label="Downloaded so far")
     return notice("Downloading", f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB.", action=bar)
-
-
-def _transcribing_notice(model: str, recording: str, share: float) -> Html:
-    bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far")
-    return notice("Transcribing…", f"{model} transcribes {recording}.", action=bar)
 
 
 def paired(first: Clip, second: Clip) -> Clip:

@@ -34,7 +34,7 @@ from ui.service.requests import (
 )
 from ui.widgets.decoding import Decoding, hypotheses_table
 from ui.widgets.events import QUIET, at_once
-from ui.widgets.markup import Html, join, notice, tag
+from ui.widgets.markup import Html, join, notice, tag, working
 from ui.widgets.slider import moved
 from ui.widgets.subtitles import Subtitles
 from ui.widgets.timeline import timeline, timeline_value
@@ -502,12 +502,6 @@ class Transcribe:
 def transcribing(name: str, share: float | None = None) -> Html:
     """The message while a recording is transcribed."""
     return working("Transcribing…", f"{name} is being transcribed.", share)
-
-
-def working(title: str, text: str, share: float | None) -> Html:
-    """A message with a progress bar, once there is progress."""
-    bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
-    return notice(title, text, action=bar)
 
 
 def empty_state() -> Html:

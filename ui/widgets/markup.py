@@ -76,6 +76,12 @@ def notice(title: str, *text, kind: str = "info", action: Html | None = None) ->
     )
 
 
+def working(title: str, text: str, share: float | None) -> Html:
+    """A message with a progress bar, once there is progress."""
+    bar = tag("progress", value=f"{share:.3f}", max="1", aria_label="Done so far") if share else None
+    return notice(title, text, action=bar)
+
+
 def clock(seconds: float, digits: int = 1) -> str:
     """Seconds as 1:02.5, or 1:00:02.5 from an hour on."""
     minutes, rest = divmod(max(0.0, round(seconds, digits)), 60)
