@@ -484,14 +484,19 @@ def push_rank(best_ranks, rank):
 
 
 @compiled
-def sort(ranks, order, most):
-    """Writes the indices of the `most` highest ranks into `order`, the highest first; returns how many there are.
+def sort(ranks, order, most, lowest):
+    """Writes the indices of the `most` highest ranks, of those that are not below `lowest`, into `order`.
 
-    Of equal ranks, the first comes first. This is insertion sort: most ranks come in order already, and Numba takes
-    seconds to compile NumPy's functions.
+    The highest comes first, and of equal ranks the first. This is insertion sort: most ranks come in order already, and
+    Numba takes seconds to compile NumPy's functions.
+
+    Returns:
+        How many there are.
     """
     kept = 0
     for i in range(len(ranks)):
+        if ranks[i] < lowest:
+            continue
         if kept == most:
             if ranks[i] <= ranks[order[kept - 1]]:
                 continue
@@ -538,7 +543,7 @@ def prune(tree, beam, candidates, count, best, settings):
             greedy = size + i
 
     order = np.empty(settings.beam_width + 1, np.int64)
-    kept = sort(ranks, order, settings.beam_width)
+    kept = sort(ranks, order, settings.beam_width, -inf)
     while ranks[order[kept - 1]] < ranks[order[0]] - settings.score_threshold:
         kept -= 1
     place = 0
@@ -664,25 +669,8 @@ def rank_tokens(log_probs, threshold, order):
     steps, most = order.shape
     counts = np.zeros(steps, np.int64)
     for step in range(steps):
-        row, kept, best = log_probs[step], 0, 0
-        for token in range(len(row)):
-            if row[token] > row[best]:
-                best = token
-            if row[token] < threshold:
-                continue
-            if kept == most:
-                if row[token] <= row[order[step, kept - 1]]:
-                    continue
-                kept -= 1
-            at = kept
-            while at > 0 and row[order[step, at - 1]] < row[token]:
-                order[step, at] = order[step, at - 1]
-                at -= 1
-            order[step, at] = token
-            kept += 1
-        if kept == 0:
-            order[step, 0], kept = best, 1
-        counts[step] = kept
+        row = log_probs[step]
+        counts[step] = sort(row, order[step], most, threshold) or sort(row, order[step], 1, -inf)
     return counts
 
 
