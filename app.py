@@ -22,14 +22,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     environment = os.environ
     parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
     parser.add_argument("--model", default=environment.get("ASR_MODEL") or "default", help="folder or Hub repo")
-    parser.add_argument("--language", default=environment.get("ASR_LANGUAGE"), help="of a model with several, as deu")
+    parser.add_argument(
+        "--language", default=environment.get("ASR_LANGUAGE"), help="which one, of a model with several, such as deu"
+    )
     parser.add_argument(
         "--language-model",
         default=environment.get("ASR_LANGUAGE_MODEL") or None,
-        help="ARPA, KenLM, folder, repo or default",
+        help="an ARPA file, KenLM binary or folder of pyctcdecode; repo: the model's own; default: the English one",
     )
     parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME") or LOOPBACK, help="address to serve on")
-    parser.add_argument("--port", type=_port, default=environment.get("GRADIO_SERVER_PORT") or None, help="0-65535")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=environment.get("GRADIO_SERVER_PORT") or None,
+        help="default: the first free one from 7860",
+    )
     parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
     parser.add_argument("--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too")
     parser.add_argument(

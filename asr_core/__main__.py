@@ -279,9 +279,9 @@ def _decoding(recognizer, options) -> dict:
         vocabulary = recognizer.vocabulary
         arguments["hot_words"] = hot_words = HotWords.build(options.hot_words, vocabulary)
         if unwritable := [word for word in options.hot_words if not HotWords.build([word], vocabulary).phrases]:
-            _print_error(f"The model {model} cannot write these hot-words: {printable(', '.join(unwritable))[:200]}")
+            _print_error(f"The model {model} cannot write these hotwords: {printable(', '.join(unwritable))[:200]}")
         if not hot_words.phrases:
-            raise AsrError("no hot-word is left: write them with the letters of the model")
+            raise AsrError("no hotword is left: write them with the letters of the model")
     return arguments
 
 

@@ -35,7 +35,7 @@ class AlignmentError(AsrError, ValueError):
 
 
 class GivenTextError(AsrError, ValueError):
-    """A text, a list of hot words, or another argument that cannot be used as given."""
+    """A text, a list of hotwords, or another argument that cannot be used as given."""
 
 
 class ProcessEnded(AsrError):

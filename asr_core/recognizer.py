@@ -205,14 +205,14 @@ class Recognizer:
         Args:
             emissions: from `emissions`.
             seconds: length of the recording.
-            options: of the decoder; the bundle's defaults if None, with the beam search if there are hot words.
+            options: of the decoder; the bundle's defaults if None, with the beam search if there are hotwords.
             hot_words: phrases that the beam search, and no other decoder, favours (see
                 `asr_core.decoding.beam_search.beam_search`).
             progress, cancel: as for `emissions`, both several times a second.
 
         Raises:
             Cancelled: `cancel` was set.
-            TypeError: the options or the hot words are of another type.
+            TypeError: the options or the hotwords are of another type.
         """
 
         def report(done: float) -> None:
@@ -270,7 +270,7 @@ class Recognizer:
         Raises:
             AudioError: the recording cannot be read.
             Cancelled: `cancel` was set.
-            TypeError: the source, the options, the hot words or the track are of another type.
+            TypeError: the source, the options, the hotwords or the track are of another type.
         """
         hot_words = HotWords.of(hot_words, self.vocabulary)  # before the network, which may take minutes
         options = checked_options(options, self._defaults, hot_words)

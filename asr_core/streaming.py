@@ -64,7 +64,7 @@ class Stream:
 
     Args:
         recognizer: an `asr_core.recognizer.Recognizer`.
-        options: of the decoder; the bundle's defaults if None, with the beam search if there are hot words.
+        options: of the decoder; the bundle's defaults if None, with the beam search if there are hotwords.
         hot_words: phrases that the beam favours (see `asr_core.decoding.beam_search.beam_search`).
     """
 

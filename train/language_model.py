@@ -376,7 +376,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--vocabulary", type=vocabulary, default=60_000, help="number of words")
     parser.add_argument(
         "--prune", type=real(0), default=1e-8,
-        help="drop n-grams that raise the perplexity by less than this share (0 keeps all)",
+        help="drop n-grams without which the perplexity rises by less than this share (0 keeps all)",
     )  # fmt: skip
     parser.add_argument(
         "--levels", type=whole(4, LEVELS), default=LEVELS,

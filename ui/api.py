@@ -108,7 +108,7 @@ class Api:
 
         Args:
             recording: An audio or video file.
-            decoder: "greedy", "beam" for a beam search, which hot-words need, or what the model recommends.
+            decoder: "greedy", "beam" for a beam search, which hotwords need, or what the model recommends.
             beam_width: How many prefixes the beam search keeps, 1 to 384; what the model recommends if left out.
             hot_words: Names and terms that the beam search favours, one per line or separated by commas, at most 200.
             text: "written" for the written form beside the spoken words, where the model has one, or "spoken".

@@ -166,7 +166,7 @@ def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace
         The options of the parser, and these:
             formats: tuple of the formats to write.
             decoding: dict of the fields of DecoderOptions that were set.
-            hot_words: tuple of the hot-words.
+            hot_words: tuple of the hotwords.
             replacements: the Replacements of the file, or None.
             subtitles: dict of the limits that were set, as `asr_core.transcript.writers.SubtitleWriter.write` takes
                 them.

@@ -40,13 +40,13 @@ PREFIX = np.dtype(
         ("next_non_blank", np.float64),  # `non_blank` after the current step
         ("finished_score", np.float64),  # language model score of the finished words
         ("unfinished_score", np.float64),  # score of the most probable word, or of an unknown one, that begins so
-        ("fusion_score", np.float64),  # what language model and hot-words add to the rank (shallow fusion)
+        ("fusion_score", np.float64),  # what language model and hotwords add to the rank (shallow fusion)
         ("rank", np.float64),  # the score for pruning: log-probability of all paths, and fusion_score
         ("lm_state", np.int32),  # state of the language model after the finished words
         ("word_node", np.int32),  # node of the unfinished word in the tree of words
         ("word_length", np.int32),  # characters of the unfinished word
-        ("hot_state", np.int32),  # state of the automaton of the hot-words
-        ("letters", np.int32),  # letters of the hot-words that are finished
+        ("hot_state", np.int32),  # state of the automaton of the hotwords
+        ("letters", np.int32),  # letters of the hotwords that are finished
     ]
 )
 
@@ -65,7 +65,7 @@ class SearchSettings(NamedTuple):
     begins_word: np.ndarray  # bool [tokens], whether a new word begins with a token
     first_letter: np.ndarray  # int32 [tokens + 1], where the letters of each token begin
     letters: np.ndarray  # int32, the characters of all tokens but spaces, one token after the other
-    has_edges: bool  # whether hot-words stand between spaces
+    has_edges: bool  # whether hotwords stand between spaces
     has_model: bool
     has_hot_words: bool
 
@@ -216,7 +216,7 @@ def score_word(words, state, number):
 def score_unknown(settings, length, is_hot):
     """Score of a word of `length` characters that the language model does not have.
 
-    The letters of a hot-word are free: the user has given the word, so a long one is as credible as a short one.
+    The letters of a hotword are free: the user has given the word, so a long one is as credible as a short one.
     """
     return settings.unknown_word_score + (0.0 if is_hot else settings.unknown_letter_score * length)
 
@@ -236,7 +236,7 @@ def finish_word(settings, words, prefix, is_hot):
 
 @compiled
 def begins_hot_word(settings, hot_state):
-    """Whether an unfinished word, with the words before it, is the beginning of a hot-word phrase.
+    """Whether an unfinished word, with the words before it, is the beginning of a hotword phrase.
 
     Phrases begin with a space, so that every state but the first stands for the whole of the unfinished word.
     """
@@ -251,14 +251,14 @@ def after_edge(prefix, settings, phrases):
 
 @compiled
 def is_hot_word(settings, phrases, after_space):
-    """Whether a space has finished a word of a hot-word phrase; `after_space` is the automaton's state after it."""
+    """Whether a space has finished a word of a hotword phrase; `after_space` is the automaton's state after it."""
     has_words = settings.has_hot_words and settings.has_edges
     return has_words and (phrases.earned[after_space] > 0 or phrases.provisional[after_space] > 0)
 
 
 @compiled
 def advance_hotwords(prefix, token, phrases):
-    """The state of the automaton after one more token, and the letters of the hot-words that are then finished."""
+    """The state of the automaton after one more token, and the letters of the hotwords that are then finished."""
     state, letters = prefix.hot_state, prefix.letters
     for i in range(phrases.first_symbol[token], phrases.first_symbol[token + 1]):
         state = phrases.following[state, phrases.symbols[i]]
@@ -589,7 +589,7 @@ def insert_prefix(tree, beam, new):
 def finish(tree, beam, settings, words, phrases, ends_sentence):
     """The scores of each prefix in the beam as a whole text, whose last word is finished: float64 [size, 3].
 
-    They are the acoustic score, that of the language model and that of the hot-words.
+    They are the acoustic score, that of the language model and that of the hotwords.
 
     Args:
         ends_sentence: whether the language model also scores the end of the sentence.
@@ -604,7 +604,7 @@ def finish(tree, beam, settings, words, phrases, ends_sentence):
 
 @compiled
 def finished_scores(prefix, settings, words, phrases, ends_sentence):
-    """The scores of language model and hot-words for a prefix as a whole text, whose last word is finished."""
+    """The scores of language model and hotwords for a prefix as a whole text, whose last word is finished."""
     total = hot_word_score = 0.0
     ended = prefix.hot_state
     if settings.has_hot_words and prefix.token != settings.space:
@@ -621,7 +621,7 @@ def finished_scores(prefix, settings, words, phrases, ends_sentence):
 
 @compiled
 def score_text(tokens, root, settings, words, phrases, ends_sentence):
-    """The scores of language model and hot-words that a search gives to a whole text.
+    """The scores of language model and hotwords that a search gives to a whole text.
 
     Args:
         tokens: int32 [tokens], the text.
@@ -686,7 +686,7 @@ def advance(log_probs, order, counts, tree, beam, settings, words, phrases):
         beam: Beam, updated in place.
         settings: SearchSettings.
         words: WordTables of the language model.
-        phrases: PhraseTables of the hot-words.
+        phrases: PhraseTables of the hotwords.
     """
     steps, most = order.shape
     candidates = np.empty((settings.beam_width + 1) * most, PREFIX)

@@ -1,4 +1,4 @@
-"""Hot-words: phrases that the user expects, names above all, as one automaton whose state every hypothesis carries.
+"""Hotwords: phrases that the user expects, names above all, as one automaton whose state every hypothesis carries.
 
 The automaton is that of Aho and Corasick (1975, "Efficient string matching"): a tree of all phrases, in which every
 node has a failure link to the node of its longest proper suffix that is also a prefix of a phrase. It makes one

@@ -20,7 +20,7 @@ class Hypothesis:
         acoustic_score: log-probability of the text given the signal, in nats, less the blank penalties. Greedy decoding
             takes that of the best path alone; rescoring by phones multiplies it by the weight of letters.
         language_model_score: weighted log-probability of the words, and the bonus for each.
-        hot_word_score: boost of the hot-words in the text.
+        hot_word_score: boost of the hotwords in the text.
         phone_score: weighted log-probability of the pronunciation.
         posterior: n-best posterior of each word, in [0, 1]: the probability of the hypotheses that have it in the same
             place; empty after greedy decoding.

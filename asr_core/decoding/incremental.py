@@ -27,7 +27,7 @@ MAX_UNSEGMENTED_SECONDS = 2.0  # beyond PARTIAL_SECONDS without the end of a wor
 class IncrementalDecoder:
     """Decodes a growing recording: returns words that are final, and the emissions that have to be decoded again.
 
-    Within a sentence it keeps the states of the language model and of the hot-words after the final words.
+    Within a sentence it keeps the states of the language model and of the hotwords after the final words.
     """
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
@@ -74,7 +74,7 @@ class IncrementalDecoder:
     def _begin_sentence(self) -> None:
         self._language_model_state: int | None = None  # of the language model; None at the beginning of a sentence
         self._neural_state = None  # of the neural language model, likewise
-        self._hot_state: int | None = None  # of the hot-words' automaton, likewise
+        self._hot_state: int | None = None  # of the hotwords' automaton, likewise
 
     def _segments(self, emissions: Emissions, before: int) -> list[Emissions]:
         """The emissions cut in the middle of every pause that begins up to step `before`."""
@@ -103,7 +103,7 @@ class IncrementalDecoder:
         return begins or spans[count - 1].token == self._space
 
     def _continue_sentence(self, words: list[str], tokens: list[int]) -> None:
-        """Moves the states of the language model and of the hot-words past final words of the sentence."""
+        """Moves the states of the language model and of the hotwords past final words of the sentence."""
         if self._language_model is not None:
             self._language_model_state = self._language_model.state_after(words, self._language_model_state)
         self._neural_state = self._rescoring.state_after(words, self._neural_state)

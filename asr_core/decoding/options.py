@@ -19,20 +19,21 @@ class DecoderOptions:
     Attributes:
         decoder: "greedy" for the text of the most probable path, or "beam" for prefix beam search.
         beam_width: how many prefixes survive pruning at every step. Time grows in proportion. For a network whose
-            posteriors are near 0 and 1, 16 are enough; others gain from up to 128.
+            posteriors are near 0 and 1, 16 are enough; others gain from up to 200.
         token_threshold: pruning of tokens: a token that is less probable than this at a step does not extend a prefix,
             unless it is the most probable token. With 0.001 and a trained network, two or three tokens usually remain;
             at most MAX_STEP_TOKENS do.
-        score_threshold: pruning of prefixes: those this many nats below the best are dropped. Prefixes more than 12
+        score_threshold: pruning of prefixes: those this many nats below the best are dropped. Prefixes more than 14
             below hardly ever become the best again.
-        language_model_weight: weight of the language model's log-probabilities beside those of the network. It is below
-            1 because the posteriors of a CTC network are too close to 0 and 1.
-        word_bonus: nats added for every word, because a language model prefers texts of few words.
+        language_model_weight: weight of the language model's log-probabilities beside those of the network: below
+            1 for a network whose posteriors are too close to 0 and 1, above 1 for one that is unsure.
+        word_bonus: nats added for every word: above 0 because a language model prefers texts of few words, below 0 for
+            a network that hears too many short ones.
         unknown_word_score: log-probability of a word that the language model does not have. It is low, since such words
             are rare, yet high enough for a network that is sure of the letters. A network that often misspells needs a
             lower one, down to -32.
         unknown_letter_score: nats added to that log-probability for every character of such a word, except in
-            hot-words. If it were 0, one long unknown word would cost less than several known ones, and sentences would
+            hotwords. If it were 0, one long unknown word would cost less than several known ones, and sentences would
             lose their spaces.
         blank_penalty: nats taken from blank at every step, of phones as of tokens. It helps a network that is unsure of
             letters and emits blank instead, as blank is by far its most frequent label. Dividing the posteriors of
@@ -47,8 +48,8 @@ class DecoderOptions:
         doubt_threshold: in nats, for one word a second; a hypothesis counts as noise and becomes empty if the entropy
             of the steps around its letters is higher. The limit rises with the number of words a second (see
             `asr_core.decoding.rescoring.is_noise`). 0 turns this off.
-        hot_word_boost: nats added for every letter of a hot-word; 0 turns hot-words off. Values from 1 to 2 recover
-            names that were missed; from 3 on, hot-words are inserted where nobody spoke them.
+        hot_word_boost: nats added for every letter of a hotword; 0 turns hotwords off. Values from 1 to 2 recover
+            names that were missed; from 3 on, hotwords are inserted where nobody spoke them.
         n_best: the largest number of hypotheses to return.
     """
 
@@ -93,7 +94,7 @@ class DecoderOptions:
 def checked_options(
     options: DecoderOptions | None, defaults: DecoderOptions, hot_words: "HotWords | None" = None
 ) -> DecoderOptions:
-    """The options; if they are None the defaults, with the beam search if there are hot words.
+    """The options; if they are None the defaults, with the beam search if there are hotwords.
 
     Raises:
         TypeError: the options are of another type.

@@ -33,7 +33,7 @@ def plain_beam_search(
     Args:
         log_probs: float [steps, tokens], in nats; token 0 is blank.
         options: `beam_width`, `token_threshold`, `score_threshold` and `blank_penalty` apply.
-        fusion_score: what the language model and the hot-words add to the score by which a prefix is ranked, in nats.
+        fusion_score: what the language model and the hotwords add to the score by which a prefix is ranked, in nats.
         space: the token between words, if there is one. A space before the first letter or after another space leaves
             a prefix as it is.
 

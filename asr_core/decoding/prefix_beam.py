@@ -2,7 +2,7 @@
 
 `asr_core.decoding.plain_beam_search` specifies the search in a few lines; read it first. `PrefixBeam` does the same by
 compiled code (`asr_core.decoding.beam_kernel`) and adds shallow fusion: the score by which a prefix is ranked for
-pruning includes that of the language model and of the hot-words. A word that is not finished has the score of the most
+pruning includes that of the language model and of the hotwords. A word that is not finished has the score of the most
 probable unigram that begins so, or of an unknown word if that is higher (language model look-ahead).
 
 A beam holds unfinished hypotheses, *prefixes*. Each has two probabilities, stored as logs: p_b of all its paths so far
@@ -47,7 +47,7 @@ class BeamResult:
         acoustic_score: log-probability of all paths that the search has followed, less the blank penalties; rescoring
             by phones multiplies it by the weight of letters.
         language_model_score: weighted log-probability of the words, and the bonus for each.
-        hot_word_score: boost of the hot-words.
+        hot_word_score: boost of the hotwords.
         phone_score: weighted log-probability of the pronunciation, after rescoring by phones.
         posterior: n-best posterior of each word (see `asr_core.decoding.rescoring.rescore`).
     """
@@ -84,7 +84,7 @@ class PrefixBeam:
         hot_words: phrases to favour, or None.
         state: state of the language model in the middle of a sentence (see `NGramModel.state_after`), or None where a
             sentence begins.
-        hot_state: state of the hot-words' automaton there (see `HotWords.state_after`), or None likewise.
+        hot_state: state of the hotwords' automaton there (see `HotWords.state_after`), or None likewise.
     """
 
     def __init__(

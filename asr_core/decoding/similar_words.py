@@ -43,7 +43,7 @@ def similar_hypotheses(
     Args:
         hypothesis: one that was rescored by phones, with at least one word.
         emissions: the steps that were searched, with phones.
-        beam: the search that has found the hypothesis; it scores new ones by language model and hot-words.
+        beam: the search that has found the hypothesis; it scores new ones by language model and hotwords.
         vocabulary: one that separates words.
         options: weights, and `similar_words`, the largest number of hypotheses to return.
         pronunciations: the lexicon.

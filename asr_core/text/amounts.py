@@ -10,7 +10,9 @@ from typing import NamedTuple
 from asr_core.text.dates_and_times import counts_things, is_year
 from asr_core.text.number_words import (
     MAGNITUDES,
+    ORDINALS,
     PARTS,
+    ZERO,
     Number,
     WrittenSpan,
     below_hundred,
@@ -44,6 +46,7 @@ FRACTIONS = {
     ("one", "quarter"): ("¼", "25"), ("three", "quarters"): ("¾", "75"), ("a", "third"): ("⅓", ""),
     ("one", "third"): ("⅓", ""), ("two", "thirds"): ("⅔", ""),
 }  # fmt: skip
+INDEFINITE = frozenset("few several many some odd couple".split())  # before hundred and thousand
 MAX_EXACT = 1000  # magnitudes above it stay words after a round number: 5 million, but 5,000
 
 
@@ -76,8 +79,10 @@ def amount_figures(at: int, amount: Amount, sign: str = "", end: int | None = No
 
 def read_amount(words: Sequence[str], at: int) -> Amount | None:
     """Reads a number with its sign, decimals or fraction, and magnitude; None where there is none, or words do."""
-    minus = words[at] == "minus" and not below_hundred(words, at - 1)
+    minus = words[at] == "minus" and not below_hundred(words, at - 1) and word_at(words, at - 1) != "or"
     first, sign = at + minus, "-" if minus else ""
+    if below_one := _below_one(words, first, sign):
+        return below_one
     number = _cardinal_with_article(words, first)
     if number is None or word_at(words, number.end) in PARTS:
         return None  # eleven twelfths
@@ -101,16 +106,41 @@ def read_amount(words: Sequence[str], at: int) -> Amount | None:
     return Amount(sign + text, magnitude, end + bool(magnitude), None)
 
 
+def _below_one(words: Sequence[str], at: int, sign: str) -> Amount | None:
+    """A decimal without the zero before its point, where a unit follows: point two percent."""
+    point = at + (word_at(words, at) in ZERO)
+    if word_at(words, point) != "point" or below_hundred(words, at - 1):
+        return None
+    found = digits_after_point(words, point + 1)
+    if found is None:
+        return None
+    digits, end = found
+    magnitude = word_at(words, end) if word_at(words, end) in MAGNITUDES else ""
+    if not (magnitude or is_measure(words, end)):
+        return None
+    return Amount(f"{sign}0.{digits}", magnitude, end + bool(magnitude), None)
+
+
 def _fraction(words: Sequence[str], at: int) -> tuple[str, str] | None:
     """A fraction after "and": its sign and its decimals."""
     return FRACTIONS.get(tuple(words[at + 1 : at + 3])) if word_at(words, at) == "and" else None
 
 
 def _cardinal_with_article(words: Sequence[str], at: int) -> Number | None:
-    """A cardinal; "a" stands for one before hundred and thousand, but not in half a million."""
-    if word_at(words, at) != "a":
+    """A cardinal; "a" stands for one before hundred and thousand, but not in half a million or a quarter of a million.
+
+    Without "a", as in the last hundred and fifty years, more of the number has to follow.
+    """
+    word = word_at(words, at)
+    if word in ("hundred", "thousand") and word_at(words, at - 1) not in INDEFINITE:
+        number = cardinal([*words[:at], "one", *words[at:]], at)
+        return Number(number.value, number.end - 1) if number.end > at + 2 else None
+    if word != "a":
         return cardinal(words, at)
-    if word_at(words, at + 1) not in ("hundred", *MAGNITUDES) or word_at(words, at - 1) == "half":
+    part = word_at(words, at - 1) == "half" or (
+        word_at(words, at - 1) == "of" and word_at(words, at - 2) in {"half", "quarter", *ORDINALS, *PARTS}
+    )
+    if word_at(words, at + 1) not in ("hundred", *MAGNITUDES) or part:
         return None
     return cardinal([*words[:at], "one", *words[at + 1 :]], at)
 
@@ -141,16 +171,27 @@ def money_figures(words: Sequence[str], at: int, amount: Amount) -> list[Written
         return None
     sign, coins = CURRENCIES[unit]
     end, cents = amount.end + 1, ""
-    if amount.plain is not None:
-        part = cardinal(words, end + (word_at(words, end) == "and"))
-        if part and 0 < part.value < 100 and word_at(words, part.end) in coins:
-            end, cents = part.end + 1, f".{part.value:02}"
-        elif coins and (alone := _coins_without_unit(words, end)):
-            end, cents = alone.end, f".{alone.value}"
+    if amount.plain is not None and (part := _coins(words, end, coins)):
+        end, cents = part.end, f".{part.value:02}"
     if unit in ("pound", "pounds") and not cents and not _is_sterling(words, at, amount):
         return None
     end += word_at(words, end) == "sterling"
     return amount_figures(at, amount._replace(text=amount.text + cents), sign, end)
+
+
+def one_and_coins(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    """The figures of a dollar fifty, or a dollar and fifty cents."""
+    sign, coins = CURRENCIES.get(word_at(words, at + 1), ("", ()))
+    part = _coins(words, at + 2, coins) if words[at] == "a" else None
+    return [WrittenSpan(at, part.end, f"{sign}1.{part.value:02}")] if part else None
+
+
+def _coins(words: Sequence[str], at: int, coins: tuple[str, ...]) -> Number | None:
+    """The cents that follow an amount of dollars, with their unit or without: and twenty cents; fifty."""
+    part = cardinal(words, at + (word_at(words, at) == "and"))
+    if part and 0 < part.value < 100 and word_at(words, part.end) in coins:
+        return Number(part.value, part.end + 1)
+    return _coins_without_unit(words, at) if coins else None
 
 
 def _coins_without_unit(words: Sequence[str], at: int) -> Number | None:

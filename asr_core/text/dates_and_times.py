@@ -28,6 +28,8 @@ BEFORE_TIME = frozenset("at by until till before after around about between".spl
 AMBIGUOUS_MONTHS = ("may", "march")  # also verbs, unless one of these stands before them
 BEFORE_DATE = frozenset("on for from to until till by since before after through between".split())
 EARLIEST_CERTAIN_YEAR = 1300  # an earlier one sounds like a time of day
+LATEST_UNCERTAIN_YEAR = 1900  # until then the two halves may be about a number: in ten fifteen years
+TIME_WORDS = 5  # of the longest time: twelve twenty five p m
 PEOPLE = ("people", "men", "women", "children", "persons")
 NO_PLURALS = frozenset(  # though they end in s
     "was is has as its us this thus his hers always perhaps across besides towards unless yes less plus minus does "
@@ -58,8 +60,10 @@ def year_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     if number is None:
         return None
     century, rest = divmod(number.value, 100)
-    about = 0 < rest - century <= 10 and counts_things(words, number.end)  # fifteen twenty people
-    if word_at(words, at - 1) not in BEFORE_YEAR and (number.value < EARLIEST_CERTAIN_YEAR or about):
+    counted = counts_things(words, number.end) or word_at(words, number.end) in ("percent", "per")
+    about = 0 < rest - century <= 10 and counted  # fifteen twenty people
+    certain = number.value >= EARLIEST_CERTAIN_YEAR and not about
+    if not certain and (word_at(words, at - 1) not in BEFORE_YEAR or (about and number.value < LATEST_UNCERTAIN_YEAR)):
         return None
     return [WrittenSpan(at, number.end, str(number.value))]
 
@@ -122,7 +126,7 @@ def _goes_on(words: Sequence[str], at: int) -> bool:
     word = word_at(words, at)
     return (
         bool(below_hundred(words, at))
-        or word in (*MAGNITUDES, "hundred", "percent", "point")
+        or word in (*MAGNITUDES, "hundred", "percent", "point", "of", "day", "morning", "night")
         or counts_things(words, at)
     )
 
@@ -137,9 +141,21 @@ def time_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     text = f"{hour.value}:{minutes.value:02}" if minutes else str(hour.value)
     if half := half_of_day(words, end, bool(minutes)):
         return [WrittenSpan(at, end, text), half] if 1 <= hour.value <= 12 else None
+    expected = minutes and _time_is_expected(words, at, end, hour.value)
+    return [WrittenSpan(at, end, text)] if expected and not _goes_on(words, end) else None
+
+
+def _time_is_expected(words: Sequence[str], at: int, end: int, hour: int) -> bool:
+    """Whether hour and minutes from `at` to before `end` are a time, as the words around them show."""
     before = word_at(words, at - 1)
-    expected = before in BEFORE_TIME if hour.value <= 12 else before == "at"
-    return [WrittenSpan(at, end, text)] if minutes and expected and not _goes_on(words, end) else None
+    if hour > 12:
+        return before == "at" and not word_at(words, at - 2).startswith("look")  # looking at nineteen forty five
+    if before in BEFORE_TIME:
+        return True
+    if before == "from":
+        return word_at(words, end) in ("to", "till", "until")
+    earlier = (time_rule(words, first) for first in range(max(0, at - TIME_WORDS - 1), at - 1))
+    return before in ("to", "and", "or") and any(spans and spans[-1].end == at - 1 for spans in earlier)
 
 
 def _minutes(words: Sequence[str], at: int) -> Number | None:

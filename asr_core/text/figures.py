@@ -13,6 +13,7 @@ from asr_core.text.amounts import (
     amount_figures,
     is_measure,
     money_figures,
+    one_and_coins,
     read_amount,
 )
 from asr_core.text.dates_and_times import (
@@ -51,10 +52,11 @@ REFERENCES = frozenset(  # nouns whose number stands in figures
 RUN_DIGITS = 3  # said one by one make a number; two may be counting
 OWNERS = frozenset("the my your his her its our their".split())  # before an ordinal such as thirty second
 PLACES = frozenset("street avenue floor century of".split())  # after it
+SINGULAR_UNITS = frozenset("dollar euro pound mile degree foot year".split())  # a hundred dollar bill
 JOINING = ("to", "or", "by", "plus", "minus", "times")  # between two numbers that are written alike
 BEGINNINGS = frozenset(  # words of more than one letter with which a rule may begin
-    [*BELOW_TWENTY, *TENS, *ORDINALS, *REPEATED, *ZERO, *MONTHS, "minus", "half", "quarter", "score"]
-)
+    [*BELOW_TWENTY, *TENS, *ORDINALS, *REPEATED, *ZERO, *MONTHS]
+) | frozenset("minus point hundred thousand half quarter score".split())
 
 
 def figures(words: Sequence[str], breaks: Collection[int] = ()) -> list[WrittenSpan]:
@@ -94,8 +96,10 @@ def _in_phrase(words: Sequence[str]) -> list[WrittenSpan]:
 
 def _idiom_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     for spoken, text in IDIOMS.items():
-        if tuple(words[at : at + len(spoken)]) == spoken:
-            return [WrittenSpan(at, at + len(spoken), text)]
+        end = at + len(spoken)
+        is_time = word_at(words, at - 1) == "at" or half_of_day(words, end, True)
+        if tuple(words[at:end]) == spoken and not is_time:
+            return [WrittenSpan(at, end, text)]
     return None
 
 
@@ -103,7 +107,7 @@ def _run_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     """Digits that are said one by one, such as a telephone number, but not counting: one two three."""
     digits, end = digit_run(words, at)
     leading = words[at] in ("oh", "o")
-    if len(digits) < RUN_DIGITS + leading or _kept_number(words, at):
+    if len(digits) < RUN_DIGITS + leading or set(words[at:end]) <= {"oh", "o"} or _kept_number(words, at):
         return None
     steps = {int(after) - int(before) for before, after in zip(digits, digits[1:], strict=False)}
     if steps in ({1}, {-1}) and end - at == len(digits):
@@ -135,10 +139,21 @@ def _ordinal_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
 
 def _hundreds_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     """Hundreds said without the word, where the noun before them or the unit after them shows it: page one twenty."""
+    if word_at(words, at) in DIGITS and (thousands := _hundreds_of_magnitude(words, at)):
+        return thousands
     end = is_pair(words, at)
     if end is None or words[at] not in DIGITS or not (word_at(words, at - 1) in REFERENCES or is_measure(words, end)):
         return None
     return [WrittenSpan(at, end, str(100 * DIGITS[words[at]] + below_hundred(words, at + 1).value))]
+
+
+def _hundreds_of_magnitude(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
+    """The figures of two fifty thousand, with the hundred that was not said."""
+    rest = below_hundred(words, at + 1)
+    if rest is None or rest.value < 10 or word_at(words, rest.end) not in MAGNITUDES:
+        return None
+    spans = _number_rule([*words[: at + 1], "hundred", *words[at + 1 :]], at)
+    return spans and [WrittenSpan(max(at, first - 1), end - 1, text) for first, end, text in spans]
 
 
 def _number_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
@@ -147,10 +162,17 @@ def _number_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
         return None
     amount = read_amount(words, at)
     if amount is None:
-        return None
+        return one_and_coins(words, at)
+    after = word_at(words, amount.end)
+    if words[at] == "a" and after in SINGULAR_UNITS:  # a hundred dollar bill
+        spans = _number_rule([*words[:at], "one", *words[at + 1 :]], at)
+        if spans is None or spans[0].end == at + 1:
+            return None  # a million dollar question
+        return [WrittenSpan(at, at + 1, "a"), spans[0]._replace(first=at + 1), *spans[1:]]
     if money := money_figures(words, at, amount):
         return money
-    after = word_at(words, amount.end)
+    if sign := _sign_of_range(words, at, amount):
+        return amount_figures(at, amount, sign)
     if after == "percent" or (after == "per" and word_at(words, amount.end + 1) == "cent"):
         end = amount.end + (1 if after == "percent" else 2)
         if not amount.magnitude:
@@ -164,6 +186,17 @@ def _number_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     if word_at(words, amount.end) == "year" and word_at(words, amount.end + 1) in ("old", "olds"):
         return [WrittenSpan(at, amount.end + 2, f"{amount.text}-year-{words[amount.end + 1]}")]
     return amount_figures(at, amount)
+
+
+def _sign_of_range(words: Sequence[str], at: int, amount: Amount) -> str:
+    """The currency sign of the first of two amounts, as in two to three dollars; empty if it is none of those."""
+    joining = word_at(words, amount.end)
+    if joining not in ("to", "or") and not (joining == "and" and word_at(words, at - 1) == "between"):
+        return ""
+    following = amount.end + 1
+    other = read_amount(words, following) if following < len(words) and not _kept(words, following) else None
+    money = other and money_figures(words, following, other)
+    return money[0].text[0] if money and amount.text[-1] in "0123456789" else ""
 
 
 def _asked(words: Sequence[str], at: int, amount: Amount) -> bool:
@@ -181,7 +214,7 @@ def _asked(words: Sequence[str], at: int, amount: Amount) -> bool:
             return False
         if half_of_day(words, other.end) or (other.value >= 10 and joining == "to"):
             return True
-        return amount.plain != 1 and (is_measure(words, other.end) or (other.value >= 10 and joining in JOINING))
+        return is_measure(words, other.end) or (amount.plain != 1 and other.value >= 10 and joining in JOINING)
     return amount.plain != 1 and word_at(words, at - 1) in JOINING and _ends_large(words, at - 1)
 
 
@@ -239,5 +272,5 @@ def _unclear_range(words: Sequence[str], number: Number) -> int | None:
 
 
 RULES = (
-    date_rule, time_rule, _idiom_rule, year_rule, _run_rule, _hundreds_rule, _ordinal_rule, _number_rule, letters_rule,
+    date_rule, _idiom_rule, time_rule, year_rule, _run_rule, _hundreds_rule, _ordinal_rule, _number_rule, letters_rule,
 )  # fmt: skip

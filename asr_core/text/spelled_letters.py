@@ -12,12 +12,13 @@ WORDS = ("a", "i", "o")
 SPELLING = frozenset("spelled spelt spelling spells spell letters".split())  # every letter after them is one
 SPELLING_REACH = 2  # words from them to the letters: spelled it
 KNOWN = frozenset(
-    "abc ac acl aclu adhd afc ai aka ama aol apa api apr atm asap ba cia cpa dna epa fbi fda gdpr gi ibm icu id ie "
-    "iou ip ipo iq ira irs isp it itv la ma mba mma mri naacp nba ncaa nra nsa ok pa phd psi pta rna tba usa "
-    "wnba".split()
+    "abc ac acl aclu adhd afc ai aka ama aol apa api apr atm asap ba bmi ceo cfo cia cio coo cpa cto dea dna dui epa "
+    "eta fbi fda fyi gdpr gi gmo gpa hbo hmo ibm icu id ie iou ip ipo iq ira irs isp it itv kpi la ma mba mia mma mri "
+    "mta naacp nasa nba ncaa nda ngo nra nsa ocd ok pa pga phd psi pta pto rna roi tba tsa ucla ufo usa usda wnba "
+    "ymca".split()
 )
 NO_PLURALS = frozenset(  # though they end in s, unlike TVs
-    "aws bbs cbs cms css dns dos ems gps hms ims ios irs nhs pbs pms rss sms sos tls ups uss".split()
+    "aws bbs cbs cms css dns dos ems eps gps hms ims ios irs nhs pbs pms rss sms sos tls ups uss".split()
 )
 
 

@@ -38,7 +38,11 @@ UNITS = {
 }  # fmt: skip
 COINS = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen")}
 MAGNITUDES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
-FRACTIONS = {"1/2": "half", "1/3": "third", "2/3": "two thirds", "1/4": "quarter", "3/4": "three quarters"}
+FRACTIONS = {
+    "1/2": "half", "1/3": "third", "2/3": "two thirds", "1/4": "quarter", "3/4": "three quarters", "1/5": "fifth",
+    "1/8": "eighth", "3/8": "three eighths", "5/8": "five eighths", "7/8": "seven eighths", "1/10": "tenth",
+    "1/16": "sixteenth",
+}  # fmt: skip
 MAX_DIGITS = 15  # a longer number is spelled digit by digit, with or without commas
 
 
@@ -111,8 +115,18 @@ def _decade(match: re.Match) -> str:
 
 def _fraction(match: re.Match) -> str:
     whole, part = match.group(1), FRACTIONS[match.group(2)]
-    article = "" if " " in part else "a "
+    article = "" if " " in part else "an " if part == "eighth" else "a "
     return f" {_number(whole)} and {article}{part} " if whole else f" {'' if ' ' in part else 'one '}{part} "
+
+
+def _one_unit(match: re.Match) -> str:
+    unit, *rest = UNITS[match.group(1).lower()].split()
+    return " ".join(["", "one", "foot" if unit == "feet" else unit.removesuffix("s"), *rest, ""])
+
+
+def _day(match: re.Match) -> str:
+    month = match.group(1).lower()
+    return f"{BEFORE_NUMBER.get(month, month)} {_number(match.group(2), 'ordinal')}"
 
 
 def _rule(kind: str, pattern: str, spoken: Callable[[re.Match], str] | str, flags: int = 0):
@@ -122,17 +136,24 @@ def _rule(kind: str, pattern: str, spoken: Callable[[re.Match], str] | str, flag
 DIGIT = re.compile("[0-9]")
 _COUNT = r"(\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _ONE_OF_UNITS = "|".join(sorted(UNITS, key=len, reverse=True))
+_ONE_OF_MONTHS = "|".join([*MONTHS, "sept", *(month[:3] for month in MONTHS)]).title()
 NUMBER_RULES = [  # in this order: later rules find no digits where an earlier rule has spelled them out
+    _rule("number", r"(?:(?<=\s)|^)-(?=\d)", " minus "),
+    _rule("number", rf"(?<=\d)(\s?(?:{_ONE_OF_UNITS}|%))\s?[-–]\s?(?=\d)", r"\1 to ", re.I),
+    _rule("number", r"(?<=\d)[-–](?=\d[\d.,]*\s?%)", " to "),
+    _rule("number", r"([$£€¥]\d[\d,.]*)\s?[-–]\s?(?=[$£€¥]?\d)", r"\1 to "),
     _rule("number", r"#\s*(?=\d)", " number "),
     _rule("number", r"\b401\s?\(?k\b", " four oh one k "),
+    _rule("date", rf"\b({_ONE_OF_MONTHS})\.?\s([12]?\d|3[01])(?!\d|[:.,/–-]\d|\s?%|st\b|nd\b|rd\b|th\b)", _day),
     _rule("abbreviation", rf"\b({'|'.join(BEFORE_NUMBER)})\.\s*(?=\d)",
           lambda m: f" {BEFORE_NUMBER[m.group(1).lower()]} ", re.I),
     _rule("date", r"(?<!\d)(\d{4})[-/](0[1-9]|1[0-2])[-/]([0-2][1-9]|[123]0|31)(?!\d)", _date),
+    _rule("time", r"(?<![\d.:])(1?\d)\.([0-5]\d)(?=\s*[ap]\.?\s?m\b)", r"\1:\2", re.I),
     _rule("time", r"(?<![\d.:])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])(?:\s*([ap])\.?\s?m\b\.?)?",
           _time, re.I),
     _rule("time", r"(?<![\d.:])(\d{1,2})\s*([ap])\.?m\b\.?",
           lambda m: f" {_number(str(int(m.group(1))))} {m.group(2).lower()} m ", re.I),
-    _rule("digits", r"(?<!\d)\d{3}[- ]\d{3}[- ]\d{4}(?!\d)",
+    _rule("digits", r"(?<!\d)(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?!\d)",
           lambda m: f" {' '.join(_number(digit) for digit in m.group() if digit.isdigit())} "),
     _rule("money", r"(?<![\d.,$£€¥])" + _COUNT + r"(\.\d\d?)?\s?([$£€¥])(?!\s?\d)", r" \3\1\2 "),  # puts the sign first
     _rule("money", r"(?<=\d)\s?¢", " cents "),
@@ -144,11 +165,11 @@ NUMBER_RULES = [  # in this order: later rules find no digits where an earlier r
     _rule("decade", r"(?<![\d,.])((?:1[1-9]|20)?\d0)'?s\b", _decade),
     _rule("fraction", r"(?<![\d/])(?:(\d+)\s)?\s*(" + "|".join(FRACTIONS) + r")(?![\d/])", _fraction),
     _rule("percent", r"(?<=\d)\s?%", " percent "),
+    _rule("unit", rf"(?<![\d.,/])1\s?({_ONE_OF_UNITS})\b\.?(?!')", _one_unit, re.I),
     _rule("unit", rf"(?<=\d)\s?({_ONE_OF_UNITS})\b\.?(?!')",
           lambda m: f" {UNITS[m.group(1).lower()]} ", re.I),
     _rule("unit", r"°\s?C\b", " degrees celsius "),
     _rule("unit", r"°\s?F\b", " degrees fahrenheit "),
-    _rule("number", r"(?:(?<=\s)|^)-(?=\d)", " minus "),
     _rule("decimal", r"(?<![\w.,])" + _COUNT[:-1] + r"|)\.(\d+)(?![\d.])", _decimal),
     _rule("number", _COUNT, lambda m: f" {_cardinal(m.group(1))} "),
 ]  # fmt: skip

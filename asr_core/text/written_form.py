@@ -4,10 +4,11 @@ Every spoken word belongs to a written one. Several spoken words may share one, 
 has more words than were spoken, several written words share a spoken one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 from asr_core.text.figures import JOINING, figures
-from asr_core.text.number_words import WrittenSpan, below_hundred, word_at
+from asr_core.text.number_words import DIGITS, REPEATED, ZERO, WrittenSpan, below_hundred, word_at
 from asr_core.text.punctuation import STOPS
 from asr_core.text.replacements import Replacements
 from asr_core.text.spoken_forms import MONTHS
@@ -16,6 +17,8 @@ PRONOUNS = frozenset("i i'm i'll i've i'd i'd've".split())
 TITLES = {"mister": "Mr.", "missus": "Mrs.", "doctor": "Dr.", "messers": "Messrs."}  # before a name
 NEVER_LAST = ("mister", "missus", "messers")  # of a sentence, if a name may follow
 PAIRS = frozenset("AC AI DC DJ EU GP HQ HR ID IT LA MP NY OK PC PM PR TV UK UN US VP".split())  # no initials of a name
+DIGIT_WORDS = frozenset([*DIGITS, *REPEATED, *ZERO])
+LEAST_DIGITS = 4  # said one by one, between which marks are left out
 MAX_WORD_AT_START = 100  # a smaller number at the start of a sentence is written in words
 
 
@@ -69,6 +72,8 @@ def written_form(
 def marks_of(words: Sequence[str], tags: Sequence) -> list[str]:
     """The punctuation of tags, without a full stop after a title: texts may have taught one after "Mr.".
 
+    Digits that are said one by one have no marks between them, unless most have one, as in counting.
+
     Args:
         words: as spoken, at least one for each tag.
         tags: of the first words.
@@ -77,7 +82,19 @@ def marks_of(words: Sequence[str], tags: Sequence) -> list[str]:
     for index, (word, following) in enumerate(zip(words, words[1:], strict=False)):
         if index < len(marks) and marks[index] == "." and word.lower() in NEVER_LAST:
             marks[index] = "." if following.lower() in PRONOUNS else ""
+    for first, last in _digit_runs(words):
+        gaps = range(first, min(last - 1, len(marks)))
+        if 2 * sum(bool(marks[gap]) for gap in gaps) <= len(gaps):
+            marks[gaps.start : gaps.stop] = [""] * len(gaps)
     return marks
+
+
+def _digit_runs(words: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """First and last index + 1 of every run of digits that is long enough for a telephone number or the like."""
+    for digits, run in groupby(range(len(words)), key=lambda index: words[index].lower() in DIGIT_WORDS):
+        indices = list(run)
+        if digits and len(indices) >= LEAST_DIGITS:
+            yield indices[0], indices[-1] + 1
 
 
 def _as_spoken(words: Sequence[str], replaced: dict[int, list[WrittenSpan]]) -> list[WrittenSpan]:

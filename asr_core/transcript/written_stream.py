@@ -60,6 +60,8 @@ class WrittenStream:
         known = end if marks[end - 1] else len(self._tags)
         tokens = self._written(self._words[:known], self._tags[:known])
         final = tuple(token for token in tokens if token.end - self._count <= end)
+        if not final:  # one number goes on and on
+            return ()
         end = final[-1].end - self._count
         self._starts = marks[end - 1] in STOPS
         self._count += end

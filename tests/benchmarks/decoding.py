@@ -74,7 +74,7 @@ def keras_beam(emissions: Emissions, width: int):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--language-model", type=Path, default=Path("assets/default/language_model.safetensors.xz"))
+    parser.add_argument("--language-model", type=Path, default=Path("assets/default/language_model.safetensors"))
     parser.add_argument("--emissions", type=Path, help="npz of [steps, tokens] log-probabilities, one a clip")
     parser.add_argument("--width", type=int, default=16)
     options = parser.parse_args()
@@ -96,8 +96,8 @@ def main():
         "greedy": lambda clip: greedy(clip, vocabulary),
         "beam": lambda clip: beam_search(clip, vocabulary, beam),
         "beam + language model": lambda clip: beam_search(clip, vocabulary, beam, model),
-        "beam + language model + 10 hot-words": lambda clip: beam_search(clip, vocabulary, beam, model, few),
-        "beam + language model + 1,000 hot-words": lambda clip: beam_search(clip, vocabulary, beam, model, many),
+        "beam + language model + 10 hotwords": lambda clip: beam_search(clip, vocabulary, beam, model, few),
+        "beam + language model + 1,000 hotwords": lambda clip: beam_search(clip, vocabulary, beam, model, many),
         "keras.ops.ctc_decode": lambda clip: keras_beam(clip, options.width)(),
     }
     for name, decode in cases.items():

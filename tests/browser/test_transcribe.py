@@ -202,7 +202,7 @@ def test_another_decoder_reads_again_at_once_and_shows_its_best(opened):
     shown.press("ArrowRight")  # keys move a slider as the pointer does
     opened.wait_for_selector("#decoding tbody tr:nth-child(4)")
     assert opened.locator("#decoding tbody tr").count() == 4
-    assert "Hot-words" in opened.locator("#decoding thead").inner_text()
+    assert "Hotwords" in opened.locator("#decoding thead").inner_text()
 
 
 def test_corrections_outlive_another_decoder_until_they_are_undone(opened):

@@ -1,6 +1,6 @@
 """A bundle's config -> its model card, the README.md that people read here and on the Hub.
 
-    python -m train.publish.card assets/default --data train.jsonl --licence apache-2.0
+    python -m train.publish.card assets/default --data train.jsonl --licence cc-by-sa-4.0
 
 records the training data in the bundle's config and writes the card into the bundle.
 """

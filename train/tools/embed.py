@@ -1,6 +1,6 @@
 """Replaces the network of a bundle by that of a run's best model; language model and decoder options stay.
 
-    python -m train.tools.embed runs/x/best --into assets/default --bits 5 --description "A small recogniser."
+    python -m train.tools.embed runs/x/best --into assets/default --bits 8 --description "A small recogniser."
 
 The weights of several bundles with the same architecture, such as those of a run and of its continuation, are averaged:
 the mean often has a lower error rate than each of them (Wortsman et al., 2022, arXiv 2203.05482). The description of

@@ -1,4 +1,4 @@
-"""CTC models of the Hub that are known to be good, from which visitors can choose one.
+"""Widely used CTC models of the Hub, from which visitors can choose one.
 
 Sizes are those of the float32 weights. Error rates are the published ones, without a language model; none was measured
 here.

@@ -22,7 +22,7 @@ class DecodingOverrides:
         """From the values of controls or of a request; a number out of range is replaced by the nearest one in it.
 
         Raises:
-            GivenTextError: too many hot-words, or too long ones.
+            GivenTextError: too many hotwords, or too long ones.
         """
         return cls(
             decoder=decoder if decoder in ("greedy", "beam") else None,

@@ -78,7 +78,7 @@ class ModelTab:
             [(_choice(model), model.repository) for model in KNOWN_MODELS],
             value=None,
             label="Known models of the Hub",
-            info="CTC models by others, in many languages. Choose one, or name any other below.",
+            info="CTC models by others, in many languages; none was tested here. Choose one, or name any other below.",
             elem_id="known-models",
         )
         with gr.Row(equal_height=True):

@@ -42,7 +42,7 @@ class Decoding:
                 1, MAX_HYPOTHESES, value=3, step=1, label="Hypotheses shown", info="the best of the beam"
             )
         self.hot_words = gr.Textbox(
-            label="Hot-words",
+            label="Hotwords",
             info=f"Names and terms that the beam search favours, one per line or separated by commas, at most "
             f"{MAX_HOT_WORDS}. Greedy ignores them. They take effect when you leave the field.",
             lines=2,
@@ -97,7 +97,7 @@ def hypotheses_table(clip: Clip, count: int) -> Html:
         for rank, hypothesis in enumerate(clip.hypotheses[:count], start=1)
     ]
     return table(
-        ["Rank", "Text", "Score", "Letters", "Language", "Hot-words", "Phones"],
+        ["Rank", "Text", "Score", "Letters", "Language", "Hotwords", "Phones"],
         rows,
         caption="The best hypotheses and the parts of their scores in nats; the letters' include the blank penalty",
         numeric=[0, 2, 3, 4, 5, 6],

@@ -607,12 +607,12 @@ class TestDecoder:
         (tmp_path / "words.txt").write_text("\ufeff# people\nAda, Grace Hopper\n\n  Zuse \n\u6f22\n", "utf-8")
         recognizer, file = FakeRecognizer(), sound(tmp_path / "a.wav", 0.5)
         code, _, err = run(file, "--hotwords", tmp_path / "words.txt", recognizer=recognizer)
-        assert (code, err) == (0, "The model default cannot write these hot-words: \u6f22\n")
+        assert (code, err) == (0, "The model default cannot write these hotwords: \u6f22\n")
         assert recognizer.hot_words[0].phrases == ("ada", "grace hopper", "zuse")
         assert recognizer.options == [DecoderOptions("beam", beam_width=7)]
         (tmp_path / "words.txt").write_text("\u6f22\n", "utf-8")
         code, out, err = run(file, "--hotwords", tmp_path / "words.txt", recognizer=recognizer)
-        assert (code, out) == (2, "") and "no hot-word is left" in err.splitlines()[-1]
+        assert (code, out) == (2, "") and "no hotword is left" in err.splitlines()[-1]
 
 
 class TestAlign:

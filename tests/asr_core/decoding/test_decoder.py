@@ -77,7 +77,7 @@ def without_idle_spaces(text):
 
 
 def scores_by_definition(emissions, options, model=None, phrases=()):
-    """Token sequence -> (acoustic, language model, hot-words), from all paths, without any search."""
+    """Token sequence -> (acoustic, language model, hotwords), from all paths, without any search."""
     acoustic = {}
     for path in itertools.product(range(emissions.log_probs.shape[1]), repeat=len(emissions)):
         log_prob = sum(float(row[token]) for row, token in zip(emissions.log_probs, path, strict=True))
@@ -195,7 +195,7 @@ def test_advancing_in_chunks_is_advancing_at_once(seed, cuts, model):
 
 
 def fusion_score_of(tokens, options, model, phrases):
-    """What language model and hot-words add to the rank of a prefix, by definition: a function of its text alone."""
+    """What language model and hotwords add to the rank of a prefix, by definition: a function of its text alone."""
     *finished, unfinished = SMALL.decode(tokens).split(" ")
     finished = [word for word in finished if word]
     score, _ = score_of_words(finished, options, model, phrases)

@@ -1,4 +1,4 @@
-"""Vocabularies of subword pieces: their tokens, every decoder, alignment and hot-words, against definitions."""
+"""Vocabularies of subword pieces: their tokens, every decoder, alignment and hotwords, against definitions."""
 
 import itertools
 import math
@@ -154,7 +154,7 @@ def test_a_wide_beam_equals_all_paths(steps, phrases, model):
 
 
 def fusion_score_of(tokens, options, model, phrases):
-    """What language model and hot-words add to the rank of a prefix, by definition: a function of its text alone."""
+    """What language model and hotwords add to the rank of a prefix, by definition: a function of its text alone."""
     if not tokens:
         return options.hot_word_boost * 0.0
     *finished, unfinished = SMALL.words(tokens)

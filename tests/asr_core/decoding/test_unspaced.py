@@ -72,7 +72,7 @@ def test_every_character_has_its_own_time_and_confidence(decoder):
 @pytest.mark.parametrize("steps", [1, 2, 4, 6])
 @pytest.mark.parametrize("phrases", [(), ("你好", "好世好"), ("世",)])
 def test_a_wide_beam_equals_all_paths(steps, phrases, model):
-    """With a language model of characters, and hot-words anywhere."""
+    """With a language model of characters, and hotwords anywhere."""
     options = DecoderOptions(
         beam_width=1024, token_threshold=0.0, score_threshold=float("inf"), n_best=1024, word_bonus=0.4,
         unknown_word_score=-6.0, unknown_letter_score=-1.3, hot_word_boost=0.9,

@@ -157,6 +157,36 @@ two t v s the d v d s and g p s -> two TVs the DVDs and GPS
 y y you know -> y y you know
 she spelled it l e s s -> she spelled it LESS
 he spelled it s m i t h -> he spelled it S-M-I-T-H
+two or three dollars -> $2 or $3
+between five and ten dollars -> between $5 and $10
+pay ten to fifteen pounds -> pay £10 to £15
+ten to fifteen pounds of flour -> 10 to 15 pounds of flour
+one or two percent -> 1 or 2%
+looking at twenty twenty four -> looking at 2024
+the train at nineteen forty five -> the train at 19:45
+a hundred dollar bill and a thousand dollar fine -> a $100 bill and a $1,000 fine
+a million dollar question -> a million dollar question
+a hundred and fifty year old house -> a 150-year-old house
+the last hundred and fifty years -> the last 150 years
+a few hundred people -> a few hundred people
+fell by point two percent -> fell by 0.2%
+at one point five men came -> at one point five men came
+from two thirty to four p m -> from 2:30 to 4 p.m.
+between two thirty and four thirty -> between 2:30 and 4:30
+they paid two fifty thousand dollars -> they paid $250,000
+after nine eleven -> after 9/11
+we met at nine eleven -> we met at 9:11
+before nine eleven a m -> before 9:11 a.m.
+plus or minus three percentage points -> plus or minus 3 percentage points
+a quarter of a million dollars -> a quarter of a million dollars
+a dollar fifty and a pound and twenty pence -> $1.50 and £1.20
+a dollar ten years ago -> a dollar 10 years ago
+in ten fifteen years -> in ten fifteen years
+fifteen twenty percent -> fifteen twenty percent
+june one of the girls came -> june one of the girls came
+oh oh oh oh no -> oh oh oh oh no
+the c e o of a g p a -> the CEO of a GPA
+n a s a launched -> NASA launched
 """
 WRONG = {  # what should come out and does not, each with the reason
     "seven fifty -> $7.50": "a price without its unit has no sign of one",
@@ -335,7 +365,11 @@ SPOKEN_OTHERWISE = {  # which the normaliser speaks in another of several forms
     "eight hundred five five five", "u s a", "the u k and the u s a's", "a t v show", "f b i",
     "two t v s the d v d s and g p s", "she spelled it l e s s", "five dollars fifty", "one euro twenty",
     "three dollars ninety nine please", "two pounds fifty", "version two point one point three",
-    "one nine two point one six eight point one point one",
+    "one nine two point one six eight point one point one", "from may two to may four", "two or three dollars",
+    "between five and ten dollars", "pay ten to fifteen pounds", "a hundred dollar bill and a thousand dollar fine",
+    "a hundred and fifty year old house", "the last hundred and fifty years", "fell by point two percent",
+    "they paid two fifty thousand dollars", "a dollar fifty and a pound and twenty pence", "the c e o of a g p a",
+    "n a s a launched",
 }  # fmt: skip
 
 

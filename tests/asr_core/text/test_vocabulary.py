@@ -80,7 +80,15 @@ SPOKEN = [
     ("555-123-4567", "five five five one two three four five six seven"),
     ("a 3-2 win", "a three two win"),
     ("5km, 10 kg, 60mph, 500k", "five kilometers ten kilograms sixty miles per hour five hundred thousand"),
+    ("1 km, 1 ft, 11 km, 1.1 km", "one kilometer one foot eleven kilometers one point one kilometers"),
+    ("5/8 of it, 2 1/8", "five eighths of it two and an eighth"),
+    ("10%\u201320%, 10-20%, 5 km\u201310 km, $10-15",
+     "ten percent to twenty percent ten to twenty percent five kilometers to ten kilometers ten dollars to fifteen"),
+    ("(212) 555-1234", "two one two five five five one two three four"),
     # years, dates, times
+    ("July 4, 1776, Dec 25, May 5th, June 1990",
+     "july fourth seventeen seventy six december twenty fifth may fifth june nineteen ninety"),
+    ("8.30pm, 10.45 p.m.", "eight thirty p m ten forty five p m"),
     ("in 1999, 1905, 1900, 2005 and 2019",
      "in nineteen ninety nine nineteen oh five nineteen hundred two thousand and five and twenty nineteen"),
     ("1939-1945", "nineteen thirty nine to nineteen forty five"),
@@ -102,7 +110,7 @@ SPOKEN = [
     ("e.g. this, i.e. that, etc.", "for example this that is that et cetera"),
     ("The U.S. and the U.K.'s", "the u s and the u k's"),
     ("AT&T, amazon.com", "at and t amazon dot com"),
-    ("on Jan. 5 in Sept. 1990", "on january five in september nineteen ninety"),
+    ("on Jan. 5 in Sept. 1990", "on january fifth in september nineteen ninety"),
 ]  # fmt: skip
 
 

@@ -71,6 +71,9 @@ def transcribed(text, replacements="", **how):
     ("we saw the Twelfth Night, on the Fourth of July.", "We saw the Twelfth Night, on the Fourth of July."),
     ("Twelve came, on the twelfth.", "Twelve came, on the 12th."),
     ("o'clock", "O'clock"),
+    ("my zip code is nine oh, two one, oh.", "My zip code is 90210."),
+    ("call seven one eight five, five five oh one, nine nine.", "Call 718-555-0199."),
+    ("count one, two, three, four, five.", "Count one, two, three, four, five."),
 ])  # fmt: skip
 def test_words_with_their_tags_become_sentences(tagged, expected):
     assert transcribed(tagged).written_text == expected
@@ -407,6 +410,12 @@ class TestStream:
         _, texts = self.streamed(self.TEXT, 1)
         assert texts[1] == "Mr. Smith paid two" and "Mr. Smith paid $2.5 million" in texts
         assert texts[-1].endswith("the number 911 and the USA")
+
+    def test_a_number_without_an_end_waits(self):
+        text = " ".join(["five"] * 3 * MAX_PENDING_WORDS)
+        stream = WrittenStream(LaggingTagger(text))
+        final = [token for word in spoken(text).words for token in stream.add([word])]
+        assert not final and list(stream.finish()) == list(transcribed(text).written)
 
     def test_the_words_that_wait_are_bounded(self):
         text = " ".join(["and so it went twenty five times"] * 100)

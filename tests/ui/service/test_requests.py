@@ -92,7 +92,7 @@ def test_choices_out_of_range_are_moved_into_it():
 
 def test_too_many_hot_words_are_refused_and_none_dropped():
     words = "\n".join(map(str, range(201)))
-    with pytest.raises(GivenTextError, match="There are 201 hot-words and at most 200 can be used"):
+    with pytest.raises(GivenTextError, match="There are 201 hotwords and at most 200 can be used"):
         DecodingOverrides.of(hot_words=words)
     assert len(DecodingOverrides.of(hot_words=words[:-3]).hot_words) == 200
 
