@@ -69,8 +69,10 @@ def main(arguments: list[str] | None = None) -> None:
     engine = Engine(model, language_model=options.language_model)
     engine.start()  # before Gradio is imported, which takes as long as TensorFlow does
     from ui import build, launch_options
+    from ui.service.folders import remove_left_over
     from ui.service.shutdown import serve_until_stopped
 
+    remove_left_over()
     page = build(engine, model_paths=options.model_paths)
     page.launch(
         server_name=options.host,

@@ -20,6 +20,7 @@ from asr_core.audio.energy import signal_energy
 from asr_core.audio.loading import Audio, audio_from_array, load_audio
 from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.bundle.bundle import Bundle
+from asr_core.bundle.memory import refuse_too_long
 from asr_core.ctc import IMPOSSIBLE
 from asr_core.decoding.beam_search import DecoderOptions, beam_search
 from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
@@ -41,6 +42,7 @@ from asr_core.text.vocabulary import BLANK
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.written import with_written_form
 
+LOG_PROB_BYTES = 4  # float32
 BATCH_SECONDS = 6 * WINDOW_SECONDS  # of audio in one batch, padding included; larger ones need memory and gain little
 WINDOWS_AHEAD = 12  # queued windows of one recording: two batches, so that other requests get their turn in between
 POLL_SECONDS = 0.1  # between two checks for cancellation
@@ -158,12 +160,14 @@ class Recognizer:
                 concatenated, they are the emissions of the recording without its phones. Not called for silence.
 
         Raises:
+            AudioError: the output would not fit into the memory that is free.
             Cancelled: `cancel` was set.
             ValueError: the audio has another sample rate than this model.
         """
         if audio.sample_rate != self.sample_rate:
             raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
+        refuse_too_long(audio.seconds, LOG_PROB_BYTES * steps * len(self.vocabulary))
         windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
         seam_steps, ratio = self._whole_steps(SEAM_SECONDS), self._geometry.steps_per_phone_step
         stitcher = EmissionStitcher(steps, len(self.vocabulary), seam_steps, self._phones, ratio)
@@ -284,7 +288,13 @@ class Recognizer:
         """The transcript of a recording, without its alternatives. Arguments and errors as for `recognize`."""
         return self.recognize(source, *args, **kwargs).transcript
 
-    def calibrated(self, spans: Iterable[WordSpan], seconds: float, given: bool = False) -> tuple[Word, ...]:
+    def calibrated(
+        self,
+        spans: Iterable[WordSpan],
+        seconds: float,
+        given: bool = False,
+        neighbours: tuple[float | None, float | None] = (None, None),
+    ) -> tuple[Word, ...]:
         """Words with calibrated confidence, their times clipped to the length of the recording, `seconds`.
 
         Isolated words of very low confidence are left out (see `without_isolated_words`), but only after beam search
@@ -295,6 +305,7 @@ class Recognizer:
             spans: words with times and uncalibrated confidence.
             seconds: length of the recording.
             given: whether they are the words of a given text rather than decoded ones.
+            neighbours: as for `without_isolated_words`, where these are not all words of the recording.
         """
         spans = list(spans)
         origin = "aligned" if given else "greedy" if spans and spans[0].posterior is None else "beam"
@@ -309,7 +320,7 @@ class Recognizer:
             Word("".join(span.text.split()), min(span.start, seconds), min(span.end, seconds), confidence(span))
             for span in spans
         )
-        return without_isolated_words(words) if origin == "beam" and calibration is not None else words
+        return without_isolated_words(words, neighbours) if origin == "beam" and calibration is not None else words
 
     def transcript(self, words: Iterable[WordSpan], seconds: float, given: bool = False) -> Transcript:
         """The transcript with these words; arguments as for `calibrated`.
@@ -344,19 +355,34 @@ class Recognizer:
         return np.concatenate(energies) if energies else np.empty(0, np.float32)
 
 
-def without_isolated_words(words: Sequence[Word]) -> tuple[Word, ...]:
+def without_isolated_words(
+    words: Sequence[Word], neighbours: tuple[float | None, float | None] = (None, None)
+) -> tuple[Word, ...]:
     """The words without isolated groups of them whose confidence is below MIN_CONFIDENCE throughout.
 
     A group is isolated if ISOLATION_SECONDS or more separate it from any other word. Decoders now and then find a word
     or two in noise. Equally uncertain words next to certain ones are kept, because speech is likely there.
+
+    Args:
+        words: in order.
+        neighbours: end of the word before them, and start of the word after them, in seconds; None if there is none.
     """
+    before, after = neighbours
     groups: list[list[Word]] = []
     for word in words:
         if groups and word.start - groups[-1][-1].end < ISOLATION_SECONDS:
             groups[-1].append(word)
         else:
             groups.append([word])
-    return tuple(word for group in groups if max(w.confidence for w in group) >= MIN_CONFIDENCE for word in group)
+
+    def is_kept(group: list[Word]) -> bool:
+        return (
+            max(word.confidence for word in group) >= MIN_CONFIDENCE
+            or (before is not None and group[0].start - before < ISOLATION_SECONDS)
+            or (after is not None and after - group[-1].end < ISOLATION_SECONDS)
+        )
+
+    return tuple(word for group in groups if is_kept(group) for word in group)
 
 
 def sub_progress(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:

@@ -14,6 +14,16 @@ ASSETS = next(
 DEFAULT_FOLDER = ASSETS / "default"  # of the model that comes with the program
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/"  # how a file begins that was cloned without Git LFS
+FETCH_LFS = "it is only a pointer to the file, left by a clone without Git LFS: run git lfs pull in its folder"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is a pointer of Git LFS in place of its content. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Replaces a file as a whole or not at all: the block writes a file at the path that it gets. Raises OSError."""

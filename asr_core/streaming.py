@@ -95,6 +95,7 @@ class Stream:
         self._pending: Emissions | None = None  # emissions of the audio whose words are not final
         self._decoder = IncrementalDecoder(self._recognizer, self._options, self._hot_words)
         self._partial: tuple[Word, ...] = ()
+        self._final_end: float | None = None  # of the last final word, seconds
         self._finished = False
 
     @property
@@ -172,7 +173,10 @@ class Stream:
     def _finalize(self, emissions: Emissions, ended: bool = False) -> tuple[Word, ...]:
         words, self._pending = self._decoder.finalize(emissions, ended)
         self._pending_start += (len(emissions) - len(self._pending)) * self._step_samples
-        return self._calibrated(words)
+        final = self._calibrated(words, self._decoder.next_start)
+        if final:
+            self._final_end = final[-1].end
+        return final
 
     def _predict(self, end: int) -> Emissions:
         """Runs the network on the window up to `end`, and returns the emissions of what is not final."""
@@ -182,17 +186,21 @@ class Stream:
         return emissions.slice(max(self._pending_start - start, 0) // self._step_samples, len(emissions))
 
     def _window_start(self, end: int) -> int:
-        """Where the window up to `end` begins: at an aligned position, not before the latest change of level."""
+        """Where the window up to `end` begins: at an aligned position, not before the latest change of level.
+
+        Where `end` is a change that was found late, the buffer has less than a window of the audio before it.
+        """
         aligned = self._aligned_samples
-        return max(-(-(end - self._window_samples) // aligned) * aligned, self._level_start)
+        earliest = max(end - self._window_samples, self._end - self._buffered)
+        return max(-(-earliest // aligned) * aligned, self._level_start)
 
     def _samples(self, start: int, end: int) -> np.ndarray:
         """The buffered audio from position `start` to before `end`."""
         offset = self._buffered - self._end
         return self._buffer[start + offset : end + offset]
 
-    def _calibrated(self, spans: list[WordSpan]) -> tuple[Word, ...]:
-        return self._recognizer.calibrated(spans, self.seconds)
+    def _calibrated(self, spans: list[WordSpan], next_start: float | None = None) -> tuple[Word, ...]:
+        return self._recognizer.calibrated(spans, self.seconds, neighbours=(self._final_end, next_start))
 
     def _update(self, final: list[Word]) -> Update:
         return Update(tuple(final), self._partial, self.seconds)

@@ -20,6 +20,7 @@ import os
 import shlex
 import sys
 from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -126,6 +127,8 @@ def parse(argv):
     asked.preset = asked.preset or "adapt"
     if asked.minutes and max(asked.workers, asked.processes) > 1:
         parser.error("--minutes is for one process: several would not end at the same step")
+    if asked.loaders and asked.workers > 1:
+        parser.error("--loaders is for one process: leave out --workers")
     if asked.rank >= asked.processes:
         parser.error(f"--rank counts from 0: with --processes {asked.processes} it is below {asked.processes}")
     if (asked.processes > 1 or asked.coordinator) and not asked.data_parallel:
@@ -261,15 +264,16 @@ def _load(args, preset):
         pronunciations = Dictionary(args.pronunciations) if phones.get("phones") else None
         max_seconds = min(MAX_SECONDS, preset.batching.bucket_seconds[-1])
         data = load_data(args.data, args.cache, vocabulary, rate, args.limit, pronunciations, max_seconds=max_seconds)
-        validation = data
+        validation = data if preset.architecture else None  # an adaptation holds clips out by itself
         if args.validation:
             validation = load_data(args.validation, args.cache, vocabulary, rate, pronunciations=pronunciations)
     except (AsrError, OSError, ValueError) as error:
         raise _Stop(in_words(error, args.cache)) from error
-    if not args.validation and preset.validation_share:
+    if preset.architecture and not args.validation and preset.validation_share:
         data, validation = split(data, preset.validation_share, args.seed)
-    for speech, use in (data, "learn from"), (validation, "measure on"):
-        if not speech.examples:
+    least = 1 if validation else 2
+    for speech, use in (data, "learn from"), (validation or data, "measure on"):
+        if len(speech.examples) < least:
             raise _Stop(f"There is nothing to {use}; left out: {counts(speech.dropped)}.{undecodable(speech)}")
     length = duration(3600 * data.hours)
     print(f"{len(data.examples)} clips, {length}; left out: {counts(data.dropped)}{undecodable(data)}")
@@ -333,6 +337,11 @@ def _fit(trainer) -> None:
     except (OSError, SafetensorError) as error:  # such as a full disk
         raise _Stop(
             f"The run has stopped ({in_words(error, trainer.folder)}); the same command continues it."
+        ) from error
+    except BrokenProcessPool as error:
+        raise _Stop(
+            "A process that makes batches has ended, for lack of memory or of shared memory (docker run --shm-size 8g; "
+            "fewer --loaders); the same command continues the run."
         ) from error
     except KeyboardInterrupt as error:
         raise _Stop("Stopped; the same command continues from the last checkpoint.", INTERRUPTED) from error

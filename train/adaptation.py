@@ -1,43 +1,47 @@
 """Adaptation: a trained model continues on the recordings of one person, and is kept if it is better for that person.
 
-A fifth of the clips is held out. When the training is over, means of the adapted weights and the old ones are measured
-on these clips, with the decoders of the model, and the best becomes the bundle `best` of the run. Such means can
-recognise the new voice no worse than the adapted weights, and other voices much better (Wortsman et al., 2022, arXiv
-2109.01903). Language model, pronunciations, decoder options and calibration are those of the old model.
+The training is repeated from the old weights, each time without another part of the clips (cross-validation). Each
+adapted network is measured on the clips that it has not learned from, in means of its weights and the old ones, with
+the decoders of the model: so all clips decide which share of the adapted weights is best, and whether it is better. The
+bundle `best` of the run has the mean of all adapted weights with that share. Such means can recognise the new voice no
+worse than the adapted weights, and other voices much better (Wortsman et al., 2022, arXiv 2109.01903). Language models,
+pronunciations, decoder options and calibration are those of the old model.
 """
 
 import dataclasses
+import itertools
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from keras import ops
+from safetensors.numpy import load_file, save_file
 
 from asr_core.bundle.bundle import Bundle
-from asr_core.bundle.description import LANGUAGE_MODEL, NEURAL_LANGUAGE_MODEL, README, TAGGER
+from asr_core.bundle.description import LANGUAGE_MODEL, NEURAL_LANGUAGE_MODEL, README
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.bundle.weights import weight_name
 from asr_core.recognizer import Recognizer
-from asr_core.storage import replace_file
-from train.data.batches import Batching
+from asr_core.storage import replace_file, replacing
+from train.data.batches import Batching, TrainingBatches
 from train.data.credits import training_data
-from train.data.examples import SpeechData
+from train.data.examples import SpeechData, folds, split
 from train.evaluate.measure import Run, measure
 from train.fit.presets import Preset
 from train.fit.trainer import Trainer
 from train.publish.card import card
 
 LARGE_PARAMETERS = 30_000_000  # of a network whose training steps take too long on a CPU
-HEAD = "head/"  # beginning of the names of the output layer's weights
+HEAD = ("head/", "classifier/")  # beginnings of the names of the output layer's weights
 CLEAR_GAIN = 0.8  # a gain is clear if fewer wrong words are left than 0.8 times as many
 FEW_WORDS = 100  # on fewer held-out words a gain may be chance
 
 # Share of the adapted weights in the mean with the old ones -> minutes of training speech below which it is not tried:
 # a network overfits to a minute of speech, and a gain on the few held-out words may then be chance.
-SHARES = {0.25: 0.0, 0.5: 2.0, 1.0: 8.0}
+SHARES = {0.25: 0.0, 0.5: 2.0, 0.75: 3.0, 1.0: 8.0}
 # Fields of the old config that the adapted model keeps.
 KEPT = "licence language decoder confidence trained featurizer dereverberation sample_rate tokens".split()
 
@@ -48,35 +52,75 @@ class Adaptation(Trainer):
     Args:
         preset: with architecture "", which stands for that of `start`.
         data: to learn from.
-        held_out: of the same person, to measure on.
+        held_out: of the same person, to measure on; with None parts of `data` are, each in a training without it.
         folder: of the run.
         start: the model to continue with.
         train_encoder: whether all of a large network is trained. Otherwise a network of more than LARGE_PARAMETERS
             keeps its weights up to the output layer.
-        arguments: further ones, as for `Trainer`.
+        arguments: further ones, as for `Trainer`. With a time limit there is one training.
     """
 
     def __init__(
-        self, preset: Preset, data: SpeechData, held_out: SpeechData, folder, *, start: Bundle, train_encoder=False,
-        **arguments,
+        self, preset: Preset, data: SpeechData, held_out: SpeechData | None, folder, *, start: Bundle,
+        train_encoder=False, **arguments,
     ):  # fmt: skip
         self.start, self.held_out, self.train_encoder = start, held_out, train_encoder
+        self.once = held_out is not None or bool(arguments.get("minutes"))
         preset = dataclasses.replace(preset, batching=_for_lengths(preset.batching, data))
         super().__init__(preset, data, None, folder, start=start, **arguments)
+        self.fold_steps = self.total
+        self.total *= len(self.folds)
+        self.batches.fold_batches = self.fold_steps * self.workers.count
+        self.optimizer.iterations.assign(self.step % self.fold_steps)
+        self.learned = self.data if len(self.folds) > 1 else self.folds[0][0]
 
     def _network_and_featurizer(self, start: Bundle):
-        network, featurizer = start.build(), start.featurizer()
-        if network.count_params() > LARGE_PARAMETERS and not self.train_encoder:
-            for variable in network.weights:
-                variable.trainable = weight_name(network, variable).startswith(HEAD)
-        return network, featurizer
+        network = start.build()
+        trained = {weight_name(network, weight): weight for weight in network.weights}
+        if network.count_params() > LARGE_PARAMETERS:
+            self.once = True  # several trainings would take too long
+            if not self.train_encoder:
+                for name, weight in trained.items():
+                    weight.trainable = name.startswith(HEAD)
+                trained = {name: weight for name, weight in trained.items() if weight.trainable}
+        self.trained = trained
+        self.old = {name: np.array(ops.convert_to_numpy(weight)) for name, weight in trained.items()}
+        return network, start.featurizer()
+
+    def _make_batches(self, *arguments):
+        """The batches of all trainings, one after the other."""
+        share = self.preset.validation_share
+        if self.held_out is not None:
+            self.folds = [(self.data, self.held_out)]
+        elif self.once:
+            self.folds = [split(self.data, share, self.seed)]
+        else:
+            self.folds = folds(self.data, round(1 / share), self.seed)
+        return _FoldBatches([TrainingBatches(data, *arguments) for data, _ in self.folds])
+
+    def _learning_rate(self, step: int) -> float:
+        return super()._learning_rate(step % self.fold_steps)
 
     def _finish_pass(self, loss, audio_seconds, seconds):
-        """Logs a pass. Error rates are measured, and the bundle is saved, when all passes are over."""
+        """Logs a pass and writes the adapted weights. They are measured when all trainings are over."""
         row = self._row(loss, audio_seconds, seconds)
         if self.chief:
             self._log(row)
+            with self.averaged_weights(), replacing(self._adapted((self.step - 1) // self.fold_steps)) as partial:
+                save_file({name: np.array(ops.convert_to_numpy(w)) for name, w in self.trained.items()}, partial)
+        if self.step % self.fold_steps == 0 and self.step < self.total:  # the next training begins anew
+            self._assign(self.old)
+            for variable in self.optimizer.variables:
+                variable.assign(ops.zeros_like(variable))
         return row
+
+    def _adapted(self, fold: int) -> Path:
+        """The file with the adapted weights of a training."""
+        return self.folder / f"adapted-{fold + 1}.safetensors"
+
+    def _assign(self, weights: dict[str, np.ndarray]) -> None:
+        for name, values in weights.items():
+            self.trained[name].assign(values)
 
     def conclude(self) -> bool:
         """Measures the old and the new weights, and prints both; saves the bundle `best` if it is better than the old.
@@ -84,48 +128,55 @@ class Adaptation(Trainer):
         Returns:
             Whether it is better.
         """
-        before = self._measure(self.start)
-        trial = self.folder / "trial"
-        try:
-            measured = {}
-            for share in self._weights_by_share(possible_shares(60 * self.data.hours)):
-                self._save(trial, share, [])
-                measured[share] = self._measure(load_bundle(trial))
-        finally:
-            shutil.rmtree(trial, ignore_errors=True)
+        before = self._measure(itertools.repeat(self.start))
+        measured = {share: self._measure(self._trials(share)) for share in possible_shares(60 * self.learned.hours)}
         share = best_share({share: wrong_words(rates) for share, rates in measured.items()})
         after, best = measured[share], self.folder / "best"
         better = is_better(before, after)
         if better:
-            for _ in self._weights_by_share([share]):
-                self._save(best, share, after)
+            self._assign_share(share, range(len(self.folds)))
+            self._save(best, share, after)
         print(table(self.start.name, best, before, after, better))
         return better
 
-    def _weights_by_share(self, shares: Sequence[float]) -> Iterator[float]:
-        """Yields every share while the network has that share of the adapted weights, and the rest of the old ones."""
-        old = [np.array(ops.convert_to_numpy(weight)) for weight in self.start.build().weights]
-        with self.averaged_weights():
-            adapted = [np.array(ops.convert_to_numpy(weight)) for weight in self.network.weights]
-            for share in shares:
-                for variable, a, b in zip(self.network.weights, old, adapted, strict=True):
-                    variable.assign((1 - share) * a + share * b)
-                yield share
+    def _trials(self, share: float) -> Iterator[Bundle]:
+        """The bundle of each training, with that share of its adapted weights."""
+        trial = self.folder / "trial"
+        try:
+            for fold in range(len(self.folds)):
+                self._assign_share(share, [fold])
+                self._save(trial, share, [])
+                yield load_bundle(trial)
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
 
-    def _measure(self, bundle: Bundle) -> list[dict]:
-        """Error rates on the held-out clips by greedy decoding and, where the bundle prefers it, by the beam."""
-        clips = [self.held_out.clips[example.number] for example in self.held_out.examples]
-        own = bundle.decoder_options()
+    def _assign_share(self, share: float, trainings: Sequence[int]) -> None:
+        """Assigns the mean of the weights of some trainings with that share, and the old weights with the rest."""
+        weights = {name: (1 - share) * values for name, values in self.old.items()}
+        for training in trainings:
+            for name, values in load_file(self._adapted(training)).items():
+                weights[name] = weights[name] + share / len(trainings) * values
+        self._assign(weights)
+
+    def _measure(self, bundles: Iterable[Bundle]) -> list[dict]:
+        """Error rates on the held-out clips by greedy decoding and, where the model prefers it, by the beam.
+
+        Args:
+            bundles: one for the clips that each training has held out.
+        """
+        own = self.start.decoder_options()
         runs = [Run(dataclasses.replace(own, decoder=name)) for name in sorted({"greedy", own.decoder}, reverse=True)]
-        with closing(Recognizer(bundle)) as recognizer:
-            decoders = measure(recognizer, clips, runs, {}, worst=0)["decoders"]
+        for bundle, (_, held_out) in zip(bundles, self.folds):  # noqa: B905, one bundle may be repeated without end
+            clips = [held_out.clips[example.number] for example in held_out.examples]
+            with closing(Recognizer(bundle)) as recognizer:
+                decoders = measure(recognizer, clips, runs, {}, worst=0)["decoders"]  # of all clips so far
         return [{"decoder": one["decoder"], **one["figures"][0]} for one in decoders]
 
     def _save(self, folder: Path, share: float, measured: Sequence[dict]) -> None:
         """Saves the network with its present weights and what it has from the old model, with a card."""
-        old, minutes = self.start.config, 60 * self.data.hours
+        old, minutes = self.start.config, 60 * self.learned.hours
         facts = ("clips", "speakers", "seconds", "words", "wer", "wer_low", "wer_high", "resampled", "cer")
-        learned = training_data([self.data.clips[example.number] for example in self.data.examples])
+        learned = training_data([self.learned.clips[example.number] for example in self.learned.examples])
         name = old.get("name", self.start.name).removesuffix(", adapted")
         config = {key: old[key] for key in KEPT if key in old} | {
             "name": f"{name}, adapted",
@@ -137,7 +188,8 @@ class Adaptation(Trainer):
             ],
             "recipe": {
                 "preset": self.preset.name, "adapted_from": self.start.name, "share_of_adapted_weights": share,
-                "step": self.step, "passes": self.total // self.steps_per_pass, "seed": self.seed,
+                "trainings": len(self.folds), "step": min(self.step, self.fold_steps),
+                "passes": self.fold_steps // self.steps_per_pass, "seed": self.seed,
             },
             "training_data": [*learned, *old.get("training_data", [])],
             **self.card,
@@ -149,9 +201,26 @@ class Adaptation(Trainer):
             language_model=self.start.file(LANGUAGE_MODEL),
             neural_language_model=self.start.file(NEURAL_LANGUAGE_MODEL),
             pronunciations=pronunciations,
-            tagger=self.start.file(TAGGER),
+            tagger=self.start.tagger_path,
         )  # fmt: skip
         replace_file(folder / README, card(load_bundle(folder).config, str(folder)))
+
+
+class _FoldBatches:
+    """The batches of several trainings, one after the other.
+
+    Attributes:
+        fold_batches: number of batches of each training.
+    """
+
+    def __init__(self, trainings: Sequence[TrainingBatches]):
+        self.trainings, self.fold_batches = trainings, 0
+        self.steps_per_pass = trainings[0].steps_per_pass
+        self.unfit = max(training.unfit for training in trainings)
+
+    def batch(self, number: int):
+        training, number = divmod(number, self.fold_batches)
+        return self.trainings[training].batch(number)
 
 
 def _for_lengths(batching: Batching, data: SpeechData) -> Batching:

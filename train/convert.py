@@ -110,6 +110,7 @@ def convert_checkpoint(source: str, out, bits: int = 16, language: str | None = 
         {**config, "licence": licence, "description": origin},
         readme=_card(bundle.readme, origin),
         bits=bits,
+        tagger=bundle.tagger_path,
     )
 
 

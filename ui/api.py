@@ -88,7 +88,7 @@ class Api:
 
     def _transcript(self, recording, overrides, facts, replacements: Replacements, track: int | None = None):
         recognizer = self._engine.recognizer()
-        audio = read_audio(recording, recognizer.sample_rate, self._limits, track)
+        audio = read_audio(recording, recognizer, self._limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
         options = overrides.options(recognizer.bundle)
         transcript = recognizer.transcribe(audio, options, cancel=ClientGone(), hot_words=overrides.hot_words)
@@ -140,7 +140,7 @@ class Api:
         with answering("api/align") as facts:
             known = arguments.text(text, "text", self._limits.text_characters)
             recognizer = self._engine.recognizer()
-            audio = read_audio(recording, recognizer.sample_rate, self._limits)
+            audio = read_audio(recording, recognizer, self._limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
             cancel = ClientGone()
             emissions = recognizer.emissions(audio, cancel=cancel)

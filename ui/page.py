@@ -17,6 +17,7 @@ from ui.tabs.transcribe import Transcribe
 from ui.widgets.events import QUIET
 from ui.widgets.theme import TITLE, look, masthead
 
+MAX_SESSIONS = 500  # visitors whose page is remembered, at half a megabyte each, also after they have left
 DELETE_CACHE = (600, 4 * 3600)  # seconds between two clean-ups, and age of the files that each deletes
 MAX_QUEUED = 64  # requests in the queue; further ones get an error
 
@@ -31,6 +32,30 @@ class Page(gr.Blocks):
         if block_fn.api_visibility == "public":
             inputs += [component.value for component in block_fn.inputs[len(inputs) :]]
         super().validate_inputs(block_fn, inputs)
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        """A visitor who acts again after a lost connection is there: Gradio forgets those who are gone in an hour."""
+        leaves = any(event == "unload" for _, event in block_fn.targets)
+        if state is not None and not leaves:
+            state.is_closed = False
+        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+
+
+class FileSet(set):
+    """Names of files; while Gradio's clean-up iterates over them, uploads may add more."""
+
+    def __iter__(self):
+        return set.__iter__(self.copy())
+
+
+def let_files_be_counted(page: gr.Blocks) -> None:
+    """Replaces the sets in which Gradio keeps the files that its clean-up deletes by sets that bear it."""
+    page.upload_file_set = FileSet(page.upload_file_set)
+    page.temp_file_sets = [page.upload_file_set]
+    for block in page.blocks.values():
+        if hasattr(block, "temp_files"):
+            block.temp_files = FileSet(block.temp_files)
+            page.temp_file_sets.append(block.temp_files)
 
 
 def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = False) -> gr.Blocks:
@@ -72,7 +97,8 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
         page.load(describe, model, described, concurrency_limit=None, **QUIET)
         model.change(describe, model, described, concurrency_limit=None, **QUIET)
     refuse_urls(page)
-    return page.queue(max_size=MAX_QUEUED, default_concurrency_limit=4)
+    let_files_be_counted(page)
+    return page.queue(max_size=MAX_QUEUED, default_concurrency_limit=4, api_open=False)  # everything waits in the queue
 
 
 def launch_options(engine: Engine, limits: Limits | None = None) -> dict:
@@ -83,4 +109,5 @@ def launch_options(engine: Engine, limits: Limits | None = None) -> dict:
         "max_file_size": f"{(limits or Limits()).file_megabytes}mb",
         "show_error": False,
         "ssr_mode": False,
+        "state_session_capacity": MAX_SESSIONS,
     }

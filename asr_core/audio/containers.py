@@ -181,6 +181,11 @@ class FileSlice:
         self._position = base + offset
         return self._position
 
+    def readinto(self, buffer) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
     def read(self, count: int = -1) -> bytes:
         left = max(0, self._end - self._start - self._position)
         self._file.seek(self._start + self._position)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from asr_core.audio.channels import folded
-from asr_core.audio.containers import lacks_index, ogg_layout, share_present, without_false_sizes
+from asr_core.audio.containers import FileSlice, lacks_index, ogg_layout, share_present, without_false_sizes
 from asr_core.audio.flac import decoded_flac, stream_info
 from asr_core.audio.integrity import Integrity, IntegrityMonitor, header_seconds
 from asr_core.audio.tracks import Tracks
@@ -66,7 +66,7 @@ FORMATS = {
     "dsf": ".dsf",
     "oma": ".oma",
     "ogg": ".ogg .oga .ogv .ogx .opus .spx",
-    "mov": ".mov .mp4 .m4a .m4b .m4r .m4v .3gp .3g2 .f4v .f4a .qt",
+    "mov": ".mov .mp4 .m4a .m4b .m4r .m4v .3gp .3gpp .3ga .3g2 .f4v .f4a .qt",
     "matroska": ".mkv .mka .webm .weba",
     "asf": ".asf .wma .wmv",
     "avi": ".avi .divx",
@@ -82,6 +82,7 @@ READABLE = (
     f"{', '.join(suffix[1:] for suffix in COMMON)} and {len(AUDIO_SUFFIXES) - len(COMMON)} more kinds can be read"
 )
 ADDRESS = re.compile(r"(https?|ftp):/", re.IGNORECASE)  # with one slash: pathlib.Path drops the other
+ADTS = (b"\xff\xf1", b"\xff\xf9")  # the beginnings of an AAC stream
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")
 
 
@@ -165,6 +166,9 @@ def decoded(
         magic = file.read(4)
         if not magic:
             raise AudioError(f"{shown} is empty (0 bytes): record it again, or choose another file.")
+        if magic.startswith(b"ID3") and (after := _behind_tag(file)):
+            file = after
+            magic = file.read(4)
         share = share_present(file)
         integrity = Integrity(complete=share == 1, cut=share == 0, present=share or 1.0)
         if magic == b"OggS":
@@ -178,6 +182,21 @@ def decoded(
             notes.append(note)
     except OSError as error:
         raise AudioError(f"{shown} cannot be read ({error.strerror or error}): check its disk.") from None
+
+
+def _behind_tag(file: BinaryIO) -> FileSlice | None:
+    """What stands behind an ID3v2 tag, if tags do not belong there: FFmpeg gives up searching it after a large tag."""
+    file.seek(0)
+    head = file.read(10)
+    if len(head) < 10 or any(byte & 0x80 for byte in head[6:]):
+        return None
+    start = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    start += 10 * bool(head[5] & 0x10)  # a footer
+    file.seek(start)
+    magic = file.read(4)
+    if magic in SNDFILE_MAGIC or magic.startswith(ADTS):
+        return FileSlice(file, start, file.seek(0, os.SEEK_END))
+    return None
 
 
 def _decoded_ogg(file: BinaryIO, shown: str, integrity: Integrity, tracks: Tracks) -> Iterator[tuple[int, np.ndarray]]:

@@ -7,6 +7,7 @@ its end.
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
+from scipy.signal import lfilter
 
 from asr_core.errors import AudioError
 
@@ -25,6 +26,9 @@ LEVEL_BLOCK_SECONDS = 0.02
 # Length of the loudest part, whose level counts: the lesser of both. A click is shorter.
 LOUDEST_SECONDS, LOUDEST_SHARE = 0.2, 0.05
 NEARLY_SILENT_DB = -65.0  # of full scale, RMS of the loudest part; speech in it lies below -70 dBFS
+
+MIN_OFFSET, MIN_OFFSET_SHARE = 1e-4, 0.03  # of a constant part that is removed: of full scale, and of the RMS level
+OFFSET_HZ = 10.0  # below any voice
 
 CLIPPED_LEVEL = 0.98  # of full scale; resampling makes the flat peaks of a clipped signal uneven
 AUDIBLE_LEVEL = 0.05  # of full scale; pauses in clipped speech are below
@@ -124,6 +128,23 @@ def _spikes(samples: np.ndarray, rate: int) -> np.ndarray:
     return spikes if spikes.sum() <= max(1, MAX_SPIKE_SHARE * len(samples)) else none
 
 
+def remove_offset(samples: np.ndarray, sample_rate: int) -> None:
+    """Removes the constant part of a recording, float32 [n], in place; one that has hardly any stays as it is.
+
+    Cheap converters add such a part. Beside a quiet voice it hides the pauses, and shifts the lowest features. It is
+    removed by a high-pass of first order, so that digital silence around the recording becomes silent, too.
+    """
+    parts = [slice(start, start + COUNTED_SAMPLES) for start in range(0, len(samples), COUNTED_SAMPLES)]
+    offset = sum(float(samples[part].sum(dtype=np.float64)) for part in parts) / max(1, len(samples))
+    power = sum(float(np.square(samples[part]).sum(dtype=np.float64)) for part in parts) / max(1, len(samples))
+    if abs(offset) <= max(MIN_OFFSET, MIN_OFFSET_SHARE * power**0.5):
+        return
+    decay = np.exp(-2 * np.pi * OFFSET_HZ / sample_rate)
+    state = -samples[:1].astype(np.float64)
+    for part in parts:
+        samples[part], state = lfilter([1, -1], [1, -decay], samples[part], zi=state)
+
+
 def loudest(values: np.ndarray, block_seconds: float) -> float:
     """The level of the loudest part of a recording, longer than a click.
 
@@ -145,10 +166,17 @@ def clipped_share(samples: np.ndarray) -> float:
     return clipped / max(1, audible)
 
 
-def level_notes(samples: np.ndarray, sample_rate: int, shown: str) -> tuple[str, ...]:
-    """A note if a recording, float32 [n], is nearly silent or clipped; none about digital silence."""
-    if (share := clipped_share(samples)) > MAX_CLIPPED_SHARE:
-        at_limit = f"with {100 * share:.0f} % of its audible samples at full scale"
+def level_notes(samples: np.ndarray, sample_rate: int, clipped: float, shown: str) -> tuple[str, ...]:
+    """A note if a recording is nearly silent or clipped; none about digital silence.
+
+    Args:
+        samples: float32 [n], without a constant part.
+        sample_rate: Hz.
+        clipped: what `clipped_share` gave before the constant part was removed, which bends flat peaks.
+        shown: the name of the recording.
+    """
+    if clipped > MAX_CLIPPED_SHARE:
+        at_limit = f"with {100 * clipped:.0f} % of its audible samples at full scale"
         return (f"{shown} is clipped, {at_limit}: record it again, quieter.",)
     block = round(LEVEL_BLOCK_SECONDS * sample_rate)
     blocks = samples[: len(samples) // block * block].reshape(-1, block)

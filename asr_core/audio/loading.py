@@ -15,7 +15,7 @@ import numpy as np
 
 from asr_core.audio.channels import Mixer, check_shape, folded
 from asr_core.audio.files import DECODED_VALUES, decoded, opened
-from asr_core.audio.levels import OVERSHOOT, Repair, full_scale, level_notes
+from asr_core.audio.levels import OVERSHOOT, Repair, clipped_share, full_scale, level_notes, remove_offset
 from asr_core.audio.resampling import RATES, Resampler
 from asr_core.audio.tracks import Tracks
 from asr_core.errors import AudioError
@@ -148,7 +148,11 @@ def _collected(
     recording = _Recording(sample_rate)
     for block, peak in _converted(blocks, sample_rate, max_seconds, shown, notes):
         recording.append(block, peak)
-    notes += level_notes(recording.samples[: recording.length], sample_rate, shown)
+    samples = recording.samples[: recording.length]
+    clipped = clipped_share(samples)
+    remove_offset(samples, sample_rate)
+    notes += level_notes(samples, sample_rate, clipped, shown)
+    del samples  # its array is resized
     return recording.finish(tuple(notes), tracks)
 
 

@@ -25,10 +25,10 @@ from asr_core.bundle.description import (
 from asr_core.bundle.memory import refuse_too_large
 from asr_core.bundle.weights import BundleWeights, read_weights, weight_name, weight_shapes
 from asr_core.errors import BundleError, reason
-from asr_core.storage import DEFAULT_FOLDER
+from asr_core.storage import DEFAULT_FOLDER, FETCH_LFS, is_lfs_pointer
 from asr_core.text.vocabulary import Vocabulary
 
-PLAIN_ENGLISH = frozenset(string.ascii_lowercase + " '")  # an alphabet without capitals and punctuation
+PLAIN_ENGLISH = frozenset(string.ascii_lowercase + " '-")  # an alphabet without capitals and punctuation
 SNAPSHOT = re.compile(r"/models--[^/]+/snapshots/[0-9a-f]{40}$")  # a folder in the cache of the Hub
 
 
@@ -187,18 +187,22 @@ class Bundle:
         Raises:
             BundleError: the file is damaged.
         """
-        path = self.file(TAGGER)
-        if path is None and self.checkpoint and self._writes_plain_english:
-            path = DEFAULT_FOLDER / TAGGER
-        if path is None or not path.is_file():
+        path = self.tagger_path
+        if path is None:
             return None
         from asr_core.text.tagger import Tagger
 
         return Tagger.load(path)
 
     @property
-    def _writes_plain_english(self) -> bool:
-        return self.vocabulary.language == "en" and self.vocabulary.alphabet <= PLAIN_ENGLISH
+    def tagger_path(self) -> Path | None:
+        """The file of the tagger, or None."""
+        own = self.file(TAGGER)
+        if own or not self.checkpoint:
+            return own
+        plain_english = self.vocabulary.language == "en" and self.vocabulary.alphabet <= PLAIN_ENGLISH
+        default = DEFAULT_FOLDER / TAGGER
+        return default if plain_english and default.is_file() else None
 
     def decoder_options(self):
         """The decoder options that the bundle recommends (`asr_core.decoding.options.DecoderOptions`)."""
@@ -255,7 +259,8 @@ def open_folder(folder: Path, name: str, language: str | None = None) -> Bundle:
         if not path.is_file():
             raise BundleError(f"{name} is incomplete: {file} is missing; {CONTENTS}.")
         if path.stat().st_size != facts["bytes"] or fingerprint(path) != facts:
-            raise BundleError(f"{name} is damaged: {file} is not what its config.json says; fetch it again.")
+            advice = FETCH_LFS if is_lfs_pointer(path) else "fetch it again"
+            raise BundleError(f"{name} is damaged: {file} is not what its config.json says; {advice}.")
     return Bundle(folder, config, name)
 
 

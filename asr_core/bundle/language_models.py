@@ -21,6 +21,7 @@ from asr_core.decoding.kenlm import KenlmModel, is_kenlm
 from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN, NGramModel
 from asr_core.decoding.options import MAX_SCORE
 from asr_core.errors import LanguageModelError, reason
+from asr_core.storage import FETCH_LFS, is_lfs_pointer
 from asr_core.text.alphabet import language_code, lower, upper
 from asr_core.text.vocabulary import Vocabulary
 
@@ -114,6 +115,8 @@ def _open_folder(folder: Path, vocabulary: Vocabulary) -> OpenedLanguageModel:
 def _open_file(path: Path, vocabulary: Vocabulary, attributes: dict, known: Sequence[str]) -> OpenedLanguageModel:
     if not path.is_file():
         raise LanguageModelError(f"The language model {path} was not found: name an ARPA file or a KenLM binary.")
+    if is_lfs_pointer(path):
+        raise LanguageModelError(f"The language model {path.name} cannot be read: {FETCH_LFS}.")
     if path.suffix == ".safetensors":
         return OpenedLanguageModel(_spelled(NGramModel.load(path), vocabulary), {})
 

@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-from asr_core.errors import BundleError
+from asr_core.errors import AudioError, BundleError
 
 PROGRAM_BYTES = 700_000_000  # Python and TensorFlow
 PER_WEIGHT_BYTE = 1.25  # while a network is built, for every byte of its weights as float32
 BATCH_BYTES = 2_000_000_000  # what a large network computes in between, for a batch of windows; a small one takes less
 BATCH_PER_WEIGHT_BYTE = 1.5
+SMALL_OUTPUT_BYTES = 100_000_000  # for which the free memory is not asked
 MEMINFO = Path("/proc/meminfo")
 CONTROL_GROUPS = (  # files of a container: its limit and its use, of versions 2 and 1 of Linux' control groups
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
@@ -34,6 +35,19 @@ def refuse_too_large(name: str, float32_bytes: int) -> None:
         raise BundleError(
             f"{name} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free here: close other "
             "programs, or take a smaller model."
+        )
+
+
+def refuse_too_long(seconds: float, output_bytes: int) -> None:
+    """Raises AudioError if a network's output for a recording would take more than half of the memory that is free."""
+    if output_bytes < SMALL_OUTPUT_BYTES:
+        return
+    free = free_bytes()
+    if free is not None and output_bytes > free / 2:
+        fits = seconds * free / 2 / output_bytes / 60
+        raise AudioError(
+            f"The network's output for {seconds / 60:.0f} minutes takes {output_bytes / 1e9:.1f} GB of memory and "
+            f"{free / 1e9:.1f} GB are free here: cut the recording into parts of at most {fits:.0f} minutes."
         )
 
 

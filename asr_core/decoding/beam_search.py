@@ -50,8 +50,8 @@ def beam_search(
 
     In each segment (see `segments`), the text of the greedy path stays in the beam, so that before rescoring the best
     text never has a lower score than this one. A segment of noise (see `asr_core.decoding.rescoring.is_noise`) has one
-    text, which is empty. Where a sentence continues from one segment to the next, the language model keeps its state
-    after the best text so far.
+    text, which is empty. Where a sentence continues from one segment to the next, language models and hotwords keep
+    their states after the best text so far.
 
     Args:
         emissions: output of the network.
@@ -72,9 +72,9 @@ def beam_search(
     hot_words = HotWords.of(hot_words, vocabulary)
     space = vocabulary.space
     best: list[Chain] = [(0.0, 0, None)]
-    state = neural_state = None  # of the language models at the beginning of a segment
+    state = neural_state = hot_state = None  # of language models and hotwords at the beginning of a segment
     for segment in segments(emissions, space, vocabulary.begins_word):
-        beam = PrefixBeam(vocabulary, options, language_model, hot_words, state)
+        beam = PrefixBeam(vocabulary, options, language_model, hot_words, state, hot_state)
         segment_emissions = emissions.slice(segment.start, segment.end)
         for first in range(0, len(segment_emissions), CHECK_STEPS):
             beam.advance(segment_emissions.log_probs[first : first + CHECK_STEPS])
@@ -88,6 +88,9 @@ def beam_search(
         if language_model is not None:
             state = None if ended else language_model.state_after(words, state)
         neural_state = None if ended else rescoring.state_after(words, neural_state)
+        if hot_words is not None:
+            cut = [] if space is None else [space]
+            hot_state = None if ended else hot_words.state_after([*result.tokens, *cut], hot_state)
         if progress is not None:
             progress(segment.end / max(len(emissions), 1))
     return [_hypothesis(links, emissions, vocabulary) for _, _, links in best]

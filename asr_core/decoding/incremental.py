@@ -28,6 +28,9 @@ class IncrementalDecoder:
     """Decodes a growing recording: returns words that are final, and the emissions that have to be decoded again.
 
     Within a sentence it keeps the states of the language model and of the hotwords after the final words.
+
+    Attributes:
+        next_start: start of the word after those that `finalize` has just made final, seconds; None if it is unknown.
     """
 
     def __init__(self, recognizer, options: DecoderOptions, hot_words: HotWords | None):
@@ -41,6 +44,7 @@ class IncrementalDecoder:
         )  # steps
         self._space = self._vocabulary.space
         self._word_end = 0.0  # of the last final word, seconds
+        self.next_start: float | None = None
         self._begin_sentence()
 
     def finalize(self, emissions: Emissions, ended: bool = False) -> tuple[list[WordSpan], Emissions]:
@@ -53,6 +57,7 @@ class IncrementalDecoder:
         Returns:
             The words that have become final, and the emissions after them.
         """
+        self.next_start = None
         *closed, last = self._segments(emissions, len(emissions) - self._right_context)
         if ended:
             closed, last = [*closed, last], last.slice(len(last), len(last))
@@ -92,7 +97,10 @@ class IncrementalDecoder:
         if not ends and overdue <= self._max_unsegmented:
             return [], emissions
         count = ends[-1] if ends else len(inside)
-        words = self._final(emissions, spans[:count], posterior)
+        if ends:  # the word after them ends the last of them
+            words, self.next_start = self._final_before(emissions, spans, posterior, count)
+        else:
+            words = self._final(emissions, spans[:count], posterior)
         self._continue_sentence([word.text for word in words], [span.token for span in spans[:count]])
         cut = (spans[count - 1].end + spans[count].start) // 2 if ends and count < len(spans) else overdue
         return words, emissions.slice(cut, len(emissions))
@@ -134,6 +142,17 @@ class IncrementalDecoder:
         if words:
             self._word_end = words[-1].end
         return words
+
+    def _final_before(
+        self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float], count: int
+    ) -> tuple[list[WordSpan], float | None]:
+        """The words of the first `count` tokens, which are final from now on, and the start of the word after them."""
+        words = self._words(emissions, spans, posterior)
+        count = len(split_words(spans[:count], self._vocabulary))
+        final, rest = words[:count], words[count:]
+        if final:
+            self._word_end = final[-1].end
+        return final, rest[0].start if rest else None
 
     def _words(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
         """The words of these tokens; none of them begins before the end of the last final word."""

@@ -9,6 +9,7 @@ from asr_core.decoding.confidence import UNCHECKED, confidence
 from asr_core.decoding.word_spans import WordSpan
 from asr_core.decoding.word_times import words_of
 from asr_core.emissions import Emissions
+from asr_core.errors import AlignmentError
 from asr_core.partial_alignment import PartialAlignment, align_words
 from asr_core.text.pasted import NOT_CHECKED, NOT_THIS_TEXT
 from asr_core.text.spelling import SpelledWord, spell
@@ -58,6 +59,11 @@ def align_text(
     Raises:
         AlignmentError: the text has no character that is pronounced, or is too long for the recording.
     """
+    if len(text.split()) > len(emissions):  # `spell` needs memory in proportion to the square of their number
+        raise AlignmentError(
+            f"The text has {len(text.split()):,} words and the recording {len(emissions):,} output steps: give a "
+            "shorter text, or the recording it belongs to."
+        )
     words = spell(text, vocabulary)
     found = align_words(emissions.log_probs, [word.tokens for word in words], vocabulary.space, check)
     spans = _with_times(words, found, emissions, check)

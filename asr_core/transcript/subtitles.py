@@ -7,6 +7,8 @@ the split of the whole recording with the least sum of penalties.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple
 
 from asr_core.text.punctuation import COMMAS, TITLES, ends_sentence
 
@@ -81,6 +83,7 @@ def cues(
     if max_characters < 1 or max_lines < 1 or not 0 < max_seconds < float("inf"):
         limits = f"{max_characters} characters, {max_lines} lines and {max_seconds} s"
         raise ValueError(f"Subtitle limits must be positive and finite, got {limits}.")
+    words = _spread(words)
     punctuated = any(word.text[-1] in ".?!" for word in words)
     groups = _split_into_cues(words, punctuated, max_characters, max_lines, max_seconds)
     shown: list[Cue] = []
@@ -92,6 +95,26 @@ def cues(
         lines = _split_into_lines([word.text for word in group], max_characters, punctuated, separator)
         shown.append(Cue(start, max(end, start + 1), tuple(lines)))
     return shown
+
+
+class _TimedWord(NamedTuple):
+    """A word and its time in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+def _spread(words: Sequence) -> list[_TimedWord]:
+    """Words with times of their own where several, such as those of a replacement, share one: by their characters."""
+    spread = []
+    for start, together in groupby(words, key=lambda word: word.start):
+        group = list(together)
+        end = max(word.end for word in group)
+        *counts, total = accumulate((len(word.text) for word in group), initial=0)
+        edges = [*(start + (end - start) * count / total for count in counts), end]
+        spread += [_TimedWord(word.text, *times) for word, times in zip(group, pairwise(edges), strict=True)]
+    return spread
 
 
 def _milliseconds(seconds: float) -> int:

@@ -324,6 +324,8 @@ def test_words_of_very_low_confidence_are_left_out_where_nothing_else_stands():
     near = word("the", words[-1].end + ISOLATION_SECONDS - 0.1, 0.02)
     assert without_isolated_words([*words, apart]) == words
     assert without_isolated_words([*words, near]) == (*words, near)
+    for neighbours, kept in [((0.9, None), (the,)), ((-0.1, None), ()), ((None, 1.5), (the,)), ((None, 2.4), ())]:
+        assert without_isolated_words([the], neighbours) == kept, neighbours  # words that are not among these
 
 
 def test_noise_is_an_empty_transcript_but_for_greedy_decoding_and_given_texts(recognizer):

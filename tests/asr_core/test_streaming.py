@@ -15,7 +15,12 @@ from asr_core.decoding import incremental
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
-from asr_core.decoding.incremental import MAX_UNSEGMENTED_SECONDS, PARTIAL_SECONDS, RIGHT_CONTEXT_SECONDS
+from asr_core.decoding.incremental import (
+    MAX_UNSEGMENTED_SECONDS,
+    PARTIAL_SECONDS,
+    RIGHT_CONTEXT_SECONDS,
+    IncrementalDecoder,
+)
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
@@ -69,7 +74,7 @@ class FakeRecognizer:
         weights[np.arange(len(tokens)), tokens] += 1 - self.doubt
         return np.log(weights).astype("float32")
 
-    def calibrated(self, spans, seconds):
+    def calibrated(self, spans, seconds, neighbours=(None, None)):
         return tuple(Word(s.text, min(s.start, seconds), min(s.end, seconds), s.confidence) for s in spans)
 
 
@@ -262,6 +267,48 @@ def test_a_quiet_voice_after_a_loud_one_is_recognised_by_itself():
     quiet = [np.abs(window[: 4 * RATE]).mean() < 0.02 for window in recognizer.windows]
     assert sum(loud) > 10 and loud == sorted(loud, reverse=True)
     assert not loud[-1] and quiet[-1] and len(recognizer.windows[-1]) > 6.5 * RATE
+
+
+@pytest.mark.parametrize("late", [1.0, 3.0, 5.0])
+def test_a_change_of_level_that_is_found_late_loses_no_words(late, monkeypatch):
+    """A window of the audio before it would begin before the buffer does."""
+    stream = Stream(FakeRecognizer(edges=0))
+    found = []
+
+    def changes(samples, rate):
+        if stream.seconds < 16 or found:
+            return []
+        found.append(stream.seconds - late)
+        return [len(samples) - round(late * rate)]
+
+    monkeypatch.setattr("asr_core.streaming.level_changes", changes)
+    words, _ = transcribed(stream, np.array_split(samples_of(TEXT), 99))
+    assert found and "".join(word.text for word in words) == TEXT.replace(" ", "")
+
+
+def test_final_words_end_where_they_do_in_the_whole_recording():
+    """Also the last of those that become final together, which another word follows."""
+    step, words, at = 0.02, [], 5
+    for text, length, gap in [("hold", 14, 0), ("a", 5, 14), ("moment", 22, 4), ("and", 10, 3), ("then", 12, 4)] * 12:
+        words.append((text, at, at + length))
+        at += length + gap
+    tokens, energy = np.zeros(at + 10, int), np.full(at + 10, -60, np.float32)
+    for text, start, end in words:
+        energy[start:end] = -20
+        for i, token in enumerate(VOCABULARY.encode(text)):
+            tokens[start + 1 + i * (end - start - 3) // len(text)] = token
+        tokens[end - 1] = VOCABULARY.space
+    emissions = Emissions(ONE_HOT_LOG_PROBS[tokens], step, energy=energy)
+    recognizer = FakeRecognizer()
+    recognizer.step_seconds = step
+    decoder, found, rest = IncrementalDecoder(recognizer, GREEDY, None), [], emissions.slice(0, 0)
+    for start in range(0, len(emissions), 100):
+        part = emissions.slice(start, min(start + 100, len(emissions)))
+        final, rest = decoder.finalize(rest.concat(part), ended=start + 100 >= len(emissions))
+        found += final
+    expected = greedy(emissions, VOCABULARY).words
+    assert [word.text for word in found] == [word.text for word in expected]
+    np.testing.assert_allclose(*([(w.start, w.end) for w in some] for some in (found, expected)), atol=0.05)
 
 
 class Windows(FakeRecognizer):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import load_file
 
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.bundle.weights import weight_name
@@ -85,7 +86,7 @@ def command(monkeypatch, recordings, start, tmp_path):
 def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp_path, capsys):
     assert command("--name", "My tones") == 0
     printed = capsys.readouterr().out
-    assert "on 6 held-out clips" in printed
+    assert "on 30 held-out clips" in printed
     assert f"The adapted model is better: python app.py --model {tmp_path}" in printed
     new, old = load_bundle(tmp_path / "me"), load_bundle(start)
     for key in ("decoder", "confidence", "licence", "featurizer", "dereverberation", "tokens"):
@@ -96,7 +97,8 @@ def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp
     assert "The model tones, adapted to" in new.readme
     assert [entry["corpus"] for entry in new.config["training_data"]] == ["mine", "manifest"]
     greedy, beam = new.config["evaluation"]
-    assert greedy["decoder"] == "greedy" and beam["decoder"].startswith("beam") and greedy["clips"] == 6
+    assert greedy["decoder"] == "greedy" and beam["decoder"].startswith("beam") and greedy["clips"] == 30
+    assert new.config["recipe"]["trainings"] == 4 and new.config["recipe"]["step"] == 60
     assert not (tmp_path / "me" / "trial").exists()
 
 
@@ -148,12 +150,65 @@ def test_little_data_is_gone_through_more_often(recordings, start, tmp_path):
     shutil.rmtree(tmp_path / "run")
 
 
+SHORT = dataclasses.replace(QUICK, min_steps=4, warm_up=1)
+
+
+def adaptation_of(recordings, start, folder, **arguments):
+    old = load_bundle(start)
+    data = load_data([recordings], folder.parent / "cache", old.vocabulary, RATE)
+    return Adaptation(SHORT, data, None, folder, start=old, compiled=False, **arguments)
+
+
+def test_every_clip_is_held_out_by_one_training_and_each_begins_with_the_old_weights(recordings, start, tmp_path):
+    run = adaptation_of(recordings, start, tmp_path / "run")
+    parts = [[example.number for example in held_out.examples] for _, held_out in run.folds]
+    assert len(parts) == 4 and sorted(sum(parts, [])) == list(range(30))
+    for learned, held_out in run.folds:
+        assert len(learned.examples) + len(held_out.examples) == 30
+    run.fit()
+    rates = [run._learning_rate(step) for step in range(run.total)]
+    assert rates == 4 * rates[: run.fold_steps]
+    adapted = [load_file(run._adapted(fold)) for fold in range(4)]
+    for name, old in run.old.items():
+        moved = [np.abs(weights[name] - old).max() for weights in adapted]
+        assert max(moved) < 2.5 * max(min(moved), 1e-4), "no training goes on where another has ended"
+
+
+def test_an_adaptation_that_was_stopped_ends_where_an_unbroken_one_does(recordings, start, tmp_path):
+    whole = adaptation_of(recordings, start, tmp_path / "whole")
+    whole.fit()
+    broken = adaptation_of(recordings, start, tmp_path / "broken", checkpoint_seconds=0)
+    batch, stop_at = broken.batches.batch, 2 * whole.fold_steps + 2
+
+    def failing(number):
+        if number == stop_at:
+            raise KeyboardInterrupt
+        return batch(number)
+
+    broken.batches.batch = failing
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    resumed = adaptation_of(recordings, start, tmp_path / "broken")
+    assert resumed.step == stop_at
+    resumed.fit()
+    for fold in range(4):
+        expected, found = load_file(whole._adapted(fold)), load_file(resumed._adapted(fold))
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-5, err_msg=f"{fold} {name}")
+
+
+def test_with_a_time_limit_there_is_one_training_and_a_part_is_held_out(recordings, start, tmp_path):
+    run = adaptation_of(recordings, start, tmp_path / "run", minutes=60)
+    assert [(len(learned.examples), len(held_out.examples)) for learned, held_out in run.folds] == [(22, 8)]
+    assert len(run.learned.examples) == 22
+
+
 def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform_features(
     recordings, tmp_path, monkeypatch, capsys
 ):
     """One with random weights: what matters is that the path from its files to a bundle of ours is whole."""
     monkeypatch.setattr(adaptation, "LARGE_PARAMETERS", 0)
-    monkeypatch.setattr(Adaptation, "_measure", lambda run, bundle: [measured(9 if bundle is run.start else 3)])
+    monkeypatch.setattr(Adaptation, "_measure", lambda run, bundles: [measured(9 if next(bundles) is run.start else 3)])
     monkeypatch.setitem(PRESETS, "adapt", dataclasses.replace(QUICK, min_steps=3))
     out = tmp_path / "run"
     line = ["--start", str(CHECKPOINTS / "wav2vec2-base"), "--data", str(recordings), "--out", str(out), "--no-compile"]
@@ -171,8 +226,9 @@ def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform
 
 def test_the_less_speech_there_is_the_more_is_kept_of_the_old_weights():
     assert possible_shares(0.2) == possible_shares(1.9) == [0.25]
-    assert possible_shares(2.0) == possible_shares(7.9) == [0.25, 0.5]
-    assert possible_shares(8.0) == [0.25, 0.5, 1.0]
+    assert possible_shares(2.0) == possible_shares(2.9) == [0.25, 0.5]
+    assert possible_shares(3.0) == possible_shares(7.9) == [0.25, 0.5, 0.75]
+    assert possible_shares(8.0) == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_of_shares_that_are_as_good_the_smallest_is_taken_and_all_only_for_a_clear_gain():

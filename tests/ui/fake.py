@@ -29,7 +29,7 @@ STEP_SECONDS = 0.04
 class FakeRecognizer:
     def __init__(self, name: str = "fake", text: str = FAKE_TEXT, trained: bool = True):
         self.name, self.text = name, text
-        self.sample_rate = 16000
+        self.sample_rate, self.step_seconds = 16000, STEP_SECONDS
         self.vocabulary = Vocabulary()
         self.language_model = self.tagger = None
         self.rescoring = NO_RESCORING

@@ -194,10 +194,16 @@ def test_addresses_are_neither_fetched_nor_relayed(server):
     event = post(f"{server}/gradio_api/call/transcribe", {"data": [file, "greedy", 16, ""]})["event_id"]
     with urllib.request.urlopen(f"{server}/gradio_api/call/transcribe/{event}", timeout=20) as stream:
         assert "Addresses are not fetched" in stream.read().decode()
-    for path in (f"file={server}/health", f"proxy={server}/health"):
+    for path in (f"file={server}/health", f"file/{server}/health", f"proxy={server}/health"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{server}/gradio_api/{path}", timeout=20)
         assert refused.value.code == 403
+
+
+def test_nobody_gets_past_the_queue(server):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(f"{server}/gradio_api/run/transcribe", {"data": [None, "greedy", 16, ""]})
+    assert refused.value.code in (401, 403, 404)
 
 
 def test_mcp_offers_the_endpoints_as_tools_with_their_documentation(server):

@@ -56,5 +56,5 @@ class ToneRecognizer(FakeRecognizer):
         peak = np.argmax(spectrum) * RATE / 2048
         return min(TONES, key=lambda hz: abs(hz - peak))
 
-    def calibrated(self, spans, seconds):
+    def calibrated(self, spans, seconds, neighbours=(None, None)):
         return tuple(Word(s.text, min(s.start, seconds), min(s.end, seconds), s.confidence) for s in spans)

@@ -1,8 +1,10 @@
 """Recordings of a corpus -> rows of a manifest. What cannot be trained on is left out and counted by reason."""
 
 import hashlib
+import itertools
 import json
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -78,9 +80,13 @@ def survey(recordings: Iterable[CorpusRecording], corpus: str, root: Path, folde
 
     found, normalise, seen, names = Survey(corpus), Normaliser(), set(), Counter()
     recordings = list(recordings)
+    latin = _is_latin(recording.text for recording in recordings)
     for recording in tqdm(recordings, desc=corpus, unit="clip", disable=None):
         foreign_letters = sum(normalise.dropped.values())
-        spoken = normalise(" ".join(recording.text.split()))
+        if latin:
+            spoken = normalise(" ".join(recording.text.split()))
+        else:
+            spoken = "".join(filter(str.isalnum, recording.text))
         foreign_letters = sum(normalise.dropped.values()) - foreign_letters
         seconds, reason = _judge(recording, spoken, foreign_letters, seen)
         if reason:
@@ -97,6 +103,17 @@ def survey(recordings: Iterable[CorpusRecording], corpus: str, root: Path, folde
     if unlisted := _unlisted(recordings, folders):
         found.dropped[UNLISTED] = unlisted
     return found
+
+
+def _is_latin(texts: Iterable[str]) -> bool:
+    """Whether at least half of the letters are Latin. Otherwise the corpus is for a model with other letters."""
+    latin = other = 0
+    for letter in filter(str.isalpha, itertools.chain.from_iterable(texts)):
+        if unicodedata.name(letter, "").startswith("LATIN"):
+            latin += 1
+        else:
+            other += 1
+    return latin >= other
 
 
 def _unlisted(recordings: Sequence[CorpusRecording], folders: Iterable[Path]) -> list[str]:

@@ -1,9 +1,11 @@
 """Audio files -> one memory-mapped file of samples, so that every clip is decoded once."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,7 @@ from train.data.manifest import ManifestClip, read_bytes
 from train.options import in_words
 
 UNREAD = -1  # in place of a checksum
+UNFINISHED_SECONDS = 3600  # a partial file that nobody has written to for so long is of a run that was killed
 
 
 def in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
@@ -60,6 +63,14 @@ def _size_and_time(file: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what runs have left that were killed while they decoded."""
+    for path in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):  # another run may be removing it
+            if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                path.unlink()
 
 
 def _read_index(base: Path, index: Path) -> dict | None:
@@ -120,6 +131,7 @@ class AudioCache:
 
     @staticmethod
     def _fill(clips, base, index, sample_rate):
+        _remove_unfinished(base.parent)
         offsets, checksums, failures, position = [], [], {}, 0
         threads = os.cpu_count() or 1  # decoders and resampler release the interpreter lock
         pool = ThreadPoolExecutor(threads)

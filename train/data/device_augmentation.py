@@ -39,7 +39,7 @@ class DeviceAugmentation(keras.layers.Layer):
     """
 
     def __init__(self, augmentation: Augmentation, sample_rate: int, seed=0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)  # whatever the precision of the network
         self.augmentation, self.sample_rate = augmentation, sample_rate
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True  # it has no weights; otherwise Keras calls it on JAX with shapes that are not known

@@ -3,7 +3,7 @@
 import copy
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -115,7 +115,27 @@ def load_data(
 
 def split(data: SpeechData, share: float, seed: int) -> tuple[SpeechData, SpeechData]:
     """Training and validation split by seed and clip id: `share` of the clips, at least one, for validation."""
+    numbers = _shuffled_numbers(data, seed)
+    return _without(data, numbers[: max(1, round(share * len(numbers)))])
+
+
+def folds(data: SpeechData, count: int, seed: int) -> list[tuple[SpeechData, SpeechData]]:
+    """Training and validation splits for cross-validation: every clip is in the validation part of one split.
+
+    There are `count` splits, or as many as there are clips.
+    """
+    numbers = _shuffled_numbers(data, seed)
+    count = min(count, len(numbers))
+    return [_without(data, numbers[i::count]) for i in range(count)]
+
+
+def _shuffled_numbers(data: SpeechData, seed: int) -> list[int]:
+    """Numbers of the examples in an order that depends on the seed and the ids of the clips."""
     numbers = [example.number for example in data.examples]
-    numbers.sort(key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
-    held_out = set(numbers[: max(1, round(share * len(numbers)))])
+    return sorted(numbers, key=lambda number: (zlib.crc32(f"{seed} {data.clips[number].id}".encode()), number))
+
+
+def _without(data: SpeechData, numbers: Sequence[int]) -> tuple[SpeechData, SpeechData]:
+    """The data without the examples of these numbers, and these examples."""
+    held_out = set(numbers)
     return data.subset(lambda e: e.number not in held_out), data.subset(lambda e: e.number in held_out)

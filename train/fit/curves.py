@@ -47,8 +47,13 @@ class EventLog:
         self._add(step=step, summary=self._summary(value=values))
 
     def _add(self, **content) -> None:
-        self._writer.write(self._event(wall_time=time.time(), **content).SerializeToString())
-        self._writer.flush()
+        from tensorflow.errors import OpError
+
+        try:
+            self._writer.write(self._event(wall_time=time.time(), **content).SerializeToString())
+            self._writer.flush()
+        except OpError as error:
+            raise OSError(error.message) from error  # such as a full disk
 
 
 def log_pass(folder: Path, row: dict) -> None:

@@ -3,7 +3,7 @@
 - `conformer-5bit` trains the embedded model, on a GPU: `python -m train --preset conformer-5bit --precision
   mixed_bfloat16 --loaders 14`, with KERAS_BACKEND=jax.
 - `conformer-cpu` continues with such a network on two CPU cores, as the embedded model did at its end: `--preset
-  conformer-cpu --start MODEL --minutes 27`.
+  conformer-cpu --start MODEL --minutes 62`.
 - `adapt` continues with any model on one person's recordings: `--preset adapt --start MODEL` (see
   `train.adaptation`).
 - `keras-example` is the recipe of the Keras example "Automatic Speech Recognition using CTC": its network, features,
@@ -48,7 +48,7 @@ class Preset:
         xla: whether XLA compiles the training step on TensorFlow. For a recurrent network XLA keeps the weights once
             for every time step, which takes more memory than most machines have.
         validation_share: share of the clips that is held out where no validation manifest is given; with 0 the model
-            is measured on the training clips themselves.
+            is measured on the training clips themselves. An adaptation holds out every clip once, this share at a time.
     """
 
     name: str
@@ -144,7 +144,7 @@ PRESETS = {
                 speeds=(0.9, 0.95, 1.0, 1.0, 1.05, 1.1), noise=0.1, babble=0.0, room=0.05, band=0.03, gain=0.1,
             ),
             spec_augment={"time_masks": 4, "time_fraction": 0.04, "frequency_masks": 2, "frequency_width": 15},
-            validation_share=0.2,
+            validation_share=0.25,
         ),
         Preset(
             name="keras-example",

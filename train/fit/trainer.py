@@ -94,7 +94,7 @@ class Trainer:
             DeviceAugmentation(preset.augmentation, data.sample_rate, seed) if device_augmentation else None,
         )  # fmt: skip
         steps_of = partial(_steps_of, self.featurizer, self.network.subsampling)
-        self.batches = TrainingBatches(data, preset.batching, preset.augmentation, seed, steps_of, device_augmentation)
+        self.batches = self._make_batches(preset.batching, preset.augmentation, seed, steps_of, device_augmentation)
         self.steps_per_pass = -(-self.batches.steps_per_pass // self.workers.count)
         passes = max(preset.passes, -(-preset.min_steps // max(1, self.steps_per_pass)))
         self.total = passes * self.steps_per_pass
@@ -117,6 +117,10 @@ class Trainer:
         featurizer = make_featurizer(self.preset.featurizer)
         sizes = self.preset.sizes
         return models.build(self.preset.architecture, featurizer.bins, len(self.vocabulary), **sizes), featurizer
+
+    def _make_batches(self, *arguments) -> TrainingBatches:
+        """The batches of the run; `arguments` of TrainingBatches after the data."""
+        return TrainingBatches(self.data, *arguments)
 
     def _spec_augment(self, seed: int) -> SpecAugment | None:
         arguments = self.preset.spec_augment
@@ -149,8 +153,10 @@ class Trainer:
                 events.write(self.step, {k: v for k, v in row.items() if k.startswith(("wer", "cer"))})
 
         for x, y in self._prefetched():
+            if self.elapsed_fraction >= 1:
+                continue  # a batch that was made in advance
             self.audio_seconds += float(np.sum(x["lengths"])) / self.data.sample_rate
-            learning_rate = self.schedule(self.step, self.elapsed_fraction)
+            learning_rate = self._learning_rate(self.step)
             self.losses.append(self.training.step(*self.devices.share((x, y)), learning_rate))
             self.step += 1
             self.seconds, self.pass_seconds = time.monotonic() - begun, time.monotonic() - pass_begun
@@ -168,7 +174,7 @@ class Trainer:
                 self.losses = [float(loss) for loss in self.losses]
                 bar.set_postfix_str(f"loss {np.nanmean(self.losses[-100:]):.3f}, {rate:.0f} s of audio a second")
                 if events:
-                    learning_rate = self.schedule(self.step - 1, self.elapsed_fraction)
+                    learning_rate = self._learning_rate(self.step - 1)
                     events.write(self.step, {"loss": self.losses[-1], "learning_rate": learning_rate})
             if end_of_pass:
                 end_pass()
@@ -180,6 +186,9 @@ class Trainer:
             self.training.write_back()
             end_pass()
             self._save_checkpoint()
+
+    def _learning_rate(self, step: int) -> float:
+        return self.schedule(step, self.elapsed_fraction)
 
     @property
     def elapsed_fraction(self) -> float:

@@ -36,11 +36,12 @@ DICTIONARY = (
     "An inner layer was trained on phones, with pronunciations from the CMU Pronouncing Dictionary (Carnegie Mellon "
     "University, terms like those of BSD-2-Clause)."
 )
+SMALL_PARAMETERS = 30_000_000  # of a network that the card calls small
 LIMITS = """\
 - {language}Capitals, punctuation and figures are added to what the network writes only if the bundle has
   `tagger.safetensors`. Speakers are neither separated nor named.
-- It is a small network, trained on little speech. Rare words and names are often misspelt. Speakers far from the
-  microphone, several speakers at once, singing, music and noise cause many errors.
+- {size}Rare words and names are often misspelt. Speakers far from the microphone, several speakers at once, singing,
+  music and noise cause many errors.
 - A confidence is the share of words with this confidence that were correct on the validation set. It does not show
   whether a particular word is correct.
 - It does not know which errors matter: do not rely on it where an error can do harm."""
@@ -68,7 +69,7 @@ def card(config: dict, repository: str | None = None, run: dict | None = None, p
         f"## Measured\n\n{_measured(config)}",
         f"## Trained on\n\n{_trained_on(config)}",
         f"## Recipe\n\n{_recipe(config, run or {}, picture)}",
-        f"## Limits\n\n{LIMITS.format(language=f'{_language(config)} only. ' if _language(config) else '')}",
+        f"## Limits\n\n{_limits(config)}",
         f"## Biases\n\n{BIASES.format(differences=_differences(config))}",
     ]
     body = "\n\n".join(sections)
@@ -196,6 +197,15 @@ def _recipe(config: dict, run: dict, picture: str | None) -> str:
     rows += [[key.replace("_", " "), _plain(value)] for key, value in facts.items()]
     text = _table(["What", "Value"], rows, "ll")
     return text + (f"\n\n![Loss and error rates over the passes]({picture})" if picture else "")
+
+
+def _limits(config: dict) -> str:
+    language = _language(config)
+    small = config.get("parameters", 0) < SMALL_PARAMETERS
+    return LIMITS.format(
+        language=f"{language} only. " if language else "",
+        size="It is a small network, trained on little speech. " if small else "",
+    )
 
 
 def _differences(config: dict) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from asr_core.bundle.description import fingerprint
+from asr_core.bundle.description import CONFIG, fingerprint
+from asr_core.storage import replace_file
 from asr_core.text.tagger import Tag, Tagger
 from train.data.manifest import read_bytes, read_manifest
 from train.punctuation.labels import NONE, NOT_SCORED, UPPER, label_text
@@ -111,17 +112,18 @@ def held_out(text: Text, chosen: np.ndarray, seed: int = 0) -> list[Passage]:
 
 def recognised(manifest: Path, model: str, folder: Path) -> dict[str, list[list]]:
     """Transcribes a manifest: id -> [text, start, end, confidence] of every word. Kept in `folder`."""
-    kept = folder / f"recognised.{fingerprint(manifest)['sha256'][:12]}.{model.replace('/', '_')}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))
     from asr_core import load
 
     recognizer = load(model)
+    parts = [manifest, recognizer.bundle.path / CONFIG]
+    kept = folder / f"recognised.{'.'.join(fingerprint(part)['sha256'][:12] for part in parts)}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text(encoding="utf-8"))
     found = {}
     for clip in _punctuated(manifest):
         words = recognizer.transcribe(read_bytes(clip.audio)).words
         found[clip.id] = [[word.text, word.start, word.end, round(word.confidence, 4)] for word in words]
-    kept.write_text(json.dumps(found), encoding="utf-8")
+    replace_file(kept, json.dumps(found))
     return found
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gradio.utils import get_upload_folder
 
 from asr_core.text.pasted import ALIGNMENT_NOTES
 from asr_core.text.vocabulary import Vocabulary
+from ui.service.folders import make_folder
 from ui.service.wav import WavWriter
 
 PEAK_BLOCK_SAMPLES = 256  # samples for each (min, max) pair of the waveform
@@ -42,8 +42,7 @@ class ClipAudio:
     def __init__(self, samples: np.ndarray, sample_rate: int):
         self.sample_rate = sample_rate
         self.seconds = len(samples) / sample_rate
-        self.folder = Path(get_upload_folder()) / f"sound-{secrets.token_hex(16)}"
-        self.folder.mkdir(parents=True)
+        self.folder = make_folder("sound")
         self._delete = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.path = self.folder / "sound.wav"
         try:

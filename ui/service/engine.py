@@ -4,6 +4,7 @@ The default model loads in the background while the page starts, its network in 
 others. A `Recognizer` is thread-safe, so all visitors use the same object.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -67,6 +68,7 @@ class Engine:
         self._language_model = language_model
         self._load = load or self._load_with_progress
         self._lock = threading.Lock()
+        self._loading = threading.Lock()  # held while a model other than the default one is loaded
         self._recognizers: OrderedDict[str, Future] = OrderedDict()
         self._downloads: dict[str, tuple[int, int]] = {}  # bytes that are there and bytes in all, by model
 
@@ -135,7 +137,9 @@ class Engine:
     def _run(self, model: str, future: Future) -> None:
         started = time.monotonic()
         try:
-            recognizer = self._load(model)
+            # One at a time, since each asks how much memory is free; the default one need not wait.
+            with contextlib.nullcontext() if model == self.default else self._loading:
+                recognizer = self._load(model)
         except BaseException as error:
             unexpected = not isinstance(error, AsrError)  # only then is a traceback of use
             log.error("The model %r could not be loaded: %s", model, error, exc_info=unexpected)

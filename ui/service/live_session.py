@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from gradio.utils import get_upload_folder
 
 from asr_core.audio.resampling import ChunkResampler
 from asr_core.errors import AsrError
@@ -25,6 +24,7 @@ from asr_core.transcript.written_stream import WrittenStream
 from ui.service.clip import WRITTEN
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, SubtitleLimits, content
+from ui.service.folders import make_folder
 from ui.service.requests import Limits, explain, headline, logged
 from ui.service.wav import WavWriter
 
@@ -283,8 +283,7 @@ class SessionAudio:
     """The recording of a session: a growing WAV file in a folder of its own, which is deleted with this object."""
 
     def __init__(self, sample_rate: int):
-        folder = Path(get_upload_folder()) / f"live-{secrets.token_hex(16)}"
-        folder.mkdir(parents=True)
+        folder = make_folder("live")
         self.path = folder / "live.wav"
         self.sample_rate, self.samples = sample_rate, 0
         self._file = WavWriter(self.path, sample_rate)

@@ -3,6 +3,8 @@
 Gradio itself would download a URL that a visitor gives as a file, and relay requests to other sites; we do neither.
 """
 
+import re
+
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 from starlette.middleware import Middleware
@@ -36,7 +38,7 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "permissions-policy": "microphone=(self), camera=(), geolocation=()",
 }
-RELAYS = ("/gradio_api/file=http", "/file=http", "/gradio_api/proxy=", "/proxy=")
+RELAY = re.compile(r"/(file|proxy)[=/]+https?:", re.IGNORECASE)  # in the path of a request, behind any prefix
 
 
 class Protection:
@@ -48,7 +50,7 @@ class Protection:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if scope["path"].lower().startswith(RELAYS):
+        if RELAY.search(scope["path"]):
             refusal = PlainTextResponse("This server does not fetch from other sites.", status_code=403)
             return await refusal(scope, receive, send)
 

@@ -6,7 +6,6 @@ of the visitor's session, and are deleted with it.
 
 import errno
 import json
-import secrets
 import shutil
 import time
 import weakref
@@ -17,11 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import soundfile
-from gradio.utils import get_upload_folder
 
 from asr_core.errors import AlignmentError
 from ui.service.clip import Clip
 from ui.service.exports import safe_stem
+from ui.service.folders import make_folder
 
 MAX_PIECE_SECONDS = 12.0  # the trainer leaves out clips of more than 16 s
 PAUSE_SECONDS = 1.0  # a pause of more than this ends a piece: there may be speech in it that the text lacks
@@ -108,8 +107,7 @@ class Recordings:
     def _make_folder(self) -> Path:
         if self._folder is None:
             self.name = f"recordings-{time.strftime('%Y%m%d-%H%M%S')}"
-            self._folder = Path(get_upload_folder()) / f"recordings-{secrets.token_hex(16)}"
-            self._folder.mkdir(parents=True)
+            self._folder = make_folder("recordings")
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 

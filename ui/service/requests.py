@@ -40,6 +40,8 @@ class Limits:
         batch_files: files in a batch.
         batch_seconds: of all recordings of a batch together.
         text_characters: of a text that the visitor pastes; subtitles of four hours have some 300,000.
+        emission_megabytes: of the network's output for a recording, which is kept while the recording is open. Four
+            hours have 92 with the embedded model; one with 3,500 tokens reaches the limit in 14 minutes.
     """
 
     file_megabytes: int = 200
@@ -47,6 +49,10 @@ class Limits:
     batch_files: int = 100
     batch_seconds: float = 4 * 3600
     text_characters: int = 1_000_000
+    emission_megabytes: int = 600
+
+
+BYTES_OF_LOG_PROB = 4
 
 
 class CancelFlag:
@@ -184,11 +190,11 @@ def explain(error: BaseException) -> str:
     return f"An error occurred in this program; please try again. Its details are in the log under {reference}."
 
 
-def read_audio(path: str, sample_rate: int, limits: Limits, track: int | None = None):
+def read_audio(path: str, recognizer, limits: Limits, track: int | None = None):
     """The audio of an uploaded file, or of one of its tracks, at the model's rate.
 
     Raises:
-        AudioError: as for `asr_core.audio.loading.load_audio`.
+        AudioError: as for `asr_core.audio.loading.load_audio`; or the network's output for it would be too large.
     """
     from asr_core.audio.loading import load_audio
 
@@ -197,7 +203,15 @@ def read_audio(path: str, sample_rate: int, limits: Limits, track: int | None = 
     megabytes = Path(path).stat().st_size / 1e6
     if megabytes > limits.file_megabytes:
         raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
-    return load_audio(path, sample_rate, max_seconds=limits.audio_seconds, track=track)
+    audio = load_audio(path, recognizer.sample_rate, max_seconds=limits.audio_seconds, track=track)
+    tokens = len(recognizer.vocabulary)
+    longest = 1e6 * limits.emission_megabytes / (BYTES_OF_LOG_PROB * tokens) * recognizer.step_seconds
+    if audio.seconds > longest:
+        raise AudioError(
+            f"This model has {tokens:,} tokens, and its output for {audio.seconds / 60:.0f} minutes takes too much "
+            f"memory: cut the recording into parts of at most {longest / 60:.0f} minutes."
+        )
+    return audio
 
 
 class FirstWords:
@@ -244,7 +258,7 @@ def transcribe_file(
     with logged("transcribe") as facts:
         recognizer = engine.recognizer(model)
         started = time.perf_counter()
-        audio = read_audio(path, recognizer.sample_rate, limits, track)
+        audio = read_audio(path, recognizer, limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
         options = _options(overrides, recognizer)
         on_emissions = first_words and partial(first_words.add, recognizer, audio.seconds)

@@ -11,6 +11,8 @@ from asr_core.text.alphabet import fold, normalised_words, units
 from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.vocabulary import Vocabulary
 
+MAX_WORD_PAIRS = 2_000_000_000  # of a reference and a hypothesis of five hours each; their alignment takes a second
+PIECE_WORDS = 2000  # of the reference, whose characters are compared at a time
 MARGIN_SECONDS = 0.4  # played before and after the place where a word is missing
 
 
@@ -70,17 +72,48 @@ def compare(reference: str, words, normalised: bool = True, vocabulary: Vocabula
     if not reference_words:
         raise AlignmentError("The reference holds no words to compare with; paste the correct text.")
     both = reference_words, [piece for piece, _ in pieces]
+    if len(both[0]) * len(both[1]) > MAX_WORD_PAIRS:
+        raise AlignmentError("The texts are too long to be compared as a whole: compare them in parts.")
     scores = jiwer.process_words(*map(" ".join, both))
-    characters = jiwer.process_characters(*map(vocabulary.separator.join, both))
     return Comparison(
         word_error_rate=scores.wer,
-        character_error_rate=characters.cer,
+        character_error_rate=_character_error_rate(*both, scores.alignments[0], vocabulary.separator),
         hits=scores.hits,
         substitutions=scores.substitutions,
         insertions=scores.insertions,
         deletions=scores.deletions,
         pairs=tuple(_pairs(scores.alignments[0], reference_words, pieces)),
     )
+
+
+def _character_error_rate(reference: list[str], hypothesis: list[str], chunks, separator: str) -> float:
+    """Edits of characters divided by the characters of the reference.
+
+    Long texts are compared piece by piece, between words that are alike in both: the time for the whole would grow with
+    the product of their lengths, and nothing else of this process could run meanwhile.
+
+    Args:
+        chunks: jiwer's alignment of the words.
+        separator: between two words.
+    """
+    import jiwer
+
+    edges, first = [], (0, 0)
+    for chunk in chunks:
+        end = chunk.ref_end_idx, chunk.hyp_end_idx
+        if chunk.type == "equal" and end[0] - first[0] >= PIECE_WORDS:
+            edges.append((first, end))
+            first = end
+    edges.append((first, (len(reference), len(hypothesis))))
+    edits = 0
+    for (start, hypothesis_start), (end, hypothesis_end) in edges:
+        both = reference[start:end], hypothesis[hypothesis_start:hypothesis_end]
+        if both[0]:
+            found = jiwer.process_characters(*map(separator.join, both))
+            edits += found.substitutions + found.deletions + found.insertions
+        elif both[1]:
+            edits += len(separator.join(both[1])) + len(separator)
+    return edits / len(separator.join(reference))
 
 
 def _spoken_words(text: str, vocabulary: Vocabulary) -> list[str]:

@@ -153,7 +153,7 @@ def transcribe_all(rows: list[Row], engine: Engine, limits: Limits, model=None, 
         nonlocal seconds
         with logged("batch") as facts:
             recognizer = engine.recognizer(model)
-            audio = read_audio(path, recognizer.sample_rate, limits)
+            audio = read_audio(path, recognizer, limits)
             facts["audio_seconds"] = round(audio.seconds, 2)
             if seconds + audio.seconds > limits.batch_seconds:
                 hours = limits.batch_seconds / 3600

@@ -69,17 +69,20 @@ class Compare:
         inputs = [self.clip, self.reference, self.reading]
         opened = [self.which, self.reference, self.result, self.added]
         self.clip.change(self._opened, [self.clip, self.reference, self.recordings], opened, **QUIET)
+        inputs.append(self.running)
         self.button.click(self._compare, inputs, self.result, **QUIET)
         self.reading.input(self._compare, inputs, self.result, **QUIET)
         inputs = [self.clip, self.reference, self.recordings, self.running]
-        self.add.click(self._add, inputs, [self.added, self.download], concurrency_id="decoder", **QUIET)
+        outputs = [self.added, self.download, self.recordings]
+        self.add.click(self._add, inputs, outputs, concurrency_id="decoder", **QUIET)
 
     def _opened(self, clip, reference, recordings):
         return clip_line(clip), reference_of(clip, reference), "", collected(recordings)
 
-    def _compare(self, clip, reference, reading):
+    def _compare(self, clip, reference, reading, running):
         if clip is None:
             return no_clip()
+        superseded = running.superseded()
         try:
             spoken, written = clip.transcript.words, clip.transcript.written_words
             both = {
@@ -88,21 +91,23 @@ class Compare:
             }
         except Exception as error:
             return notice("No comparison", explain(error), kind="error")
-        return comparison_card(clip, both, reading)
+        return gr.skip() if superseded.is_set() else comparison_card(clip, both, reading)
 
     def _add(self, clip, reference, recordings, running):
+        """The recordings are also an output: Gradio deletes only what an event has set when a visitor is gone."""
         if clip is None:
-            return no_clip(), gr.skip()
+            return no_clip(), gr.skip(), gr.skip()
         superseded = running.superseded()
         try:
             with logged("add recording", audio_seconds=round(clip.seconds, 2)):
                 add_recording(clip, reference or "", recordings, self.engine, self.limits, superseded)
                 path = recordings.zip()
         except Cancelled:
-            return gr.skip(), gr.skip()
+            return gr.skip(), gr.skip(), gr.skip()
         except Exception as error:
-            return join([notice("Not added", explain(error), kind="error"), collected(recordings)]), gr.skip()
-        return collected(recordings), gr.update(visible=True, value=str(path))
+            message = join([notice("Not added", explain(error), kind="error"), collected(recordings)])
+            return message, gr.skip(), recordings
+        return collected(recordings), gr.update(visible=True, value=str(path)), recordings
 
 
 def add_recording(clip: Clip, text: str, recordings: Recordings, engine: Engine, limits: Limits, cancel=None) -> None:

@@ -5,9 +5,11 @@ streaming microphone in chunks of half a second. The visitor's `LiveSession` tra
 because Gradio drops the next chunk while a streaming event is still running.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -97,6 +99,7 @@ class Live:
         self.microphone = gr.Audio(
             sources=["microphone"], streaming=True, type="numpy", visible="hidden", elem_id="live-microphone"
         )
+        self.microphone.preprocess = deleting(self.microphone.preprocess)
         self.form = form_choice(elem_id="live-form")
         gr.HTML(self._limits_line())
         with gr.Row(visible=False, elem_id="live-after") as self.after:
@@ -243,3 +246,19 @@ def _close(session: LiveSession | None) -> None:
 def _close_unless_used(session: LiveSession, since: float) -> None:
     if session.used <= since:
         session.close()
+
+
+def deleting(preprocess: Callable) -> Callable:
+    """A component's `preprocess` that deletes the uploaded file when it has been read, and its folder."""
+
+    def read(payload):
+        try:
+            return preprocess(payload)
+        finally:
+            if payload is not None and payload.path:
+                path = Path(payload.path)
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it holds something else
+                    path.parent.rmdir()
+
+    return read

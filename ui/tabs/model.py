@@ -121,6 +121,7 @@ class ModelTab:
         self.model.change(lambda name: name or "default", self.model, self.second, queue=False, **quiet)
         inputs, outputs = [self.first, self.second, clip], [self.duel, self.pair, self.timeline]
         self.both.click(self._compare_models, inputs, outputs, concurrency_limit=1, **quiet)
+        clip.change(self._opened, [clip, self.pair], outputs, **quiet)
 
     def show(self, model: str | None) -> tuple[Html, str]:
         """(card, README) of a model; waits until it is loaded."""
@@ -191,6 +192,11 @@ class ModelTab:
             return
         pair = self.registry.put(paired(*(result.clip for result in results)))
         yield models_table(results), pair, timeline_value(pair)
+
+    def _opened(self, clip, pair):
+        """Removes the comparison of another recording."""
+        same = pair is None or (clip is not None and clip.audio is pair.audio)
+        return (gr.skip(), gr.skip(), gr.skip()) if same else ("", None, None)
 
     def _named(self, name: str | None) -> str | None:
         """A model of the comparison as the engine knows it, None for the default one. Raises BundleError."""

@@ -165,8 +165,12 @@ class Transcribe:
         """Opens a recording from another tab: yields updates of `outputs`, given the values of `inputs`."""
         yield from self._open(path, name, "", *values)
 
-    def on(self, event: Callable, opens: Callable, inputs: list) -> None:
-        """Makes an event open a recording by `opens`, a generator like `open`, and then show the result."""
+    def on(self, event: Callable, opens: Callable, inputs: list):
+        """Makes an event open a recording by `opens`, a generator like `open`, and then show the result.
+
+        Returns:
+            What Gradio's `cancels` takes to take the opening out of the queue.
+        """
         opening = event(
             opens,
             inputs,
@@ -180,6 +184,7 @@ class Transcribe:
         # without the queue, which may be full by now
         shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
+        return opening
 
     def empty_inputs(self, event: Callable) -> None:
         """Makes an event that opens a recording from elsewhere remove the file, and the recording of the microphone."""
@@ -193,8 +198,8 @@ class Transcribe:
         gr.on(ways_in, None, None, self.message, js=waits, queue=False, **QUIET)
 
         inputs = self.inputs
-        self.on(self.file.upload, self._open_file, [self.file, *inputs])
-        self.on(self.microphone.stop_recording, self._open_recording, [self.microphone, *inputs])
+        of_file = self.on(self.file.upload, self._open_file, [self.file, *inputs])
+        of_recording = self.on(self.microphone.stop_recording, self._open_recording, [self.microphone, *inputs])
         for button, example in self.example_buttons:
 
             def open_example(*values, example=example):
@@ -207,9 +212,11 @@ class Transcribe:
         self.on(self.track.input, self._open_track, [self.track, self.clip, *inputs])
         self.clip.change(self._tracks, self.clip, self.track, queue=False, **QUIET)
         self.stop.click(lambda running: running.flag.set(), self.running, None, queue=False, **QUIET)
-        self.file.clear(self._close, self.running, self.outputs, queue=False, **QUIET)
+        self.file.clear(self._close, self.running, self.outputs, queue=False, cancels=of_file, **QUIET)
         closed = [self.running, self.clip]
-        self.microphone.clear(self._close_recording, closed, self.outputs, queue=False, **QUIET)
+        self.microphone.clear(
+            self._close_recording, closed, self.outputs, queue=False, cancels=of_recording, **QUIET
+        )  # fmt: skip
 
         decoder_event = {
             "outputs": self.outputs,

@@ -5,6 +5,7 @@ Rows of special tokens are left out, the blank becomes token 0, and the word del
 
 import difflib
 import re
+import unicodedata
 from dataclasses import dataclass, field
 
 from asr_core.errors import BundleError
@@ -62,7 +63,9 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
     special |= {text for text in (*ids, *added) if SPECIAL.fullmatch(text) or text != " " and not text.strip()}
     special |= added.keys() - ids.keys()
     delimiter = settings.get("word_delimiter_token", "|")
-    if VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids:
+    if VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids and _writes_without_spaces(ids):
+        special |= {delimiter}  # every tokenizer has one
+    elif VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids:
         special -= {delimiter}
         ids = {" ": ids[delimiter]} | {text: row for text, row in ids.items() if text not in (delimiter, " ")}
     if VOCABULARY in files:  # transformers lists its delimiter among the added tokens, too
@@ -70,6 +73,13 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
         added = {text: row for text, row in added.items() if row not in rows}
     blank = _text(roles.get("pad_token", settings.get("pad_token")))
     return Pieces({**ids, **added}, special, language, default, blank)
+
+
+def _writes_without_spaces(ids: dict[str, int]) -> bool:
+    """Whether most letters are Chinese or Japanese."""
+    letters = [text for text in ids if len(text) == 1 and text.isalpha()]
+    names = (unicodedata.name(letter, "") for letter in letters)
+    return 2 * sum(name.startswith(("CJK", "HIRAGANA", "KATAKANA")) for name in names) > len(letters)
 
 
 def _of_language(ids, asked: str | None, target, name: str) -> tuple[dict | None, str | None, bool]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.errors import BundleError, reason
+from asr_core.storage import FETCH_LFS, is_lfs_pointer
 
 MAX_HEADER_BYTES = 16 << 20  # a network of 10,000 tensors has one of 2 MB
 NUMBERS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}  # readable types, as they are stored
@@ -68,6 +69,8 @@ def stored_tensors(path: Path, name: str) -> dict[str, StoredTensor]:
 
 def _header(path: Path) -> tuple[dict, int]:
     """The header of a file, and the offset of the numbers after it."""
+    if is_lfs_pointer(path):
+        raise ValueError(FETCH_LFS)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         start = LENGTH_BYTES + length

@@ -50,6 +50,24 @@ class TestBeyondFullScale:
         np.testing.assert_array_equal(loaded(tone(1, 1.0)).samples, tone(1, 1.0))
 
 
+class TestConstantPart:
+    @pytest.mark.parametrize("offset", [0.003, -0.2])
+    def test_is_removed(self, offset):
+        speech = np.concatenate([np.zeros(RATE, np.float32), tone(2, 0.05), np.zeros(RATE, np.float32)])
+        result = loaded(speech + np.float32(offset))
+        np.testing.assert_allclose(result.samples, speech, atol=0.01)
+        assert np.abs(result.samples[: RATE // 2]).max() < 1e-6
+
+    def test_of_the_recorded_part_alone_leaves_silence_around_it(self):
+        samples = np.concatenate([np.zeros(RATE), tone(2, 0.05) + 0.02, np.zeros(RATE)]).astype(np.float32)
+        result = loaded(samples).samples
+        assert abs(result[2 * RATE : 3 * RATE].mean()) < 1e-3 and np.abs(result[-RATE // 2 :]).max() < 1e-6
+
+    def test_a_tiny_one_changes_nothing(self):
+        samples = tone(1) + np.float32(0.001)
+        np.testing.assert_array_equal(loaded(samples).samples, samples)
+
+
 class TestBadSamples:
     @pytest.mark.parametrize("value", [17, -17, np.nan, np.inf, -np.inf, 1e30])
     def test_one_is_interpolated_with_a_note(self, value):

@@ -82,6 +82,13 @@ def ape_tag():
 
 
 class TestFlac:
+    def test_behind_a_tag_that_is_larger_than_ffmpeg_searches(self):
+        size = 2_000_000
+        tag = b"ID3\4\0\0" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(size)
+        audio = load_audio(tag + flac(), RATE)
+        np.testing.assert_array_equal(audio.samples, load_audio(flac(), RATE).samples)
+        assert not audio.notes
+
     def test_of_unknown_length_is_decoded_to_its_end(self):
         whole = load_audio(flac(), RATE)
         result = load_audio(of_unknown_length(flac()), RATE)

@@ -68,6 +68,15 @@ def test_another_word_delimiter():
     assert tokens_and_rows(files, 3, 4)[0] == ["", " ", "|", "a"]
 
 
+@pytest.mark.parametrize(
+    "letters, spaced", [("\u4eca\u5929\u6c14", False), ("\u306f\u3044a", False), ("\ud55c\uad6d", True)]
+)
+def test_chinese_and_japanese_are_written_without_spaces_though_every_tokenizer_has_a_delimiter(letters, spaced):
+    listed = {text: row for row, text in enumerate(["[PAD]", "|", *letters])}
+    tokens, rows = tokens_and_rows({"vocab.json": listed}, 0, len(listed))
+    assert (" " in tokens) == (1 in rows) == spaced and "|" not in tokens
+
+
 def test_a_space_beside_the_delimiter_is_not_written_twice():
     assert tokens_and_rows({"vocab.json": {"|": 0, " ": 1, "a": 2, "b": 3}}, 3, 4) == (["", " ", "a"], (3, 0, 2))
 

@@ -459,6 +459,10 @@ def tensors(edit):
 HEAD = "lm_head.weight"
 REFUSED_WEIGHTS = {
     "a pickle": (lambda folder: (folder / MODEL).write_bytes(MALWARE), "model.safetensors is not a safetensors file"),
+    "a pointer of Git LFS": (
+        write(MODEL, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 377607901\n"),
+        "a clone without Git LFS: run git lfs pull",
+    ),
     "an empty file": (write(MODEL, ""), "model.safetensors is not a safetensors file"),
     "a header longer than the file": (
         lambda folder: (folder / MODEL).write_bytes(struct.pack("<Q", 10_000_000) + b"{}"),

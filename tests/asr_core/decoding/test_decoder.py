@@ -471,6 +471,26 @@ def test_a_hot_word_is_found_where_it_was_missed_and_only_there():
         assert beam_search(clear, VOCABULARY, options, hot_words=["Mayah"]) == beam_search(clear, VOCABULARY, options)
 
 
+@pytest.mark.parametrize("gap", ["before the phrase", "inside the phrase"])
+def test_a_hot_phrase_is_found_across_a_cut_between_segments(gap):
+    """A long sentence without pauses is cut in its widest gap."""
+    before, phrase = 3 * "we went up to the old mill and then we came to ", "quilliam brogstead"
+    text = before + phrase + " in the end of the day when all was done and we had to go home again for the night"
+    tokens = VOCABULARY.encode(text)
+    log_probs = np.full((2 * len(tokens), len(VOCABULARY)), -14.0, np.float32)  # each character, then a blank
+    log_probs[1::2, 0] = -0.01
+    log_probs[2 * np.arange(len(tokens)), tokens] = -0.01
+    for place, heard in ((1, "l"), (2, "a")):  # "blagstead" for "brogstead"
+        step = 2 * (text.index("brog") + place)
+        log_probs[step, tokens[step // 2]], log_probs[step, VOCABULARY.encode(heard)] = np.log(0.3), np.log(0.69)
+    space = len(before) - 1 if gap == "before the phrase" else text.index(" brog")
+    wide = np.insert(log_probs, [2 * space + 1] * 11, log_probs[1], axis=0)
+    emissions = Emissions(wide, 0.04)
+    assert len(list(decoder.segments(emissions, SPACE_OF_ALL))) > 1
+    best = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=32), hot_words=[phrase])[0]
+    assert best.text == text
+
+
 def test_a_partial_match_is_refunded():
     options = DecoderOptions(hot_word_boost=1.0, n_best=5)
     emissions = emissions_of("-m-a-y- -b-e-", confident=0.9)

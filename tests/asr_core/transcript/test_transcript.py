@@ -206,6 +206,13 @@ class TestCues:
         words = spoken("we walked down to the river and looked at the water", 0.2).words
         assert cues(words, 5)[0].lines == ("we walked down to the river", "and looked at the water")
 
+    def test_the_words_of_a_replacement_share_the_time_of_what_was_spoken(self):
+        long = "the North Atlantic Treaty Organisation (NATO), Supreme Headquarters".split()
+        words = [Word("join", 1.0, 1.5, 0.9), *(Word(text, 2.0, 6.0, 0.9) for text in long), Word("now", 6.0, 6.5, 0.9)]
+        shown = cues(words, 8, max_characters=20, max_lines=1)
+        assert len(shown) > 4 and all(cue.end - cue.start >= 500 for cue in shown)
+        assert " ".join(line for cue in shown for line in cue.lines) == " ".join(word.text for word in words)
+
     def test_sentences_of_an_edited_transcript_end_cues(self):
         text = "Is it you who called me last night? Yes, it is me. "
         text += "Come in and sit down here, by the fire, with us."

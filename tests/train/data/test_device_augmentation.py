@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -38,7 +39,15 @@ def voices(count=64, seconds=1.0, level=0.3):
     return (level * x / np.abs(x).max(axis=1, keepdims=True)).astype("float32")
 
 
-def test_with_everything_off_a_batch_is_unchanged():
+@pytest.fixture(params=["float32", "mixed_bfloat16"])
+def precision(request):
+    """The precision of the network, which is not that of the samples."""
+    keras.config.set_dtype_policy(request.param)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_with_everything_off_a_batch_is_unchanged(precision):
     x = voices(3)
     x[1, 9000:] = 0
     got, lengths = changed(x, [RATE, 9000, RATE])

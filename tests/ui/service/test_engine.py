@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 
 import pytest
 
@@ -75,6 +76,27 @@ def test_the_default_stays_while_others_are_dropped():
         engine.recognizer(f"a/m{i}")
     assert engine.recognizer() is first
     assert engine.state("a/m0") == "absent"
+
+
+def test_other_models_are_loaded_one_after_the_other_beside_the_default():
+    running, most, lock, go = set(), [0], threading.Lock(), threading.Event()
+
+    def load(model):
+        with lock:
+            running.add(model)
+            most[0] = max(most[0], len(running - {"default"}))
+        go.wait(10)
+        time.sleep(0.05)
+        with lock:
+            running.discard(model)
+        return FakeRecognizer(model)
+
+    engine = Engine(load=load).start()
+    loading = [engine.begin(f"name/{i}") for i in range(4)]
+    while len(running) < 2:
+        time.sleep(0.01)
+    go.set()
+    assert [future.result(10).name for future in loading] == [f"name/{i}" for i in range(4)] and most == [1]
 
 
 def test_an_untrained_model_is_called_so():

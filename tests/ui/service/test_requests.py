@@ -33,6 +33,12 @@ def test_every_suffix_that_is_read_can_be_chosen_on_the_page():
     assert set(FILE_TYPES) >= AUDIO_SUFFIXES
 
 
+def test_a_recording_whose_emissions_take_too_much_memory_is_refused_with_the_length_that_fits(engine, recording):
+    limits = Limits(emission_megabytes=0.001)  # 9.6 steps of 26 tokens
+    with pytest.raises(AudioError, match="cut the recording into parts of at most 0 minutes"):
+        transcribe_file(recording(), "tone.wav", DecodingOverrides(), engine, limits)
+
+
 def test_a_file_becomes_words_with_times_and_a_sound_to_play(clip):
     assert clip.transcript.text == FAKE_TEXT
     assert clip.seconds == pytest.approx(4.0)

@@ -5,6 +5,7 @@ import gc
 import zipfile
 from itertools import pairwise
 
+import jiwer
 import numpy as np
 import pytest
 import soundfile
@@ -17,7 +18,7 @@ from train.data.manifest import read_manifest
 from ui.service.clip import ClipAudio
 from ui.service.recordings import MAX_PIECE_SECONDS, Recordings, pieces
 from ui.service.requests import Limits
-from ui.service.scoring import compare
+from ui.service.scoring import PIECE_WORDS, compare
 from ui.tabs.compare import add_recording, collected
 
 
@@ -42,6 +43,25 @@ def test_each_kind_of_error_is_counted_and_placed():
 def test_normalised_ignores_case_and_punctuation_and_as_written_does_not():
     assert compare("The cat, sat!", words("the cat sat")).word_error_rate == 0
     assert compare("The cat, sat!", words("the cat sat"), normalised=False).word_error_rate == 1
+
+
+def test_long_texts_are_compared_in_pieces_with_the_same_result():
+    random = np.random.default_rng(3)
+    names = np.array("the cat sat on a mat and looked up at houses".split())
+    reference = random.choice(names, 3 * PIECE_WORDS)
+    changed = np.where(random.random(len(reference)) < 0.2, random.choice(names, len(reference)), reference)
+    hypothesis = " ".join(changed[random.random(len(changed)) > 0.1])
+    for text in (hypothesis, f"{hypothesis} and more", hypothesis[1000:], ""):
+        expected = jiwer.cer(" ".join(reference), text)
+        found = compare(" ".join(reference), words(text), False).character_error_rate
+        assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_texts_that_would_hold_up_the_server_are_refused(monkeypatch):
+    monkeypatch.setattr("ui.service.scoring.MAX_WORD_PAIRS", 8)
+    assert compare("a b", words("a b c d")).hits == 2
+    with pytest.raises(AlignmentError, match="compare them in parts"):
+        compare("a b c", words("a b c"))
 
 
 def test_words_in_letters_that_the_model_lacks_count_as_missing():

@@ -1,5 +1,6 @@
 """The Model tab: known models, descriptions, and two models on one recording."""
 
+import dataclasses
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from asr_core.errors import BundleError, Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.catalogue import KNOWN_MODELS
-from ui.service.clip import ClipRegistry
+from ui.service.clip import ClipAudio, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.languages import language_name
 from ui.service.requests import CurrentRequest
@@ -81,6 +82,14 @@ def test_two_models_are_shown_on_one_time_axis(tab, clip):
     assert part["compared"]["emissions"]["count"] == part["emissions"]["count"]
     assert tile(clip, 0, clip.seconds, 100)["compared"] is None
     assert pair.audio is clip.audio  # nothing is copied
+
+
+def test_the_comparison_of_a_recording_goes_when_another_is_opened(tab, clip):
+    *_, (_, pair, _) = tab._compare_models("default", "name/other", clip)
+    kept = tab._opened(dataclasses.replace(clip, edited=True), pair)
+    assert all(isinstance(update, dict) for update in kept), "the same recording: nothing changes"
+    other = dataclasses.replace(clip, audio=ClipAudio(clip.audio.samples / 32768, 16_000))
+    assert tab._opened(other, pair) == tab._opened(None, pair) == ("", None, None)
 
 
 def test_a_model_that_cannot_be_compared_leaves_a_sentence(tab, clip):
