@@ -47,11 +47,20 @@ def test_a_bundle_says_what_its_checkpoint_says(checkpoint, tmp_path, bits, tole
     original, bundle = load_bundle(checkpoint), load_bundle(tmp_path / "bundle")
     assert bundle.checkpoint is None
     assert np.abs(logits(bundle) - logits(original)).max() < tolerance
-    assert bundle.bytes < share * original.bytes
+    weights = sum(path.stat().st_size for path in bundle.path.glob("model*.safetensors"))
+    assert weights < share * original.bytes
     assert bundle.vocabulary == original.vocabulary
     assert (bundle.licence, bundle.language) == ("cc-by-nc-4.0", "en")
     assert bundle.config["evaluation"] == [{"dataset": "Letters", "decoder": "published", "wer": 0.125}]
     assert bundle.decoder_options().decoder == "greedy"
+
+
+@pytest.mark.parametrize(("language", "kept"), [("en", True), ("de", False)])
+def test_an_english_checkpoint_keeps_capitals_and_punctuation(language, kept, checkpoint, tmp_path):
+    (checkpoint / "README.md").write_text(CARD.replace("language: en", f"language: {language}"))
+    main([str(checkpoint), "--out", str(tmp_path / "bundle")])
+    for source in checkpoint, tmp_path / "bundle":
+        assert (load_bundle(source).tagger() is not None) == kept
 
 
 def test_the_card_is_kept_with_a_sentence_on_its_origin(checkpoint, tmp_path):

@@ -37,7 +37,7 @@ BROUGHT = {"starlette": "gradio", "gradio_client": "gradio", "pydantic": "gradio
     "flags",
     ["--passes 0", "--passes 1.5", "--minutes nan", "--minutes 0", "--minutes -3", "--minutes inf", "--limit 0",
      "--limit -5", "--seed -1", "--seed 4294967296", "--workers 0", "--loaders -1", "--processes 0", "--rank -1",
-     "--rank 1", "--checkpoint-minutes nan", "--checkpoint-minutes -1"],
+     "--rank 1", "--checkpoint-minutes nan", "--checkpoint-minutes -1", "--loaders 2 --workers 2"],
 )  # fmt: skip
 def test_numbers_that_a_run_cannot_have(flags, capsys):
     with pytest.raises(SystemExit) as stop:

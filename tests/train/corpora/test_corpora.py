@@ -117,6 +117,16 @@ def test_what_is_left_out_is_reported_with_its_reason(mine, tmp_path, capsys):
         assert f"  left out: {line}\n" in out
 
 
+def test_texts_of_another_script_are_for_models_with_its_letters(tmp_path, capsys):
+    lines = ["file,text"]
+    for i, text in enumerate(["\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440!", "\u0414\u0430 5", "..."]):
+        record(tmp_path / "mine" / f"{i}.wav", 2)
+        lines.append(f'{i}.wav,"{text}"')
+    (tmp_path / "mine" / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert len(read(tmp_path / "mine", tmp_path / "mine.jsonl")) == 2
+    assert "1 with no letter of the alphabet in the text (2.wav)" in capsys.readouterr().out
+
+
 def test_long_clips_stay_and_are_counted(tmp_path, capsys):
     record(tmp_path / "long" / "a.flac", 17)
     (tmp_path / "long" / "a.txt").write_text("a long story")

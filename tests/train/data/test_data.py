@@ -131,10 +131,19 @@ def test_cache_notices_a_file_that_has_changed(tmp_path):
     clip = ManifestClip("a", str(tmp_path / "a.wav"), 1.0, "s", "text")
     assert AudioCache([clip], tmp_path / "cache", 8000).failures.keys() == {0}  # not there yet
     for level in (0.25, 0.5):
-        soundfile.write(clip.audio, np.full(8000, level), 8000)
+        soundfile.write(clip.audio, np.resize([level, -level], 8000), 8000)
         os.utime(clip.audio, ns=(0, int(1e9 * level)))
         assert AudioCache([clip], tmp_path / "cache", 8000)[0][4000] == pytest.approx(32767 * level, rel=0.01)
     assert not list((tmp_path / "cache").glob("*partial*"))
+
+
+def test_what_a_killed_run_left_half_decoded_is_removed(corpus, tmp_path):
+    left, fresh = tmp_path / ".left.part", tmp_path / ".fresh.part"
+    for path in left, fresh:
+        path.write_bytes(b"samples")
+    os.utime(left, (0, 0))
+    AudioCache(read_manifest(corpus)[:1], tmp_path, RATE)
+    assert not left.exists() and fresh.exists(), "another run may be writing to the latter"
 
 
 @pytest.mark.parametrize("damage", ["sound-*.pcm", "sound-*.json"])

@@ -1,5 +1,6 @@
 """Progress of a run: events that TensorFlow reads back, and curves as a picture."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +19,15 @@ def events(folder):
             elif event.HasField("summary"):
                 scalars.append((event.step, {value.tag: value.simple_value for value in event.summary.value}))
     return scalars, starts
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_an_error_of_the_system(tmp_path):
+    log = EventLog(tmp_path, 0)
+    log._writer = tf.io.TFRecordWriter("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        for step in range(1000):
+            log.write(step, {"loss": 2.5})
 
 
 def test_events_are_read_back_step_by_step(tmp_path):

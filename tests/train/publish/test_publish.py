@@ -139,6 +139,12 @@ def test_the_card_says_what_the_hub_and_people_need(run, hub):
     assert "20.0 % of the words of LJSpeech 1.1 are wrong, and 40.0 % of those of mine." in text
 
 
+def test_only_a_small_network_is_called_one(run):
+    config = load_bundle(run / "best").config
+    for parameters, small in (5_500_000, True), (95_000_000, False):
+        assert ("a small network" in card(config | {"parameters": parameters})) == small
+
+
 def test_the_card_of_the_embedded_model_names_no_repository(run):
     edit(run, lambda c: c.update(evaluation=[]))
     write_card(run / "best", licence="CC BY-SA 3.0", name="Ours | theirs")
