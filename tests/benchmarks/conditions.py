@@ -26,6 +26,11 @@ def quiet(x, rng):
     return np.round(x * (0.01 / max(np.abs(x).max(), 1e-6)) * 32767) / 32767
 
 
+def constant(x, rng):
+    """A tenth of the level, as from a cheap converter with a constant part (DC offset)."""
+    return 0.1 * x + 0.03
+
+
 def fan(x, rng):
     """A fan 20 dB below the voice: brown noise and the blades' hum."""
     noise = np.cumsum(rng.standard_normal(len(x)))
@@ -68,6 +73,7 @@ def low_rate_codec(x, rng):
 CONDITIONS = {
     "as recorded": lambda x, rng: x,
     "peak at -40 dBFS": quiet,
+    "-20 dB, DC offset": constant,
     "fan, 20 dB below": fan,
     "3 s of a fan around": waiting,
     "simulated room": room,
@@ -130,7 +136,7 @@ def hear_sounds(recognizer, paths):
 def main():
     import jiwer
 
-    from asr_core.audio.loading import Audio, load_audio
+    from asr_core.audio.loading import audio_from_array, load_audio
     from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
     from asr_core.text.normaliser import normalise
@@ -156,10 +162,10 @@ def main():
     for name, change in CONDITIONS.items():
         rng = np.random.default_rng(args.seed)
         changed = [np.clip(change(x, rng), -1, 1).astype(np.float32) for x in sounds]
-        heard = [normalise(recognizer.transcribe(Audio(x, RATE)).text) for x in changed]
+        heard = [normalise(recognizer.transcribe(audio_from_array(x, RATE, RATE)).text) for x in changed]
         print(f"{name:20s} WER {100 * jiwer.wer(references, heard):.1f} %", flush=True)
     for name, sound in no_speech(np.random.default_rng(args.seed)).items():
-        transcript = recognizer.transcribe(Audio(np.clip(sound, -1, 1).astype(np.float32), RATE))
+        transcript = recognizer.transcribe(audio_from_array(np.clip(sound, -1, 1).astype(np.float32), RATE, RATE))
         words = ", ".join(f"{word.text} ({word.confidence:.2f})" for word in transcript.words)
         print(f"{name:24s} {words or 'no words'}", flush=True)
 
