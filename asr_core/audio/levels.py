@@ -129,7 +129,7 @@ def _spikes(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def remove_offset(samples: np.ndarray, sample_rate: int) -> None:
-    """Removes the constant part of a recording, float32 [n], in place; one that has hardly any stays as it is.
+    """Removes the constant part of a recording, float32 [n] in [-1, 1], in place; one with hardly any stays as it is.
 
     Cheap converters add such a part. Beside a quiet voice it hides the pauses, and shifts the lowest features. It is
     removed by a high-pass of first order, so that digital silence around the recording becomes silent, too.
@@ -142,7 +142,8 @@ def remove_offset(samples: np.ndarray, sample_rate: int) -> None:
     decay = np.exp(-2 * np.pi * OFFSET_HZ / sample_rate)
     state = -samples[:1].astype(np.float64)
     for part in parts:
-        samples[part], state = lfilter([1, -1], [1, -decay], samples[part], zi=state)
+        rest, state = lfilter([1, -1], [1, -decay], samples[part], zi=state)
+        samples[part] = np.clip(rest, -1, 1)
 
 
 def loudest(values: np.ndarray, block_seconds: float) -> float:

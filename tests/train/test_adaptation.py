@@ -31,6 +31,7 @@ QUICK = dataclasses.replace(
     passes=1,
     min_steps=60,
     peak=2e-3,
+    validation_share=0.5,
     batching=Batching(bucket_seconds=(1.5,), batch_seconds=12.0, short_first_passes=0),
     augmentation=dataclasses.replace(PRESETS["adapt"].augmentation, speeds=(1.0,)),
 )
@@ -98,7 +99,7 @@ def test_a_model_learns_a_voice_and_keeps_what_belongs_to_it(command, start, tmp
     assert [entry["corpus"] for entry in new.config["training_data"]] == ["mine", "manifest"]
     greedy, beam = new.config["evaluation"]
     assert greedy["decoder"] == "greedy" and beam["decoder"].startswith("beam") and greedy["clips"] == 30
-    assert new.config["recipe"]["trainings"] == 4 and new.config["recipe"]["step"] == 60
+    assert new.config["recipe"]["trainings"] == 2 and new.config["recipe"]["step"] == 60
     assert not (tmp_path / "me" / "trial").exists()
 
 
@@ -150,7 +151,7 @@ def test_little_data_is_gone_through_more_often(recordings, start, tmp_path):
     shutil.rmtree(tmp_path / "run")
 
 
-SHORT = dataclasses.replace(QUICK, min_steps=4, warm_up=1)
+SHORT = dataclasses.replace(QUICK, min_steps=4, warm_up=1, validation_share=0.25)
 
 
 def adaptation_of(recordings, start, folder, **arguments):

@@ -371,8 +371,9 @@ class TestArrays:
         assert_is_the_tone(audio_from_array(samples, 48_000, RATE), 1)
 
     def test_channels_are_averaged(self):
-        samples = np.stack([np.full(RATE, 1000), np.full(RATE, 3000)], axis=1).astype(np.int16)
-        np.testing.assert_allclose(audio_from_array(samples, RATE, RATE).samples, 2000 / 32768, atol=1e-6)
+        samples = np.stack([np.resize([1000, -1000], RATE), np.resize([3000, -3000], RATE)], axis=1).astype(np.int16)
+        expected = np.resize([2000 / 32768, -2000 / 32768], RATE)
+        np.testing.assert_allclose(audio_from_array(samples, RATE, RATE).samples, expected, atol=1e-6)
 
     def test_loud_floats_are_scaled(self):
         result = audio_from_array(tone(1, level=3.0), RATE, RATE)

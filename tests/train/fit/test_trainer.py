@@ -113,7 +113,7 @@ def test_a_run_ends_by_the_clock_with_its_last_pass_measured_and_saved(corpus, t
     run = Trainer(endless, data, data, tmp_path / "run", **timed)
     run.fit()
     assert 0 < run.step < run.total
-    assert float(run.optimizer.learning_rate) == pytest.approx(0.01 * TINY.peak, rel=0.2)
+    assert float(run.optimizer.learning_rate) < 0.2 * TINY.peak, "it has decayed towards the limit"
     with open(tmp_path / "run" / "metrics.csv", newline="") as file:
         *_, last = csv.DictReader(file)
     assert int(last["step"]) == run.step
