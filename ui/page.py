@@ -42,14 +42,14 @@ class Page(gr.Blocks):
 
 
 class FileSet(set):
-    """Names of files; while Gradio's clean-up iterates over them, uploads may add more."""
+    """Names of files, to which other threads may add more while one iterates over them."""
 
     def __iter__(self):
         return set.__iter__(self.copy())
 
 
-def let_files_be_counted(page: gr.Blocks) -> None:
-    """Replaces the sets in which Gradio keeps the files that its clean-up deletes by sets that bear it."""
+def make_clean_up_safe(page: gr.Blocks) -> None:
+    """Replaces the sets of files that Gradio's clean-up deletes: an upload while it iterates would end it for good."""
     page.upload_file_set = FileSet(page.upload_file_set)
     page.temp_file_sets = [page.upload_file_set]
     for block in page.blocks.values():
@@ -97,7 +97,7 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
         page.load(describe, model, described, concurrency_limit=None, **QUIET)
         model.change(describe, model, described, concurrency_limit=None, **QUIET)
     refuse_urls(page)
-    let_files_be_counted(page)
+    make_clean_up_safe(page)
     return page.queue(max_size=MAX_QUEUED, default_concurrency_limit=4, api_open=False)  # everything waits in the queue
 
 

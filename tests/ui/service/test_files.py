@@ -1,4 +1,4 @@
-"""Files of visitors: what a killed program left is removed, chunks go when they are read, clean-ups bear uploads."""
+"""Files of visitors: what a killed program left is removed, chunks go when they are read, clean-ups survive uploads."""
 
 import os
 import threading
@@ -51,7 +51,7 @@ def test_a_chunk_of_a_live_recording_is_deleted_when_it_has_been_read(fails, tmp
     assert not chunk.parent.exists()
 
 
-def test_the_clean_up_bears_uploads_meanwhile(tmp_path):
+def test_uploads_during_a_clean_up_do_not_end_it(tmp_path):
     names = FileSet(str(tmp_path / str(i)) for i in range(3000))
     page = SimpleNamespace(blocks={}, temp_file_sets=[names])
     stop = threading.Event()
