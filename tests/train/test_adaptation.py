@@ -160,24 +160,28 @@ def adaptation_of(recordings, start, folder, **arguments):
     return Adaptation(SHORT, data, None, folder, start=old, compiled=False, **arguments)
 
 
-def test_every_clip_is_held_out_by_one_training_and_each_begins_with_the_old_weights(recordings, start, tmp_path):
-    run = adaptation_of(recordings, start, tmp_path / "run")
-    parts = [[example.number for example in held_out.examples] for _, held_out in run.folds]
-    assert len(parts) == 4 and sorted(sum(parts, [])) == list(range(30))
-    for learned, held_out in run.folds:
-        assert len(learned.examples) + len(held_out.examples) == 30
+@pytest.fixture(scope="module")
+def whole(recordings, start, tmp_path_factory):
+    """A finished adaptation of four trainings."""
+    run = adaptation_of(recordings, start, tmp_path_factory.mktemp("whole") / "run")
     run.fit()
-    rates = [run._learning_rate(step) for step in range(run.total)]
-    assert rates == 4 * rates[: run.fold_steps]
-    adapted = [load_file(run._adapted(fold)) for fold in range(4)]
-    for name, old in run.old.items():
+    return run
+
+
+def test_every_clip_is_held_out_by_one_training_and_each_begins_with_the_old_weights(whole):
+    parts = [[example.number for example in held_out.examples] for _, held_out in whole.folds]
+    assert len(parts) == 4 and sorted(sum(parts, [])) == list(range(30))
+    for learned, held_out in whole.folds:
+        assert len(learned.examples) + len(held_out.examples) == 30
+    rates = [whole._learning_rate(step) for step in range(whole.total)]
+    assert rates == 4 * rates[: whole.fold_steps]
+    adapted = [load_file(whole._adapted(fold)) for fold in range(4)]
+    for name, old in whole.old.items():
         moved = [np.abs(weights[name] - old).max() for weights in adapted]
         assert max(moved) < 2.5 * max(min(moved), 1e-4), "no training goes on where another has ended"
 
 
-def test_an_adaptation_that_was_stopped_ends_where_an_unbroken_one_does(recordings, start, tmp_path):
-    whole = adaptation_of(recordings, start, tmp_path / "whole")
-    whole.fit()
+def test_an_adaptation_that_was_stopped_ends_where_an_unbroken_one_does(whole, recordings, start, tmp_path):
     broken = adaptation_of(recordings, start, tmp_path / "broken", checkpoint_seconds=0)
     batch, stop_at = broken.batches.batch, 2 * whole.fold_steps + 2
 
