@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+LOG_PROB_BYTES = 4  # of a log-probability, float32
+
 
 @dataclass(frozen=True, eq=False)
 class PhoneEmissions:

@@ -30,7 +30,7 @@ from asr_core.decoding.options import checked_options
 from asr_core.decoding.rescoring import Rescoring
 from asr_core.decoding.text_alignment import align_text
 from asr_core.decoding.word_spans import WordSpan
-from asr_core.emissions import Emissions
+from asr_core.emissions import LOG_PROB_BYTES, Emissions
 from asr_core.errors import Cancelled
 from asr_core.inference.compiled import CompiledModel
 from asr_core.inference.process import InferenceProcess
@@ -42,7 +42,6 @@ from asr_core.text.vocabulary import BLANK
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.written import with_written_form
 
-LOG_PROB_BYTES = 4  # float32
 BATCH_SECONDS = 6 * WINDOW_SECONDS  # of audio in one batch, padding included; larger ones need memory and gain little
 WINDOWS_AHEAD = 12  # queued windows of one recording: two batches, so that other requests get their turn in between
 POLL_SECONDS = 0.1  # between two checks for cancellation

@@ -57,7 +57,6 @@ class IncrementalDecoder:
         Returns:
             The words that have become final, and the emissions after them.
         """
-        self.next_start = None
         *closed, last = self._segments(emissions, len(emissions) - self._right_context)
         if ended:
             closed, last = [*closed, last], last.slice(len(last), len(last))
@@ -97,10 +96,8 @@ class IncrementalDecoder:
         if not ends and overdue <= self._max_unsegmented:
             return [], emissions
         count = ends[-1] if ends else len(inside)
-        if ends:  # the word after them ends the last of them
-            words, self.next_start = self._final_before(emissions, spans, posterior, count)
-        else:
-            words = self._final(emissions, spans[:count], posterior)
+        # The word after them bounds the last of them, unless a word is cut here.
+        words = self._final(emissions, spans if ends else spans[:count], posterior, count)
         self._continue_sentence([word.text for word in words], [span.token for span in spans[:count]])
         cut = (spans[count - 1].end + spans[count].start) // 2 if ends and count < len(spans) else overdue
         return words, emissions.slice(cut, len(emissions))
@@ -136,23 +133,16 @@ class IncrementalDecoder:
         best = rescore(beam, emissions, self._vocabulary, options, self._rescoring, neural_state)[0]
         return forced_align(emissions.log_probs, best.tokens) if best.tokens else [], best.posterior
 
-    def _final(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
-        """The words of these tokens, which are final from now on."""
+    def _final(
+        self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float], count: int | None = None
+    ) -> list[WordSpan]:
+        """The words of the first `count` of these tokens, or of all, which are final from now on."""
         words = self._words(emissions, spans, posterior)
-        if words:
-            self._word_end = words[-1].end
-        return words
-
-    def _final_before(
-        self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float], count: int
-    ) -> tuple[list[WordSpan], float | None]:
-        """The words of the first `count` tokens, which are final from now on, and the start of the word after them."""
-        words = self._words(emissions, spans, posterior)
-        count = len(split_words(spans[:count], self._vocabulary))
-        final, rest = words[:count], words[count:]
-        if final:
-            self._word_end = final[-1].end
-        return final, rest[0].start if rest else None
+        end = len(split_words(spans[:count], self._vocabulary))
+        self.next_start = words[end].start if end < len(words) else None
+        if end:
+            self._word_end = words[end - 1].end
+        return words[:end]
 
     def _words(self, emissions: Emissions, spans: list[TokenSpan], posterior: Sequence[float]) -> list[WordSpan]:
         """The words of these tokens; none of them begins before the end of the last final word."""

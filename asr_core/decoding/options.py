@@ -28,7 +28,7 @@ class DecoderOptions:
         language_model_weight: weight of the language model's log-probabilities beside those of the network: below
             1 for a network whose posteriors are too close to 0 and 1, above 1 for one that is unsure.
         word_bonus: nats added for every word: above 0 because a language model prefers texts of few words, below 0 for
-            a network that hears too many short ones.
+            a network that recognises too many short ones.
         unknown_word_score: log-probability of a word that the language model does not have. It is low, since such words
             are rare, yet high enough for a network that is sure of the letters. A network that often misspells needs a
             lower one, down to -32.

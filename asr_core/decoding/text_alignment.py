@@ -59,9 +59,10 @@ def align_text(
     Raises:
         AlignmentError: the text has no character that is pronounced, or is too long for the recording.
     """
-    if len(text.split()) > len(emissions):  # `spell` needs memory in proportion to the square of their number
+    count = len(text.split())
+    if count > len(emissions):  # `spell` needs memory in proportion to the square of their number
         raise AlignmentError(
-            f"The text has {len(text.split()):,} words and the recording {len(emissions):,} output steps: give a "
+            f"The text has {count:,} words and the recording {len(emissions):,} output steps: give a "
             "shorter text, or the recording it belongs to."
         )
     words = spell(text, vocabulary)

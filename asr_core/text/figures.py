@@ -148,7 +148,7 @@ def _hundreds_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
 
 
 def _hundreds_of_magnitude(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
-    """The figures of two fifty thousand, with the hundred that was not said."""
+    """The figures of two fifty thousand, with the hundred that is left out."""
     rest = below_hundred(words, at + 1)
     if rest is None or rest.value < 10 or word_at(words, rest.end) not in MAGNITUDES:
         return None

@@ -18,7 +18,7 @@ TITLES = {"mister": "Mr.", "missus": "Mrs.", "doctor": "Dr.", "messers": "Messrs
 NEVER_LAST = ("mister", "missus", "messers")  # of a sentence, if a name may follow
 PAIRS = frozenset("AC AI DC DJ EU GP HQ HR ID IT LA MP NY OK PC PM PR TV UK UN US VP".split())  # no initials of a name
 DIGIT_WORDS = frozenset([*DIGITS, *REPEATED, *ZERO])
-LEAST_DIGITS = 4  # said one by one, between which marks are left out
+LEAST_DIGITS = 4  # spoken one by one, between which marks are left out
 MAX_WORD_AT_START = 100  # a smaller number at the start of a sentence is written in words
 
 
@@ -72,7 +72,7 @@ def written_form(
 def marks_of(words: Sequence[str], tags: Sequence) -> list[str]:
     """The punctuation of tags, without a full stop after a title: texts may have taught one after "Mr.".
 
-    Digits that are said one by one have no marks between them, unless most have one, as in counting.
+    Digits that are spoken one by one have no marks between them, unless most have one, as in counting.
 
     Args:
         words: as spoken, at least one for each tag.

@@ -54,6 +54,18 @@ def stop_at(step: int, run_class, monkeypatch) -> None:
     monkeypatch.setattr(run_class, "gradients", until)
 
 
+def break_at(number: int, trainer, error: type[BaseException]) -> None:
+    """Ends the run of a `train.fit.trainer.Trainer` by an error where it asks for the batch of this number."""
+    batch = trainer.batches.batch
+
+    def until(step):
+        if step == number:
+            raise error
+        return batch(step)
+
+    trainer.batches.batch = until
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """A manifest of ten toy clips."""

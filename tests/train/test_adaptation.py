@@ -15,7 +15,7 @@ from asr_core.bundle.weights import weight_name
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.neural_language_model import GROUP, SPECIAL_WORDS
 from tests.asr_core.decoding.small import random_recurrent_model
-from tests.train.conftest import RATE, tune
+from tests.train.conftest import RATE, break_at, tune
 from train import adaptation
 from train.__main__ import main
 from train.adaptation import Adaptation, best_share, is_better, possible_shares
@@ -183,14 +183,8 @@ def test_every_clip_is_held_out_by_one_training_and_each_begins_with_the_old_wei
 
 def test_an_adaptation_that_was_stopped_ends_where_an_unbroken_one_does(whole, recordings, start, tmp_path):
     broken = adaptation_of(recordings, start, tmp_path / "broken", checkpoint_seconds=0)
-    batch, stop_at = broken.batches.batch, 2 * whole.fold_steps + 2
-
-    def failing(number):
-        if number == stop_at:
-            raise KeyboardInterrupt
-        return batch(number)
-
-    broken.batches.batch = failing
+    stop_at = 2 * whole.fold_steps + 2
+    break_at(stop_at, broken, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
     resumed = adaptation_of(recordings, start, tmp_path / "broken")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from asr_core.emissions import LOG_PROB_BYTES
 from asr_core.errors import AsrError, AudioError
 from ui.service.client import ClientGone
 from ui.service.clip import MAX_HYPOTHESES, Clip, ClipAudio
@@ -50,9 +51,6 @@ class Limits:
     batch_seconds: float = 4 * 3600
     text_characters: int = 1_000_000
     emission_megabytes: int = 600
-
-
-BYTES_OF_LOG_PROB = 4
 
 
 class CancelFlag:
@@ -205,7 +203,7 @@ def read_audio(path: str, recognizer, limits: Limits, track: int | None = None):
         raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
     audio = load_audio(path, recognizer.sample_rate, max_seconds=limits.audio_seconds, track=track)
     tokens = len(recognizer.vocabulary)
-    longest = 1e6 * limits.emission_megabytes / (BYTES_OF_LOG_PROB * tokens) * recognizer.step_seconds
+    longest = 1e6 * limits.emission_megabytes / (LOG_PROB_BYTES * tokens) * recognizer.step_seconds
     if audio.seconds > longest:
         raise AudioError(
             f"This model has {tokens:,} tokens, and its output for {audio.seconds / 60:.0f} minutes takes too much "

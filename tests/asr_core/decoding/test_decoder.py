@@ -480,9 +480,9 @@ def test_a_hot_phrase_is_found_across_a_cut_between_segments(gap):
     log_probs = np.full((2 * len(tokens), len(VOCABULARY)), -14.0, np.float32)  # each character, then a blank
     log_probs[1::2, 0] = -0.01
     log_probs[2 * np.arange(len(tokens)), tokens] = -0.01
-    for place, heard in ((1, "l"), (2, "a")):  # "blagstead" for "brogstead"
+    for place, letter in ((1, "l"), (2, "a")):  # "blagstead" for "brogstead"
         step = 2 * (text.index("brog") + place)
-        log_probs[step, tokens[step // 2]], log_probs[step, VOCABULARY.encode(heard)] = np.log(0.3), np.log(0.69)
+        log_probs[step, tokens[step // 2]], log_probs[step, VOCABULARY.encode(letter)] = np.log(0.3), np.log(0.69)
     space = len(before) - 1 if gap == "before the phrase" else text.index(" brog")
     wide = np.insert(log_probs, [2 * space + 1] * 11, log_probs[1], axis=0)
     emissions = Emissions(wide, 0.04)

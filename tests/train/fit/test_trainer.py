@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from asr_core.bundle.loading import load_bundle
 from asr_core.text.vocabulary import Vocabulary
 from tests.processes import comes_true
+from tests.train.conftest import break_at
 from train.data.augmentation import Augmentation
 from train.data.batches import Batching
 from train.data.examples import load_data, split
@@ -79,15 +80,9 @@ def test_a_run_that_was_stopped_ends_where_an_unbroken_one_does(corpus, tmp_path
     Trainer(TINY, data, None, tmp_path / "whole", compiled=False).fit()
 
     broken = Trainer(TINY, data, None, tmp_path / "broken", checkpoint_seconds=0, compiled=False)
-    batch, stop_at = broken.batches.batch, 7
+    stop_at = 7
     assert stop_at % broken.batches.steps_per_pass, "the middle of a pass"
-
-    def failing(step):
-        if step == stop_at:
-            raise Killed
-        return batch(step)
-
-    broken.batches.batch = failing
+    break_at(stop_at, broken, Killed)
     with pytest.raises(Killed):
         broken.fit()
     resumed = Trainer(TINY, data, None, tmp_path / "broken", compiled=False)
