@@ -110,4 +110,6 @@ def launch_options(engine: Engine, limits: Limits | None = None) -> dict:
         "show_error": False,
         "ssr_mode": False,
         "state_session_capacity": MAX_SESSIONS,
+        # Else Gradio ends the program where the page takes more than 3 s, as on a busy machine while the model loads.
+        "_frontend": False,
     }

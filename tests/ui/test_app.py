@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import httpx
 import pytest
 
+import ui
 from app import parse_arguments
 
 
@@ -58,3 +60,14 @@ def test_building_the_page_imports_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_the_program_starts_where_its_page_answers_slowly(engine, monkeypatch):
+    def time_out(*arguments, **options):
+        raise httpx.ReadTimeout("a busy machine")
+
+    monkeypatch.setattr("httpx.head", time_out)  # with which Gradio checks that the page can be reached
+    page = ui.build(engine)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **ui.launch_options(engine))
+    assert httpx.get(url).status_code == 200
+    page.close()
