@@ -98,6 +98,12 @@ class Adaptation(Trainer):
             self.folds = folds(self.data, round(1 / share), self.seed)
         return _FoldBatches([TrainingBatches(data, *arguments) for data, _ in self.folds])
 
+    def _recipe(self) -> str:
+        """Also which clips are held out: a network must not be measured on clips that it has learned from."""
+        if self.held_out is not None:
+            return f"{self.preset.name}, held out: another manifest"
+        return f"{self.preset.name}, held out: some clips of each of {len(self.folds)} trainings"
+
     def _learning_rate(self, step: int) -> float:
         return super()._learning_rate(step % self.fold_steps)
 

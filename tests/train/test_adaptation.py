@@ -154,10 +154,10 @@ def test_little_data_is_gone_through_more_often(recordings, start, tmp_path):
 SHORT = dataclasses.replace(QUICK, min_steps=4, warm_up=1, validation_share=0.25)
 
 
-def adaptation_of(recordings, start, folder, **arguments):
+def adaptation_of(recordings, start, folder, held_out=None, **arguments):
     old = load_bundle(start)
     data = load_data([recordings], folder.parent / "cache", old.vocabulary, RATE)
-    return Adaptation(SHORT, data, None, folder, start=old, compiled=False, **arguments)
+    return Adaptation(SHORT, data, held_out, folder, start=old, compiled=False, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +200,14 @@ def test_with_a_time_limit_there_is_one_training_and_a_part_is_held_out(recordin
     run = adaptation_of(recordings, start, tmp_path / "run", minutes=60)
     assert [(len(learned.examples), len(held_out.examples)) for learned, held_out in run.folds] == [(22, 8)]
     assert len(run.learned.examples) == 22
+
+
+def test_no_network_is_measured_on_clips_that_it_has_learned_from_before(whole, recordings, start):
+    folder = whole.folder
+    with pytest.raises(ValueError, match="1 trainings.*: use another --out"):
+        adaptation_of(recordings, start, folder, minutes=60)
+    with pytest.raises(ValueError, match="another manifest.*: use another --out"):
+        adaptation_of(recordings, start, folder, held_out=whole.data)
 
 
 def test_the_output_layer_of_a_checkpoint_of_others_is_trained_on_their_waveform_features(

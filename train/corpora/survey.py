@@ -135,7 +135,7 @@ def _judge(recording: CorpusRecording, spoken: str, foreign_letters: int, seen: 
         return 0.0, "letters of another script in the text"
     if not is_unicode(f"{recording.path}{recording.text}"):
         return 0.0, "a name that is not in UTF-8"
-    if "#" in str(recording.path):
+    if "#" in str(recording.path.resolve()):
         return 0.0, "a # in the path, which separates an archive from a file in it: rename it"
     if recording.path.resolve() in seen:
         return 0.0, "a recording that was listed before"

@@ -61,7 +61,7 @@ def rows_of(table: Path, delimiter: str | None) -> list[list[str]]:
     """
     if delimiter is None:
         return [line.split(maxsplit=1) for line in lines_of(table)]
-    text = text_of(table)
+    text = _text_of_table(table)
     quoted = delimiter in ",;" or text.startswith('"')
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     try:
@@ -73,10 +73,15 @@ def rows_of(table: Path, delimiter: str | None) -> list[list[str]]:
 
 def delimiter_of(table: Path) -> str | None:
     """The delimiter between the columns of a table; None for the first white space, as in Kaldi's `text`."""
-    head = text_of(table).partition("\n")[0]
+    head = re.sub(r'"[^"]*"', "", _text_of_table(table).partition("\n")[0])  # without what is quoted
     candidates = {".tsv": "\t", ".csv": ",;\t|"}.get(table.suffix.lower(), "\t|;")
     best = max(candidates, key=head.count)
     return best if head.count(best) or table.suffix.lower() in (".csv", ".tsv") else None
+
+
+def _text_of_table(table: Path) -> str:
+    """The text of a table without the line, such as `sep=;`, by which Excel is told the delimiter."""
+    return re.sub(r"\Asep=.\r?\n", "", text_of(table))
 
 
 def columns_of(heads: list[str]) -> dict[str, int] | None:
@@ -90,8 +95,12 @@ def columns_of(heads: list[str]) -> dict[str, int] | None:
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """The recordings in a folder and its subfolders, recognised by their suffixes."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+    """The recordings in a folder and its subfolders, recognised by their suffixes.
+
+    Without hidden files: macOS writes files such as `._1.wav` beside others.
+    """
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in files if p.is_file())
 
 
 class Finder:
@@ -236,7 +245,7 @@ def _width_without_heads(table: Path, row: list[str]) -> int:
     if width < 2:
         raise CorpusError(
             f"{table} has one column; write the name of a recording and its text on every line, "
-            "parted by a comma, a tab or |."
+            "parted by a tab or |, or in a .csv by a comma or semicolon."
         )
     if width > 2:
         raise CorpusError(

@@ -17,8 +17,8 @@ from train.data.examples import SpeechData
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def run_identity(folder: Path, preset: str, seed: int, data: SpeechData, start: Bundle | None) -> str:
-    """What a run depends on: preset, seed, clips and initial weights.
+def run_identity(folder: Path, recipe: str, seed: int, data: SpeechData, start: Bundle | None) -> str:
+    """What a run depends on: recipe (a preset and what changes it), seed, clips and initial weights.
 
     Initial weights from the run's own folder do not count, since the run replaces them.
     """
@@ -27,7 +27,7 @@ def run_identity(folder: Path, preset: str, seed: int, data: SpeechData, start: 
         number = example.number
         clip = (data.clips[number].id, data.cache.checksums[number], example.labels.tolist())
         clips = zlib.crc32(repr(clip).encode(), clips)
-    identity = f"preset {preset}, seed {seed}, clips and texts {clips:08x}"
+    identity = f"preset {recipe}, seed {seed}, clips and texts {clips:08x}"
     if start is None or start.path.resolve().is_relative_to(folder.resolve()):
         return identity
     return f"{identity}, start {_weights_hash(start):08x}"

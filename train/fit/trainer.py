@@ -108,7 +108,7 @@ class Trainer:
         self.training.built = True
         self.step, self.best = 0, float("inf")
         self.losses, self.audio_seconds, self.pass_seconds = [], 0.0, 0.0  # of the pass so far
-        self._identity = run_identity(self.folder, preset.name, seed, data, start)
+        self._identity = run_identity(self.folder, self._recipe(), seed, data, start)
         if not self._resume() and start is not None and preset.architecture:  # otherwise the network is that of `start`
             self._start_from(start)
 
@@ -121,6 +121,10 @@ class Trainer:
     def _make_batches(self, *arguments) -> TrainingBatches:
         """The batches of the run; `arguments` of TrainingBatches after the data."""
         return TrainingBatches(self.data, *arguments)
+
+    def _recipe(self) -> str:
+        """What a checkpoint depends on besides the seed, the clips and the initial weights."""
+        return self.preset.name
 
     def _spec_augment(self, seed: int) -> SpecAugment | None:
         arguments = self.preset.spec_augment

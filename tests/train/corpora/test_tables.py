@@ -245,6 +245,30 @@ def test_quoted_texts_are_taken_as_they_are(mine, texts_of):
     assert "left out: 1 with no line in a table of texts (4.wav)" in out
 
 
+@pytest.mark.parametrize(
+    "first_lines", ["sep=;\r\nfile;text\r\n1.wav;one, two, three\r\n", '1.wav,"one; two; three"\n']
+)
+def test_the_delimiter_is_that_of_excel_and_is_not_looked_for_in_quoted_texts(first_lines, mine, texts_of):
+    delimiter = ";" if first_lines.startswith("sep") else ","
+    texts, _ = texts_of(mine(f"{first_lines}2.wav{delimiter}two\n"))
+    assert {name: text.replace(";", ",") for name, text in texts.items()} == {"1": "one, two, three", "2": "two"}
+
+
+def test_hidden_files_are_no_recordings(mine, texts_of):
+    folder = mine("file,text\n1.wav,one\n2.wav,two\n3.wav,three\n4.wav,four\n")
+    (folder / "._1.wav").write_bytes(b"what macOS writes beside a file")
+    assert "left out" not in texts_of(folder)[1]
+
+
+def test_a_folder_with_a_number_sign_in_its_name_is_named_at_once(tmp_path, monkeypatch, capsys):
+    record(tmp_path / "c#" / "recordings" / "1.wav")
+    (tmp_path / "c#" / "recordings" / "1.txt").write_text("one")
+    monkeypatch.chdir(tmp_path / "c#")
+    assert main(["folder", "recordings", "--out", "out.jsonl"]) == FAILED
+    printed = capsys.readouterr()
+    assert "a # in the path" in printed.out + printed.err
+
+
 def test_empty_columns_behind_the_texts_shift_nothing(mine, texts_of):
     texts, _ = texts_of(mine("file,text\n1.wav,one,\n2.wav,two,,\n3.wav,three\n"))
     assert texts == {"1": "one", "2": "two", "3": "three"}
