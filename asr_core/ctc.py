@@ -24,7 +24,11 @@ trellis covers all paths:
 
     alpha[t, s]  forward variable: log of the summed probability of all paths of steps 1 to t that end in state s
     beta[t, s]   backward variable: the same of all paths of the steps from t to the last that start in state s
-    Both include the emission of state s at step t.
+
+    alpha[t, s] = log(exp alpha[t-1, s] + exp alpha[t-1, s-1] + exp alpha[t-1, s-2]) + emission[t, s]
+                      stay                enter                 skip, if allowed
+
+The emission is the log-probability of the token of state s at step t; both variables include it.
 
 `log_probabilities` computes alpha alone, in a few lines of NumPy: read it first. `ctc_loss` adds beta, which gives the
 gradient. With the maximum in place of the sum, the same pass finds the most probable path of a text, which is forced
@@ -239,5 +243,5 @@ def _shift(values, by: int, fill):
 
 
 def finite(log_probs: np.ndarray) -> np.ndarray:
-    """Log-probabilities that can be added up, float32: NaN becomes IMPOSSIBLE, and all values lie between +-1e5."""
+    """Log-probabilities that can be added up, float32: NaN becomes IMPOSSIBLE, infinite values one of +-1e5."""
     return np.clip(np.fmax(log_probs, IMPOSSIBLE), IMPOSSIBLE, -IMPOSSIBLE, dtype=np.float32)
