@@ -22,11 +22,11 @@ from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.bundle.bundle import Bundle
 from asr_core.bundle.memory import refuse_too_long
 from asr_core.ctc import IMPOSSIBLE
-from asr_core.decoding.beam_search import DecoderOptions, beam_search
+from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.confidence import NOT_SPOKEN, UNCHECKED, Calibration
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import Hypothesis, greedy
-from asr_core.decoding.options import checked_options
+from asr_core.decoding.options import DecoderOptions, checked_options
 from asr_core.decoding.rescoring import Rescoring
 from asr_core.decoding.text_alignment import align_text
 from asr_core.decoding.word_spans import WordSpan

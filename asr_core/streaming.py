@@ -6,7 +6,7 @@ replaces the emissions of everything that is not final yet.
 
 Which words are final
     Every FINALIZE_SECONDS of audio, the emissions of the window that ends there are decoded.
-    1. All words before a pause (see `asr_core.decoding.beam_search.pauses`) become final once RIGHT_CONTEXT_SECONDS
+    1. All words before a pause (see `asr_core.decoding.segments.pauses`) become final once RIGHT_CONTEXT_SECONDS
        have passed since the last of them, so that a sentence is complete before it is decided.
     2. All words before a change of level (see `asr_core.audio.speech_activity.level_changes`) become final: another
        person is speaking, and later windows begin at the change.

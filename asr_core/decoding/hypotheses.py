@@ -26,7 +26,7 @@ class Hypothesis:
             place; empty after greedy decoding.
         emissions: those that were decoded.
         vocabulary: the characters of the tokens.
-        place: computes the spans of the tokens; takes the argument of `locate`, or None.
+        find_spans: computes the spans of the tokens; takes the argument of `locate`, or None.
     """
 
     tokens: tuple[int, ...]
@@ -37,7 +37,7 @@ class Hypothesis:
     posterior: tuple[float, ...] = field(compare=False)
     emissions: Emissions = field(repr=False, compare=False)
     vocabulary: Vocabulary = field(repr=False, compare=False)
-    place: Callable[[Callable[[], None] | None], list[TokenSpan]] = field(repr=False, compare=False)
+    find_spans: Callable[[Callable[[], None] | None], list[TokenSpan]] = field(repr=False, compare=False)
 
     @property
     def score(self) -> float:
@@ -51,7 +51,7 @@ class Hypothesis:
     @cached_property
     def spans(self) -> tuple[TokenSpan, ...]:
         """The steps of each token, in order."""
-        return tuple(self.place(None))
+        return tuple(self.find_spans(None))
 
     @cached_property
     def words(self) -> tuple[WordSpan, ...]:
@@ -64,7 +64,7 @@ class Hypothesis:
         Args:
             check: called several times a second; an exception from it ends the work.
         """
-        self.__dict__["spans"] = tuple(self.place(check))  # where cached_property looks for them
+        self.__dict__["spans"] = tuple(self.find_spans(check))  # where cached_property looks for them
         self.__dict__["words"] = self._words(check)
 
     def _words(self, check: Callable[[], None] | None) -> tuple[WordSpan, ...]:
@@ -78,9 +78,9 @@ def greedy(emissions: Emissions, vocabulary: Vocabulary) -> Hypothesis:
     spans = runs(best_path(emissions.log_probs))
     score = float(emissions.log_probs.max(axis=1).sum(dtype=float)) if len(emissions) else 0.0
     tokens = tuple(span.token for span in spans)
-    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, place=partial(_placed, spans))
+    return Hypothesis(tokens, score, 0.0, 0.0, 0.0, (), emissions, vocabulary, partial(_known, spans))
 
 
-def _placed(spans: list[TokenSpan], check) -> list[TokenSpan]:
-    """What `Hypothesis.place` returns for known spans; a function, so that the hypothesis can be pickled."""
+def _known(spans: list[TokenSpan], check) -> list[TokenSpan]:
+    """What `Hypothesis.find_spans` returns for known spans; a function, so that the hypothesis can be pickled."""
     return spans

@@ -9,11 +9,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 from asr_core.ctc import TokenSpan, best_path, runs
-from asr_core.decoding.beam_search import pauses
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.prefix_beam import PrefixBeam
 from asr_core.decoding.rescoring import rescore
+from asr_core.decoding.segments import pauses
 from asr_core.decoding.word_spans import WordSpan, split_words
 from asr_core.decoding.word_times import words_of
 from asr_core.emissions import Emissions

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from asr_core.ctc import collapse
 from asr_core.decoding import beam_search as decoder
-from asr_core.decoding.beam_search import DecoderOptions, beam_search, pauses
+from asr_core.decoding import segments as segmentation
+from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.hotwords import HotWords
 from asr_core.decoding.hypotheses import greedy
 from asr_core.decoding.language_model import ROOT, SENTENCE_END, UNKNOWN
+from asr_core.decoding.options import DecoderOptions
 from asr_core.decoding.plain_beam_search import plain_beam_search
 from asr_core.decoding.prefix_beam import PrefixBeam
+from asr_core.decoding.segments import pauses, segments
 from asr_core.emissions import Emissions
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import Vocabulary
@@ -277,8 +280,8 @@ def test_a_text_is_aligned_segment_by_segment_at_the_times_of_the_whole(monkeypa
     generator = np.random.default_rng(0)
     words = ["".join(generator.choice(list("abcde"), generator.integers(1, 8))) for _ in range(70)]
     emissions = emissions_of(" ".join("-".join(word) + "-" * generator.integers(1, 6) for word in words), 0.9)
-    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 1.4)
-    monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 4.0)
+    monkeypatch.setattr(segmentation, "MIN_SEGMENT_SECONDS", 1.4)
+    monkeypatch.setattr(segmentation, "MAX_SEGMENT_SECONDS", 4.0)
     found = beam_search(emissions, VOCABULARY)[0]
     assert found.text == " ".join(words)
     whole = forced_align(emissions.log_probs, found.tokens)
@@ -302,7 +305,7 @@ def test_a_recording_without_a_pause_is_searched_and_aligned_in_short_segments(m
     found = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=4))[0]
     assert found.text == greedy(emissions, VOCABULARY).text
     assert [word.text for word in found.words] == found.text.split()
-    longest = decoder.MAX_SEGMENT_SECONDS / emissions.step_seconds
+    longest = segmentation.MAX_SEGMENT_SECONDS / emissions.step_seconds
     assert max(aligned) <= max(rescored) <= longest and min(rescored) >= longest / 3 - 1
     assert sum(rescored) + len(rescored) - 1 == len(emissions)
 
@@ -324,7 +327,7 @@ def test_every_recording_without_a_pause_can_be_cut(path):
     """Letters in every step, which leave no gap to cut in, and silence, which is one."""
     emissions = emissions_of((path * 2000)[:2000], 0.9)
     for vocabulary in (VOCABULARY, Vocabulary(VOCABULARY.characters.replace(" ", "_"))):
-        parts = list(decoder.segments(emissions, vocabulary.space))
+        parts = list(segments(emissions, vocabulary.space))
         assert parts[0].start == 0 and parts[-1].end == len(emissions) and len(parts) > 2
         assert all(after.start - before.end in (0, 1) for before, after in itertools.pairwise(parts))
         found = beam_search(emissions, vocabulary, DecoderOptions(beam_width=4))[0]
@@ -338,9 +341,9 @@ def test_a_sentence_goes_on_behind_a_cut(monkeypatch, model):
     emissions = emissions_of(12 * "-a- -b- -a-b- -a-a-b- ", 0.99, SMALL)
     options = DecoderOptions(beam_width=32)
     whole = beam_search(emissions, SMALL, options, model)[0]
-    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 0.7)
-    monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 2.0)
-    parts = list(decoder.segments(emissions, SPACE))
+    monkeypatch.setattr(segmentation, "MIN_SEGMENT_SECONDS", 0.7)
+    monkeypatch.setattr(segmentation, "MAX_SEGMENT_SECONDS", 2.0)
+    parts = list(segments(emissions, SPACE))
     assert len(parts) > 4 and [part.goes_on for part in parts] == [True] * (len(parts) - 1) + [False]
     cut = beam_search(emissions, SMALL, options, model)[0]
     assert cut.text == whole.text == " ".join(12 * ["a b ab aab"])
@@ -349,13 +352,13 @@ def test_a_sentence_goes_on_behind_a_cut(monkeypatch, model):
 
 def test_a_long_silence_is_cut_and_ends_the_sentence():
     emissions = emissions_of("-a-b- " + 3000 * "-" + "-b-a-", 0.99)
-    assert all(not part.goes_on for part in decoder.segments(emissions, SPACE_OF_ALL))
+    assert all(not part.goes_on for part in segments(emissions, SPACE_OF_ALL))
     assert beam_search(emissions, VOCABULARY)[0].text == "ab ba"
 
 
 def test_the_search_and_the_alignment_can_be_cancelled_within_a_segment():
     emissions = emissions_of(10 * SENTENCE, 0.9)
-    (first, *_) = decoder.segments(emissions, SPACE_OF_ALL)
+    (first, *_) = segments(emissions, SPACE_OF_ALL)
     fractions = []
 
     def stop_at_the_second(done):
@@ -486,7 +489,7 @@ def test_a_hot_phrase_is_found_across_a_cut_between_segments(gap):
     space = len(before) - 1 if gap == "before the phrase" else text.index(" brog")
     wide = np.insert(log_probs, [2 * space + 1] * 11, log_probs[1], axis=0)
     emissions = Emissions(wide, 0.04)
-    assert len(list(decoder.segments(emissions, SPACE_OF_ALL))) > 1
+    assert len(list(segments(emissions, SPACE_OF_ALL))) > 1
     best = beam_search(emissions, VOCABULARY, DecoderOptions(beam_width=32), hot_words=[phrase])[0]
     assert best.text == text
 

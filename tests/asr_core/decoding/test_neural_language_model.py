@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from asr_core.decoding import beam_search as decoder
+from asr_core.decoding import segments as segmentation
 from asr_core.decoding.beam_search import beam_search
 from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.neural_language_model import (
@@ -182,11 +182,11 @@ def test_without_weight_nothing_changes():
 
 def test_a_sentence_that_goes_on_in_the_next_segment_keeps_its_state(monkeypatch):
     """All segments together score what the whole sentence scores."""
-    monkeypatch.setattr(decoder, "MAX_SEGMENT_SECONDS", 1.2)
-    monkeypatch.setattr(decoder, "MIN_SEGMENT_SECONDS", 0.3)
+    monkeypatch.setattr(segmentation, "MAX_SEGMENT_SECONDS", 1.2)
+    monkeypatch.setattr(segmentation, "MIN_SEGMENT_SECONDS", 0.3)
     text = "a bad cab a dab a bad cab"
     emissions = undecided(*text)
-    assert len(list(decoder.segments(emissions, VOCABULARY.tokens.index(" ")))) > 1
+    assert len(list(segmentation.segments(emissions, VOCABULARY.tokens.index(" ")))) > 1
     model = random_recurrent_model(WORDS)
     options = DecoderOptions(beam_width=8, language_model_weight=1.0, neural_weight=1.0, word_bonus=0.0)
     found = beam_search(emissions, VOCABULARY, options, rescoring=Rescoring(language_model=model))[0]
