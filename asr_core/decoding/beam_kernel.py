@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asr_core.decoding.arpa import LN_10
 from asr_core.decoding.hotwords import NOTHING_READ
 from asr_core.decoding.language_model import SENTENCE_END, UNKNOWN
 from asr_core.decoding.prefix_tree import NO_WORD, NOWHERE
@@ -22,7 +23,6 @@ DROPPED, KEPT, FREED = range(3)  # status of a prefix: only descendants are in t
 NO_CONTEXT, FIRST_CONTEXT = range(2)  # places of contexts: of no word, and that with which a search begins
 KEY_FACTOR, WORD_FACTOR = np.uint64(8978948897894561157), np.uint64(17894857484156487943)  # of KenLM's hash
 KEY_UNITS = 2  # four bytes each, of the key in front of an n-gram of a file of KenLM
-LN_10 = 2.302585092994046
 WORD_START = 0  # the root of the tree of words, where no character of a word has been read yet
 
 # A hypothesis during the search: a prefix, that is, the beginning of a text. All scores are in nats.

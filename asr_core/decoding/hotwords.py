@@ -31,6 +31,9 @@ class PhraseTables(NamedTuple):
     edge: np.ndarray  # [1], the symbol of the space between words
 
 
+NO_PHRASES = PhraseTables(np.zeros((1, 1), np.int32), *(np.zeros(1, np.int32) for _ in PhraseTables._fields[1:]))
+
+
 @dataclass(frozen=True, eq=False)
 class HotWords:
     """An automaton over characters that finds phrases where they stand as whole words.

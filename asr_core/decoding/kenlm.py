@@ -15,8 +15,9 @@ import numpy as np
 
 from asr_core.decoding import beam_kernel as kernel
 from asr_core.decoding.arpa import LN_10
-from asr_core.decoding.language_model import NO_CONTEXTS, NO_TRIE, SPECIAL_WORDS, UNKNOWN, WordTables
+from asr_core.decoding.language_model import SPECIAL_WORDS, UNKNOWN
 from asr_core.decoding.prefix_tree import PrefixTree
+from asr_core.decoding.word_tables import NO_CONTEXTS, NO_TRIE, WordTables
 from asr_core.errors import LanguageModelError, reason
 
 MAGIC = b"mmap lm http://kheafield.com/code format version "

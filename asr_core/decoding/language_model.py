@@ -16,7 +16,6 @@ from functools import cached_property
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -24,6 +23,7 @@ from safetensors.numpy import save
 
 from asr_core.decoding.arpa import NGrams, read_arpa
 from asr_core.decoding.prefix_tree import PrefixTree
+from asr_core.decoding.word_tables import NO_CONTEXTS, NO_FILE, WordTables
 from asr_core.errors import LanguageModelError, reason
 from asr_core.storage import replacing
 
@@ -39,45 +39,6 @@ ROOT = 0  # the state without any context
 MIN_LOG_PROB = -30.0  # nats; quantisation raises anything below, such as log10 p = -99, to this value
 FILE_BYTES = 9_500_000  # of a saved file: the Hub requires Git LFS beyond 10 MB
 LEVELS = 256  # values of a quantised column, which takes one byte an entry
-
-
-class WordTables(NamedTuple):
-    """A model and the tree of its words' prefixes as int32 and float32 arrays, for compiled code.
-
-    The n-grams are either a trie (see NGramModel) or in a file of KenLM (see `asr_core.decoding.kenlm`), in which case
-    `places` is not empty and the arrays of the trie stand for nothing.
-    """
-
-    first_child: np.ndarray  # int32 [contexts + 1]
-    word: np.ndarray  # int32 [nodes]
-    log_prob: np.ndarray  # float32 [nodes]
-    backoff: np.ndarray  # float32 [contexts]
-    shorter: np.ndarray  # int32 [contexts], the node of each context without its first word
-    letter_first_child: np.ndarray  # int32 [letter nodes + 1], and the next three as in PrefixTree
-    letter: np.ndarray  # int32 [letter nodes]
-    letter_word: np.ndarray  # int32 [letter nodes]
-    letter_best: np.ndarray  # float32 [letter nodes]
-    ids: np.ndarray  # uint32 [words], and the rest as in KenlmModel
-    ints: np.ndarray
-    floats: np.ndarray
-    places: np.ndarray
-    contexts: np.ndarray  # int64 [most, order - 1], the words of each state of a search plus 1, the latest first
-    context_index: np.ndarray  # int32 [2 * most], hash table of the places in `contexts`, or -1
-    context_count: np.ndarray  # int32 [1], how many of them are in use
-
-
-def _no_file() -> tuple[np.ndarray, ...]:
-    """The arrays of WordTables that describe a file of KenLM, for a model that is none."""
-    kinds = np.uint32, np.uint32, np.float32
-    columns = [np.zeros(0, kind) for kind in kinds]
-    for column in columns[1:]:
-        column.flags.writeable = False  # as a mapped file, so that the search is compiled once
-    return *columns, np.zeros((0, 2), np.int64)
-
-
-NO_TRIE = (*(np.zeros(1, kind) for kind in (np.int32, np.int32, np.float32, np.float32, np.int32)),)
-NO_FILE = _no_file()
-NO_CONTEXTS = (np.zeros((0, 1), np.int64), np.zeros(0, np.int32), np.zeros(1, np.int32))
 
 
 @dataclass(frozen=True, eq=False)

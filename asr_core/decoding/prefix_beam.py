@@ -28,9 +28,10 @@ import numpy as np
 
 from asr_core.ctc import finite
 from asr_core.decoding import beam_kernel as kernel
-from asr_core.decoding.hotwords import HotWords, PhraseTables
-from asr_core.decoding.language_model import NO_CONTEXTS, NO_FILE, NO_TRIE, NGramModel, WordTables
+from asr_core.decoding.hotwords import NO_PHRASES, HotWords
+from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.options import MAX_STEP_TOKENS, DecoderOptions
+from asr_core.decoding.word_tables import NO_WORDS
 from asr_core.text.vocabulary import BLANK, WORD_MARK, Vocabulary
 
 MIN_CAPACITY = 1024  # prefixes; the first size of the tree, which doubles when it is full
@@ -193,8 +194,3 @@ class PrefixBeam:
     def _history(self, place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         tokens, steps = kernel.history(self.tree, place)
         return tuple(tokens.tolist()), tuple(steps.tolist())
-
-
-NO_LETTERS = (*(np.zeros(1, np.int32) for _ in range(3)), np.zeros(1, np.float32))
-NO_WORDS = WordTables(*NO_TRIE, *NO_LETTERS, *NO_FILE, *NO_CONTEXTS)
-NO_PHRASES = PhraseTables(np.zeros((1, 1), np.int32), *(np.zeros(1, np.int32) for _ in PhraseTables._fields[1:]))
