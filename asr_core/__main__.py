@@ -139,7 +139,7 @@ def _recordings_in(folder: str, problems: list[str], others: Counter) -> Iterato
         problems: a message is appended for each folder that cannot be opened.
         others: counts by suffix the files left out, except hidden ones.
     """
-    from asr_core.audio.files import AUDIO_SUFFIXES
+    from asr_core.audio.formats import AUDIO_SUFFIXES
 
     def note_problem(error: OSError) -> None:
         problems.append(f"{printable(error.filename)} cannot be opened ({error.strerror}): check its permissions.")

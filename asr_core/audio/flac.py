@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from asr_core.audio.ffmpeg import Interleaver
 from asr_core.audio.integrity import Integrity
 
 READ_BYTES = 1 << 20  # of a file at a time
@@ -148,11 +149,10 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
     Yields:
         (sample rate, samples float32 [n, channels]).
     """
-    frames, decoder, resamplers = _Frames(file, info), _decoder(info), {}
+    frames, decoder, interleave = _Frames(file, info), _decoder(info), Interleaver()
     place, sample = frames.next(info.first_byte, info.first_byte)
-    begun = expected = (
-        sample if sample and place == info.first_byte else 0
-    )  # a cut-out of a longer stream keeps its numbers
+    # An excerpt of a longer stream keeps its numbers.
+    begun = expected = sample if sample and place == info.first_byte else 0
     failed = False
     while sample is not None:
         frame, after = _decode(decoder, frames, place)
@@ -164,25 +164,14 @@ def decoded_flac(file: BinaryIO, info: StreamInfo, integrity: Integrity) -> Iter
         integrity.damaged |= failed or missing > 0
         if 0 < missing <= MAX_GAP_SECONDS * info.rate:
             yield from _silence(missing, info)
-        yield from _interleaved(frame, resamplers)
+        for samples in interleave(frame):
+            yield frame.sample_rate, samples
         expected, failed = sample + frame.samples, False
         place, sample = after
     if info.samples and begun < info.samples:
         integrity.present = min(1.0, (expected - begun) / info.samples)
     else:
         integrity.cut |= failed
-
-
-def _interleaved(frame, resamplers: dict) -> Iterator[tuple[int, np.ndarray]]:
-    """The samples of a PyAV frame as float32 [n, channels]."""
-    import av
-
-    layout = (frame.format.name, frame.layout.name, frame.sample_rate)
-    if layout not in resamplers:
-        resamplers.clear()
-        resamplers[layout] = av.AudioResampler(format="flt")
-    for whole in resamplers[layout].resample(frame):
-        yield frame.sample_rate, whole.to_ndarray().reshape(-1, whole.layout.nb_channels)
 
 
 def _silence(count: int, info: StreamInfo) -> Iterator[tuple[int, np.ndarray]]:

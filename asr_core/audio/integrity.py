@@ -1,7 +1,7 @@
 """Finds out while a file is decoded whether it is damaged or cut off, and puts that into a sentence for the user.
 
-`asr_core.audio.files` reports packets, frames and failures. Only proof counts as a fault: files of unknown length, tags
-after the audio, and recordings that begin in the middle of a stream are whole.
+`asr_core.audio.ffmpeg` reports packets, frames and failures. Only proof counts as a fault: files of unknown length,
+tags after the audio, and recordings that begin in the middle of a stream are whole.
 """
 
 import os

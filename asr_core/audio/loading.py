@@ -14,7 +14,8 @@ from typing import BinaryIO
 import numpy as np
 
 from asr_core.audio.channels import Mixer, check_shape, folded
-from asr_core.audio.files import DECODED_VALUES, decoded, opened
+from asr_core.audio.ffmpeg import DECODED_VALUES
+from asr_core.audio.files import decoded, opened
 from asr_core.audio.levels import OVERSHOOT, Repair, clipped_share, full_scale, level_notes, remove_offset
 from asr_core.audio.resampling import RATES, Resampler
 from asr_core.audio.tracks import Tracks

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr_core.audio.files import AUDIO_SUFFIXES
+from asr_core.audio.formats import AUDIO_SUFFIXES
 from train.data.text_files import CorpusError, lines_of, text_of
 
 COLUMNS = {  # purpose of a column -> names that tables give it, in order of preference

@@ -1,6 +1,6 @@
 """What tabs that take recordings share: the types of files, and the notices before the server answers."""
 
-from asr_core.audio.files import AUDIO_SUFFIXES
+from asr_core.audio.formats import AUDIO_SUFFIXES
 from ui.widgets.markup import Html, notice
 
 FILE_TYPES = ["audio", "video", *sorted(AUDIO_SUFFIXES)]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_core.audio import ffmpeg
 from asr_core.audio import files as audio_files
 from asr_core.audio import loading as audio
 from asr_core.audio.loading import Audio, audio_from_array, load_audio
@@ -332,7 +333,7 @@ class TestBounds:
         assert samples == 1800 * RATE * 4 and peak < 1.25 * samples + (16 << 20)
 
     def test_time_stamps_cannot_ask_for_endless_silence(self):
-        limit = audio_files.MAX_SILENCE_SECONDS
+        limit = ffmpeg.MAX_SILENCE_SECONDS
         assert limit - 500 < gathered_seconds([500.0 * index for index in range(50)], end=1e6) < limit + 10
 
     @pytest.mark.parametrize(
@@ -357,8 +358,8 @@ class TestBounds:
 
 def gathered_seconds(times, end):
     """What is made of frames of 0.1 s with these time stamps, in a container up to `end`, in seconds."""
-    frames = (audio_files._Frame(RATE, time, np.zeros((RATE // 10, 1), np.float32)) for time in times)
-    return sum(len(samples) for _, samples in audio_files._gathered(frames, times[0], end)) / RATE
+    frames = (ffmpeg._Frame(RATE, time, np.zeros((RATE // 10, 1), np.float32)) for time in times)
+    return sum(len(samples) for _, samples in ffmpeg._gathered(frames, times[0], end)) / RATE
 
 
 class TestArrays:

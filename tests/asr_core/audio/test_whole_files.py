@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from asr_core.audio import files as audio_files
-from asr_core.audio.containers import OGG_PAGE, ogg_crc, ogg_layout
+from asr_core.audio.formats import AUDIO_SUFFIXES, FORMATS, READABLE
 from asr_core.audio.loading import load_audio
+from asr_core.audio.ogg import OGG_PAGE, ogg_crc, ogg_layout
 from asr_core.errors import AudioError
 from tests.asr_core.audio.test_audio import RATE, assert_is_the_tone, encoded, tone, wav
 
@@ -407,8 +407,8 @@ class TestFormats:
 
     def test_the_list_names_containers_of_ffmpeg_and_no_playlist(self):
         known = {name for names in av.formats_available for name in names.split(",")}
-        assert set(audio_files.FORMATS) <= known
+        assert set(FORMATS) <= known
         openers = {"hls", "concat", "dash", "image2", "sdp", "rtsp", "smoothstreaming", "webm_dash_manifest", "imf"}
-        assert not set(audio_files.FORMATS) & openers
-        assert set(self.NAMED) <= audio_files.AUDIO_SUFFIXES
-        assert {f".{name}" for name in audio_files.READABLE.split(" and ")[0].split(", ")} <= audio_files.AUDIO_SUFFIXES
+        assert not set(FORMATS) & openers
+        assert set(self.NAMED) <= AUDIO_SUFFIXES
+        assert {f".{name}" for name in READABLE.split(" and ")[0].split(", ")} <= AUDIO_SUFFIXES

@@ -17,7 +17,7 @@ import srt
 import webvtt
 
 from asr_core.__main__ import main
-from asr_core.audio.files import AUDIO_SUFFIXES, READABLE
+from asr_core.audio.formats import AUDIO_SUFFIXES, READABLE
 from asr_core.audio.loading import load_audio
 from asr_core.cli.arguments import make_parser
 from asr_core.decoding.options import DecoderOptions

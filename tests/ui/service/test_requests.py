@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from asr_core.audio.files import AUDIO_SUFFIXES
+from asr_core.audio.formats import AUDIO_SUFFIXES
 from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
 from asr_core.transcript.words import Transcript, Word
 from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT, FakeRecognizer
