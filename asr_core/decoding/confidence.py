@@ -64,22 +64,22 @@ def step_entropy(emissions: Emissions, ranges: Sequence[tuple[int, int]]) -> np.
 class Calibration:
     """Maps the features of a word to the probability that it is right, by logistic regression (Platt, 1999).
 
-    Its numbers are the weights of the log-odds of a word's confidence and n-best posterior, the weight of its doubt,
+    Its numbers are the weights of the log-odds of a word's confidence and n-best posterior, the weight of its entropy,
     and an offset. A bundle keeps them for words of the beam search, of greedy decoding, and of a given text; the
     defaults return the confidence, clipped to [0.001, 0.999].
     """
 
     scale: float = 1.0
     offset: float = 0.0
-    agreement: float = 0.0  # the n-best posterior's weight, under its name in published bundles
-    doubt: float = 0.0
+    agreement: float = 0.0  # weight of the n-best posterior, under its name in published bundles
+    doubt: float = 0.0  # weight of the entropy, likewise
 
     def __call__(self, word: WordSpan) -> float:
-        confidence, posterior, doubt = features(word)
-        return float(expit(self.scale * confidence + self.agreement * posterior + self.doubt * doubt + self.offset))
+        confidence, posterior, entropy = features(word)
+        return float(expit(self.scale * confidence + self.agreement * posterior + self.doubt * entropy + self.offset))
 
 
 def features(word: WordSpan) -> tuple[float, float, float]:
-    """The features of a word: log-odds of its confidence and of its n-best posterior (0 if it has none), its doubt."""
+    """The features of a word: log-odds of its confidence and of its n-best posterior (0 if it has none), entropy."""
     confidence, posterior = np.clip([word.confidence, 0.5 if word.posterior is None else word.posterior], 1e-3, 0.999)
-    return float(logit(confidence)), float(logit(posterior)), word.doubt
+    return float(logit(confidence)), float(logit(posterior)), word.entropy

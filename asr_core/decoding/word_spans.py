@@ -18,7 +18,7 @@ class WordSpan:
         start, end: seconds from the start of the recording.
         confidence: geometric mean of its tokens' peak probabilities, not calibrated (see `confidence.confidence`).
             UNCHECKED for a word of a given text that the alphabet cannot write, and for no other word.
-        doubt: mean entropy of the steps around it, in nats (see `confidence.step_entropy`).
+        entropy: mean entropy of the steps around it, in nats (see `confidence.step_entropy`).
         posterior: total probability of the hypotheses in the n-best list that have the word there, in [0, 1]; None
             without an n-best list.
     """
@@ -27,7 +27,7 @@ class WordSpan:
     start: float
     end: float
     confidence: float
-    doubt: float = 0.0
+    entropy: float = 0.0
     posterior: float | None = None
 
 

@@ -34,8 +34,8 @@ def words_of(
     """Words with their times and confidence features, from the spans of their tokens; `check` as for `word_times`."""
     peaks = [(group[0].start, group[-1].end) for group in groups]
     return tuple(
-        WordSpan(text, start, end, confidence(emissions.log_probs, group), doubt, posterior)
-        for text, group, (start, end), doubt, posterior in zip(
+        WordSpan(text, start, end, confidence(emissions.log_probs, group), entropy, posterior)
+        for text, group, (start, end), entropy, posterior in zip(
             texts,
             checked(groups, check),
             word_times(emissions, groups, check),
@@ -49,13 +49,20 @@ def words_of(
 def word_times(
     emissions: Emissions, words: Sequence[Sequence[TokenSpan]], check: Callable[[], None] | None = None
 ) -> list[tuple[float, float]]:
-    """Start and end of each word in seconds, from the peaks of its tokens and the energy of the signal.
+    """Start and end of each word, from the peaks of its tokens and the energy of the signal.
 
     Without energy, a word extends PEAK_MARGIN_SECONDS beyond its peaks, but at most to the middle between two words.
     Where the energy dips between two words there is a pause, and the words end and begin at its edges. A peak may lie
     inside the pause, because a network may emit a token after its phone has ended; so the search begins at the far
     side of both peaks. Words without a pause between them keep the times of their peaks.
-    `check` is called before every CHECK_WORDS-th word; an exception that it raises ends the work.
+
+    Args:
+        emissions: of the recording, with energy or without.
+        words: the spans of the tokens of each word, none of them empty.
+        check: called before every CHECK_WORDS-th word, or None; an exception from it ends the work.
+
+    Returns:
+        (start, end) of each word, in seconds from the start of the recording.
     """
     if not words:
         return []

@@ -103,7 +103,7 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
     else:
         # Step entropy and posterior separate wrong words of the beam from right ones, but do not show which words of a
         # given text are missing from the recording: alignments are calibrated by confidence alone.
-        given = [(replace(word, posterior=None, doubt=0.0), right) for word, right in fitting]
+        given = [(replace(word, posterior=None, entropy=0.0), right) for word, right in fitting]
         calibrations = {"beam": fit(fitting), "aligned": fit(given)}
     calibration = next(iter(calibrations.values()))
     before = [(word.confidence, right) for word, right in judging]
@@ -114,8 +114,8 @@ def calibrate(scores: Sequence[Score]) -> Calibrated | None:
 def fit(judged: Sequence[tuple[WordSpan, bool]]) -> Calibration:
     """Weights of a `Calibration`: logistic regression of whether words are correct, with an L2 penalty and bounds."""
     words, right = zip(*judged, strict=True)
-    confidence, posterior, doubt = np.array([features(word) for word in words]).T
-    inputs = np.stack([confidence, np.ones(len(words)), posterior, doubt])
+    confidence, posterior, entropy = np.array([features(word) for word in words]).T
+    inputs = np.stack([confidence, np.ones(len(words)), posterior, entropy])
     right = np.array(right)
 
     def loss(weights):

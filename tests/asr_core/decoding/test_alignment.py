@@ -242,7 +242,7 @@ def test_calibration_bends_the_confidence_and_keeps_its_order():
 
 
 def test_the_posterior_raises_the_confidence_of_a_word_and_entropy_lowers_it():
-    word = WordSpan("a", 0, 1, confidence=0.5, doubt=1.5, posterior=0.9)
+    word = WordSpan("a", 0, 1, confidence=0.5, entropy=1.5, posterior=0.9)
     odds = 0.9 / 0.1
     assert Calibration(agreement=1.0)(word) == pytest.approx(0.9)
     assert Calibration(agreement=0.5, doubt=-1.0)(word) == pytest.approx(1 / (1 + np.exp(1.5) / odds**0.5))

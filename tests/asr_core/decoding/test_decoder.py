@@ -506,7 +506,7 @@ def test_words_that_all_hypotheses_have_in_common_have_a_high_posterior():
     unsure, sure = beam_search(emissions, VOCABULARY, DecoderOptions(token_threshold=0.01))[0].words
     assert sure.posterior > 0.99
     assert 0.3 < unsure.posterior < 0.9
-    assert sure.doubt < unsure.doubt
+    assert sure.entropy < unsure.entropy
     assert all(word.posterior is None for word in greedy(emissions, VOCABULARY).words)
 
 
