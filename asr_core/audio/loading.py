@@ -88,14 +88,13 @@ def load_audio(
         return _collected(blocks, sample_rate, max_seconds, shown, notes, tracks)
 
 
-def audio_from_array(samples: np.ndarray, source_rate: int, sample_rate: int, *, name: str | None = None) -> Audio:
+def audio_from_array(samples: np.ndarray, source_rate: int, sample_rate: int) -> Audio:
     """Converts samples in memory, such as those of a microphone.
 
     Args:
         samples: [n] or [n, channels]; int8, uint8, int16, int32 over their full range, or floats in [-1, 1].
         source_rate: Hz of `samples`.
         sample_rate: Hz wanted.
-        name: what messages call the recording.
 
     Raises:
         AudioError: as for load_audio.
@@ -105,7 +104,7 @@ def audio_from_array(samples: np.ndarray, source_rate: int, sample_rate: int, *,
     check_shape(samples)
     size = DECODED_VALUES // (samples.shape[1] if samples.ndim == 2 else 1)
     blocks = ((source_rate, samples[start : start + size]) for start in range(0, len(samples), size))
-    return _collected(blocks, sample_rate, None, name or "The recording", [], Tracks())
+    return _collected(blocks, sample_rate, None, "The recording", [], Tracks())
 
 
 class _Recording:

@@ -20,6 +20,8 @@ FOLDED = str.maketrans(
 )
 SYMBOLS = {"&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals", "°": "degrees"}
 SYMBOLS |= {"£": "", "€": "", "¥": "", "¢": ""}  # signs that no number stands beside are not spoken
+SEPARATED = {c: " " for c in range(128) if not (chr(c).isalnum() or chr(c) in "'.")}  # what separates words -> a space
+SEPARATED |= {ord("`"): "'"} | {ord(symbol): f" {name} " for symbol, name in SYMBOLS.items()}
 
 CLITICS = frozenset("'s 't 'm 're 've 'll 'd".split())  # which tokenisers separate from their word
 ELISIONS = frozenset(
@@ -30,9 +32,9 @@ ELISIONS = frozenset(
 CLIPPED = frozenset("o an th tha ha ol wi mo po t d lil jes jus mus mist fo".split())  # o', an', ol'
 
 
-def normalise(text: str, keep: str = "'") -> str:
-    """Spell a text out as a-z, apostrophes and single spaces. See Normaliser."""
-    return Normaliser(keep)(text)
+def normalise(text: str) -> str:
+    """Spells a text out as a-z, apostrophes and single spaces. See Normaliser."""
+    return Normaliser()(text)
 
 
 @dataclass
@@ -46,25 +48,14 @@ class Normaliser:
     without full stops (NATO, USA), are only put in lower case: their spelling does not show their pronunciation.
 
     Attributes:
-        keep: punctuation to keep, out of "'?!" (marks stay attached to the word before them).
         changes: kind of change -> number of texts that needed it.
         dropped: characters of other scripts without an equivalent -> number of occurrences.
         texts: number of texts so far.
     """
 
-    keep: str = "'"
     changes: Counter = field(default_factory=Counter)
     dropped: Counter = field(default_factory=Counter)
     texts: int = 0
-
-    def __post_init__(self):
-        if not set(self.keep) <= set("'?!"):
-            raise ValueError(f"Only apostrophe, ? and ! can be kept, got {self.keep!r}.")
-        marks = set("'?!") & set(self.keep) - {"'"}
-        kept = set("'.") | marks
-        self._spaces = {c: " " for c in range(128) if not (chr(c).isalnum() or chr(c) in kept)}
-        self._spaces[ord("`")] = "'"
-        self._spaces.update({ord(symbol): f" {name} " for symbol, name in SYMBOLS.items()})
 
     def __call__(self, text: str) -> str:
         self.texts += 1
@@ -72,11 +63,11 @@ class Normaliser:
             text = self._fold(text)
         if DIGIT.search(text):
             text = self._spell(text, NUMBER_RULES)
-        words = text.translate(self._spaces).split()
+        words = text.translate(SEPARATED).split()
         bare = [word.strip("'") for word in words] if "'" in text else words
         if not SHORTHAND.isdisjoint(bare) or ".com" in text or ".org" in text:
             text = self._spell(text, ABBREVIATION_RULES)
-            words = text.translate(self._spaces).split()
+            words = text.translate(SEPARATED).split()
         joined = " ".join(words)
         if len(joined) != len(text):
             self.changes["punctuation"] += 1
@@ -88,8 +79,6 @@ class Normaliser:
             self.changes["case"] += 1
         if "'" in lower:
             lower = self._apostrophes(lower)
-        if "?" in lower or "!" in lower:
-            lower = re.sub(r"\s*([?!])[?!\s]*", r"\1 ", lower).strip()
         return lower
 
     def _spell(self, text: str, rules) -> str:
@@ -143,8 +132,6 @@ class Normaliser:
             if core:
                 words.append(start + re.sub("'{2,}", "'", core) + end)
         spoken = " ".join(words)
-        if "'" not in self.keep:
-            spoken = spoken.replace("'", "")
         if spoken != text:
             self.changes["apostrophe"] += 1
         return spoken

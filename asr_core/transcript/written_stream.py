@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from asr_core.text.punctuation import STOPS
-from asr_core.text.replacements import Replacements
 from asr_core.text.written_form import marks_of, written_form
 from asr_core.transcript.words import Word, WrittenToken
 
@@ -18,11 +17,10 @@ class WrittenStream:
 
     Args:
         tagger: see `asr_core.text.tagger.Tagger`.
-        replacements: how names and terms are written; one whose words a punctuation mark separates may be missed.
     """
 
-    def __init__(self, tagger, replacements: Replacements | None = None):
-        self._tagger, self._replacements = tagger, replacements
+    def __init__(self, tagger):
+        self._tagger = tagger
         self._stream = tagger.stream()
         self._words: list[Word] = []  # not yet written
         self._tags: list = []  # of the first of these words
@@ -70,5 +68,5 @@ class WrittenStream:
 
     def _written(self, words: Sequence[Word], tags: Sequence) -> tuple[WrittenToken, ...]:
         texts = [word.text for word in words]
-        spans = written_form(texts, tags, self._tagger.write, self._replacements, self._starts)
+        spans = written_form(texts, tags, self._tagger.write, starts=self._starts)
         return tuple(WrittenToken(text, self._count + first, self._count + end) for first, end, text in spans)

@@ -126,19 +126,6 @@ def test_a_normalised_text_stays_as_it_is(spoken):
     assert not normaliser.changes and not normaliser.dropped
 
 
-def test_keeps_question_and_exclamation_marks_on_request():
-    assert normalise("Is it the 1st ?! Yes!! 'Really?' Ok.", keep="'?!") == "is it the first? yes! really? ok"
-
-
-def test_can_drop_apostrophes():
-    assert normalise("don't 'do' that, dogs'", keep="") == "dont do that dogs"
-
-
-def test_refuses_to_keep_what_no_vocabulary_holds():
-    with pytest.raises(ValueError, match="kept"):
-        Normaliser(keep="'.")
-
-
 def test_counts_the_texts_that_needed_each_change():
     normaliser = Normaliser()
     for text in ["plain words", "Two, with 2 and 3", "$5 for café ββ", "Mr. X"]:
@@ -176,4 +163,3 @@ def test_every_text_becomes_words_of_the_alphabet(text):
     assert set(spoken) <= set(string.ascii_lowercase + "' ")
     assert spoken == " ".join(spoken.split())
     Vocabulary().encode(spoken)
-    assert set(normalise(text, keep="'?!")) <= set(EXAMPLE_CHARACTERS)
