@@ -109,12 +109,12 @@ def check_description(config, name: str) -> None:
         )
     if missing := sorted(REQUIRED.keys() - config.keys()):
         raise BundleError(f"{name}: its config.json lacks {', '.join(missing)}.")
-    fields = REQUIRED | OPTIONAL
+    types = REQUIRED | OPTIONAL
     for field, value in config.items():
-        if field not in fields:
+        if field not in types:
             raise BundleError(f"{name}: its config.json has a field that is not known, {_short(field)}.")
-        if type(value) is not fields[field]:
-            raise BundleError(f"{name}: {field} in its config.json is not of type {fields[field].__name__}.")
+        if type(value) is not types[field]:
+            raise BundleError(f"{name}: {field} in its config.json is not of type {types[field].__name__}.")
     check_network(config, name)
     _check_files(config["files"], name)
     _check_confidence(config.get("confidence", {}), name)
@@ -122,7 +122,7 @@ def check_description(config, name: str) -> None:
 
 
 def check_network(config: dict, name: str) -> None:
-    """Raises BundleError if the fields that say which network it is, so far as they are there, are out of limits."""
+    """Raises BundleError if the fields that describe the network, as far as they are there, are out of limits."""
     _check_architecture(config["architecture"], name)
     _check_featurizer(config["sample_rate"], config["featurizer"], name)
     if "tokens" in config:

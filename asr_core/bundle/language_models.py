@@ -162,10 +162,6 @@ def _text(path: Path, most: int) -> str:
         raise LanguageModelError(f"{path.name} cannot be read ({reason(error)}).") from None
 
 
-def _unchanged(word: str, code: str) -> str:
-    return word
-
-
 def spelled(words: list[str], vocabulary: Vocabulary) -> list[str]:
     """Words with composed characters, and in the case of a vocabulary that has only one.
 
@@ -173,12 +169,14 @@ def spelled(words: list[str], vocabulary: Vocabulary) -> list[str]:
     """
     code = language_code(vocabulary.language)
     cased = [letter for letter in vocabulary.letters if letter.lower() != letter.upper()]
-    has_lower, has_upper = (any(letter == change(letter, code) for letter in cased) for change in (lower, upper))
-    change = (lower if not has_upper else _unchanged) if has_lower else upper if has_upper else _unchanged
+    has_lower, has_upper = (any(letter == case(letter, code) for letter in cased) for case in (lower, upper))
+    change = None if has_lower == has_upper else lower if has_lower else upper
     taken = set(words)
     result = []
     for word in words:
-        fitted = word if word in SPECIAL_WORDS else change(unicodedata.normalize("NFC", word), code)
+        fitted = word if word in SPECIAL_WORDS else unicodedata.normalize("NFC", word)
+        if change and word not in SPECIAL_WORDS:
+            fitted = change(fitted, code)
         if fitted != word and fitted in taken:
             fitted = word
         taken.add(fitted)

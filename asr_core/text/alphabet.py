@@ -153,9 +153,10 @@ def fold(character: str, vocabulary: Vocabulary) -> str:
     code = language_code(vocabulary.language)
     parts, compatible = (unicodedata.normalize(form, character) for form in ("NFD", "NFKC"))
     bare = unicodedata.normalize("NFKD", character)[0]
-    forms = (character, lower(character, code), upper(character, code), parts, parts.lower(), compatible)
-    forms += (compatible.lower(),)
-    forms += (character.translate(FOLDED).lower(), bare, bare.lower(), bare.upper())
+    forms = (
+        character, lower(character, code), upper(character, code), parts, parts.lower(), compatible,
+        compatible.lower(), character.translate(FOLDED).lower(), bare, bare.lower(), bare.upper(),
+    )  # fmt: skip
     return next((form for form in forms if form.strip() and vocabulary.alphabet.issuperset(form)), "")
 
 

@@ -142,8 +142,8 @@ def _pieces_of(parts: Sequence[Part], vocabulary: Vocabulary, begins: bool) -> l
         except ValueError:  # each of its characters is only in other pieces
             pieces, lengths = [WILDCARD], [len(word)]
         tokens += pieces
-        ends += accumulate(lengths, initial=ends[-1] if ends else 0)
-        del ends[-len(lengths) - 1]
+        before = ends[-1] if ends else 0
+        ends += [before + length for length in accumulate(lengths)]
     spoken_parts = [(written, len(spoken.replace(" ", ""))) for written, spoken in parts if spoken.strip()]
     part_ends = list(accumulate(length for _, length in spoken_parts))
     groups, first_token, first_part = [], 0, 0

@@ -23,7 +23,7 @@ MAX_CHARACTERS = 100  # of a token
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a tokenizer's files say.
+    """The contents of a tokenizer's files.
 
     Attributes:
         ids: row of the head by the text of a token.
@@ -62,14 +62,15 @@ def read_pieces(files: dict[str, dict], language: str | None, name: str) -> Piec
     special = {_text(roles.get(role, settings.get(role))) for role in ROLE_NAMES} - {None}
     special |= {text for text in (*ids, *added) if SPECIAL.fullmatch(text) or text != " " and not text.strip()}
     special |= added.keys() - ids.keys()
-    delimiter = settings.get("word_delimiter_token", "|")
-    if VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids and _writes_without_spaces(ids):
-        special |= {delimiter}  # every tokenizer has one
-    elif VOCABULARY in files and isinstance(delimiter, str) and delimiter in ids:
-        special -= {delimiter}
-        ids = {" ": ids[delimiter]} | {text: row for text, row in ids.items() if text not in (delimiter, " ")}
-    if VOCABULARY in files:  # transformers lists its delimiter among the added tokens, too
-        rows = set(ids.values())
+    if VOCABULARY in files:
+        delimiter = settings.get("word_delimiter_token", "|")
+        if isinstance(delimiter, str) and delimiter in ids:
+            if _writes_without_spaces(ids):
+                special |= {delimiter}  # every tokenizer has one
+            else:
+                special -= {delimiter}
+                ids = {" ": ids[delimiter]} | {text: row for text, row in ids.items() if text not in (delimiter, " ")}
+        rows = set(ids.values())  # transformers lists its delimiter among the added tokens, too
         added = {text: row for text, row in added.items() if row not in rows}
     blank = _text(roles.get("pad_token", settings.get("pad_token")))
     return Pieces({**ids, **added}, special, language, default, blank)
