@@ -189,14 +189,9 @@ class Mixer:
                 self._best = best
             weights[first + block] = np.eye(1, self.channels, self._best)
         if self._centred:
-            sides, centre = loud[:, :CENTRE].max(axis=1), loud[:, CENTRE]
-            empty = (centre <= sides - EMPTY_CENTRE_DB) | (centre <= SILENT_DB)
-            empty |= steady[:, CENTRE] & speaking[:, :CENTRE].any(axis=1)
-            now = maximum_filter1d(level, 2 * round(CENTRE_PAUSE_SECONDS / BLOCK_SECONDS) + 1, axis=0)
-            beside = ((now > (centre - VOICE_BESIDE_DB)[:, None]) & speaking)[:, :CENTRE].any(axis=1)
-            together = (centre <= sides - WEAK_CENTRE_DB) | (now[:, CENTRE] < centre - CENTRE_PAUSE_DB) & beside
-            weights[~empty & ~together] = np.eye(1, self.channels, CENTRE)
-            weights[~empty & together, CENTRE] = CENTRE_WEIGHT
+            alone, together = _centre_use(level, loud, steady, speaking)
+            weights[alone] = np.eye(1, self.channels, CENTRE)
+            weights[together, CENTRE] = CENTRE_WEIGHT
             weights /= weights.sum(axis=1, keepdims=True)
         return weights[near]
 
@@ -229,6 +224,26 @@ class Mixer:
             mono[part] = np.einsum("ij,ij->i", samples[part], fade)
         self._weights = weights[-1]
         return mono
+
+
+def _centre_use(
+    level: np.ndarray, loud: np.ndarray, steady: np.ndarray, speaking: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """In which blocks the centre is used alone, and in which together with left and right: bool [blocks] each.
+
+    Args:
+        level: of each block, in dB; like all arguments, [blocks, channels + 1].
+        loud: speech level around the block, in dB.
+        steady: whether a channel holds only noise there.
+        speaking: whether it holds speech there.
+    """
+    sides, centre = loud[:, :CENTRE].max(axis=1), loud[:, CENTRE]
+    empty = (centre <= sides - EMPTY_CENTRE_DB) | (centre <= SILENT_DB)
+    empty |= steady[:, CENTRE] & speaking[:, :CENTRE].any(axis=1)
+    now = maximum_filter1d(level, 2 * round(CENTRE_PAUSE_SECONDS / BLOCK_SECONDS) + 1, axis=0)
+    beside = ((now > (centre - VOICE_BESIDE_DB)[:, None]) & speaking)[:, :CENTRE].any(axis=1)
+    together = (centre <= sides - WEAK_CENTRE_DB) | (now[:, CENTRE] < centre - CENTRE_PAUSE_DB) & beside
+    return ~empty & ~together, ~empty & together
 
 
 def _percentile(level: np.ndarray, percent: float, context: int) -> np.ndarray:
