@@ -1,8 +1,17 @@
 """Networks and their front ends: samples -> features [batch, frames, bins] -> logits [batch, steps, tokens]."""
 
+from importlib import import_module
+
 from asr_core.errors import reason
 
-ARCHITECTURES = ("conformer", "deepspeech2", "fastconformer", "wav2vec2", "wav2vec2-bert")
+NETWORKS = {  # architecture -> (module of this package, class), imported when one is built
+    "conformer": ("conformer", "Conformer"),
+    "deepspeech2": ("deepspeech2", "DeepSpeech2"),
+    "fastconformer": ("fastconformer", "FastConformer"),
+    "wav2vec2": ("wav2vec2", "Wav2Vec2"),
+    "wav2vec2-bert": ("wav2vec2_bert", "Wav2Vec2Bert"),
+}
+ARCHITECTURES = tuple(NETWORKS)
 
 
 def build(architecture: str, bins: int, tokens: int, **sizes):
@@ -17,20 +26,11 @@ def build(architecture: str, bins: int, tokens: int, **sizes):
     Raises:
         ValueError: unknown architecture, unknown argument, or sizes that do not go together.
     """
-    if architecture == "conformer":
-        from asr_core.models.conformer import Conformer as network
-    elif architecture == "deepspeech2":
-        from asr_core.models.deepspeech2 import DeepSpeech2 as network
-    elif architecture == "wav2vec2":
-        from asr_core.models.wav2vec2 import Wav2Vec2 as network
-    elif architecture == "fastconformer":
-        from asr_core.models.fastconformer import FastConformer as network
-    elif architecture == "wav2vec2-bert":
-        from asr_core.models.wav2vec2_bert import Wav2Vec2Bert as network
-    else:
+    if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    module, network = NETWORKS[architecture]
     try:
-        model = network(bins=bins, tokens=tokens, **sizes)
+        model = getattr(import_module(f"{__name__}.{module}"), network)(bins=bins, tokens=tokens, **sizes)
     except TypeError as error:
         raise ValueError(f"{architecture}: {reason(error)}") from error
     model.build((None, None, bins), (None,))

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from asr_core.models.framing import length_mask
+from asr_core.models.parts import ceil_half
 
 FILTERS = 32
 TIME_KERNEL = 11
@@ -95,7 +96,7 @@ class DeepSpeech2(keras.Model):
         self.conv_1_bn.build((None, None, None, FILTERS))
         self.conv_2.build((None, None, None, FILTERS))
         self.conv_2_bn.build((None, None, None, FILTERS))
-        channels = FILTERS * _halve(_halve(self.bins))
+        channels = FILTERS * ceil_half(ceil_half(self.bins))
         for layer in self.recurrent:
             layer.build((None, None, channels))
             channels = 2 * self.rnn_units
@@ -146,7 +147,7 @@ class DeepSpeech2(keras.Model):
 
     def output_lengths(self, frame_lengths):
         """Number of output steps for a number of frames: half of them, rounded up (an int or a tensor)."""
-        return (frame_lengths + TIME_STRIDE - 1) // TIME_STRIDE
+        return ceil_half(frame_lengths)
 
     def get_config(self):
         sizes = ("bins", "tokens", "rnn_layers", "rnn_units", "dropout", "extra_blanks")
@@ -182,7 +183,7 @@ def pad_time(x, lengths):
 def pad_frequency(x, kernel):
     """Adds "same" padding to [batch, time, bins, channels] along the bins, for a stride of 2."""
     bins = x.shape[2]
-    total = max((_halve(bins) - 1) * FREQUENCY_STRIDE + kernel - bins, 0)
+    total = max((ceil_half(bins) - 1) * FREQUENCY_STRIDE + kernel - bins, 0)
     return ops.pad(x, ((0, 0), (0, 0), (total // 2, total - total // 2), (0, 0)))
 
 
@@ -190,7 +191,3 @@ def _convolution(frequency_kernel, strides, name):
     return keras.layers.Conv2D(
         FILTERS, (TIME_KERNEL, frequency_kernel), strides=strides, padding="valid", use_bias=False, name=name
     )
-
-
-def _halve(bins):
-    return (bins + FREQUENCY_STRIDE - 1) // FREQUENCY_STRIDE

@@ -85,7 +85,7 @@ class KerasStft(Featurizer):
         return (spectrum - mean) / (deviation + 1e-10) * mask, frame_lengths
 
 
-class Waveform:
+class Waveform(Featurizer):
     """The samples themselves, for networks that begin with convolutions over the waveform (wav2vec 2.0).
 
     Its lengths are in samples, from which such a network computes its output steps.
@@ -109,15 +109,10 @@ class Waveform:
         self.sample_rate, self.bins, self.normalise = sample_rate, bins, bool(normalise)
         self.frame_samples, self.hop_samples, self.epsilon = frame_samples, hop_samples, epsilon
 
-    def frame_count(self, samples):
-        """Number of output steps for a number of samples (an int, an array or a tensor)."""
-        return (samples - self.frame_samples) // self.hop_samples + 1
-
-    def config(self) -> dict:
-        """The arguments from which `make_featurizer` makes an equal front end."""
-        return {
-            "name": self.name, "sample_rate": self.sample_rate, "bins": self.bins, "normalise": self.normalise,
-            "frame_samples": self.frame_samples, "hop_samples": self.hop_samples, "epsilon": self.epsilon,
+    def config(self):
+        return super().config() | {
+            "normalise": self.normalise, "frame_samples": self.frame_samples, "hop_samples": self.hop_samples,
+            "epsilon": self.epsilon,
         }  # fmt: skip
 
     def __call__(self, samples, lengths):
