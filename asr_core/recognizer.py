@@ -7,7 +7,7 @@ kept, so that decoding a recording again needs no second pass through the networ
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ from asr_core.inference.windows import silent_steps, windows_of
 from asr_core.inference.worker import InferenceWorker
 from asr_core.text.pasted import without_subtitle_markup
 from asr_core.text.vocabulary import BLANK
+from asr_core.transcript.isolated_words import without_isolated_words
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.written import with_written_form
 
@@ -46,8 +47,6 @@ BATCH_SECONDS = 6 * WINDOW_SECONDS  # of audio in one batch, padding included; l
 WINDOWS_AHEAD = 12  # queued windows of one recording: two batches, so that other requests get their turn in between
 POLL_SECONDS = 0.1  # between two checks for cancellation
 UNCALIBRATED = Calibration()
-MIN_CONFIDENCE = 0.1  # of isolated words; words below it are noise more often than speech
-ISOLATION_SECONDS = 1.0  # a word this far from all others is isolated; pauses within a sentence are shorter
 NETWORK_SHARE = 0.6  # of the time of a transcription is spent in the network, roughly; the rest in the decoder
 
 
@@ -99,7 +98,8 @@ class Recognizer:
         self._dereverberates = bundle.config.get("dereverberation", False)
         model = model or CompiledModel(bundle)
         self._geometry = model.geometry
-        self.step_seconds = self._geometry.step_samples / self.sample_rate
+        self._step_samples = self._geometry.step_samples
+        self.step_seconds = self._step_samples / self.sample_rate
         self._worker = InferenceWorker(model, round(BATCH_SECONDS * self.sample_rate))
         weakref.finalize(self, self._worker.close)  # a recogniser that is dropped leaves no thread behind
 
@@ -167,11 +167,11 @@ class Recognizer:
             raise ValueError(f"{self.name} expects {self.sample_rate} Hz, not {audio.sample_rate}: use load().")
         samples, steps = audio.samples, self._geometry.steps(len(audio.samples))
         refuse_too_long(audio.seconds, LOG_PROB_BYTES * steps * len(self.vocabulary))
-        windows = windows_of(samples, self.sample_rate, self._geometry.step_samples)
+        windows = windows_of(samples, self.sample_rate, self._step_samples)
         seam_steps, ratio = self._whole_steps(SEAM_SECONDS), self._geometry.steps_per_phone_step
         stitcher = EmissionStitcher(steps, len(self.vocabulary), seam_steps, self._phones, ratio)
         if (space := self.vocabulary.space) is not None:
-            stitcher.insert_word_boundaries(silent_steps(windows, self._geometry.step_samples), space)
+            stitcher.insert_word_boundaries(silent_steps(windows, self._step_samples), space)
         final_steps = [min(window.start_step, steps) for window in windows[1:]] + [steps]  # after each window
         reported = 0
         pending: deque[tuple[int, Future]] = deque()
@@ -340,48 +340,17 @@ class Recognizer:
 
     def _slice(self, stitcher: EmissionStitcher, samples: np.ndarray, start: int, end: int) -> Emissions:
         """Emissions of the steps from `start` to before `end` of a recording."""
-        energy = self._energy(samples[start * self._geometry.step_samples :], end - start)
+        energy = self._energy(samples[start * self._step_samples :], end - start)
         return Emissions(stitcher.log_probs[start:end].copy(), self.step_seconds, start * self.step_seconds, energy)
 
     def _energy(self, samples: np.ndarray, steps: int) -> np.ndarray:
         """Energy of the signal for `Emissions.energy`, a minute at a time: its sums need 20 times the memory."""
-        minute = self._whole_steps(60)
-        energies = []
+        minute, energies = self._whole_steps(60), []
         for first in range(0, steps, minute):
-            minute_samples = samples[first * self._geometry.step_samples :][: minute * self._geometry.step_samples]
-            count = min(minute, steps - first)
-            energies.append(signal_energy(minute_samples, self.sample_rate, self.step_seconds, count))
+            end = min(first + minute, steps)
+            part = samples[first * self._step_samples : end * self._step_samples]
+            energies.append(signal_energy(part, self._step_samples, end - first))
         return np.concatenate(energies) if energies else np.empty(0, np.float32)
-
-
-def without_isolated_words(
-    words: Sequence[Word], neighbours: tuple[float | None, float | None] = (None, None)
-) -> tuple[Word, ...]:
-    """The words without isolated groups of them whose confidence is below MIN_CONFIDENCE throughout.
-
-    A group is isolated if ISOLATION_SECONDS or more separate it from any other word. Decoders now and then find a word
-    or two in noise. Equally uncertain words next to certain ones are kept, because speech is likely there.
-
-    Args:
-        words: in order.
-        neighbours: end of the word before them, and start of the word after them, in seconds; None if there is none.
-    """
-    before, after = neighbours
-    groups: list[list[Word]] = []
-    for word in words:
-        if groups and word.start - groups[-1][-1].end < ISOLATION_SECONDS:
-            groups[-1].append(word)
-        else:
-            groups.append([word])
-
-    def is_kept(group: list[Word]) -> bool:
-        return (
-            max(word.confidence for word in group) >= MIN_CONFIDENCE
-            or (before is not None and group[0].start - before < ISOLATION_SECONDS)
-            or (after is not None and after - group[-1].end < ISOLATION_SECONDS)
-        )
-
-    return tuple(word for group in groups if is_kept(group) for word in group)
 
 
 def sub_progress(progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:

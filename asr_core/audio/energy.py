@@ -6,20 +6,19 @@ FRAMES_PER_STEP = 4  # energy values per output step: one every 10 ms where a st
 DIGITAL_SILENCE_DB = -95.0  # energies below it are digital silence, which is not a measure of the noise floor
 
 
-def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, steps: int) -> np.ndarray:
+def signal_energy(samples: np.ndarray, step_samples: int, steps: int) -> np.ndarray:
     """Energy of a signal, for `Emissions.energy`.
 
     Args:
         samples: float32 [n], mono.
-        sample_rate: Hz.
-        step_seconds: length of an output step.
+        step_samples: samples from one output step to the next.
         steps: number of steps; samples beyond them are ignored, and frames beyond the samples repeat the last energy.
 
     Returns:
         float32 [steps * FRAMES_PER_STEP], dB relative to full scale. The mean of each frame is removed, and with it
         anything slower than a frame, such as hum.
     """
-    edges = np.arange(steps * FRAMES_PER_STEP + 1) * (step_seconds * sample_rate / FRAMES_PER_STEP)
+    edges = np.arange(steps * FRAMES_PER_STEP + 1) * (step_samples / FRAMES_PER_STEP)
     edges = np.minimum(edges.round().astype(np.int64), len(samples))
     signal = samples[: edges[-1]].astype(np.float64)
     sums = np.diff(np.concatenate([[0.0], np.cumsum(signal)])[edges])
@@ -27,7 +26,7 @@ def signal_energy(samples: np.ndarray, sample_rate: int, step_seconds: float, st
     count = np.maximum(1, np.diff(edges))
     variance = np.maximum(squares / count - np.square(sums / count), 0.0)
     energy = (10 * np.log10(variance + 1e-10)).astype(np.float32)
-    whole = int(len(samples) * FRAMES_PER_STEP / (step_seconds * sample_rate))
+    whole = len(samples) * FRAMES_PER_STEP // step_samples
     if 0 < whole < len(energy):
         energy[whole:] = energy[whole - 1]
     return energy

@@ -28,15 +28,9 @@ from asr_core.errors import AudioError, Cancelled
 from asr_core.forced_alignment import BLOCK_STEPS
 from asr_core.inference.windows import OVERLAP_SECONDS
 from asr_core.inference.worker import InferenceWorker
-from asr_core.recognizer import (
-    BATCH_SECONDS,
-    ISOLATION_SECONDS,
-    MIN_CONFIDENCE,
-    Recognizer,
-    _wait,
-    without_isolated_words,
-)
+from asr_core.recognizer import BATCH_SECONDS, Recognizer, _wait
 from asr_core.text.vocabulary import Vocabulary
+from asr_core.transcript.isolated_words import ISOLATION_SECONDS, MIN_CONFIDENCE, without_isolated_words
 from asr_core.transcript.words import Word
 from asr_core.transcript.writers import SrtWriter
 from tests.asr_core.audio.test_dereverberation import in_a_room

@@ -18,6 +18,7 @@ from asr_core.text.vocabulary import WILDCARD, Vocabulary
 VOCABULARY = Vocabulary()
 RATE = 16_000
 STEP = 0.04
+STEP_SAMPLES = round(STEP * RATE)
 SILENCE, ROOM = 0.0, 0.003  # amplitudes of the background
 
 
@@ -51,7 +52,7 @@ def recording(words, pauses, background, seed=0, lag_steps=0):
             path[step] = letter
         free = step + 1 + (letter == " ")
     log_probs = emissions_of("".join(path)).log_probs
-    energy = signal_energy(signal.astype(np.float32), RATE, STEP, len(log_probs))
+    energy = signal_energy(signal.astype(np.float32), STEP_SAMPLES, len(log_probs))
     return Emissions(log_probs, STEP, energy=energy), times
 
 
@@ -131,13 +132,13 @@ def test_long_recordings_have_the_word_times_of_their_parts():
 
 def test_signal_energy_is_in_decibels_of_full_scale():
     samples = 0.3 + np.sin(np.arange(RATE) * np.pi / 2).astype(np.float32)  # 4 kHz at -3 dB, and an offset
-    energy = signal_energy(samples, RATE, STEP, 30)
+    energy = signal_energy(samples, STEP_SAMPLES, 30)
     assert energy.shape == (120,) and energy.dtype == np.float32
     assert energy[50] == pytest.approx(-3.0, abs=0.1)
     assert (energy[100:] == energy[99]).all()  # the signal is shorter than the steps
-    assert signal_energy(samples, RATE, STEP, 10).shape == (40,)  # or longer
-    assert signal_energy(samples[:0], RATE, STEP, 2).shape == (8,)
-    assert signal_energy(samples, RATE, STEP, 0).shape == (0,)
+    assert signal_energy(samples, STEP_SAMPLES, 10).shape == (40,)  # or longer
+    assert signal_energy(samples[:0], STEP_SAMPLES, 2).shape == (8,)
+    assert signal_energy(samples, STEP_SAMPLES, 0).shape == (0,)
 
 
 def test_punctuation_and_case_stay_with_their_word():
