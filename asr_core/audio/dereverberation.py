@@ -1,6 +1,6 @@
 """Dereverberation: takes the late reverberation of a room out of a recording.
 
-A room repeats every sound for tenths of a second, in all frequencies. Weighted prediction error (WPE; Nakatani et al.,
+A room reverberates for tenths of a second, at all frequencies. Weighted prediction error (WPE; Nakatani et al.,
 2010, "Speech dereverberation based on variance-normalized delayed linear prediction", IEEE Transactions on Audio,
 Speech, and Language Processing 18 (7)) predicts each frame of the spectrum from earlier ones and subtracts the
 prediction. The prediction delay is one frame, 16 ms, and neighbouring frames overlap by half. Speech changes too

@@ -77,17 +77,17 @@ class Bundle:
 
     @property
     def language(self) -> str | None:
-        """The code of the language that it writes; None if it has several, or does not say."""
+        """The code of the language that it writes; None if it has several, or `config.json` lacks it."""
         return self.config.get("language")
 
     @property
     def licence(self) -> str | None:
-        """The licence of the weights; None if it does not say."""
+        """The licence of the weights; None if `config.json` lacks it."""
         return self.config.get("licence")
 
     @property
     def parameters(self) -> int | None:
-        """The count of its weights; None if it does not say."""
+        """The number of its weights; None if `config.json` lacks it."""
         return self.config.get("parameters")
 
     @property

@@ -216,7 +216,7 @@ class HubFiles:
     name: str
     progress: Callable[[int, int], None] | None
     options: dict
-    _known: dict = field(default_factory=dict)  # answers of `_facts`
+    _known: dict = field(default_factory=dict)  # results of `_facts`
 
     @property
     def _offline(self) -> bool:

@@ -606,15 +606,15 @@ def finish(tree, beam, settings, words, phrases, ends_sentence):
 def finished_scores(prefix, settings, words, phrases, ends_sentence):
     """The scores of language model and hotwords for a prefix as a whole text, whose last word is finished."""
     total = hot_word_score = 0.0
-    ended = prefix.hot_state
+    hot_state = prefix.hot_state
     if settings.has_hot_words and prefix.token != settings.space:
-        ended = after_edge(prefix, settings, phrases)
+        hot_state = after_edge(prefix, settings, phrases)
     if settings.has_model:
-        total, state = finish_word(settings, words, prefix, is_hot_word(settings, phrases, ended))
+        total, state = finish_word(settings, words, prefix, is_hot_word(settings, phrases, hot_state))
         if ends_sentence:
             total += settings.language_model_weight * score_word(words, state, SENTENCE_END)[0]
     if settings.has_hot_words:
-        earned = phrases.earned[ended] if ended != prefix.hot_state else 0
+        earned = phrases.earned[hot_state] if hot_state != prefix.hot_state else 0
         hot_word_score = settings.hot_word_boost * (prefix.letters + earned)
     return total, hot_word_score
 

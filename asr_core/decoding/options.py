@@ -42,8 +42,8 @@ class DecoderOptions:
             has a phone output and there is a lexicon (see `asr_core.decoding.lexicon`).
         neural_weight: weight of the neural language model in rescoring, from 0 to 1; the n-grams have the rest. The
             log-probabilities of both are multiplied by `language_model_weight`.
-        similar_words: how many hypotheses with a similar-sounding word of the lexicon are rescored beside the n-best
-            list, in each of a few rounds; 0 turns this off. It applies where rescoring by phones does (see
+        similar_words: how many hypotheses with a word of similar pronunciation are rescored beside the n-best list, in
+            each of a few rounds; 0 turns this off. It applies where rescoring by phones does (see
             `asr_core.decoding.similar_words`).
         doubt_threshold: in nats, for one word a second; a hypothesis counts as noise and becomes empty if the entropy
             of the steps around its letters is higher. The limit rises with the number of words a second (see

@@ -31,7 +31,7 @@ MAX_ROUNDS = 4  # of similar words; a round that finds no better hypothesis is t
 # In noise, a word is recognised now and then; in speech, some words a second. So the highest entropy that counts as
 # speech rises with the number of words a second: by this many nats per unit of its logarithm.
 ENTROPY_PER_LOG_RATE = 0.3
-SEPARATION_SECONDS = 3.0  # sounds of one kind, such as barks, follow each other sooner
+SEPARATION_SECONDS = 3.0  # noises of one kind, such as barks, follow each other sooner
 EDGE_SECONDS = 1.0  # added to the time from the first to the last token when words a second are computed
 
 

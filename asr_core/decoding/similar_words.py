@@ -1,4 +1,4 @@
-"""Similar words: hypotheses that the beam search has pruned, with words that sound like those of the best one.
+"""Similar words: hypotheses that the beam search has pruned, whose words are pronounced nearly like the best one's.
 
 The search follows letters. A word whose letters the network gets wrong never enters the beam, however well its phones
 fit the signal. So the lexicon is searched for words whose phones fit the steps of every word of a hypothesis, of two or

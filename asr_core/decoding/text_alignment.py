@@ -53,8 +53,13 @@ def align_text(
     """Finds the most probable alignment of a text with a recording (see `partial_alignment.align_words`).
 
     Words are spelled as they are spoken (see `spelling.spell`); punctuation stays with its word. Speech that the text
-    lacks is skipped. A word that was not spoken has no duration and stands at the end of the word before it. `check` is
-    called several times a second, and an exception from it ends the work.
+    lacks is passed over. A word that was not spoken has no duration and stands at the end of the word before it.
+
+    Args:
+        emissions: of the recording.
+        text: as a user gives it, without subtitle markup.
+        vocabulary: what the tokens write.
+        check: called several times a second, or None; an exception from it ends the work.
 
     Raises:
         AlignmentError: the text has no character that is pronounced, or is too long for the recording.
@@ -88,13 +93,13 @@ def align_text(
 def _with_times(
     words: Sequence[SpelledWord], found: PartialAlignment, emissions: Emissions, check: Callable[[], None] | None
 ) -> tuple[WordSpan, ...]:
-    """The words with their times. Skipped speech between two words limits their times as another word would.
+    """The words with their times. Speech that was passed over between two words limits their times as a word would.
 
-    An index is that of a word in the text; skipped speech before word i has the index i - 0.5.
+    An index is that of a word in the text; speech that was passed over before word i has the index i - 0.5.
     """
     spoken = [(index, group) for index, group in enumerate(found.words) if group[0].start < group[-1].end]
-    skipped = [(index - 0.5, spans) for index, spans in found.passed]
-    placed = sorted([*spoken, *skipped], key=lambda entry: entry[0])
+    passed = [(index - 0.5, spans) for index, spans in found.passed]
+    placed = sorted([*spoken, *passed], key=lambda entry: entry[0])
     indices, groups = zip(*placed, strict=True) if placed else ((), ())
     texts = [words[int(index)].text if index == int(index) else "" for index in indices]
     timed = dict(zip(indices, words_of(texts, groups, emissions, check=check), strict=True))

@@ -1,10 +1,10 @@
 """Cuts a word into the pieces of a subword vocabulary, as the tokeniser of the model did in training.
 
-A bundle holds the pieces and not the tokeniser's rules; their order tells the rules. In a vocabulary of byte-pair
-encoding (Sennrich et al., 2016), every piece is made of two that came before it, and pieces are numbered in the order
-in which training merged them: so `merged` gives exactly the pieces of the tokeniser. Vocabularies of a unigram model
-(Kudo, 2018) are ordered by probability, which is not stored: `fewest` then takes the fewest pieces and, of equally
-many, the most frequent, which is what the most probable segmentation nearly always is.
+A bundle holds the pieces without the tokeniser's rules, which are inferred from the order of the pieces. In a
+vocabulary of byte-pair encoding (Sennrich et al., 2016), every piece is made of two that came before it, and pieces are
+numbered in the order in which training merged them: so `merged` gives exactly the pieces of the tokeniser. Vocabularies
+of a unigram model (Kudo, 2018) are ordered by probability, which is not stored: `fewest` then takes the fewest pieces
+and, of equally many, the most frequent, which is what the most probable segmentation nearly always is.
 """
 
 from collections.abc import Mapping

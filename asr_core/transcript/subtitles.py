@@ -64,7 +64,7 @@ def cues(
     max_seconds: float = MAX_SECONDS,
     separator: str = " ",
 ) -> list[Cue]:
-    """Split the words of a recording into subtitles that do not overlap.
+    """Splits the words of a recording into subtitles that do not overlap.
 
     A word that is longer than a line gets a line of its own. A word that lasts longer than `max_seconds` gets a cue
     that ends before the word does.

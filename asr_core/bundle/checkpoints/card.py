@@ -1,4 +1,4 @@
-"""What the model card of a checkpoint (`README.md`) says about it, in the fields of a bundle's description."""
+"""The model card of a checkpoint (`README.md`) -> fields of a bundle's description."""
 
 MAX_FRONT_MATTER = 200_000  # characters; YAML is slow to read
 MAX_ENTRIES = 100  # of a list that is taken over

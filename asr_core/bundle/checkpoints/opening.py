@@ -98,7 +98,7 @@ def open_checkpoint(files: Files, config: dict, language: str | None = None) -> 
 
 
 def _network(family: ModuleType, config: dict, preprocessor: dict, name: str) -> dict:
-    """The fields of a description that say which network and which front end."""
+    """The fields of a description for network and front end: architecture, featurizer and sample rate."""
     with _value_errors_as_bundle_errors(name, "config.json"):
         featurizer = family.featurizer(config, preprocessor)
         network = {"architecture": family.architecture(config), "featurizer": featurizer}
