@@ -70,10 +70,10 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The n-best list of a recording: its most probable texts, by prefix beam search.
 
-    In each segment, the text of the greedy path stays in the beam, so that before rescoring the best
-    text never has a lower score than this one. A segment of noise (see `asr_core.decoding.rescoring.is_noise`) has one
-    text, which is empty. Where a sentence continues from one segment to the next, language models and hotwords keep
-    their states after the best text so far.
+    In each segment, the text of the greedy path stays in the beam, so that before rescoring the best text never has a
+    lower score than this one. A segment of noise (see `asr_core.decoding.rescoring.is_noise`) has one text, which is
+    empty. Where a sentence continues from one segment to the next, language models and hotwords keep their states after
+    the best text so far.
 
     Args:
         emissions: output of the network.

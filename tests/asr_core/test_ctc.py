@@ -12,13 +12,13 @@ from asr_core.emissions import Emissions
 from asr_core.errors import AlignmentError
 from asr_core.forced_alignment import forced_align
 from asr_core.text.vocabulary import WILDCARD
+from tests.asr_core.decoding.small import random_emissions
 
 LABELS = [(), (1,), (2, 1), (1, 1), (3, 3, 3), (1, 2, 3), (1, 2, 2, 1), (2, 3, 2, 3, 2)]
 
 
-def random_log_probs(steps, tokens=4, seed=0, sharpness=1.5):
-    logits = np.random.default_rng(seed).normal(0, sharpness, (steps, tokens))
-    return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
+def random_log_probs(steps, seed=0):
+    return random_emissions(steps, seed=seed).log_probs
 
 
 def all_paths(log_probs):

@@ -35,9 +35,11 @@ ngram 2=4
 """
 
 
-def random_emissions(steps: int, tokens: int = 4, seed: int = 0, sharpness: float = 1.5) -> Emissions:
+def random_emissions(
+    steps: int, tokens: int = 4, seed: int = 0, sharpness: float = 1.5, step_seconds: float = 0.04
+) -> Emissions:
     logits = np.random.default_rng(seed).normal(0, sharpness, (steps, tokens))
-    return Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), 0.04)
+    return Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), step_seconds)
 
 
 def emissions_along(path: list[int], tokens: int, confident: float, step_seconds: float) -> Emissions:

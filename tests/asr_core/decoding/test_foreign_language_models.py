@@ -21,6 +21,7 @@ from asr_core.emissions import Emissions
 from asr_core.errors import BundleError, LanguageModelError
 from asr_core.text.vocabulary import Vocabulary
 from tests.asr_core.cli.test_cli import FakeRecognizer, sound
+from tests.asr_core.decoding.small import random_emissions
 from tests.train.hub_server import Repository
 
 FOLDER = Path(__file__).parents[2] / "data" / "language_models"
@@ -67,8 +68,7 @@ def test_a_search_with_the_binary_is_that_with_the_arpa_file(vocabulary):
     models = [open_language_model(FOLDER / file, vocabulary).model for file in ("trigram.bin", "trigram.arpa")]
     texts = set()
     for seed in range(4):
-        logits = np.random.default_rng(seed).normal(0, 2.5, (60, len(vocabulary)))
-        emissions = Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), 0.04)
+        emissions = random_emissions(60, len(vocabulary), seed, 2.5)
         found = [beam_search(emissions, vocabulary, options, model, ["cat on"]) for model in models]
         assert [text.text for text in found[0]] == [text.text for text in found[1]]
         for one, other in zip(*found, strict=True):

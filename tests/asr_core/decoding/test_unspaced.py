@@ -24,7 +24,7 @@ from asr_core.text.spelling import spell
 from asr_core.text.vocabulary import WILDCARD, Vocabulary
 from asr_core.transcript.words import Transcript, Word
 from asr_core.transcript.writers import JsonWriter, SrtWriter, TextWriter
-from tests.asr_core.decoding.small import emissions_along
+from tests.asr_core.decoding.small import emissions_along, random_emissions
 
 CHINESE = Vocabulary(["", *"你好世界二十我们的"], "zh")
 SMALL = Vocabulary("你好世")
@@ -51,11 +51,6 @@ def emissions_of(path, vocabulary=CHINESE, confident=0.9, step_seconds=0.1):
     """Emissions whose best path is given, written with - for blank."""
     tokens = [0 if character == "-" else vocabulary.encode(character)[0] for character in path]
     return emissions_along(tokens, len(vocabulary), confident, step_seconds)
-
-
-def random_emissions(steps, tokens, seed, sharpness=1.5, step_seconds=0.04):
-    logits = np.random.default_rng(seed).normal(0, sharpness, (steps, tokens))
-    return Emissions((logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32), step_seconds)
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
