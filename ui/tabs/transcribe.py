@@ -18,7 +18,7 @@ from asr_core.errors import Cancelled, GivenTextError
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.examples import examples
-from ui.service.exports import FORMATS, write_exports
+from ui.service.exports import FORMATS, SubtitleLimits, write_exports
 from ui.service.requests import (
     MAX_TRANSCRIPTIONS,
     BackgroundJob,
@@ -143,13 +143,10 @@ class Transcribe:
     # ---- events
 
     @cached_property
-    def clip_outputs(self) -> list:
-        """The components that show a clip."""
-        return [self.clip, self.message, self.words, self.timeline, self.text, self.hypotheses, *self.downloads]
-
-    @cached_property
     def outputs(self) -> list:
-        return [*self.clip_outputs, self.after, self.stop]
+        """The components that show a clip, or the progress of opening one; `_row` has their values in this order."""
+        shown = [self.clip, self.message, self.words, self.timeline, self.text, self.hypotheses]
+        return [*shown, *self.downloads, self.after, self.stop]
 
     @property
     def inputs(self) -> list:
@@ -158,7 +155,7 @@ class Transcribe:
 
     @cached_property
     def controls(self) -> list:
-        """The components whose values `_shown` takes: those of decoding, of the subtitles, and of the written form."""
+        """The controls of decoding, of the subtitles, and of the written form."""
         return [*self.decoding.components, *self.subtitles.components, *self.written.components]
 
     def open(self, path: str | None, name: str, *values):
@@ -229,17 +226,11 @@ class Transcribe:
         gr.on(self.decoding.events(), self._decode_again, decoding, **decoder_event)
         for button, act in (self.apply, self._align_edit), (self.undo, self._undo):
             button.click(act, decoding, **decoder_event).then(None, js=SHOW_MESSAGE, queue=False, **QUIET)
-        texts = [self.clip, self.decoding.n_best]
-        gr.on(moved(self.decoding.n_best), self._texts, texts, self.hypotheses, trigger_mode="always_last", **QUIET)
-        gr.on(self.written.events(), self._write_form, decoding, **decoder_event)
-        gr.on(
-            self.subtitles.events(),
-            self._write_again,
-            decoding,
-            self.downloads,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        n_best = [self.clip, self.decoding.n_best]
+        latest = {"trigger_mode": "always_last", **QUIET}
+        gr.on(moved(self.decoding.n_best), self._show_hypotheses, n_best, self.hypotheses, **latest)
+        gr.on(self.written.events(), self._change_form, decoding, **decoder_event)
+        gr.on(self.subtitles.events(), self._write_downloads, decoding, self.downloads, **latest)
 
     def _open_file(self, path, *values):
         yield from self._open(path, Path(path).name if path else "", "", *values)
@@ -283,9 +274,7 @@ class Transcribe:
                     words = first_words_card(first_words.words, first_words.separator)
                 yield self._nothing(message, words, stop=True)
             clip = self._in_form(replace(job.result, reference=reference), form, replacements)
-            outcome = self._show(clip, values)
-            if refused:
-                outcome[self.outputs.index(self.message)] = join([refused, facts(clip)])
+            outcome = self._show(clip, values, refused)
         except Cancelled:
             stopped = notice("Stopped", f"{name} was not transcribed to its end. To transcribe it, open it again.")
             outcome = self._nothing(stopped, words)
@@ -394,15 +383,15 @@ class Transcribe:
         """(form, replacements) of the visitor. Raises GivenTextError if a replacement is wrong."""
         return self.written.read(values[-len(self.written.components) :])
 
-    def _limits(self, values):
-        """The SubtitleLimits of the visitor, given the values of `controls`."""
+    def _subtitle_limits(self, values) -> SubtitleLimits:
+        """The limits that the visitor chose, given the values of `controls`."""
         return self.subtitles.read(values[len(self.decoding.components) :])
 
     def _in_form(self, clip: Clip, form: str, replacements) -> Clip:
         """A clip that has just been decoded, in the form that the visitor chose."""
         return write_again(clip, form, replacements, self.engine) if replacements else replace(clip, form=form)
 
-    def _write_form(self, clip, running, text, *values):
+    def _change_form(self, clip, running, text, *values):
         """Shows the transcript in the other form, or with other replacements; keeps a text that is being corrected."""
         if clip is None:
             return self.unchanged()
@@ -411,23 +400,22 @@ class Transcribe:
             form, replacements = self._form(values)
             running.controls = values
             changed = write_again(clip, form, replacements, self.engine)
-            row = self.unchanged() if superseded.is_set() else self._show(changed, values)
+            if superseded.is_set():
+                return self.unchanged()
+            row = self._show(changed, values, NAMES_NOT_APPLIED if clip.edited and replacements else None)
         except Exception as error:
             return self._failed(error)
-        if clip.edited and replacements and not superseded.is_set():
-            advice = "Names and terms apply to recognised words: press “Undo corrections” to see those."
-            kept = notice("Your corrections are kept", advice, kind="warning")
-            row[self.outputs.index(self.message)] = join([kept, facts(changed)])
         if text != clip.shown_text:
             row[self.outputs.index(self.text)] = gr.skip()
         return row
 
-    def _write_again(self, clip, running, text, *values):
+    def _write_downloads(self, clip, running, text, *values):
+        """Writes the files again after a change of the subtitle limits; returns their paths."""
         if clip is None:
             return [gr.skip() for _ in self.downloads]
         running.controls = values
         try:
-            return [str(path) for path in write_exports(clip, self._limits(values))]
+            return [str(path) for path in write_exports(clip, self._subtitle_limits(values))]
         except Exception as error:
             raise gr.Error(explain(error), print_exception=False) from error
 
@@ -445,30 +433,29 @@ class Transcribe:
         except Exception:
             return [gr.skip() for _ in self.defaulted]
 
-    def _show(self, clip: Clip, values) -> list:
-        return [*self._shown(clip, values), gr.update(visible=True), gr.update(visible=False)]
-
-    def _shown(self, clip: Clip, values) -> list:
-        """Values of `clip_outputs` for a clip, given those of `controls`."""
+    def _show(self, clip: Clip, values, note: Html | None = None) -> list:
+        """Values of `outputs` that show a clip, given those of `controls`; a notice may stand above its facts."""
         self.registry.put(clip)
-        return self._clip_row(
+        return self._row(
             clip=clip,
-            message=facts(clip),
+            message=join([note, facts(clip)]),
             words=gr.update(value=transcript_card(clip), visible=True),
             timeline=timeline_value(clip),
             text=gr.update(value=clip.shown_text, interactive=True),
-            hypotheses=self._texts(clip, self.decoding.shown(values)),
-            downloads=[str(path) for path in write_exports(clip, self._limits(values))],
+            hypotheses=self._show_hypotheses(clip, self.decoding.shown(values)),
+            downloads=[str(path) for path in write_exports(clip, self._subtitle_limits(values))],
+            after=True,
+            stop=False,
         )
 
-    def _texts(self, clip: Clip | None, count: int) -> dict:
+    def _show_hypotheses(self, clip: Clip | None, count: int) -> dict:
         """The update that shows the `count` best hypotheses of a clip, without decoding again."""
         table = hypotheses_table(clip, count) if clip is not None else Html("")
         return gr.update(value=table, visible=bool(table))
 
     def _nothing(self, message: Html, words: Html | None = None, stop: bool = False, clip: Clip | None = None) -> list:
         """Values of `outputs` without a transcript, but perhaps with its first words."""
-        row = self._clip_row(
+        return self._row(
             clip=clip,
             message=message,
             words=gr.update(value=words or "", visible=bool(words)),
@@ -476,8 +463,9 @@ class Transcribe:
             text=gr.update(value="", interactive=True),
             hypotheses=gr.update(value="", visible=False),
             downloads=[None for _ in self.downloads],
+            after=False,
+            stop=stop,
         )
-        return [*row, gr.update(visible=False), gr.update(visible=stop)]
 
     def _close(self, running: CurrentRequest) -> list:
         running.begin()
@@ -496,14 +484,20 @@ class Transcribe:
         """Values of `outputs` that change nothing."""
         return self._row()
 
-    def _row(self, *, stop: bool | None = None, **changes) -> list:
-        """Values of `outputs`; `changes` as for `_clip_row`, `stop` is whether the Stop button is shown."""
-        return [*self._clip_row(**changes), gr.skip(), gr.skip() if stop is None else gr.update(visible=stop)]
+    def _row(self, *, downloads=None, after: bool | None = None, stop: bool | None = None, **changes) -> list:
+        """Values of `outputs` in order; components that are not given do not change.
 
-    def _clip_row(self, *, downloads=None, **changes) -> list:
-        """Values of `clip_outputs` in order; components that are not given do not change."""
+        Args:
+            downloads: paths, in the order of FORMATS.
+            after, stop: whether the controls below the words, and the Stop button, are visible.
+            changes: values of the other components, by their names.
+        """
         names = ["clip", "message", "words", "timeline", "text", "hypotheses"]
-        return [*(changes.get(name, gr.skip()) for name in names), *(downloads or [gr.skip() for _ in self.downloads])]
+        return [
+            *(changes.get(name, gr.skip()) for name in names),
+            *(downloads or [gr.skip() for _ in self.downloads]),
+            *(gr.skip() if visible is None else gr.update(visible=visible) for visible in (after, stop)),
+        ]
 
 
 def transcribing(name: str, share: float | None = None) -> Html:
@@ -525,3 +519,8 @@ NOT_OPEN = notice(
     kind="warning",
 )
 NOT_SHOWN = notice("The result did not arrive", "The connection broke: please open the recording again.", kind="error")
+NAMES_NOT_APPLIED = notice(
+    "Your corrections are kept",
+    "Names and terms apply to recognised words: press “Undo corrections” to see those.",
+    kind="warning",
+)

@@ -136,7 +136,7 @@ def test_a_form_that_is_chosen_while_a_correction_is_aligned_counts(transcribe, 
     clip = next(rows)[0]
     values = {component: component.value for component in transcribe.controls}
     values |= {transcribe.written.form: SPOKEN, transcribe.subtitles.lines: 1}
-    transcribe._write_form(transcribe.opened, running, "the lazy dog", *values.values())
+    transcribe._change_form(transcribe.opened, running, "the lazy dog", *values.values())
     HalfWay.go_on.set()
     *_, row = rows
     assert clip == gr.skip() and row[0].form == SPOKEN and running.controls == tuple(values.values())
