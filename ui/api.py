@@ -87,6 +87,7 @@ class Api:
         self._engine, self._limits = engine, limits
 
     def _transcript(self, recording, overrides, facts, replacements: Replacements, track: int | None = None):
+        """The Transcript of an uploaded file; adds its length to the `facts` that are logged."""
         recognizer = self._engine.recognizer()
         audio = read_audio(recording, recognizer, self._limits, track)
         facts["audio_seconds"] = round(audio.seconds, 2)
@@ -207,19 +208,28 @@ def endpoints(engine: Engine, limits: Limits) -> None:
     def recording() -> gr.File:
         return arguments.file_input("recording", str(examples()[0].path))
 
-    decoders, kinds = arguments.choice_input("decoder", DECODERS), arguments.choice_input("kind", SUBTITLE_FORMATS)
-    number, line = arguments.number_input, arguments.text_input
-    width, characters = number("beam_width", None), number("characters", 42)
-    lines, seconds = number("lines", 2), number("seconds", 7)
+    choice, number, text = arguments.choice_input, arguments.number_input, arguments.text_input
     heavy = {"concurrency_limit": MAX_TRANSCRIPTIONS, "concurrency_id": "recogniser"}
-    forms, pairs, track = arguments.choice_input("text", FORMS), line("replacements"), number("track", None)
-    spoken = [recording(), decoders, width, line("hot_words"), forms, pairs, track]
-    _endpoint(api.transcribe, spoken, typed_json(TRANSCRIPT), **heavy)
-    _endpoint(api.align, [recording(), line("text")], typed_json(TRANSCRIPT), **heavy)
-    forms, pairs = arguments.choice_input("text", FORMS), line("replacements")
-    shown = [recording(), kinds, characters, lines, seconds, forms, pairs]
-    _endpoint(api.subtitles, shown, line("subtitles"), **heavy)
-    _endpoint(api.compare, [line("reference"), line("heard")], typed_json(COMPARISON))
+    _endpoint(
+        api.transcribe,
+        [
+            recording(), choice("decoder", DECODERS), number("beam_width", None), text("hot_words"),
+            choice("text", FORMS), text("replacements"), number("track", None),
+        ],
+        typed_json(TRANSCRIPT),
+        **heavy,
+    )  # fmt: skip
+    _endpoint(api.align, [recording(), text("text")], typed_json(TRANSCRIPT), **heavy)
+    _endpoint(
+        api.subtitles,
+        [
+            recording(), choice("kind", SUBTITLE_FORMATS), number("characters", 42), number("lines", 2),
+            number("seconds", 7), choice("text", FORMS), text("replacements"),
+        ],
+        text("subtitles"),
+        **heavy,
+    )  # fmt: skip
+    _endpoint(api.compare, [text("reference"), text("heard")], typed_json(COMPARISON))
     _endpoint(api.model, [], typed_json({"type": "object"}))
 
 

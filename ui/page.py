@@ -34,7 +34,7 @@ class Page(gr.Blocks):
         super().validate_inputs(block_fn, inputs)
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        """A visitor who acts again after a lost connection is there: Gradio forgets those who are gone in an hour."""
+        """Reopens the session of a visitor who acts after a lost connection: Gradio deletes closed ones in an hour."""
         leaves = any(event == "unload" for _, event in block_fn.targets)
         if state is not None and not leaves:
             state.is_closed = False
@@ -42,14 +42,14 @@ class Page(gr.Blocks):
 
 
 class FileSet(set):
-    """Names of files, to which other threads may add more while one iterates over them."""
+    """A set of file names that goes over a copy, so that other threads may add names during an iteration."""
 
     def __iter__(self):
         return set.__iter__(self.copy())
 
 
 def make_clean_up_safe(page: gr.Blocks) -> None:
-    """Replaces the sets of files that Gradio's clean-up deletes: an upload while it iterates would end it for good."""
+    """Lets Gradio's clean-up go over copies of its sets of files: an upload meanwhile would end its task for good."""
     page.upload_file_set = FileSet(page.upload_file_set)
     page.temp_file_sets = [page.upload_file_set]
     for block in page.blocks.values():

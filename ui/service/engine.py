@@ -74,7 +74,7 @@ class Engine:
 
     def start(self) -> "Engine":
         """Starts to load the default model; returns at once."""
-        self._future(self.default)
+        self.begin()
         return self
 
     def state(self, model: str | None = None) -> str:
@@ -88,8 +88,21 @@ class Engine:
         return "failed" if future.exception() else "ready"
 
     def begin(self, model: str | None = None) -> Future:
-        """Starts to load a model, unless that has begun; returns its recogniser's Future at once."""
-        return self._future(model or self.default)
+        """Starts to load a model, unless that has begun; returns its recogniser's Future at once.
+
+        A model that could not be loaded is tried again; the default one only if the process of its network has ended.
+        """
+        model = model or self.default
+        with self._lock:
+            future = self._recognizers.get(model)
+            error = future.exception() if future is not None and future.done() else None
+            if future is None or (error and (model != self.default or isinstance(error, ProcessEnded))):
+                future = Future()
+                self._recognizers[model] = future
+                threading.Thread(target=self._run, args=(model, future), daemon=True, name="load-model").start()
+            self._recognizers.move_to_end(model)
+            self._drop_surplus()
+            return future
 
     def progress(self, model: str | None = None) -> tuple[int, int] | None:
         """(bytes that are there, bytes in all) of a model that is being downloaded; None otherwise."""
@@ -102,23 +115,10 @@ class Engine:
         Raises:
             BundleError: it cannot be loaded, or took longer than `timeout` seconds.
         """
-        model = model or self.default
         try:
-            return self._future(model).result(timeout)
+            return self.begin(model).result(timeout)
         except FutureTimeout:
             raise BundleError(f"The model is still loading after {timeout:.0f} s; try again in a minute.") from None
-
-    def _future(self, model: str) -> Future:
-        with self._lock:
-            future = self._recognizers.get(model)
-            error = future.exception() if future is not None and future.done() else None
-            if future is None or (error and (model != self.default or isinstance(error, ProcessEnded))):
-                future = Future()
-                self._recognizers[model] = future
-                threading.Thread(target=self._run, args=(model, future), daemon=True, name="load-model").start()
-            self._recognizers.move_to_end(model)
-            self._drop_surplus()
-            return future
 
     def _drop_surplus(self) -> None:
         others = [name for name, future in self._recognizers.items() if name != self.default and future.done()]

@@ -1,6 +1,7 @@
 """The files that visitors download, and the limits of their subtitles."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,6 @@ class SubtitleLimits:
     characters: int = MAX_CHARACTERS
     lines: int = MAX_LINES
     seconds: float = MAX_SECONDS
-
-    @classmethod
-    def of(cls, characters: float, lines: float, seconds: float) -> "SubtitleLimits":
-        """From values of a request; those out of range are clipped to it."""
-        requested = zip((characters, lines, seconds), RANGES, strict=True)
-        characters, lines, seconds = (min(max(value, least), most) for value, (least, most) in requested)
-        return cls(int(characters), int(lines), float(seconds))
 
 
 def content(
@@ -51,12 +45,32 @@ def content(
 
 def write_exports(clip: Clip, limits: SubtitleLimits) -> list[Path]:
     """Writes one file per format beside the audio of the clip, named after the recording."""
-    stem = safe_stem(clip.name)
+    return write_files(clip.transcript, clip.audio.folder / safe_stem(clip.name), clip.name, clip.form, limits)
+
+
+def write_files(
+    transcript,
+    target: Path,
+    name: str,
+    text: str = WRITTEN,
+    limits: SubtitleLimits | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Writes a transcript in several formats.
+
+    Args:
+        target: path of the files without their extensions.
+        name: of the recording.
+        text, limits: as for `content`.
+        formats: some of FORMATS.
+
+    Returns:
+        The paths of the files, in the order of the formats.
+    """
     paths = []
-    for extension in FORMATS:
-        path = clip.audio.folder / f"{stem}.{extension}"
-        text = content(clip.transcript, extension, limits, clip.name, clip.form)
-        path.write_text(text, encoding="utf-8")
+    for extension in formats:
+        path = target.with_name(f"{target.name}.{extension}")
+        path.write_text(content(transcript, extension, limits, name, text), encoding="utf-8")
         paths.append(path)
     return paths
 

@@ -23,7 +23,7 @@ from asr_core.transcript.written import in_paragraphs
 from asr_core.transcript.written_stream import WrittenStream
 from ui.service.clip import WRITTEN
 from ui.service.engine import Engine
-from ui.service.exports import FORMATS, SubtitleLimits, content
+from ui.service.exports import write_files
 from ui.service.folders import make_folder
 from ui.service.requests import Limits, explain, headline, logged
 from ui.service.wav import WavWriter
@@ -160,20 +160,14 @@ class LiveSession:
         return self.files()
 
     def files(self) -> list[Path]:
-        """Writes the transcript of a stopped recording in each of FORMATS; none if it has no words."""
+        """Writes the transcript of a stopped recording in all formats; no files if it has no words."""
         with self._lock:
             if self.phase != "stopped" or not self._final:
                 return []
             transcript = in_paragraphs(
                 Transcript(self._final, self.seconds, self._model_name, separator=self.separator, written=self._tokens)
             )
-        paths = []
-        for extension in FORMATS:
-            path = self._recording.path.with_name(f"live.{extension}")
-            text = content(transcript, extension, SubtitleLimits(), "Live recording", self.form)
-            path.write_text(text, encoding="utf-8")
-            paths.append(path)
-        return paths
+        return write_files(transcript, self._recording.path.with_suffix(""), "Live recording", self.form)
 
     def close(self) -> None:
         """Drops the remaining chunks and deletes the recording."""

@@ -19,17 +19,15 @@ class DecodingOverrides:
 
     @classmethod
     def of(cls, decoder=None, beam_width=None, language_model_weight=None, hot_words="") -> "DecodingOverrides":
-        """From the values of controls or of a request; a number out of range is replaced by the nearest one in it.
+        """From the values of controls or of a request, whose numbers have been checked. Other decoders become None.
 
         Raises:
             GivenTextError: too many hotwords, or too long ones.
         """
         return cls(
             decoder=decoder if decoder in ("greedy", "beam") else None,
-            beam_width=None if beam_width is None else min(max(int(beam_width), 1), MAX_BEAM_WIDTH),
-            language_model_weight=None
-            if language_model_weight is None
-            else min(max(float(language_model_weight), 0.0), MAX_LANGUAGE_MODEL_WEIGHT),
+            beam_width=None if beam_width is None else int(beam_width),
+            language_model_weight=None if language_model_weight is None else float(language_model_weight),
             hot_words=split_hot_words(hot_words or ""),
         )
 

@@ -8,10 +8,7 @@ import errno
 import json
 import logging
 import secrets
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,13 +16,11 @@ from pathlib import Path
 
 from asr_core.emissions import LOG_PROB_BYTES
 from asr_core.errors import AsrError, AudioError
-from ui.service.client import ClientGone
 from ui.service.clip import MAX_HYPOTHESES, Clip, ClipAudio
 from ui.service.engine import Engine
 
 log = logging.getLogger("asr.requests")
 
-PROGRESS_SECONDS = 0.3  # between two reports of progress
 LAST_STEP_SECONDS = 0.1  # emissions that end this close to the end of the recording are the last ones
 MAX_TRANSCRIPTIONS = 4  # at once, of all visitors: the recogniser batches them, and more would only queue inside it
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors after which nothing can be written
@@ -51,107 +46,6 @@ class Limits:
     batch_seconds: float = 4 * 3600
     text_characters: int = 1_000_000
     emission_megabytes: int = 600
-
-
-class CancelFlag:
-    """Cancels a request: the stop button sets it, and the recogniser checks it several times a second.
-
-    Unlike a `threading.Event` it can be copied, as `gr.State` requires.
-    """
-
-    def __init__(self):
-        self._set = False
-
-    def set(self) -> None:
-        self._set = True
-
-    def is_set(self) -> bool:
-        return self._set
-
-
-class CurrentRequest:
-    """The latest request of a visitor, the only one whose result is shown. It is part of the visitor's `gr.State`.
-
-    Attributes:
-        flag: cancels the request.
-        name: of the recording; "" if none is open.
-        controls: values of the controls that the visitor has changed since it began; None if there are none.
-    """
-
-    def __init__(self):
-        self.flag, self.name, self.controls = CancelFlag(), "", None
-        self._outcome: tuple[CancelFlag, list] | None = None
-
-    def begin(self, name: str = "") -> CancelFlag:
-        """Begins a new request: cancels the previous one and returns the flag of the new one."""
-        self.flag.set()
-        self.flag, self.name, self.controls = CancelFlag(), name, None
-        return self.flag
-
-    def superseded(self) -> "Superseded":
-        """The flag that cancels work beside the request, for the recording that is open now."""
-        return Superseded(self)
-
-    def put(self, flag: CancelFlag, updates: list) -> None:
-        """Keeps the result of the request with this flag, for the event that shows it."""
-        self._outcome = flag, updates
-
-    def take(self) -> list | None:
-        """Removes and returns the result of the latest request; None if it has none, or a newer request has begun."""
-        outcome, self._outcome = self._outcome, None
-        return outcome[1] if outcome is not None and outcome[0] is self.flag else None
-
-
-class Superseded:
-    """A cancel flag that is set once the visitor has begun a newer request (see CurrentRequest), or has left."""
-
-    def __init__(self, running: CurrentRequest):
-        self._running, self._flag, self._client = running, running.flag, ClientGone()
-
-    def is_set(self) -> bool:
-        return self._running.flag is not self._flag or self._client.is_set()
-
-
-class BackgroundJob:
-    """Work in a thread of its own, whose progress a generator of Gradio's reports.
-
-    Iterating yields the fraction done, until the work ends, unless the work ends within PROGRESS_SECONDS; `result` then
-    returns its result or raises its error. If the iteration is closed before, because the visitor has left, the work is
-    cancelled.
-
-    Args:
-        work: is called with a progress callback.
-        cancel: the flag that cancels `work`.
-    """
-
-    def __init__(self, work: Callable, cancel: CancelFlag):
-        self._work, self._cancel = work, cancel
-        self._future: Future = Future()
-
-    def __iter__(self):
-        progress = [0.0]
-        threading.Thread(target=self._run, args=(lambda done: progress.__setitem__(0, done),), daemon=True).start()
-        reported = -1.0
-        try:
-            while not wait([self._future], timeout=PROGRESS_SECONDS).done:
-                if progress[0] - reported >= 0.01:
-                    reported = progress[0]
-                    yield reported
-        except GeneratorExit:
-            self._cancel.set()
-            raise
-
-    def _run(self, progress) -> None:
-        try:
-            self._future.set_result(self._work(progress))
-        except Exception as error:
-            self._future.set_exception(error)
-        except BaseException as error:  # such as SystemExit, which `result` must not raise in the server
-            self._future.set_exception(RuntimeError(f"the work was ended by {type(error).__name__}"))
-
-    @property
-    def result(self):
-        return self._future.result()
 
 
 @contextmanager
@@ -227,7 +121,7 @@ class FirstWords:
         self._rest = None
 
     def add(self, recognizer, seconds: float, emissions) -> None:
-        """Decodes the next emissions of a recording of so many seconds."""
+        """Decodes the next emissions of a recording; `seconds` is the length of the whole."""
         from asr_core.decoding.incremental import IncrementalDecoder
         from asr_core.decoding.options import DecoderOptions
 

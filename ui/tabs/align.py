@@ -8,7 +8,7 @@ from asr_core.errors import Cancelled
 from ui.service.clip import Clip
 from ui.service.engine import Engine
 from ui.service.examples import reference_of
-from ui.service.exports import SubtitleLimits, content, safe_stem
+from ui.service.exports import safe_stem, write_files
 from ui.service.requests import Limits, explain, logged
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
@@ -70,20 +70,13 @@ class Align:
             with logged("align", audio_seconds=round(clip.seconds, 2)):
                 recognizer = self.engine.recognizer(clip.model)
                 transcript = recognizer.align(clip.emissions, clip.seconds, text or "", superseded)
-            return [alignment_card(clip, transcript), gr.update(visible=True), *_exports(clip, transcript)]
+            target = clip.audio.folder / f"{safe_stem(clip.name)}-aligned"
+            paths = write_files(transcript, target, clip.name, formats=EXPORTED)
+            return [alignment_card(clip, transcript), gr.update(visible=True), *map(str, paths)]
         except Cancelled:  # another recording is open by now, and `_opened` has cleared this tab
             return [gr.skip() for _ in range(2 + len(EXPORTED))]
         except Exception as error:
             return self._nothing(notice("The text could not be aligned", explain(error), kind="error"))
-
-
-def _exports(clip: Clip, transcript) -> list[str]:
-    paths = []
-    for extension in EXPORTED:
-        path = clip.audio.folder / f"{safe_stem(clip.name)}-aligned.{extension}"
-        path.write_text(content(transcript, extension, SubtitleLimits(), clip.name), encoding="utf-8")
-        paths.append(str(path))
-    return paths
 
 
 def alignment_card(clip: Clip, transcript) -> Html:

@@ -16,7 +16,8 @@ from asr_core.errors import AudioError, Cancelled
 from ui.service.clip import SPOKEN, WRITTEN
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, content, safe_stem
-from ui.service.requests import BackgroundJob, CancelFlag, CurrentRequest, Limits, explain, logged, read_audio
+from ui.service.jobs import BackgroundJob, CancelFlag, CurrentRequest
+from ui.service.requests import Limits, explain, logged, read_audio
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
 from ui.widgets.uploads import FILE_TYPES, REFUSED, waiting

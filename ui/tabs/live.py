@@ -50,7 +50,7 @@ TEMPLATE = """
 </div>
 <div class="notice" data-part="notice" hidden></div>
 <div class="card"><div class="transcript live-words" data-part="words" tabindex="0" role="region"
-  aria-label="What was said"><p class="hint" data-part="hint">Press Start and speak. Words appear within a second;
+  aria-label="Transcript"><p class="hint" data-part="hint">Press Start and speak. Words appear within a second;
   those in italics may still change.</p><p data-part="line" dir="auto"></p></div></div>
 <div class="live-legend"><span><span class="word">final</span></span>
   <span><span class="word mid">unsure</span></span><span><span class="word low">doubtful</span></span>
@@ -60,7 +60,7 @@ TEMPLATE = """
 
 
 class Opener(Protocol):
-    """The tab in which a finished recording can be opened: Transcribe."""
+    """What this tab uses of Transcribe, in which a finished recording can be opened."""
 
     inputs: list
 

@@ -20,8 +20,9 @@ from ui.service.catalogue import KNOWN_MODELS
 from ui.service.clip import Clip, ClipRegistry
 from ui.service.comparison import ModelResult, transcribe_again
 from ui.service.engine import LANGUAGE_MARK, Engine
+from ui.service.jobs import BackgroundJob, CancelFlag, CurrentRequest
 from ui.service.languages import language_name
-from ui.service.requests import BackgroundJob, CancelFlag, CurrentRequest, explain, logged
+from ui.service.requests import explain, logged
 from ui.service.scoring import compare
 from ui.widgets.markup import Html, notice, percent, table, tag, working
 from ui.widgets.model_card import known_models, model_card, parameters
@@ -30,7 +31,7 @@ from ui.widgets.timeline import timeline, timeline_value
 REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?(#[\w-]+)?")
 MAX_NAME_CHARACTERS = 300
 MAX_README_CHARACTERS = 40_000  # of a model card that are shown
-POLL_SECONDS = 0.5  # between two looks at a model that is being loaded
+POLL_SECONDS = 0.5  # between two checks of a model that is being loaded
 
 
 def model_chip(engine: Engine, model: str | None = None, wait: bool = False) -> Html:
@@ -107,9 +108,9 @@ class ModelTab:
             self.first = gr.Dropdown(choices, value="default", label="First", elem_id="first-model", **options)
             self.second = gr.Dropdown(choices, value="default", label="Second", elem_id="second-model", **options)
             self.both = gr.Button("Transcribe with both", scale=0, min_width=220)
-        self.duel = gr.HTML("", elem_id="duel")
+        self.results = gr.HTML("", elem_id="two-models")
         self.pair = gr.State(None, time_to_live=4 * 3600)  # holds the clip that the timeline shows
-        self.timeline = timeline(self.registry, elem_id="duel-timeline")
+        self.timeline = timeline(self.registry, elem_id="two-models-timeline")
 
     def _wire(self, clip: gr.State) -> None:
         quiet = {"api_visibility": "private", "show_progress": "minimal"}
@@ -117,9 +118,9 @@ class ModelTab:
         self.known.input(lambda name: name or "", self.known, self.name, queue=False, **quiet)
         self.load.click(self._load, [self.name, self.latest], shown, concurrency_limit=2, **quiet)
         self.name.submit(self._load, [self.name, self.latest], shown, concurrency_limit=2, **quiet)
-        self.back.click(self._back, self.latest, shown, **quiet)
+        self.back.click(self._use_default, self.latest, shown, **quiet)
         self.model.change(lambda name: name or "default", self.model, self.second, queue=False, **quiet)
-        inputs, outputs = [self.first, self.second, clip], [self.duel, self.pair, self.timeline]
+        inputs, outputs = [self.first, self.second, clip], [self.results, self.pair, self.timeline]
         self.both.click(self._compare_models, inputs, outputs, concurrency_limit=1, **quiet)
         clip.change(self._opened, [clip, self.pair], outputs, **quiet)
 
@@ -143,7 +144,7 @@ class ModelTab:
             outcome = gr.skip(), notice("The model was not loaded", explain(error), kind="error")
         yield (gr.skip(), gr.skip()) if flag.is_set() else outcome
 
-    def _back(self, latest: CurrentRequest):
+    def _use_default(self, latest: CurrentRequest):
         latest.begin()
         return None, ""
 
@@ -151,8 +152,10 @@ class ModelTab:
         """Yields notices while a model is being downloaded and compiled; ends when it is ready or has failed."""
         shown: object = ...  # no notice yet
         while not loading.done():
-            if shown != (shown := self.engine.progress(name)):
-                yield _progress_notice(name or "default", shown)
+            progress = self.engine.progress(name)
+            if progress != shown:
+                shown = progress
+                yield _progress_notice(name or "default", progress)
             wait([loading], POLL_SECONDS)
 
     def _card(self, model: str | None, wait: bool = False) -> Html:
@@ -179,8 +182,9 @@ class ModelTab:
             return
         cancel, results = CancelFlag(), []
         try:
-            for name in self._named(first), self._named(second):
-                for progress in self._loading(name, loading := self.engine.begin(name)):
+            for name in self._checked(first), self._checked(second):
+                loading = self.engine.begin(name)
+                for progress in self._loading(name, loading):
                     yield progress, None, None
                 loading.result()
                 job = BackgroundJob(partial(transcribe_again, clip, self.engine, name, cancel=cancel), cancel)
@@ -198,8 +202,8 @@ class ModelTab:
         same = pair is None or (clip is not None and clip.audio is pair.audio)
         return (gr.skip(), gr.skip(), gr.skip()) if same else ("", None, None)
 
-    def _named(self, name: str | None) -> str | None:
-        """A model of the comparison as the engine knows it, None for the default one. Raises BundleError."""
+    def _checked(self, name: str | None) -> str | None:
+        """The name of a model of the comparison, None for the default one. Raises BundleError."""
         name = (name or "default").strip()
         return None if name in ("default", self.engine.default) else checked_name(name, self.model_paths)
 

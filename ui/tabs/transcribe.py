@@ -19,10 +19,9 @@ from ui.service.clip import Clip, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.examples import examples
 from ui.service.exports import FORMATS, SubtitleLimits, write_exports
+from ui.service.jobs import BackgroundJob, CurrentRequest
 from ui.service.requests import (
     MAX_TRANSCRIPTIONS,
-    BackgroundJob,
-    CurrentRequest,
     FirstWords,
     Limits,
     align_edit,

@@ -8,7 +8,7 @@ import gradio as gr
 def slider(low: float, high: float, **arguments) -> gr.Slider:
     """A `gr.Slider` that replaces a typed number out of range by the nearest one in it, where Gradio reports an error.
 
-    While somebody types 128, the field has 1 and 12. An empty field counts as the lowest number, which is then shown.
+    While somebody types 128, the field holds 1, then 12. An empty field counts as the lowest number, which is shown.
     """
     component = gr.Slider(low, high, **arguments)
     checked = component.preprocess

@@ -9,7 +9,7 @@ from ui.widgets.slider import moved, slider
 
 
 class Subtitles:
-    """The three controls of the subtitle limits."""
+    """The controls; `read` turns their values, in the order of `components`, into SubtitleLimits."""
 
     def __init__(self):
         limits = SubtitleLimits()
@@ -27,5 +27,6 @@ class Subtitles:
         return [event for component in self.components for event in moved(component)]
 
     def read(self, values: Sequence) -> SubtitleLimits:
-        characters, lines, seconds = values[:3]
-        return SubtitleLimits.of(characters, lines, seconds)
+        """The limits that the visitor chose; the sliders keep their values in range."""
+        characters, lines, seconds = values[: len(self.components)]
+        return SubtitleLimits(int(characters), int(lines), float(seconds))

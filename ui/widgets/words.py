@@ -94,7 +94,7 @@ def _paragraph(words, stamped: bool, separator: str) -> Html:
         type="button",
         class_="stamp",
         data_at=f"{words[0].start:.2f},{words[-1].end:.2f}",
-        title="Hear this paragraph",
+        title="Play this paragraph",
     )
     return tag("p", stamp if stamped else None, join([word_button(word) for word in words], separator))
 

@@ -20,8 +20,9 @@ from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT, FakeRecognizer
 from ui.service.clip import MAX_HYPOTHESES, SPOKEN, WRITTEN
 from ui.service.engine import Engine
 from ui.service.exports import FORMATS, SubtitleLimits, content, safe_stem, write_exports
+from ui.service.jobs import CancelFlag
 from ui.service.overrides import DecodingOverrides
-from ui.service.requests import BackgroundJob, CancelFlag, Limits, align_edit, decode_again, explain, transcribe_file
+from ui.service.requests import Limits, align_edit, decode_again, explain, transcribe_file
 from ui.tabs.batch import Batch, Row, transcribe_all, write_zip
 from ui.tabs.how_it_works import guided_walk
 from ui.widgets.decoding import Decoding, hypotheses_table
@@ -39,7 +40,7 @@ def test_a_recording_whose_emissions_take_too_much_memory_is_refused_with_the_le
         transcribe_file(recording(), "tone.wav", DecodingOverrides(), engine, limits)
 
 
-def test_a_file_becomes_words_with_times_and_a_sound_to_play(clip):
+def test_a_file_becomes_words_with_times_and_audio_to_play(clip):
     assert clip.transcript.text == FAKE_TEXT
     assert clip.seconds == pytest.approx(4.0)
     assert clip.audio.path.is_file() and len(clip.audio.samples) == 64000
@@ -62,7 +63,7 @@ def test_silence_is_reported_to_hold_no_speech(engine, recording):
     assert "No word was recognised" in guided_walk(clip, 3)
 
 
-def test_an_edit_is_laid_along_the_sound_again(clip, engine):
+def test_an_edit_is_aligned_again(clip, engine):
     edited = align_edit(clip, "The quick, brown fox jumped over the lazy dog!", engine)
     assert [word.text for word in edited.transcript.words][:3] == ["The", "quick,", "brown"]
     assert edited.edited and edited.token != clip.token and edited.audio is clip.audio
@@ -90,9 +91,9 @@ def test_decoding_again_does_not_run_the_network(clip, engine, monkeypatch):
     assert shown == [2, 3, MAX_HYPOTHESES] and hypotheses_table(again, 1) == ""
 
 
-def test_choices_out_of_range_are_moved_into_it():
-    choice = DecodingOverrides.of("shell", 10**9, -1, "  Ada \n\nx\n" * 500)
-    assert (choice.decoder, choice.beam_width, choice.language_model_weight) == (None, 384, 0)
+def test_an_unknown_decoder_is_left_to_the_model_and_hotwords_count_once():
+    choice = DecodingOverrides.of("recommended", 16.0, 1, "  Ada \n\nx\n" * 500)
+    assert (choice.decoder, choice.beam_width, choice.language_model_weight) == (None, 16, 1.0)
     assert choice.hot_words == ("Ada", "x")
 
 
@@ -128,39 +129,6 @@ def test_a_set_flag_stops_the_work(engine, recording):
     flag.set()
     with pytest.raises(Cancelled):
         transcribe_file(recording(), "x", DecodingOverrides(), engine, Limits(), cancel=flag)
-
-
-def test_watched_work_tells_its_share_and_gives_its_result():
-    seen = threading.Event()
-
-    def work(progress):
-        for share in (0.25, 0.75):
-            progress(share)
-            assert seen.wait(30)
-            seen.clear()
-        return "done"
-
-    job, shares = BackgroundJob(work, CancelFlag()), []
-    for share in job:
-        shares.append(share)
-        seen.set()
-    assert shares == [0.25, 0.75]
-    assert job.result == "done"
-
-
-def test_watched_work_is_cancelled_when_nobody_watches_any_longer():
-    flag, ended = CancelFlag(), threading.Event()
-
-    def work(progress):
-        progress(0.5)
-        while not flag.is_set():
-            time.sleep(0.01)
-        ended.set()
-
-    watching = iter(BackgroundJob(work, flag))
-    assert next(watching) == 0.5
-    watching.close()
-    assert ended.wait(2)
 
 
 def test_every_request_leaves_one_line_without_words(engine, recording, caplog):

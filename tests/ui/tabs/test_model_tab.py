@@ -14,8 +14,8 @@ from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.catalogue import KNOWN_MODELS
 from ui.service.clip import ClipAudio, ClipRegistry
 from ui.service.engine import Engine
+from ui.service.jobs import CurrentRequest
 from ui.service.languages import language_name
-from ui.service.requests import CurrentRequest
 from ui.tabs.model import REPOSITORY, ModelTab
 from ui.widgets.model_card import known_models, model_card
 from ui.widgets.tiles import tile
@@ -133,7 +133,7 @@ def test_the_latest_choice_of_a_model_counts(tab):
     updates = tab._load("name/slow", latest)
     model, shown = next(updates)
     assert model == gr.skip() and "is loading" in shown
-    assert tab._back(latest) == (None, "")
+    assert tab._use_default(latest) == (None, "")
     slow.set_result(FakeRecognizer("name/slow"))
     assert list(updates) == [(gr.skip(), gr.skip())]
 

@@ -9,7 +9,8 @@ from asr_core.errors import Cancelled
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui.service.clip import SPOKEN, ClipRegistry
 from ui.service.engine import Engine
-from ui.service.requests import CurrentRequest, Limits
+from ui.service.jobs import CurrentRequest
+from ui.service.requests import Limits
 from ui.tabs.transcribe import Transcribe
 
 
