@@ -9,15 +9,9 @@ models are mixed by the weights of their sources. Then the n-grams that lower th
 """
 
 import argparse
-import gzip
-import json
-import lzma
 import sys
 import time
-import zlib
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,28 +27,13 @@ from asr_core.decoding.language_model import (
     UNKNOWN,
     NGramModel,
 )
-from asr_core.errors import AsrError, reason
+from asr_core.errors import AsrError
 from asr_core.text.normaliser import Normaliser
-from train.options import Help, in_words, make_room, real, stoppable, whole
+from train.data.sentences import TextSource, frequent_words, parse_source, read_sentences, read_sources
+from train.options import DONE, FAILED, Help, in_words, make_room, real, stoppable, whole
 
-MAX_WEIGHT = 1e9  # of a text; weights are scaled to sum to one
 MAX_VOCABULARY = 10_000_000  # words
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # for texts too small to estimate discounts; KenLM's values
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """A normalised text.
-
-    Attributes:
-        path: its file.
-        weight: of its model in the mixture.
-        sentences: without duplicates.
-    """
-
-    path: Path
-    weight: float
-    sentences: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,76 +55,9 @@ class Table:
     starts_sentence: np.ndarray
 
 
-class TextError(AsrError, ValueError):
-    """A text that cannot be read."""
-
-
-def read_sentences(path: Path, normalise: Normaliser) -> Iterator[str]:
-    """Yields the normalised lines of a text, or the transcripts of a manifest (.jsonl), without duplicates.
-
-    Files that end in .xz or .gz are decompressed.
-
-    Raises:
-        TextError: the file cannot be read, is not in UTF-8, or is a manifest with a line that has no text.
-    """
-    manifest = ".jsonl" in path.suffixes[-2:]
-    seen = set()
-    for number, line in enumerate(lines_of(path), 1):
-        if manifest and not line.strip():
-            continue
-        sentence = normalise(_text_in(line, path, number) if manifest else line)
-        if sentence and sentence not in seen:
-            seen.add(sentence)
-            yield sentence
-
-
-def read_sources(named: Sequence[tuple[Path, float]], normalise: Normaliser) -> list[TextSource]:
-    """Reads texts with their weights. Raises TextError, also where a text holds no sentence."""
-    sources = [TextSource(path, weight, list(read_sentences(path, normalise))) for path, weight in named]
-    for source in sources:
-        if not source.sentences:
-            raise TextError(f"{source.path} holds no sentence.")
-    return sources
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    """Yields the lines of a text file; .xz and .gz are decompressed. Raises TextError."""
-    opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
-    number = 0
-    try:
-        with opener(path, "rb") as file:
-            for line in file:
-                number += 1
-                yield from line.decode("utf-8-sig").rstrip("\r\n").split("\r")
-    except UnicodeDecodeError as error:
-        raise TextError(f"A text cannot be read: {path}, line {number}, is not in UTF-8.") from error
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise TextError(f"A text cannot be read: {path}: {reason(error)}.") from error
-
-
-def _text_in(line: str, path: Path, number: int) -> str:
-    """The transcript in a line of a manifest."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise TextError(f"A text cannot be read: {path}, line {number}, is not a JSON object with a text.")
-    return row["text"]
-
-
 def choose_vocabulary(sources: list[TextSource], size: int) -> list[str]:
-    """The `size` most frequent words, weighted by source. Special words come first; words seen once are left out."""
-    share: Counter[str] = Counter()
-    occurrences: Counter[str] = Counter()
-    for source in sources:
-        counts = Counter(word for sentence in source.sentences for word in sentence.split())
-        occurrences.update(counts)
-        scale = source.weight / max(1, counts.total())
-        for word, count in counts.items():
-            share[word] += count * scale
-    frequent = [word for word, _ in share.most_common() if occurrences[word] > 1]
-    return [*SPECIAL_WORDS, *sorted(frequent[: size - len(SPECIAL_WORDS)])]
+    """The special words, and the most frequent words of the texts in alphabetical order, `size` in all at most."""
+    return [*SPECIAL_WORDS, *frequent_words(sources, size - len(SPECIAL_WORDS))]
 
 
 def encode(sentences: list[str], words: list[str]) -> np.ndarray:
@@ -346,24 +258,6 @@ def perplexity(model: NGramModel, sentences: list[str]) -> tuple[float, float]:
     return float(np.exp(-total / max(1, known))), unknown / max(1, words)
 
 
-def parse_source(argument: str) -> tuple[Path, float]:
-    """Parses FILE or FILE:WEIGHT. If a file with the whole name exists, it is a FILE.
-
-    Raises:
-        ArgumentTypeError: the weight is not a number above 0.
-    """
-    name, _, weight = argument.rpartition(":")
-    if not name or Path(argument).is_file():
-        return Path(argument), 1.0
-    try:
-        float(weight)
-    except ValueError:
-        if Path(name).is_file():
-            raise argparse.ArgumentTypeError(f"the weight {weight!r} of {name} is not a number") from None
-        return Path(argument), 1.0
-    return Path(name), real(1 / MAX_WEIGHT, most=MAX_WEIGHT)(weight)
-
-
 @stoppable
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m train.language_model", description=__doc__, formatter_class=Help)
@@ -392,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
         held_out = list(read_sentences(options.held_out, normalise)) if options.held_out else []
     except AsrError as error:
         print(error, file=sys.stderr)
-        return 1
+        return FAILED
     model = fit(sources, options.order, options.vocabulary, options.prune).quantised(options.levels)
     try:
         files = model.save(options.out)
@@ -400,8 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
         model = NGramModel.load(options.out)
     except (OSError, AsrError) as error:
         print(f"The model cannot be written: {in_words(error, options.out)}", file=sys.stderr)
-        return 1
-    _ = model.prefixes
+        return FAILED
+    _ = model.prefixes  # made at the first use, and counted as loading
     print(
         f"{options.out}: {sum(file.stat().st_size for file in files) / 1e6:.2f} MB, order {model.order}, "
         f"{len(model.words):,} words, loads in {time.perf_counter() - start:.2f} s"
@@ -409,7 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
     if held_out:
         value, unknown = perplexity(model, held_out)
         print(f"{options.held_out.name}: perplexity {value:.1f}, {unknown:.2%} of the words unknown")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from asr_core.errors import AsrError
 from asr_core.process import INTERRUPTED
 
+DONE, FAILED = 0, 1  # exit statuses of the commands
 MAX_SEED = 2**32 - 1  # limit of NumPy's global generator, which Keras seeds
 LOCK = ".lock"  # a file in the folder of a run
 UNFINISHED = ".*.part"  # names of the files that `asr_core.storage.replacing` is writing
@@ -146,7 +147,7 @@ def stoppable(main: Callable[..., int]) -> Callable[..., int]:
 
 
 def in_words(error: Exception, place: Path | str = "") -> str:
-    """The message of an error for users. That of the system is a file and the reason, without the error number.
+    """The message of an error for users; of a system error, the file and the reason without the error number.
 
     Args:
         place: file or folder that is named if the error does not name one.

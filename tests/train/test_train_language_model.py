@@ -12,16 +12,8 @@ import pytest
 from asr_core.decoding.language_model import ROOT, SENTENCE_START, SPECIAL_WORDS, NGramModel
 from asr_core.text.normaliser import Normaliser
 from train import language_model as trainer
-from train.language_model import (
-    TextSource,
-    choose_vocabulary,
-    encode,
-    fit,
-    main,
-    parse_source,
-    perplexity,
-    read_sentences,
-)
+from train.data.sentences import TextSource, parse_source, read_sentences
+from train.language_model import choose_vocabulary, encode, fit, main, perplexity
 
 TEXT = """the cat sat on the mat
 the dog sat on the cat

@@ -1,1 +1,4 @@
-"""Manifests -> training batches: clips are decoded once, labelled, augmented and grouped by length."""
+"""Manifests -> training batches: clips are decoded once, labelled, augmented and grouped by length.
+
+Texts -> sentences, for the language models (`sentences.py`).
+"""

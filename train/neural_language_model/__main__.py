@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_core.decoding.language_model import SPECIAL_WORDS as NGRAM_SPECIAL_WORDS
 from asr_core.decoding.neural_language_model import GROUP, SENTENCE_END, SPECIAL_WORDS, UNKNOWN, NeuralLanguageModel
 from asr_core.errors import AsrError
 from asr_core.text.normaliser import Normaliser
-from train.language_model import TextSource, choose_vocabulary, parse_source, read_sentences, read_sources
+from train.data.sentences import TextSource, frequent_words, parse_source, read_sentences, read_sources
 from train.neural_language_model.fit import LanguageModelRun, Recipe
-from train.options import MAX_SEED, Help, in_words, make_folder, make_room, real, stoppable, whole
+from train.options import DONE, FAILED, MAX_SEED, Help, in_words, make_folder, make_room, real, stoppable, whole
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = NeuralLanguageModel.load(options.out)
     except (AsrError, ValueError, OSError) as error:
         print(in_words(error, folder), file=sys.stderr)
-        return 1
+        return FAILED
     _print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, {len(model.words):,} words")
     if held_out:
         value, unknown, deviation = perplexity(model, held_out)
@@ -80,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{options.held_out.name}: perplexity {value:.1f}, {unknown:.2%} of the words unknown; "
             f"logarithm of the sum of all words: {deviation:.2f} from 0 on average"
         )
-    return 0
+    return DONE
 
 
 def _print(line: str) -> None:
@@ -88,9 +87,7 @@ def _print(line: str) -> None:
 
 
 def _train(options: argparse.Namespace, sources: list[TextSource], folder: Path) -> NeuralLanguageModel:
-    extra = len(NGRAM_SPECIAL_WORDS) - len(SPECIAL_WORDS)
-    frequent = choose_vocabulary(sources, options.vocabulary + extra)[len(NGRAM_SPECIAL_WORDS) :]
-    words = [*SPECIAL_WORDS, *frequent]
+    words = [*SPECIAL_WORDS, *frequent_words(sources, options.vocabulary - len(SPECIAL_WORDS))]
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe) if field.name in options})
     run = LanguageModelRun(sources, words, recipe, folder, options.minutes, _print)
     run.train(every=options.save_every)

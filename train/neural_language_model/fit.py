@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.decoding.neural_language_model import UNKNOWN, NeuralLanguageModel, State
-from train.language_model import TextSource
+from train.data.sentences import TextSource, word_shares
 from train.neural_language_model.network import initial_weights, loss_and_gradients
 from train.neural_language_model.texts import Stream, encode_text
 from train.numpy_training import NumpyRun
@@ -117,14 +116,8 @@ class LanguageModelRun(NumpyRun):
 
 def mean_log_share_of_unknown(sources: Sequence[TextSource], known: set[str]) -> float:
     """Mean logarithm of the frequency of unknown words among each other in the texts, in nats; 0 if there are none."""
-    shares: Counter[str] = Counter()
-    for source in sources:
-        counts = Counter(word for sentence in source.sentences for word in sentence.split())
-        scale = source.weight / max(1, counts.total())
-        for word, count in counts.items():
-            if word not in known:
-                shares[word] += count * scale
-    frequencies = np.array(list(shares.values()))
+    shares, _ = word_shares(sources)
+    frequencies = np.array([share for word, share in shares.items() if word not in known])
     if not len(frequencies):
         return 0.0
     frequencies /= frequencies.sum()

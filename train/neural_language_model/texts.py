@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_core.decoding.neural_language_model import SENTENCE_END, UNKNOWN
-from train.language_model import TextSource
+from train.data.sentences import TextSource
 from train.neural_language_model.network import Batch
 
 DRAWING_POWER = 0.75  # of the frequencies by which words are drawn: rare ones are drawn more often than they occur

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from asr_core.decoding.neural_language_model import SENTENCE_END, UNKNOWN, NeuralLanguageModel, State
 from asr_core.process import INTERRUPTED
 from tests.train.conftest import stop_at
-from train.language_model import TextSource
+from train.data.sentences import TextSource
 from train.neural_language_model.__main__ import main, perplexity
 from train.neural_language_model.fit import LanguageModelRun, mean_log_share_of_unknown
 from train.neural_language_model.network import NORMALISER_PENALTY, Batch, initial_weights, loss_and_gradients
