@@ -15,8 +15,8 @@ from pathlib import Path
 
 from asr_core.errors import AsrError
 from asr_core.text.tagger import Tagger
-from train.language_model import parse_source
-from train.options import MAX_SEED, Help, in_words, make_folder, make_room, real, stoppable, whole
+from train.data.sentences import parse_source
+from train.options import DONE, FAILED, MAX_SEED, Help, in_words, make_folder, make_room, real, stoppable, whole
 from train.punctuation.evaluation import evaluate, held_out, recognised, speech_sets
 from train.punctuation.texts import read_text
 
@@ -65,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         measure(Tagger.load(target), texts, options, folder)
     except (AsrError, ValueError, OSError) as error:
         print(in_words(error, folder), file=sys.stderr)
-        return 1
-    return 0
+        return FAILED
+    return DONE
 
 
 def _print(line: str) -> None:

@@ -13,7 +13,7 @@ from asr_core.bundle.description import CONFIG, fingerprint
 from asr_core.storage import replace_file
 from asr_core.text.tagger import Tag, Tagger
 from train.data.manifest import read_bytes, read_manifest
-from train.punctuation.labels import NONE, NOT_SCORED, UPPER, label_text
+from train.punctuation.labels import NONE, NOT_SCORED, STOP, UPPER, label_text
 from train.punctuation.measures import score
 from train.punctuation.pauses import Pauses
 from train.punctuation.texts import Text, running_order
@@ -48,7 +48,7 @@ class Passage:
     capitals: np.ndarray
 
 
-def nothing(words: Sequence[SpokenWord]) -> list[Tag]:
+def one_sentence(words: Sequence[SpokenWord]) -> list[Tag]:
     """The rule that writes one full stop at the end, one capital at the start, and I."""
     return [Tag("." if n == len(words) - 1 else "", _case(word, not n)) for n, word in enumerate(words)]
 
@@ -78,7 +78,7 @@ def evaluate(tagger: Tagger, passages: Sequence[Passage], report: Callable[[str]
         ("tagger, with pauses", tagger, timed),
         ("tagger, words alone", tagger, bare),
         ("stop at pauses", stops_at_pauses, timed),
-        ("nothing", nothing, bare),
+        ("nothing", one_sentence, bare),
     ):
         if texts is timed and not has_times:
             continue
@@ -94,16 +94,16 @@ def held_out(text: Text, chosen: np.ndarray, seed: int = 0) -> list[Passage]:
         seed: of the times.
     """
     pauses, generator = Pauses.load(), np.random.default_rng(seed)
-    at = running_order(text.text, np.flatnonzero(chosen), seed)
+    at = running_order(text.labelled, np.flatnonzero(chosen), seed)
     every = max(1, len(at) // MAX_WORDS)  # of the passages, one is scored, so that all of the part is represented
     passages = []
     while len(at):
         size = min(PASSAGE_WORDS, len(at))
-        ends = np.flatnonzero(text.text.marks[at[:size]] >= 2)
+        ends = np.flatnonzero(text.labelled.marks[at[:size]] >= STOP)
         size = int(ends[-1]) + 1 if len(ends) else size
         part, at = at[:size], at[size * every :]
-        words = [text.text.words[number] for number in text.text.numbers[part]]
-        marks, capitals = (array[part].astype(np.int64) for array in (text.text.marks, text.text.capitals))
+        words = [text.labelled.words[number] for number in text.labelled.numbers[part]]
+        marks, capitals = (array[part].astype(np.int64) for array in (text.labelled.marks, text.labelled.capitals))
         times = pauses.draw(marks, np.array([len(word) for word in words]), generator)
         spoken = [SpokenWord(word, *row) for word, *row in zip(words, *(part.tolist() for part in times), strict=True)]
         passages.append(Passage(spoken, marks, capitals))

@@ -77,11 +77,11 @@ class TaggerRun(NumpyRun):
         report: Callable[[str], None] = print,
     ):  # fmt: skip
         self.recipe = recipe
-        words, table, places = count_words(texts)
-        self.numbers = number_words(words, table, recipe.vocabulary, recipe.rare)
-        self.spellings = choose_spellings(sum((text.text.forms for text in texts), start=Counter()), words, table)
+        counts, places = count_words(texts)
+        self.numbers = number_words(counts, recipe.vocabulary, recipe.rare)
+        self.spellings = choose_spellings(sum((text.labelled.forms for text in texts), start=Counter()), counts)
         sources = [_source(text, at) for text, at in zip(texts, places, strict=True)]
-        encoded = encode_words(words, self.numbers, recipe.buckets)
+        encoded = encode_words(counts.words, self.numbers, recipe.buckets)
         unknown = len(self.numbers.vocabulary)
         self.windows = Windows(sources, encoded, unknown, recipe.words, recipe.windows, recipe.seed, Pauses.load())
         sizes = {
@@ -176,5 +176,5 @@ def save_tagger(
 
 
 def _source(text: Text, places: np.ndarray) -> Source:
-    at = running_order(text.text, np.flatnonzero(text.train))
-    return Source(text.weight, places[text.text.numbers[at]], text.text.marks[at], text.text.capitals[at])
+    at = running_order(text.labelled, np.flatnonzero(text.train))
+    return Source(text.weight, places[text.labelled.numbers[at]], text.labelled.marks[at], text.labelled.capitals[at])

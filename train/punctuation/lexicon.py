@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from asr_core.text.word_features import LETTER_FEATURES, WordNumbers, letter_hashes, word_hash
+from train.punctuation.texts import WordCounts
 
 MIN_RARE = 4  # occurrences of a word outside the vocabulary whose class is kept
 MIN_INSIDE = 2  # of them inside sentences, where a capital means something
@@ -14,18 +15,15 @@ SPELLING_SHARE = 0.7  # of the occurrences of its word with any capital
 MAX_LOWER_SHARE = 0.3  # of the occurrences of a word with such a form: DeLay is not how a delay is written
 
 
-def number_words(words: list[str], table: np.ndarray, vocabulary: int, rare: int) -> WordNumbers:
-    """The `vocabulary` most frequent words, and the classes of the `rare` next ones.
-
-    Args:
-        words, table: as `train.punctuation.texts.count_words` gives them.
-    """
-    order = np.lexsort((np.array(words), -table[:, 0]))
-    order = order[table[order, 1] >= MIN_RARE]
+def number_words(counts: WordCounts, vocabulary: int, rare: int) -> WordNumbers:
+    """The `vocabulary` most frequent words, and the classes of the `rare` next ones."""
+    words = counts.words
+    order = np.lexsort((np.array(words), -counts.shares))
+    order = order[counts.occurrences[order] >= MIN_RARE]
     frequent = [words[place] for place in order[:vocabulary]]
     classes: dict[int, int] = {}
     for place in order[vocabulary:]:
-        lower, first, upper = table[place, 2:]
+        lower, first, upper = counts.inside[place]
         if len(classes) >= rare:
             break
         if lower + first + upper >= MIN_INSIDE:
@@ -42,10 +40,15 @@ def encode_words(words: list[str], numbers: WordNumbers, buckets: int) -> tuple[
     return np.array([numbers(word) for word in words], np.int32), hashes, np.array([len(w) for w in words], np.int32)
 
 
-def choose_spellings(forms: Counter, words: list[str], table: np.ndarray) -> dict[str, str]:
-    """The forms with capitals inside that most occurrences of a word with a capital have."""
-    capitals = dict(zip(words, table[:, 3] + table[:, 4], strict=True))
-    lower = dict(zip(words, table[:, 2], strict=True))
+def choose_spellings(forms: Counter, counts: WordCounts) -> dict[str, str]:
+    """The forms with capitals inside that most occurrences of a word with a capital have.
+
+    Args:
+        forms: (word, form) -> occurrences.
+    """
+    lower, first, upper = counts.inside.T
+    capitals = dict(zip(counts.words, first + upper, strict=True))
+    lower = dict(zip(counts.words, lower, strict=True))
     best: dict[str, tuple[int, str]] = {}
     for (word, form), count in forms.items():
         best[word] = max(best.get(word, (0, "")), (count, form))

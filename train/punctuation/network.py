@@ -1,8 +1,7 @@
 """The tagger's network with its gradients, in NumPy.
 
-`asr_core.text.tagger` runs the same weights on one text. Here a batch of windows goes forward and backward. The network
-is small and most of its weights are embeddings of which a batch uses few: a step that touches only those rows takes
-half the time of one in a framework.
+`asr_core.text.tagger` runs the same weights on one text. Here a batch of windows goes forward and backward.
+`train.numpy_training` says why this is not done in a framework.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ import numpy as np
 from asr_core.errors import AlignmentError, AsrError
 from asr_core.text.word_features import LETTER_SECONDS, WORD_SECONDS
 from train.data.manifest import read_bytes, read_manifest
-from train.options import in_words, whole
+from train.options import DONE, FAILED, in_words, whole
 from train.punctuation.labels import COMMA, QUESTION, STOP, LabelledText, label
 
 MEASURED = Path(__file__).with_name("pauses.json")
@@ -142,14 +142,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise AsrError(f"{options.manifest} has no clip of {', '.join(corpora)} that can be measured.")
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
-        return 1
+        return FAILED
     options.out.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
     for corpus, marks in measured.items():
         for mark, rows in sorted(marks.items()):
             pauses = np.array(rows)[:, 0]
             quantiles = " ".join(f"{value:.2f}" for value in np.percentile(pauses, (10, 25, 50, 75, 90)))
             print(f"{corpus:24} class {mark} {len(rows):5}  pause 10/25/50/75/90 %: {quantiles} s")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from asr_core.bundle.description import fingerprint
-from train.language_model import lines_of
-from train.punctuation.labels import STOP, LabelledText, label
+from train.data.sentences import lines_of
+from train.punctuation.labels import FIRST, LOWER, STOP, UPPER, LabelledText, label
 
 HELD_OUT_END = 0.02  # of the lines of a file
 BLOCK_LINES = 200
@@ -30,13 +30,13 @@ class Text:
     Attributes:
         path: of the published text.
         weight: of its words in training.
-        text: all of it.
+        labelled: all of its words.
         train, blocks, end: bool [n] each, the words of either part; every word is in one of them.
     """
 
     path: Path
     weight: float
-    text: LabelledText
+    labelled: LabelledText
     train: np.ndarray
     blocks: np.ndarray
     end: np.ndarray
@@ -114,26 +114,43 @@ def _read(path: Path) -> tuple[LabelledText, int]:
         return text, int(arrays["count"])
 
 
-def count_words(texts: Sequence[Text]) -> tuple[list[str], np.ndarray, list[np.ndarray]]:
-    """Occurrences of the words in the training parts.
+@dataclass(frozen=True, eq=False)
+class WordCounts:
+    """Occurrences of words in the training parts of texts.
+
+    Attributes:
+        words: the distinct words of all texts.
+        shares: float64 [words], share of each word in a text times the weight of the text, summed over the texts.
+        occurrences: float64 [words].
+        inside: float64 [words, 3], occurrences inside sentences: in lower case, with a capital, in capitals.
+    """
+
+    words: list[str]
+    shares: np.ndarray
+    occurrences: np.ndarray
+    inside: np.ndarray
+
+
+def count_words(texts: Sequence[Text]) -> tuple[WordCounts, list[np.ndarray]]:
+    """Counts the words of texts.
 
     Returns:
-        The distinct words of all texts; float64 [words, 5]: the weighted share of each word in permille of the texts,
-        its occurrences, and inside sentences its occurrences in lower case, with a capital, and in capitals; for every
-        text int32 [distinct words of the text], their places in the list.
+        The counts, and for every text int32 [distinct words of the text], their places among the distinct words of all.
     """
     place: dict[str, int] = {}
-    places = [np.array([place.setdefault(word, len(place)) for word in text.text.words], np.int32) for text in texts]
-    table = np.zeros((len(place), 5))
+    places = [
+        np.array([place.setdefault(word, len(place)) for word in text.labelled.words], np.int32) for text in texts
+    ]
+    counts = WordCounts(list(place), np.zeros(len(place)), np.zeros(len(place)), np.zeros((len(place), 3)))
     for text, at in zip(texts, places, strict=True):
-        words = at[text.text.numbers]
+        words = at[text.labelled.numbers]
         inside = np.ones(len(words), bool)
-        inside[1:] = text.text.marks[:-1] < 2
+        inside[1:] = text.labelled.marks[:-1] < STOP
         inside[:1] = False
-        counts = np.bincount(words[text.train], minlength=len(place))
-        table[:, 0] += text.weight * counts / max(1, counts.sum())
-        table[:, 1] += counts
-        for capital in range(3):
-            chosen = text.train & inside & (text.text.capitals == capital)
-            table[:, 2 + capital] += np.bincount(words[chosen], minlength=len(place))
-    return list(place), table, places
+        occurrences = np.bincount(words[text.train], minlength=len(place))
+        counts.shares[:] += text.weight * occurrences / max(1, occurrences.sum())
+        counts.occurrences[:] += occurrences
+        for capital in (LOWER, FIRST, UPPER):
+            chosen = text.train & inside & (text.labelled.capitals == capital)
+            counts.inside[:, capital] += np.bincount(words[chosen], minlength=len(place))
+    return counts, places

@@ -15,14 +15,14 @@ from asr_core.text.word_features import LETTER_FEATURES, TIMING_FEATURES, WordNu
 from tests.train.conftest import stop_at
 from train.numpy_training import Adam
 from train.punctuation.__main__ import main
-from train.punctuation.evaluation import Passage, SpokenWord, _passage, nothing, stops_at_pauses
+from train.punctuation.evaluation import Passage, SpokenWord, _passage, one_sentence, stops_at_pauses
 from train.punctuation.fit import best_biases
 from train.punctuation.labels import NOT_SCORED, label, label_text
 from train.punctuation.lexicon import choose_spellings, encode_words, number_words
 from train.punctuation.measures import Measure, score
 from train.punctuation.network import initial_weights, loss_and_gradients
 from train.punctuation.pauses import MEASURED, Pauses
-from train.punctuation.texts import count_words, read_text, running_order
+from train.punctuation.texts import WordCounts, count_words, read_text, running_order
 from train.punctuation.windows import Batch, Source, Windows
 
 SENTENCES = [
@@ -94,22 +94,28 @@ class TestLabels:
         assert written(label_text("in being modern. It is")) == "in being modern. It is"
 
 
+def counts_of(words: list[str], table: list) -> WordCounts:
+    """Counts from a row for each word: share, occurrences, and those in lower case, with a capital, in capitals."""
+    table = np.array(table, float)
+    return WordCounts(words, table[:, 0], table[:, 1], table[:, 2:])
+
+
 class TestLexicon:
     def test_numbers_frequent_words_and_the_habit_of_rare_ones(self):
         words = ["the", "of", "london", "nasa", "table", "odd"]
-        table = np.array(
-            [[9, 90, 90, 0, 0], [8, 80, 80, 0, 0], [1, 10, 0, 9, 0], [1, 9, 0, 0, 9], [1, 8, 8, 0, 0], [1, 3, 3, 0, 0]]
-        )
-        known = number_words(words, table, 2, 10)
+        table = [
+            [9, 90, 90, 0, 0], [8, 80, 80, 0, 0], [1, 10, 0, 9, 0], [1, 9, 0, 0, 9], [1, 8, 8, 0, 0], [1, 3, 3, 0, 0],
+        ]  # fmt: skip
+        known = number_words(counts_of(words, table), 2, 10)
         assert known.vocabulary == ["the", "of"]
         assert known("london") == 2 + 7 and known("nasa") == 2 + 1 and known("table") == 2 + 2 and known("odd") == 2
         numbers, hashes, letters = encode_words(words, known, 16)
         assert numbers.tolist() == [0, 1, 9, 3, 4, 2] and hashes.max() < 16 and letters.tolist()[:2] == [3, 2]
 
     def test_keeps_the_spelling_that_most_capitals_have(self):
-        words, table = ["mcdonald", "leroy", "delay"], np.array([[1, 9, 0, 8, 0], [1, 20, 0, 20, 0], [1, 30, 20, 9, 0]])
+        words, table = ["mcdonald", "leroy", "delay"], [[1, 9, 0, 8, 0], [1, 20, 0, 20, 0], [1, 30, 20, 9, 0]]
         forms = {("mcdonald", "McDonald"): 7, ("mcdonald", "MCDonald"): 1, ("leroy", "LeRoy"): 6, ("delay", "DeLay"): 9}
-        assert choose_spellings(forms, words, table) == {"mcdonald": "McDonald"}
+        assert choose_spellings(forms, counts_of(words, table)) == {"mcdonald": "McDonald"}
 
 
 class TestPauses:
@@ -133,7 +139,7 @@ class TestPauses:
 def windows(count=8, words=48, text=None) -> Windows:
     text = text or label(book(400))
     source = Source(1.0, text.numbers, text.marks, text.capitals)
-    known = number_words(text.words, np.tile([1.0, 9, 9, 0, 0], (len(text.words), 1)), 100, 10)
+    known = number_words(counts_of(text.words, [[1, 9, 9, 0, 0]] * len(text.words)), 100, 10)
     unknown = len(known.vocabulary)
     return Windows([source], encode_words(text.words, known, 16), unknown, words, count, 0, Pauses.load())
 
@@ -209,7 +215,7 @@ class TestScores:
     def test_of_the_rules_beside_the_tagger(self):
         words = [SpokenWord("so", 0, 0.2), SpokenWord("i", 0.9, 1), SpokenWord("went", 1.1, 1.3)]
         assert stops_at_pauses(words) == [Tag(".", "first"), Tag("", "first"), Tag(".", "lower")]
-        assert nothing(words) == [Tag("", "first"), Tag("", "first"), Tag(".", "lower")]
+        assert one_sentence(words) == [Tag("", "first"), Tag("", "first"), Tag(".", "lower")]
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +379,7 @@ def test_counts_of_words_leave_out_what_is_held_out(tmp_path):
     text = read_text(path, 1.0, tmp_path, lambda line: None)
     again = read_text(path, 1.0, tmp_path, lambda line: None)
     assert np.array_equal(text.train, again.train) and text.end.sum() == 8
-    words, table, _ = count_words([again])
-    assert table[words.index("london")].tolist()[1:] == [98, 0, 98, 0]
-    assert table[words.index("walthamstow"), 1] == 0
+    counts, _ = count_words([again])
+    london, walthamstow = map(counts.words.index, ("london", "walthamstow"))
+    assert counts.occurrences[london] == 98 and counts.inside[london].tolist() == [0, 98, 0]
+    assert counts.occurrences[walthamstow] == 0
