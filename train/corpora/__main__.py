@@ -20,9 +20,7 @@ from train.corpora.layouts import layout_of
 from train.corpora.survey import hold_out, survey, write_manifest
 from train.corpora.tables import read_prompts, read_table
 from train.data.text_files import CorpusError
-from train.options import OutputError, in_words, make_folder, make_room
-
-DONE, FAILED = 0, 1
+from train.options import DONE, FAILED, OutputError, in_words, make_folder, make_room
 
 _LIBRISPEECH = {  # part -> SHA-256, bytes
     "dev-clean": ("76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3", 337_926_286),

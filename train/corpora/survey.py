@@ -192,10 +192,10 @@ def hold_out(rows: Sequence[dict], share: float) -> tuple[list[dict], list[dict]
     """
     by_speaker = len({row["speaker"] for row in rows}) >= MIN_SPEAKERS
     key = "speaker" if by_speaker else "id"
-    units: dict[str, float] = {}
+    units: Counter[str] = Counter()  # seconds of each
     for row in rows:
-        units[row[key]] = units.get(row[key], 0.0) + row["seconds"]
-    held_out, room = set(), share * sum(units.values())
+        units[row[key]] += row["seconds"]
+    held_out, room = set(), share * units.total()
     for unit in sorted(units, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if units[unit] <= room:
             held_out.add(unit)

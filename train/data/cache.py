@@ -22,7 +22,7 @@ from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
 from asr_core.storage import replace_file, replacing
 from train.data.manifest import ManifestClip, read_bytes
-from train.options import in_words
+from train.options import UNFINISHED, in_words
 
 UNREAD = -1  # in place of a checksum
 UNFINISHED_SECONDS = 3600  # a partial file that nobody has written to for so long is of a run that was killed
@@ -67,7 +67,7 @@ def _size_and_time(file: str) -> tuple[int, int] | None:
 
 def _remove_unfinished(folder: Path) -> None:
     """Removes what runs have left that were killed while they decoded."""
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(UNFINISHED):
         with contextlib.suppress(OSError):  # another run may be removing it
             if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
                 path.unlink()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,18 +50,18 @@ def training_data(clips: "Iterable[ManifestClip]") -> list[dict]:
 
     A corpus that is not in `SPEECH` has its own name as its title and `UNKNOWN` as its licence.
     """
-    seconds: dict[str, float] = {}
-    counts: dict[str, int] = {}
+    seconds: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for clip in clips:
-        seconds[clip.corpus] = seconds.get(clip.corpus, 0.0) + clip.seconds
-        counts[clip.corpus] = counts.get(clip.corpus, 0) + 1
+        seconds[clip.corpus] += clip.seconds
+        counts[clip.corpus] += 1
     entries = []
-    for corpus in sorted(seconds, key=seconds.__getitem__, reverse=True):
+    for corpus, total in seconds.most_common():
         source = source_of(corpus)
         entry = {
             "name": source.title,
             "corpus": corpus,
-            "hours": round(seconds[corpus] / 3600, 2),
+            "hours": round(total / 3600, 2),
             "clips": counts[corpus],
             "licence": source.licence,
         }

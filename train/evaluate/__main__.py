@@ -15,9 +15,8 @@ from pathlib import Path
 
 from asr_core.errors import AsrError
 from train.evaluate.evaluation import OPTIONS, evaluate
-from train.options import Help, in_words, stoppable, whole
+from train.options import DONE, FAILED, Help, in_words, stoppable, whole
 
-DONE, FAILED = 0, 1
 WHOLE_NUMBERS = ("beam_width", "similar_words")
 
 

@@ -7,6 +7,7 @@ background speech of a clip is the next clip; that of the last clip is the first
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -18,10 +19,9 @@ from asr_core.audio.loading import load_audio
 from asr_core.errors import AudioError
 from train.data import augmentation as augment
 from train.data.augmentation import NO_AUGMENTATION, SpecAugment, change_speed
-from train.options import MAX_SEED, in_words, make_folder, stoppable, whole
+from train.options import DONE, FAILED, MAX_SEED, in_words, make_folder, stoppable, whole
 
 RATE = 16_000  # Hz
-DONE, FAILED = 0, 1
 
 
 def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
@@ -33,9 +33,8 @@ def variants(samples, voice, seed: int) -> dict[str, np.ndarray]:
         seed: of the random generator.
     """
 
-    def only(**chances):
-        off = {"speeds": (1.0,), "noise": 0, "babble": 0, "room": 0, "band": 0, "gain": 0}
-        change = augment.Augmentation(**(off | chances))
+    def only(**changes):
+        change = dataclasses.replace(NO_AUGMENTATION, **changes)
         return change(samples, RATE, np.random.default_rng(seed), lambda: voice)
 
     def coded(codec):
@@ -103,9 +102,9 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.tools.audition", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0)
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="recordings to alter")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets a folder for each clip")
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="of everything random")
     args = parser.parse_args(arguments)
     try:
         make_folder(args.out)

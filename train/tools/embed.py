@@ -20,9 +20,8 @@ from asr_core.decoding.language_model import NGramModel
 from asr_core.decoding.lexicon import Pronunciations
 from asr_core.errors import AsrError
 from train.data.pronunciations import Dictionary
-from train.options import in_words, stoppable
+from train.options import DONE, FAILED, in_words, stoppable
 
-DONE, FAILED = 0, 1
 MAX_WORDS = 65_000  # of the lexicon, which then covers 98 % of running words in 370 kB
 OLD_FIELDS = ("name", "licence", "description", "decoder", "dereverberation")  # of the config, kept
 NEW_FIELDS = ("trained", "recipe", "featurizer", "sample_rate", "tokens", "language", "training_data")

@@ -24,13 +24,12 @@ from tqdm import tqdm
 from asr_core.text.normaliser import normalise
 from train.data.manifest import read_manifest
 from train.data.pronunciations import Dictionary
-from train.options import MAX_SEED, in_words, real, stoppable, whole
+from train.options import DONE, FAILED, MAX_SEED, in_words, real, stoppable, whole
 from train.tools.synthesisers import Espeak, Flite, Kokoro
 
-DONE, FAILED = 0, 1
 RATE = 16_000  # Hz
 SENTENCES_PER_VOICE = 12  # in succession
-RARE = 20  # a word that the recordings have less often is rare, if the command does not say otherwise
+RARE = 20  # a word with fewer occurrences in the recordings is rare, by default
 PLAIN = re.compile(r"[A-Za-z ,.;:!?'\-]{12,170}")  # no figures, since their spoken form is ambiguous
 ABBREVIATION = re.compile(r"\b[A-Z]\.|\b(?:Mr|Mrs|Ms|Dr|St|etc|Co|No|Jr|Sr|vs)\.")
 TYPOGRAPHY = str.maketrans({"’": "'", "‘": "'", "“": "", "”": "", '"': "", "—": ", ", "–": ", "})
@@ -55,7 +54,7 @@ class RareWords:
     Args:
         texts: of the recordings that there are.
         dictionary: of pronunciations.
-        limit: a word is rare that the recordings have less often.
+        limit: a word with fewer occurrences in the recordings is rare.
     """
 
     def __init__(self, texts: Iterable[str], dictionary: Dictionary, limit: int = RARE):
@@ -138,11 +137,11 @@ def main(arguments=None) -> int:
     which.add_argument("--espeak", action="store_true", help="the command espeak-ng")
     parser.add_argument(
         "--rare-in", type=Path, nargs="+", metavar="MANIFEST",
-        help="only sentences with two or more words that are rare in these and in what is made",
+        help="only sentences with two or more words that are rare in these manifests and in the one that is made",
     )  # fmt: skip
     parser.add_argument(
         "--rare", type=whole(1), default=RARE, metavar="N",
-        help="a word is rare that is there less than N times (default: %(default)s)",
+        help="a word with fewer than N occurrences there is rare (default: %(default)s)",
     )  # fmt: skip
     hours = real(0, above=True)
     parser.add_argument("--hours", type=hours, required=True, help="of speech, those of earlier runs included")

@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 from asr_core.text.vocabulary import Vocabulary
-from tests.train.data.test_augment import RATE, loudest_hertz, tone
+from tests.train.data.test_augmentation import RATE, loudest_hertz, tone
 from tests.train.fit.test_trainer import TINY
 from train.data import augmentation as host
 from train.data.augmentation import NO_AUGMENTATION, Augmentation, change_speed
