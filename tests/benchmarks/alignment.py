@@ -31,26 +31,27 @@ def main() -> None:
     options = parser.parse_args()
     recognizer = Recognizer(load_bundle(options.model))
     rate, step = recognizer.sample_rate, recognizer.step_seconds
-    sounds, pauses, texts = zip(*some_clips(options.manifest, rate, options.seconds, options.seed), strict=True)
-    parts = [np.concatenate(pair) for pair in zip(sounds, pauses, strict=True)]
+    clips, pauses, texts = zip(*some_clips(options.manifest, rate, options.seconds, options.seed), strict=True)
+    parts = [np.concatenate(pair) for pair in zip(clips, pauses, strict=True)]
     starts = np.cumsum([0, *map(len, parts)])
-    heard = recognizer.emissions(Audio(np.concatenate(parts), rate))
+    emissions = recognizer.emissions(Audio(np.concatenate(parts), rate))
 
     tracemalloc.start()
     before = time.process_time()
-    whole = align_text(heard, " ".join(texts), recognizer.vocabulary).words
+    whole = align_text(emissions, " ".join(texts), recognizer.vocabulary).words
     seconds, (_, peak) = time.process_time() - before, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     print(f"{starts[-1] / rate:.0f} s of audio, {len(whole)} words: {seconds:.1f} s of processor, {peak / 1e6:.0f} MB")
 
-    cut, alone, frames = [], [], len(heard.energy) // len(heard)
-    for sound, text, start, end in zip(sounds, texts, starts[:-1], starts[1:], strict=True):
+    cut, alone, frames = [], [], len(emissions.energy) // len(emissions)
+    for clip, text, start, end in zip(clips, texts, starts[:-1], starts[1:], strict=True):
         first, last = round(start / rate / step), round(end / rate / step)
-        part = Emissions(heard.log_probs[first:last], step, first * step, heard.energy[frames * first : frames * last])
+        energy = emissions.energy[frames * first : frames * last]
+        part = Emissions(emissions.log_probs[first:last], step, first * step, energy)
         cut += edges(align_text(part, text, recognizer.vocabulary).words)
-        words = align_text(recognizer.emissions(Audio(sound, rate)), text, recognizer.vocabulary).words
+        words = align_text(recognizer.emissions(Audio(clip, rate)), text, recognizer.vocabulary).words
         alone += [(word.start + start / rate, word.end + start / rate) for word in words]
-    for name, other in (("the same log-probabilities, cut", cut), ("every clip heard alone", alone)):
+    for name, other in (("the same log-probabilities, cut", cut), ("every clip alone", alone)):
         apart = np.abs(np.array(other) - edges(whole))
         within = 100 * np.mean(apart <= step + 1e-6)
         print(f"{name:<32} {within:.1f} % of the edges within a step, median {np.median(apart):.3f} s")

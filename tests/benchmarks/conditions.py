@@ -1,4 +1,4 @@
-"""The same clips under worse conditions, and sounds that are not speech: what the model makes of them.
+"""The same clips under worse conditions, and sounds that are not speech: which words the model finds.
 
     python -m tests.benchmarks.conditions --manifest valid.jsonl [--limit 150] [--seed 0] [--model default]
     python -m tests.benchmarks.conditions --sounds FILE...
@@ -41,10 +41,10 @@ def fan(x, rng):
     return x + noise * np.std(x) / np.std(noise) / 10
 
 
-def waiting(x, rng):
-    """Beside the fan, three seconds before the first word and after the last."""
-    wait = np.zeros(3 * RATE)
-    return fan(np.concatenate([wait, x, wait]), rng)
+def fan_around(x, rng):
+    """The fan also in three seconds before the first word and after the last."""
+    silence = np.zeros(3 * RATE)
+    return fan(np.concatenate([silence, x, silence]), rng)
 
 
 def room(x, rng):
@@ -75,7 +75,7 @@ CONDITIONS = {
     "peak at -40 dBFS": quiet,
     "-20 dB, DC offset": constant,
     "fan, 20 dB below": fan,
-    "3 s of a fan around": waiting,
+    "3 s of a fan around": fan_around,
     "simulated room": room,
     "telephone, 8 kHz": telephone,
     "GSM, 13 kbit/s": low_rate_codec,
@@ -112,12 +112,12 @@ def no_speech(rng, seconds=8.0) -> dict[str, np.ndarray]:
     }
 
 
-def hear_sounds(recognizer, paths):
-    """The words found in files in which nobody speaks."""
+def transcribe_sounds(recognizer, paths):
+    """Prints the words that are found in files in which nobody speaks."""
     from asr_core.audio.loading import Audio
     from asr_core.errors import AudioError
 
-    words, seconds, heard = [], 0.0, 0
+    words, seconds, files = [], 0.0, 0
     for path in paths:
         try:
             audio = recognizer.load(path)
@@ -126,11 +126,11 @@ def hear_sounds(recognizer, paths):
             continue
         audio = Audio(audio.samples[: SOUND_SECONDS * RATE], RATE)
         found = recognizer.transcribe(audio).words
-        heard, seconds, words = heard + 1, seconds + audio.seconds, words + list(found)
+        files, seconds, words = files + 1, seconds + audio.seconds, words + list(found)
         if found:
             print(f"{path.name:32s}", ", ".join(f"{word.text} ({word.confidence:.2f})" for word in found), flush=True)
     sure = sum(word.confidence >= 0.5 for word in words)
-    print(f"{len(words)} words, {sure} of them with a confidence of 0.5 and more, in {heard} sounds, {seconds:.0f} s")
+    print(f"{len(words)} words, {sure} of them with a confidence of 0.5 and more, in {files} sounds, {seconds:.0f} s")
 
 
 def main():
@@ -152,18 +152,18 @@ def main():
     args = parser.parse_args()
     recognizer = Recognizer(load_bundle(args.model))
     if args.sounds:
-        hear_sounds(recognizer, args.sounds)
+        transcribe_sounds(recognizer, args.sounds)
         return
     clips = read_manifest(args.manifest)
     random.Random(args.seed).shuffle(clips)
     clips = clips[: args.limit]
-    sounds = [load_audio(read_bytes(clip.audio), RATE).samples for clip in clips]
+    recordings = [load_audio(read_bytes(clip.audio), RATE).samples for clip in clips]
     references = [normalise(clip.text) for clip in clips]
     for name, change in CONDITIONS.items():
         rng = np.random.default_rng(args.seed)
-        changed = [np.clip(change(x, rng), -1, 1).astype(np.float32) for x in sounds]
-        heard = [normalise(recognizer.transcribe(audio_from_array(x, RATE, RATE)).text) for x in changed]
-        print(f"{name:20s} WER {100 * jiwer.wer(references, heard):.1f} %", flush=True)
+        changed = [np.clip(change(x, rng), -1, 1).astype(np.float32) for x in recordings]
+        hypotheses = [normalise(recognizer.transcribe(audio_from_array(x, RATE, RATE)).text) for x in changed]
+        print(f"{name:20s} WER {100 * jiwer.wer(references, hypotheses):.1f} %", flush=True)
     for name, sound in no_speech(np.random.default_rng(args.seed)).items():
         transcript = recognizer.transcribe(audio_from_array(np.clip(sound, -1, 1).astype(np.float32), RATE, RATE))
         words = ", ".join(f"{word.text} ({word.confidence:.2f})" for word in transcript.words)

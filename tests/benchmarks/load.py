@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.load --manifest valid.jsonl [--visitors 20] [--requests 200] [--minutes 5]
 
-Starts `python app.py` on loopback in a program of its own. Each visitor has a clip of his own, which is what the
-recogniser was asked for alone, too: an answer must equal that, word for word. One that equals another visitor's is
+Starts `python app.py` on loopback in a program of its own. Each visitor has a clip of their own, which the recogniser
+has also transcribed alone: an answer must equal that transcript, word for word. One that equals another visitor's is
 mixed up. Without a manifest the clips are cut from the examples that come with the app. Exits with 1 if anything is
 not as it must be.
 """
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
 from asr_core.audio.loading import load_audio  # noqa: E402
+from tests.train.app_process import free_port  # noqa: E402
 
 CLIP_SECONDS = 10
 RATE = 16_000
@@ -51,7 +51,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, App(options.model, Path(folder)) as app:
         clips = write_clips(options.manifest, options.visitors, Path(folder))
-        expected = heard_alone(options.model, clips)
+        expected = transcribed_alone(options.model, clips)
         print(f"{os.cpu_count()} cores; {len(clips)} clips of {CLIP_SECONDS} s, {len(set(expected))} different texts")
         app.wait_until_ready()
         visitors = [Visitor(app.url, clip, text) for clip, text in zip(clips, expected, strict=True)]
@@ -65,9 +65,7 @@ class App:
     """`python app.py` while the block runs."""
 
     def __init__(self, model: str, folder: Path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "app.log"
         self._command = [sys.executable, "app.py", "--model", model, "--port", str(port)]
@@ -121,19 +119,19 @@ def resident_megabytes(pid: int) -> float:
     for entry in Path(f"/proc/{pid}/status").read_text().splitlines():
         if entry.startswith("VmRSS"):
             return int(entry.split()[1]) / 1000
-    raise RuntimeError("this system does not tell the memory of a program")
+    raise RuntimeError("this system does not report the memory of a program")
 
 
 class Visitor:
-    """One client with his own clip. `ask` is called from one thread at a time."""
+    """One client with a clip of its own. `transcribe` is called from one thread at a time."""
 
     def __init__(self, url: str, clip: Path, expected: str):
         self.clip, self.expected = clip, expected
         self._client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
         self.seconds: list[float] = []
 
-    def ask(self, file: Path | None = None) -> str:
-        """The text of a file, of his own clip by default. Raises AppError as the server answers it."""
+    def transcribe(self, file: Path | None = None) -> str:
+        """The server's transcript of a file, by default of the own clip. Raises AppError if the server refuses it."""
         started = time.perf_counter()
         answer = self._client.predict(handle_file(str(file or self.clip)), api_name="/transcribe")
         self.seconds.append(time.perf_counter() - started)
@@ -163,7 +161,7 @@ def write_clips(manifest: Path | None, count: int, folder: Path) -> list[Path]:
     return paths
 
 
-def heard_alone(model: str, clips: list[Path]) -> list[str]:
+def transcribed_alone(model: str, clips: list[Path]) -> list[str]:
     """The recogniser's transcript of each clip, one after the other, as the endpoint decodes by default."""
     from asr_core.bundle.loading import load_bundle
     from asr_core.recognizer import Recognizer
@@ -177,9 +175,9 @@ def heard_alone(model: str, clips: list[Path]) -> list[str]:
 
 
 def crowd(app: App, visitors: list[Visitor], requests: int, expected: list[str]) -> bool:
-    """All visitors at once, again and again; prints, and returns whether all was as it must be."""
+    """All visitors at once, again and again; prints the outcomes, and returns whether all are right."""
     with ThreadPoolExecutor(len(visitors)) as pool:
-        list(pool.map(Visitor.ask, visitors))  # the first of each warms up and is not counted
+        list(pool.map(Visitor.transcribe, visitors))  # the first of each warms up and is not counted
         before = app.megabytes
         for visitor in visitors:
             visitor.seconds.clear()
@@ -187,7 +185,9 @@ def crowd(app: App, visitors: list[Visitor], requests: int, expected: list[str])
         rounds = [turns[first : first + len(visitors)] for first in range(0, requests, len(visitors))]
         outcomes: Counter[str] = Counter()
         for together in rounds:
-            for visitor, outcome in zip(together, pool.map(lambda v: asked(v, expected), together), strict=True):
+            for visitor, outcome in zip(
+                together, pool.map(lambda v: own_clip_outcome(v, expected), together), strict=True
+            ):
                 outcomes[outcome] += 1
                 if outcome != "right":
                     print(f"  {visitor.clip.name}: {outcome}")
@@ -201,9 +201,9 @@ def crowd(app: App, visitors: list[Visitor], requests: int, expected: list[str])
     return outcomes == {"right": requests} and growth < FLAT_SHARE
 
 
-def asked(visitor: Visitor, everybody: list[str]) -> str:
+def own_clip_outcome(visitor: Visitor, everybody: list[str]) -> str:
     try:
-        text = visitor.ask()
+        text = visitor.transcribe()
     except Exception as error:
         return f"not answered ({type(error).__name__}: {error})"
     if text == visitor.expected:
@@ -233,7 +233,7 @@ def write_bad_files(folder: Path, clip: Path) -> dict[Path, str | None]:
 
 
 def mixture(app: App, visitors: list[Visitor], minutes: float, bad: dict[Path, str | None], seed: int) -> bool:
-    """Each visitor asks by turns for his clip and for a bad file, until the time is up."""
+    """Each visitor sends its own clip or a bad file, drawn at random, until the time is up."""
     before, latest = app.megabytes, time.monotonic() + 60 * minutes
     outcomes: Counter[str] = Counter()
     lock = threading.Lock()
@@ -242,14 +242,14 @@ def mixture(app: App, visitors: list[Visitor], minutes: float, bad: dict[Path, s
         dice, visitor = random.Random(seed + number), visitors[number]
         while time.monotonic() < latest and app.alive:
             file = dice.choice(list(bad)) if dice.random() < 0.5 else None
-            outcome = tried(visitor, file, bad.get(file))
+            outcome = mixed_outcome(visitor, file, bad.get(file))
             with lock:
                 outcomes[outcome] += 1
 
     with ThreadPoolExecutor(len(visitors)) as pool:
         list(pool.map(behave, range(len(visitors))))
     growth = app.megabytes / before - 1 if app.alive else 0
-    last = [asked(visitor, [v.expected for v in visitors]) for visitor in visitors] if app.alive else []
+    last = [own_clip_outcome(visitor, [v.expected for v in visitors]) for visitor in visitors] if app.alive else []
     print(
         f"{minutes:g} minutes of mixed input: {dict(outcomes)}; alive: {app.alive}, health: {app.health}, "
         f"memory {growth:+.1%}; then {last.count('right')} of {len(visitors)} clips right"
@@ -258,10 +258,10 @@ def mixture(app: App, visitors: list[Visitor], minutes: float, bad: dict[Path, s
     return app.alive and set(outcomes) <= well and last == ["right"] * len(visitors) and growth < FLAT_SHARE
 
 
-def tried(visitor: Visitor, file: Path | None, text: str | None) -> str:
+def mixed_outcome(visitor: Visitor, file: Path | None, text: str | None) -> str:
     kind = "good" if file is None else "bad"
     try:
-        answer = visitor.ask(file)
+        answer = visitor.transcribe(file)
     except AppError as error:
         message = str(error)
         one_sentence = message.endswith(".") and "Traceback" not in message and "Internal error" not in message

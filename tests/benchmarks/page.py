@@ -1,14 +1,12 @@
 """How long a visitor waits: `python -m tests.benchmarks.page [--model M] [--hours 3]`.
 
 Prints the seconds from `python app.py` to the page and to the first transcript of 10 s; then, warm and in headless
-Chromium, from choosing a file to its words and its timeline, and from moving a slider to the texts, with and without
-another decoding. With --hours also those of a lecture of that length, and the memory of the program after it. The first
-start of a fresh clone compiles the beam search and Python's own files: give it a run before, or read it as that.
+Chromium, from choosing a file to its words and its timeline, and from moving a slider to the hypotheses, with and
+without another decoding. With --hours also those of a lecture of that length, and the memory of the program after it.
+The first start of a fresh clone is slower, because it compiles the beam search and Python's own files.
 """
 
 import argparse
-import os
-import shutil
 import statistics
 import tempfile
 import time
@@ -19,6 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.benchmarks.load import App
 from tests.benchmarks.speed import CLIP_SECONDS, repeated, write
+from tests.browser.chromium import chromium_path
 
 RUNS = 5
 PATIENCE_MILLISECONDS = 1_800_000
@@ -33,9 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         clips = [write(repeated(None, CLIP_SECONDS), folder / f"clip-{i}.ogg") for i in range(RUNS + 1)]
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
         started = time.perf_counter()
         with App(options.model, folder) as app:
             while not answers(app.url):
@@ -49,11 +46,11 @@ def main() -> None:
             print(f"{'upload to words and timeline, warm':<34} {line([upload(page, clip) for clip in clips])}")
             page.get_by_role("button", name="Decoding").click()
             more = [moved(page, "Hypotheses shown") for _ in range(RUNS)]
-            print(f"{'a slider to one more text':<34} {line(more)}")
+            print(f"{'a slider to one more hypothesis':<34} {line(more)}")
             again = [moved(page, "Language-model weight") for _ in range(RUNS)]
             print(f"{'a slider to another decoding':<34} {line(again)}")
             if options.hours:
-                page.reload()  # back to one text
+                page.reload()  # back to one hypothesis
                 # not Opus, which would take minutes to write
                 lecture = write(repeated(None, round(3600 * options.hours)), folder / "lecture.flac")
                 before = app.megabytes
@@ -86,7 +83,7 @@ def upload(page, clip: Path) -> float:
 
 
 def moved(page, name: str) -> float:
-    """Seconds from a press on a slider's key until the page shows other texts, or other scores of them."""
+    """Seconds from a press on a slider's key until the page shows other hypotheses, or other scores of them."""
     slider = page.get_by_role("slider", name=name)
     slider.focus()
     before = page.locator("#decoding tbody").all_inner_texts()

@@ -90,18 +90,18 @@ def run(make, arguments, clips, result):
     except ImportError as error:
         result.put({"missing": str(error)})
         return
-    references, hypotheses, cpu, heard = [], [], 0.0, 0.0
+    references, hypotheses, cpu, audio_seconds = [], [], 0.0, 0.0
     for clip in clips:
         audio = load_audio(read_bytes(clip.audio), RATE)
         start = time.process_time()
         hypotheses.append(normalise(transcribe(audio.samples)))
         cpu += time.process_time() - start
-        heard += audio.seconds
+        audio_seconds += audio.seconds
         references.append(normalise(clip.text))
     result.put(
         {
             "wer": round(100 * jiwer.wer(references, hypotheses), 2),
-            "cpu_seconds_per_audio_second": round(cpu / heard, 4),
+            "cpu_seconds_per_audio_second": round(cpu / audio_seconds, 4),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "model_mb": round(size(path) / 1e6, 1),
         }

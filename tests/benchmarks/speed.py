@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 REPOSITORY = Path(__file__).parents[2]
 
 EXAMPLES = REPOSITORY / "assets" / "examples"
+RATE = 16_000  # Hz
 CLIP_SECONDS = 10
 RUNS = 9  # of which the median is printed, the quickest and slowest beside it
 
@@ -49,16 +50,13 @@ def main() -> None:
             hour = write(speech, Path(folder) / f"hour{args.suffix}")
             del speech
             command = [sys.executable, "-m", "tests.benchmarks.speed", "--model", args.model, "--only-hour", str(hour)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY).stdout
-            found = json.loads(said)
+            printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY).stdout
+            found = json.loads(printed)
             print(
                 f"{'an hour':<22} {found['seconds']:.1f} s ({found['load']:.1f} s to load the model before), "
                 f"peak memory {found['megabytes']:.0f} MB, {found['words']} words"
             )
             print(f"{'cancelled at a tenth':<22} the processor is idle after {found['idle']:.1f} s")
-
-
-RATE = 16_000
 
 
 def repeated(recording: str | None, seconds: int):
@@ -172,7 +170,7 @@ def peak_megabytes() -> float:
     for entry in Path("/proc/self/status").read_text().splitlines():
         if entry.startswith("VmHWM"):
             return int(entry.split()[1]) / 1000
-    raise RuntimeError("this system does not tell the peak memory of a program")
+    raise RuntimeError("this system does not report the peak memory of a program")
 
 
 def processor() -> str:

@@ -44,8 +44,8 @@ def some_clips(manifest: Path, rate: int, seconds: float, seed: int):
 
 def recording(manifest: Path, rate: int, seconds: float, seed: int) -> tuple[np.ndarray, str]:
     """`some_clips` as one recording, and the words in it."""
-    sounds, pauses, texts = zip(*some_clips(manifest, rate, seconds, seed), strict=True)
-    parts = [part for pair in zip(sounds, pauses, strict=True) for part in pair]
+    clips, pauses, texts = zip(*some_clips(manifest, rate, seconds, seed), strict=True)
+    parts = [part for pair in zip(clips, pauses, strict=True) for part in pair]
     return np.concatenate(parts), " ".join(texts)
 
 
@@ -97,9 +97,9 @@ def compare(recognizer: Recognizer, samples: np.ndarray, reference: str) -> None
     print(f"  streaming beside offline: {100 * jiwer.wer(offline.text, text_of(final)):.2f} % of the words differ")
     delays = first_seen(final, shown, clock)
     if not len(delays):
-        print("  no word was shown: there is no delay to tell")
+        print("  no word was shown, so there is no delay to report")
         return
-    for name, column in (("of the sound alone", 0), ("with computing", 1)):
+    for name, column in (("of the audio alone", 0), ("with computing", 1)):
         shares = np.percentile(delays[:, column], [50, 90, 95, 99])
         print(
             f"  delay {name:19} "

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.word_times --model FOLDER --manifest single_words.jsonl [--recordings 40]
 
-Every clip of the manifest holds one word. Clips are cut where their sound begins and ends, joined with pauses of
+Every clip of the manifest holds one word. Clips are cut where the word begins and ends, joined with pauses of
 known length over faint noise, transcribed, and aligned with their own text.
 """
 
@@ -26,7 +26,7 @@ NOISE_DB = -60.0
 
 
 def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
-    """The clip from the beginning to the end of its sound."""
+    """The clip from the beginning to the end of its word."""
     frame = rate // 200
     power = np.square(samples[: len(samples) // frame * frame]).reshape(-1, frame).mean(axis=1)
     loud = np.flatnonzero(power > power.max() * 10 ** (EDGE_DB / 10))
@@ -75,24 +75,26 @@ def main():
     for _ in range(options.recordings):
         chosen = [clips[i] for i in generator.choice(len(clips), options.words, replace=False)]
         rate = recognizer.sample_rate
-        sounds = [trimmed(recognizer.load(read_bytes(clip.audio)).samples, rate) for clip in chosen]
+        words_alone = [trimmed(recognizer.load(read_bytes(clip.audio)).samples, rate) for clip in chosen]
         texts = [normalise(clip.text) for clip in chosen]
-        samples, times = join(sounds, rate, generator)
+        samples, times = join(words_alone, rate, generator)
         emissions = recognizer.emissions(Audio(samples, rate))
         peaks = Emissions(emissions.log_probs, emissions.step_seconds)
-        for name, heard in ("", emissions), (", peaks alone", peaks):
-            words = align_text(heard, " ".join(texts), recognizer.vocabulary).words
+        for name, found in ("", emissions), (", peaks alone", peaks):
+            words = align_text(found, " ".join(texts), recognizer.vocabulary).words
             errors["aligned" + name] += [
                 (word.start - start, word.end - end) for word, (start, end) in zip(words, times, strict=True)
             ]
-            words = greedy(heard, recognizer.vocabulary).words
+            words = greedy(found, recognizer.vocabulary).words
             if [word.text for word in words] == texts:
                 errors["greedy" + name] += [
                     (word.start - start, word.end - end) for word, (start, end) in zip(words, times, strict=True)
                 ]
         total += 1
         wrong += [word.text for word in words] != texts
-    print(f"{total} recordings of {options.words} words; {wrong} not heard word for word, left out of greedy's rows")
+    print(
+        f"{total} recordings of {options.words} words; {wrong} not recognised word for word, left out of greedy's rows"
+    )
     for name, found in errors.items():
         describe(name, found)
 

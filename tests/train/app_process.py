@@ -30,7 +30,7 @@ def running_app(
         folder: where app.py lies, and is started.
         through: a command that starts it, such as setpriv.
     """
-    port = _free_port()
+    port = free_port()
     environment = {"PATH": os.environ["PATH"], "GRADIO_SERVER_PORT": str(port)} | environment
     log = Path(environment["TMPDIR"]) / "app.log"
     with open(log, "w") as output:
@@ -53,7 +53,8 @@ def running_app(
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
