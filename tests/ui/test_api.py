@@ -74,7 +74,7 @@ def test_align_subtitles_compare_and_model_answer(client, recording):
 
 def test_errors_are_sentences_and_the_next_request_is_answered(client, tmp_path):
     bad = tmp_path / "bad.wav"
-    bad.write_bytes(b"nothing to hear")
+    bad.write_bytes(b"no audio")
     with pytest.raises(AppError, match=r"bad\.wav is not a recording"):
         client.predict(recording=handle_file(str(bad)), api_name="/transcribe")
     with pytest.raises(AppError, match="no words"):
@@ -88,7 +88,7 @@ def test_too_large_an_upload_is_refused(client, recording):
 
 
 def answer(server, name, data) -> str:
-    """What a client without types is answered: an event and its data."""
+    """The events, as text, that a client gets which sends plain JSON, as curl does."""
     event = post(f"{server}/gradio_api/call/{name}", {"data": data})["event_id"]
     with urllib.request.urlopen(f"{server}/gradio_api/call/{name}/{event}", timeout=20) as stream:
         return stream.read().decode()
@@ -165,10 +165,8 @@ def test_a_path_of_the_server_is_not_taken_for_an_upload(server):
     for path in ("/etc/passwd", "../../etc/passwd", __file__):
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
         for name, data in (("transcribe", [file, "greedy", 16, ""]), ("_run", [[file], None, None])):
-            event = post(f"{server}/gradio_api/call/{name}", {"data": data})["event_id"]
-            with urllib.request.urlopen(f"{server}/gradio_api/call/{name}/{event}", timeout=20) as stream:
-                answer = stream.read().decode()
-            assert "event: error" in answer and "root:" not in answer
+            answered = answer(server, name, data)
+            assert "event: error" in answered and "root:" not in answered
 
 
 @pytest.mark.parametrize(
@@ -191,9 +189,7 @@ def test_files_outside_the_upload_folder_are_not_served(server, path):
 def test_addresses_are_neither_fetched_nor_relayed(server):
     """The port is our own, so that a fetch would succeed if one were made."""
     file = {"path": f"{server}/health", "meta": {"_type": "gradio.FileData"}}
-    event = post(f"{server}/gradio_api/call/transcribe", {"data": [file, "greedy", 16, ""]})["event_id"]
-    with urllib.request.urlopen(f"{server}/gradio_api/call/transcribe/{event}", timeout=20) as stream:
-        assert "Addresses are not fetched" in stream.read().decode()
+    assert "Addresses are not fetched" in answer(server, "transcribe", [file, "greedy", 16, ""])
     for path in (f"file={server}/health", f"file/{server}/health", f"proxy={server}/health"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{server}/gradio_api/{path}", timeout=20)

@@ -1,4 +1,4 @@
-"""What goes wrong on a real server with a fake recogniser: one sentence for those concerned, and on it goes."""
+"""Faults on a real server with a fake recogniser: the visitor gets one sentence, and the server goes on."""
 
 import errno
 import json
@@ -25,17 +25,17 @@ LAST_INPUTS = [None, None, "greedy", 16, 0.5, 1, "", 42, 2, 7, "written", ""]
 
 
 class Gated(FakeRecognizer):
-    """Hears when it may; counts who waits, and who was cancelled."""
+    """Waits in the middle of recognition until it may go on; counts the calls, and notes a cancellation."""
 
     def __init__(self, name):
         super().__init__(name)
-        self.may_hear, self.waiting, self.cancelled = threading.Event(), 0, threading.Event()
-        self.may_hear.set()
+        self.may_go_on, self.calls, self.cancelled = threading.Event(), 0, threading.Event()
+        self.may_go_on.set()
 
     def emissions(self, audio, progress=None, cancel=None, on_emissions=None):
-        self.waiting += 1
+        self.calls += 1
         share = 0.0
-        while not self.may_hear.wait(0.05):
+        while not self.may_go_on.wait(0.05):
             if progress:
                 progress(share := min(share + 0.02, 0.99))
             if cancel is not None and cancel.is_set():
@@ -58,10 +58,10 @@ def server(own_upload_folder):
 @pytest.fixture
 def recognizer(server):
     gated = server[2]
-    gated.waiting = 0
+    gated.calls = 0
     gated.cancelled.clear()
     yield gated
-    gated.may_hear.set()
+    gated.may_go_on.set()
 
 
 def client_of(server) -> Client:
@@ -73,8 +73,14 @@ def take_all_places(client: Client, sound, recognizer) -> list:
     jobs = []
     for count in range(1, MAX_TRANSCRIPTIONS + 1):
         jobs.append(client.submit(sound, api_name="/transcribe"))
-        assert comes_true(lambda count=count: recognizer.waiting == count, PATIENCE_SECONDS)
+        assert comes_true(lambda count=count: recognizer.calls == count, PATIENCE_SECONDS)
     return jobs
+
+
+def post(url: str, body: dict):
+    """Sends JSON; returns the response, which the caller closes."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    return urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
 
 
 def join_queue(server, session: str) -> None:
@@ -82,10 +88,7 @@ def join_queue(server, session: str) -> None:
     url, page, _ = server
     number = next(number for number, function in page.fns.items() if function.name == "open_example")
     body = {"fn_index": number, "data": LAST_INPUTS, "session_hash": session}
-    request = urllib.request.Request(
-        f"{url}/gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()
+    post(f"{url}/gradio_api/queue/join", body).close()
 
 
 def opening_an_example(server, session: str):
@@ -107,10 +110,7 @@ def outcome(server, session: str) -> str:
     url, page, _ = server
     number = next(number for number, function in page.fns.items() if function.name == "outcome")
     body = {"fn_index": number, "data": [None], "session_hash": session}
-    request = urllib.request.Request(
-        f"{url}/gradio_api/run/predict", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+    with post(f"{url}/gradio_api/run/predict", body) as answer:
         return answer.read().decode()
 
 
@@ -122,7 +122,7 @@ def shown(server, session: str) -> str:
 def test_a_full_queue_says_so_and_forgets_nobody(server, recognizer, recording):
     _, page, _ = server
     client, sound = client_of(server), handle_file(recording())
-    recognizer.may_hear.clear()
+    recognizer.may_go_on.clear()
     jobs = take_all_places(client, sound, recognizer)
     jobs += [client.submit(sound, api_name="/transcribe") for _ in range(2)]
     assert comes_true(lambda: len(page._queue) == 2, PATIENCE_SECONDS)
@@ -131,7 +131,7 @@ def test_a_full_queue_says_so_and_forgets_nobody(server, recognizer, recording):
     with pytest.raises(urllib.error.HTTPError) as refused:
         list(opening_an_example(server, "late"))
     assert refused.value.code == 503 and b"Queue is full." in refused.value.read()
-    recognizer.may_hear.set()
+    recognizer.may_go_on.set()
     assert [job.result(PATIENCE_SECONDS)["text"] for job in jobs] == 6 * [FAKE_TEXT]
     assert client.predict(sound, api_name="/transcribe")["text"] == FAKE_TEXT
 
@@ -155,23 +155,23 @@ def test_a_disk_that_takes_nothing_is_one_sentence_and_the_next_request_is_answe
 
 
 def test_a_visitor_who_goes_while_his_recording_is_transcribed_stops_it(server, recognizer):
-    recognizer.may_hear.clear()
+    recognizer.may_go_on.clear()
     messages = opening_an_example(server, "gone")
     assert any("is being transcribed" in json.dumps(message) for message in messages)  # reads up to there
     messages.close()
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
-    recognizer.may_hear.set()
+    recognizer.may_go_on.set()
     assert FAKE_TEXT in shown(server, "here")
 
 
 def test_the_latest_recording_is_shown_whatever_was_being_transcribed(server, recognizer):
-    recognizer.may_hear.clear()
+    recognizer.may_go_on.clear()
     first = opening_an_example(server, "hasty")
     assert any("is being transcribed" in json.dumps(message) for message in first)
     second = threading.Thread(target=lambda: join_queue(server, "hasty"))
     second.start()
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
-    recognizer.may_hear.set()
+    recognizer.may_go_on.set()
     second.join()
     said = [json.dumps(message) for message in first]
     assert sum('"process_completed"' in message for message in said) == 2
@@ -181,26 +181,25 @@ def test_the_latest_recording_is_shown_whatever_was_being_transcribed(server, re
 
 
 def test_clients_who_go_in_the_middle_leave_their_places_to_others(server, recognizer, recording):
-    recognizer.may_hear.clear()
+    recognizer.may_go_on.clear()
     client, sound = client_of(server), handle_file(recording())
     take_all_places(client, sound, recognizer)
     client.close()
-    recognizer.may_hear.set()
+    recognizer.may_go_on.set()
     assert client_of(server).predict(sound, api_name="/transcribe")["text"] == FAKE_TEXT
 
 
 @pytest.mark.parametrize("endpoint", ["transcribe", "align"])
 def test_a_program_that_goes_while_its_recording_is_transcribed_stops_it(server, recognizer, recording, endpoint):
-    recognizer.may_hear.clear()
+    recognizer.may_go_on.clear()
     url = f"{server[0]}/gradio_api/call/{endpoint}"
     uploaded = shutil.copy(recording(), Path(get_upload_folder()) / f"{endpoint}.wav")
     file = {"path": str(uploaded), "meta": {"_type": "gradio.FileData"}}
     data = [file, "the text"] if endpoint == "align" else [file, "recommended", None, ""]
-    request = urllib.request.Request(url, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+    with post(url, {"data": data}) as answer:
         event = json.load(answer)["event_id"]
     with urllib.request.urlopen(f"{url}/{event}", timeout=PATIENCE_SECONDS):
-        assert comes_true(lambda: recognizer.waiting == 1, PATIENCE_SECONDS) and not recognizer.cancelled.is_set()
+        assert comes_true(lambda: recognizer.calls == 1, PATIENCE_SECONDS) and not recognizer.cancelled.is_set()
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
 
 

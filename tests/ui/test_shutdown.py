@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
+from tests.train.app_process import free_port
 from tests.ui.fake import FAKE_TEXT
 
 ROOT = Path(__file__).parents[2]
@@ -25,20 +25,14 @@ from tests.ui.fake import FakeRecognizer
 
 class Slow(FakeRecognizer):
     def emissions(self, audio, progress=None, cancel=None, on_emissions=None):
-        print("listening", flush=True)
-        time.sleep({listens})
+        print("transcribing", flush=True)
+        time.sleep({transcribe_seconds})
         return super().emissions(audio, progress, cancel, on_emissions)
 
 ui.service.engine.Engine = functools.partial(ui.service.engine.Engine, load=Slow)
-ui.service.shutdown.FINISH_SECONDS = {finish}
+ui.service.shutdown.FINISH_SECONDS = {finish_seconds}
 app.main(["--port", sys.argv[1]])
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.fixture
@@ -46,9 +40,9 @@ def started(tmp_path):
     """A function that starts the program and returns it with its address once it is ready."""
     programs = []
 
-    def start(listens: float, finish: float):
+    def start(transcribe_seconds: float, finish_seconds: float):
         port = free_port()
-        code = PROGRAM.format(listens=listens, finish=finish)
+        code = PROGRAM.format(transcribe_seconds=transcribe_seconds, finish_seconds=finish_seconds)
         program = subprocess.Popen(
             [sys.executable, "-c", code, str(port)],
             cwd=ROOT,
@@ -80,21 +74,22 @@ def wait_until_ready(program, url: str) -> None:
     pytest.fail(f"the program did not come up: {program.communicate()[0]}")
 
 
-def line_with(program, word: str) -> None:
+def wait_for_line(program, word: str) -> None:
+    """Reads what the program prints, up to a line with this word."""
     assert any(word in line for line in iter(program.stdout.readline, ""))
 
 
 def stop_during_a_request(program, url: str, recording: str):
-    """Its job, once the program transcribes and has been asked to stop; and the answer to a later request."""
+    """(job of a request that was running when the program was asked to stop, its client)."""
     client = Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
     job = client.submit(handle_file(recording), api_name="/transcribe")
-    line_with(program, "listening")
+    wait_for_line(program, "transcribing")
     program.send_signal(signal.SIGTERM)
     return job, client
 
 
 def test_a_running_request_is_answered_and_new_ones_are_refused(started, recording, tmp_path):
-    program, url = started(listens=3, finish=PATIENCE_SECONDS)
+    program, url = started(transcribe_seconds=3, finish_seconds=PATIENCE_SECONDS)
     job, client = stop_during_a_request(program, url, recording())
     time.sleep(1)
     with pytest.raises(Exception, match="try again"):
@@ -109,7 +104,7 @@ def test_a_running_request_is_answered_and_new_ones_are_refused(started, recordi
 
 
 def test_a_request_that_takes_too_long_is_reported_and_does_not_hold_the_end_up(started, recording, tmp_path):
-    program, url = started(listens=10 * PATIENCE_SECONDS, finish=0.5)
+    program, url = started(transcribe_seconds=10 * PATIENCE_SECONDS, finish_seconds=0.5)
     job, _ = stop_during_a_request(program, url, recording())
     assert program.wait(PATIENCE_SECONDS) == 0  # a tenth of what the request would take
     with pytest.raises(Exception, match="is being stopped"):

@@ -12,6 +12,7 @@ import pytest
 from asr_core.audio.loading import Audio
 from asr_core.emissions import Emissions
 from asr_core.errors import BundleError
+from tests.processes import comes_true
 from tests.ui.tones import RATE, ToneRecognizer, tones
 from ui.service.engine import Engine
 from ui.service.live_session import LATE_CHUNK_SECONDS, SILENT_SECONDS, LiveSession
@@ -38,15 +39,15 @@ def session(engine):
 
 
 def speak(session, text=SAID, chunk_seconds=0.5):
-    """Pushes the sound of a text as a browser does: int16, half a second at a time."""
+    """Pushes the tones of a text as a browser does: int16, half a second at a time."""
     samples = (tones(text) * 32767).astype(np.int16)
     for start in range(0, len(samples), int(chunk_seconds * RATE)):
         session.push(samples[start : start + int(chunk_seconds * RATE)], RATE)
         if session._engine.state() == "ready":
-            settle(session)
+            wait_until_transcribed(session)
 
 
-def settle(session):
+def wait_until_transcribed(session):
     """Waits until all that was pushed has been transcribed."""
     with session._lock:
         assert session._idle.wait_for(lambda: not session._working, 30)
@@ -56,18 +57,11 @@ def text_of(words) -> str:
     return " ".join(word.text for word in words)
 
 
-def wait_until(condition, seconds=10):
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert condition()
-
-
 def wait_out_stragglers():
     time.sleep(LATE_CHUNK_SECONDS + 0.05)
 
 
-def test_words_appear_while_he_speaks_and_all_are_final_after_a_stop(session):
+def test_words_appear_while_a_visitor_speaks_and_all_are_final_after_a_stop(session):
     speak(session)
     view = session.view()
     assert view.phase == "listening" and view.final and view.partial
@@ -90,7 +84,7 @@ def test_the_recording_holds_all_that_was_spoken(session):
     assert files[".vtt"].startswith("WEBVTT")
 
 
-def test_after_a_pause_he_goes_on_in_the_same_recording(session):
+def test_after_a_pause_the_same_recording_goes_on(session):
     speak(session, "red green")
     session.pause()
     assert session.view().phase == "paused"
@@ -117,7 +111,7 @@ def test_a_stop_before_any_sound_leaves_nothing(session):
 def test_a_silent_microphone_is_called_silent_until_it_is_not(session):
     for _ in range(int(2 * SILENT_SECONDS) + 1):
         session.push(np.zeros(RATE // 2, np.int16), RATE)
-    settle(session)
+    wait_until_transcribed(session)
     assert "muted" in session.view().notice[1]
     speak(session, "red")
     assert session.view().notice is None
@@ -145,7 +139,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_in_words():
 
     session = LiveSession(Engine(load=load), None, Limits())
     speak(session, "red")
-    settle(session)
+    wait_until_transcribed(session)
     assert session.view().notice[1] == "There is no model here: choose another."
     assert session.stop() == []
 
@@ -153,7 +147,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_in_words():
 def test_a_broken_chunk_costs_itself_and_no_more(session):
     speak(session, "red green")
     session.push(np.full(800, np.nan, np.float32), RATE)
-    settle(session)
+    wait_until_transcribed(session)
     assert "not numbers" in session.view().notice[1]
     speak(session, "blue")
     session.stop()
@@ -190,7 +184,7 @@ def test_leaving_frees_thread_sound_and_folder(engine):
     session.close()
     assert not folder.exists()
     session.push(np.ones(RATE, np.int16), RATE)  # comes too late
-    settle(session)
+    wait_until_transcribed(session)
     assert session.view().phase == "closed"
     assert not any(thread.name == "live" for thread in threading.enumerate())
 
@@ -219,7 +213,6 @@ def test_every_update_is_small_however_long_the_recording(session, monkeypatch):
 
 @pytest.fixture
 def live(engine):
-
     import gradio as gr
 
     from ui.service.clip import ClipRegistry
@@ -242,7 +235,7 @@ def chunks(text):
 def say(live, text, session=None, visitor=VISITOR):
     for chunk in chunks(text):
         value, session = live._receive(chunk, session, None, "written", visitor)
-        settle(session)
+        wait_until_transcribed(session)
     return value, session
 
 
@@ -294,7 +287,7 @@ def test_a_visitor_who_leaves_is_forgotten_and_no_other(live, monkeypatch):
     _, second = say(live, "blue", visitor=other)
     live.leave(VISITOR)
     live.leave(VISITOR)  # twice does no harm
-    wait_until(lambda: first.phase == "closed")
+    assert comes_true(lambda: first.phase == "closed", seconds=10)
     assert second.phase == "listening"
     second.close()
 
@@ -329,14 +322,14 @@ def test_sound_that_comes_after_a_recording_was_closed_begins_no_other(live):
 
 
 def test_the_words_of_a_long_file_come_before_the_file_is_done(engine):
-    recognizer, told = engine.recognizer(), []
-    sound = Audio(tones(SAID), RATE)
-    whole = recognizer.emissions(sound)
+    recognizer, texts = engine.recognizer(), []
+    audio = Audio(tones(SAID), RATE)
+    whole = recognizer.emissions(audio)
     first = FirstWords()
     for part in np.array_split(np.arange(len(whole)), 3):
-        first.add(recognizer, sound.seconds, Emissions(whole.log_probs[part], 0.04, part[0] * 0.04))
-        told.append(text_of(first.words))
-    assert told[0] and told[0] != told[1] and all(SAID.startswith(text) for text in told)
-    assert told[2] == SAID
+        first.add(recognizer, audio.seconds, Emissions(whole.log_probs[part], 0.04, part[0] * 0.04))
+        texts.append(text_of(first.words))
+    assert texts[0] and texts[0] != texts[1] and all(SAID.startswith(text) for text in texts)
+    assert texts[2] == SAID
     card = first_words_card(first.words, first.separator)
-    assert "words so far" in card and told[2] in card
+    assert "words so far" in card and texts[2] in card

@@ -111,10 +111,10 @@ def test_sliders_that_the_model_has_not_set_yet_choose_nothing(engine):
     untouched = [component.value for component in decoding.components]
     early, bundle = decoding.read(untouched), engine.recognizer().bundle
     assert early.options(bundle) == bundle.decoder_options()
-    told = decoding.read([*decoding.defaults(bundle), *untouched[3:]])
-    assert told != early and told.same(early, bundle)
-    assert not told.same(dataclasses.replace(early, beam_width=7), bundle)
-    assert not told.same(dataclasses.replace(early, hot_words=("Ada",)), bundle)
+    recommended = decoding.read([*decoding.defaults(bundle), *untouched[3:]])
+    assert recommended != early and recommended.same(early, bundle)
+    assert not recommended.same(dataclasses.replace(early, beam_width=7), bundle)
+    assert not recommended.same(dataclasses.replace(early, hot_words=("Ada",)), bundle)
 
 
 def test_too_long_and_too_large_are_refused_with_numbers(engine, recording):
