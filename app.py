@@ -21,14 +21,21 @@ LOOPBACK = "127.0.0.1"
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     environment = os.environ
     parser = argparse.ArgumentParser(description="Speech recognition in the browser.")
-    parser.add_argument("--model", default=environment.get("ASR_MODEL") or "default", help="folder or Hub repo")
     parser.add_argument(
-        "--language", default=environment.get("ASR_LANGUAGE"), help="which one, of a model with several, such as deu"
+        "--model",
+        default=environment.get("ASR_MODEL") or "default",
+        help="a folder, or a repository on the Hub (name/repo[@revision]); default: the one that comes with the app",
+    )
+    parser.add_argument(
+        "--language",
+        default=environment.get("ASR_LANGUAGE"),
+        help="which language of a model that has several, such as deu",
     )
     parser.add_argument(
         "--language-model",
         default=environment.get("ASR_LANGUAGE_MODEL") or None,
-        help="an ARPA file, KenLM binary or folder of pyctcdecode; repo: the model's own; default: the English one",
+        help="n-grams for the beam search: an ARPA file, a KenLM binary or a folder of pyctcdecode; repo for the "
+        "model's own folder language_model, default for the English one that comes with the app",
     )
     parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME") or LOOPBACK, help="address to serve on")
     parser.add_argument(
@@ -37,7 +44,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=environment.get("GRADIO_SERVER_PORT") or None,
         help="default: the first free one from 7860",
     )
-    parser.add_argument("--share", action="store_true", default=_is_true("GRADIO_SHARE"), help="a public link")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        default=_is_true("GRADIO_SHARE"),
+        help="serve at a public address of Gradio, too",
+    )
     parser.add_argument("--mcp", action="store_true", default=_is_true("GRADIO_MCP_SERVER"), help="serve MCP tools too")
     parser.add_argument(
         "--model-paths", action="store_true", help="visitors may load a model by a path on this machine"

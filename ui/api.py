@@ -132,7 +132,7 @@ class Api:
 
         Args:
             recording: An audio or video file.
-            text: What is said in it; of subtitles, the words alone are taken.
+            text: The text of the recording; of subtitles, only the words count.
 
         Returns:
             The words of the text with start, end and confidence; a low one means that the word does not fit, 0 that it
@@ -182,7 +182,7 @@ class Api:
         """Word and character error rate of a text against a reference.
 
         Args:
-            reference: What was said.
+            reference: The correct text.
             heard: What was recognised.
 
         Returns:

@@ -11,7 +11,7 @@ class ClientGone:
 
     def __init__(self):
         blocks, self._event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-        self._queue = getattr(blocks, "_queue", None)  # not public, but Gradio tells a function in no other way
+        self._queue = getattr(blocks, "_queue", None)  # not public, but nothing else shows that a client is gone
 
     def is_set(self) -> bool:
         jobs = [] if self._queue is None else self._queue.active_jobs
