@@ -9,13 +9,13 @@ summary lists it as RERUN. A second failure is one. Tests that count how often s
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.browser.chromium import chromium_path
 from tests.ui.fake import FakeRecognizer
 from ui import build, launch_options
 from ui.service.engine import Engine
@@ -49,6 +49,7 @@ def pytest_collection_modifyitems(items):
 
 
 def needed(found, what: str):
+    """What was found; where it is None, the test is skipped, or fails if CI is set."""
     if not found:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is not installed")
     return found
@@ -103,8 +104,7 @@ def recording(folder):
 
 @pytest.fixture(scope="session")
 def browser(recording):
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    needed(program, "Chromium")
+    program = needed(chromium_path(), "Chromium")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program, args=[*FLAGS, f"--use-file-for-fake-audio-capture={recording}"]

@@ -4,13 +4,13 @@ The first example is opened with the model that ships; Chromium is found as in t
 """
 
 import os
-import shutil
 import sys
 from io import BytesIO
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from tests.browser.chromium import chromium_path
 from ui import build, launch_options
 from ui.service.engine import Engine
 
@@ -24,9 +24,8 @@ def take(path: str, theme: str = "light") -> None:
     engine.recognizer(timeout=PATIENCE_SECONDS)
     page = build(engine)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine))
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
         view = browser.new_page(viewport=SIZE)
         view.goto(f"{url}?__theme={theme}")
         view.locator(".example-row button").first.click()

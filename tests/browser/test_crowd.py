@@ -1,4 +1,4 @@
-"""What a visitor reads when too many have come before him."""
+"""What a visitor reads when the queue is full."""
 
 import pytest
 

@@ -1,12 +1,10 @@
 """Live, as a visitor uses it: a fake microphone plays tones, which the recogniser of the page transcribes as words."""
 
-import os
-import shutil
-
 import numpy as np
 import pytest
 import soundfile
 
+from tests.browser.chromium import chromium_path
 from tests.browser.conftest import FLAGS, needed, serve, throttle
 from tests.processes import comes_true
 from tests.ui.tones import RATE, ToneRecognizer, tones
@@ -28,12 +26,10 @@ def live_server(own_upload_folder):
         page.close()
 
 
-def browser_with(chromium, sound, *flags):
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    needed(program, "Chromium")
-    fake = f"--use-file-for-fake-audio-capture={sound}%noloop"
-    kept = [flag for flag in FLAGS if not flags or "fake" not in flag]
-    return chromium.launch(executable_path=program, args=[*kept, *(flags or (fake,))])
+def browser_with(chromium, recording):
+    """A browser whose microphone plays a recording once."""
+    fake = f"--use-file-for-fake-audio-capture={recording}%noloop"
+    return chromium.launch(executable_path=needed(chromium_path(), "Chromium"), args=[*FLAGS, fake])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +85,7 @@ def wait_for_words(page, text):
     page.wait_for_function(f"text => {said}.includes(text)", arg=text)
 
 
-def test_words_appear_while_he_speaks_and_the_text_is_right_in_the_end(speaking):
+def test_words_appear_while_a_visitor_speaks_and_the_text_is_right_in_the_end(speaking):
     press(speaking, "Start")
     wait_for_words(speaking, "red green")
     assert not speaking.locator("#live [data-part=hint]").is_visible()

@@ -201,9 +201,9 @@ def test_two_models_are_shown_on_one_time_axis(visit, recording):
     second.fill("name/other")
     second.press("Enter")
     page.get_by_role("button", name="Transcribe with both", exact=True).click()
-    page.wait_for_selector("#duel >> text=name/other")
+    page.wait_for_selector("#two-models >> text=name/other")
     one = page.locator("#timeline canvas").evaluate("(canvas) => parseFloat(canvas.style.height)")
-    two = page.wait_for_function("parseFloat(document.querySelector('#duel-timeline canvas').style.height) || 0")
+    two = page.wait_for_function("parseFloat(document.querySelector('#two-models-timeline canvas').style.height) || 0")
     assert two.json_value() > one + 150  # emissions, blank and words of the second model
 
 

@@ -155,7 +155,7 @@ def test_the_picture_zooms_and_pans_by_keys_and_wheel_and_asks_for_detail(opened
     assert reading() > middle
 
 
-def test_keys_move_the_playhead_and_say_where_it_is(opened):
+def test_keys_move_the_playhead_and_report_where_it_is(opened):
     frame = opened.locator("#timeline [data-part=frame]")
     frame.focus()
     opened.keyboard.press("End")
@@ -192,7 +192,7 @@ def test_an_impossible_edit_says_why_and_changes_nothing(opened):
     assert words_of(opened) == FAKE_TEXT
 
 
-def test_another_decoder_reads_again_at_once_and_shows_its_best(opened):
+def test_another_decoder_decodes_again_at_once_and_shows_its_n_best(opened):
     opened.get_by_role("button", name="Decoding").click()
     assert opened.get_by_label("Greedy", exact=True).is_checked()  # as the model recommends
     opened.get_by_label("Beam", exact=True).check()
@@ -235,7 +235,7 @@ def test_a_bad_file_gets_a_sentence_and_the_next_one_an_answer(page, folder, rec
     page.wait_for_selector("#words .word")
 
 
-def test_silence_is_called_silence(page, folder):
+def test_silence_is_reported_to_hold_no_speech(page, folder):
     path = folder / "silence.wav"
     soundfile.write(path, np.zeros(32000, np.float32), 16000)
     page.locator("#recording-file input[type=file]").set_input_files(str(path))

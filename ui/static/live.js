@@ -4,7 +4,7 @@
 const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const box = $("all"), line = $("line"), words = $("words"), notice = $("notice");
 const LAST_CHUNK_MS = 700; // recording continues for this long after a stop, so that the last chunk reaches the server
-const SETTLE_MS = 300; // after Gradio's microphone has been stopped
+const STOP_MS = 300; // from a click on Gradio's stop button until the microphone has stopped
 const QUEUED_MS = 2500; // in the queue before the visitor is notified
 const FLOOR_DB = -60; // level at the left end of the meter
 const LOST_MS = 10000; // without an update: the connection is lost, or the time limit is reached
@@ -17,7 +17,7 @@ let phase = "idle"; // of the session on the server: idle, loading, listening, p
 let id = null, count = 0, tail = []; // of the recording shown: its id, number of final words, nodes of partial words
 let incomplete = false; // whether final words before those shown are missing, since the browser skipped an update
 let updates = 0, updated = 0; // number of updates from the server, and time of the latest one in ms
-let pressed = false; // whether the focus is to go to a button, once one can be pressed
+let refocus = false; // whether the button that had the focus was disabled: the next one that can be pressed gets it
 let capture = null, context = null, watcher = 0;
 
 const REFUSED = {
@@ -29,6 +29,7 @@ const REFUSED = {
 
 // ---- the microphone --------------------------------------------------------------------------------------------
 const button = (...names) => document.querySelector(names.map((name) => `${MIC} .${name}`).join(", "));
+const stopRecorder = () => button("stop-button", "spinner-button", "stop-button-paused")?.click();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function start() {
@@ -48,15 +49,15 @@ async function start() {
   }
   showLevel();
   for (let attempt = 1; !(await record()); attempt++) {
-    button("stop-button", "spinner-button", "stop-button-paused")?.click();
+    stopRecorder();
     if (attempt === MAX_ATTEMPTS) {
       release();
       return showNotice("The recorder did not start", "Reload the page and press Start again.", "error");
     }
-    await pause(SETTLE_MS);
+    await pause(STOP_MS);
   }
   set("on");
-  watchOver();
+  watchMicrophone();
 }
 
 // Gradio's recorder downloads its encoder after the page has loaded, and fails if it is started before.
@@ -75,7 +76,7 @@ async function record() {
 }
 
 // Detects that Gradio's microphone has stopped by itself (time limit, lost connection) or waits in the queue.
-function watchOver() {
+function watchMicrophone() {
   clearInterval(watcher);
   const begun = performance.now();
   watcher = setInterval(() => {
@@ -85,7 +86,7 @@ function watchOver() {
     }
     const lost = phase !== "idle" && performance.now() - Math.max(updated, begun) > LOST_MS;
     if (mic === "on" && waited > QUEUED_MS && (button("record-button") || lost)) {
-      button("stop-button", "spinner-button", "stop-button-paused")?.click();
+      stopRecorder();
       release();
       trigger("click", { do: "pause", by: "limit" });
     }
@@ -95,8 +96,8 @@ function watchOver() {
 async function halt() {
   set("stopping");
   await pause(LAST_CHUNK_MS);
-  button("stop-button", "spinner-button", "stop-button-paused")?.click();
-  await pause(SETTLE_MS);
+  stopRecorder();
+  await pause(STOP_MS);
   release();
 }
 
@@ -148,10 +149,10 @@ function set(state) {
   $("clear").disabled = !off || !(some || phase !== "idle");
   $("copy").disabled = !some;
   $("hint").hidden = some;
-  if (["start", "pause", "stop", "clear"].includes(focused) && $(focused).disabled) pressed = true;
+  if (["start", "pause", "stop", "clear"].includes(focused) && $(focused).disabled) refocus = true;
   const next = ["pause", "start", "stop"].map($).find((one) => !one.disabled);
-  if (pressed && next) { // the button that had the focus was disabled
-    pressed = false;
+  if (refocus && next) {
+    refocus = false;
     next.focus();
   }
 }
@@ -217,7 +218,7 @@ function take(value) {
 // The server has no recording any more: stops the microphone, and keeps the words.
 function lose(notice) {
   if (mic === "on") {
-    button("stop-button", "spinner-button", "stop-button-paused")?.click();
+    stopRecorder();
     release();
   }
   if (phase !== "idle") {

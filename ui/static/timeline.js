@@ -5,8 +5,8 @@ const $ = (name) => element.querySelector(`[data-part=${name}]`);
 const frame = $("frame"), canvas = $("canvas"), readout = $("readout"), playButton = $("play"), timeLabel = $("time");
 const rate = $("rate"), announcement = $("announcement");
 const screen = canvas.getContext("2d");
-const lanes = document.createElement("canvas"); // what is on the canvas, without the playhead and the pointer's lines
-const context = lanes.getContext("2d");
+const backdrop = document.createElement("canvas"); // all lanes, without the playhead and the pointer's lines
+const context = backdrop.getContext("2d");
 const player = window.asr.player;
 
 const LANES = [ // [name, height in CSS pixels, label]
@@ -14,14 +14,14 @@ const LANES = [ // [name, height in CSS pixels, label]
 ];
 const MODEL_LANES = [["emissions", 104, "Emissions"], ["blank", 14, "Blank"], ["words", 30, "Words"]];
 const GAP = 6, LABEL_HEIGHT = 18;
-let LANE = {}, height = 0;
+let LANE = {}, height = 0; // name -> {top, size, label} of each lane; height of all of them
 
 // The lanes of the recording, then those of each model: "emissions", "blank", "words", and of a second one "emissions1" ...
 function layOut(models) {
   const lanes = [...LANES];
   for (const [number, model] of (models.length ? models : [""]).entries())
     for (const [name, size, label] of MODEL_LANES)
-      lanes.push([lane(name, number), size, model && name !== "blank" ? `${label}: ${model}` : label]);
+      lanes.push([laneName(name, number), size, model && name !== "blank" ? `${label}: ${model}` : label]);
   LANE = {};
   height = 0;
   for (const [name, size, label] of lanes) {
@@ -31,7 +31,7 @@ function layOut(models) {
   }
   canvas.style.height = `${height}px`;
 }
-const lane = (name, number) => (number ? `${name}${number}` : name);
+const laneName = (name, number) => (number ? `${name}${number}` : name);
 layOut([]);
 const MIN_SPAN = 0.08; // seconds that are shown at the highest zoom: two or three steps of the network
 const LETTER_WIDTH = 9; // pixels between two letters at least
@@ -44,7 +44,7 @@ let clip = null; // the component's value
 let view = { start: 0, end: 1 };
 let overview = null, detail = null; // decoded tiles
 let decoded = 0; // number of tiles so far
-let painted = ""; // what `lanes` shows
+let painted = ""; // what `backdrop` shows
 let hover = null; // {x, y} in CSS pixels
 let waiting = 0, asked = 0;
 let colours = {}, fonts = [];
@@ -168,14 +168,14 @@ function paint() {
   painted = key;
   screen.setTransform(1, 0, 0, 1, 0, 0);
   screen.clearRect(0, 0, ...size);
-  screen.drawImage(lanes, 0, 0);
+  screen.drawImage(backdrop, 0, 0);
   screen.setTransform(ratio, 0, 0, ratio, 0, 0);
   if (hover) drawHover(w);
   drawPlayhead();
 }
 
 function paintLanes(w, ratio, size) {
-  [lanes.width, lanes.height] = size; // clears it, too
+  [backdrop.width, backdrop.height] = size; // clears it, too
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.textBaseline = "middle";
   drawRuler(w);
@@ -262,7 +262,7 @@ function drawSpectrogram(tile, w) {
 }
 
 function drawEmissions({ emissions: e, texts, number }, w) {
-  const area = LANE[lane("emissions", number)], blank = LANE[lane("blank", number)];
+  const area = LANE[laneName("emissions", number)], blank = LANE[laneName("blank", number)];
   const bar = (e.step_seconds / (view.end - view.start)) * w;
   const first = Math.max(0, Math.floor((view.start - e.start) / e.step_seconds));
   const last = Math.min(e.count, Math.ceil((view.end - e.start) / e.step_seconds));
@@ -297,7 +297,7 @@ function drawEmissions({ emissions: e, texts, number }, w) {
 const shown = (text) => (text === " " ? "\u2423" : text || "\u2205");
 
 function drawWords({ words, word_count, number }, w) {
-  const area = LANE[lane("words", number)];
+  const area = LANE[laneName("words", number)];
   context.font = `13px ${font()}`;
   context.textAlign = "center";
   if (!words.length && word_count) {
@@ -351,7 +351,7 @@ const font = (mono) => fonts[mono ? 1 : 0];
 
 // ---- reading off values ----------------------------------------------------------------------------------------
 // The model whose lanes are at this height, the first one above them.
-const modelAt = (y) => best().models.findLast(({ number }) => !number || y >= LANE[lane("emissions", number)].top - LABEL_HEIGHT);
+const modelAt = (y) => best().models.findLast(({ number }) => !number || y >= LANE[laneName("emissions", number)].top - LABEL_HEIGHT);
 const wordAt = (model, seconds) => model.words.find(([start, end]) => seconds >= start && seconds < end);
 
 function describe(x, y) {
