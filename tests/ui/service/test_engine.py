@@ -1,6 +1,5 @@
 """Models load once, in the background, and one that fails can be tried again."""
 
-import re
 import threading
 import time
 
@@ -9,8 +8,7 @@ import pytest
 from asr_core.errors import BundleError, ProcessEnded
 from tests.ui.fake import FakeRecognizer
 from ui.service.engine import MAX_MODELS, Engine
-from ui.tabs.model import checked_name, model_chip
-from ui.widgets.model_card import model_card
+from ui.tabs.model import model_chip
 
 
 def test_building_does_not_wait_and_the_first_visitor_is_informed():
@@ -110,27 +108,3 @@ def test_a_model_that_cannot_load_leaves_a_page_that_says_so():
 
     chip = model_chip(Engine(load=load).start(), wait=True)
     assert "No model comes with this copy." in chip and "failed" in chip
-
-
-@pytest.mark.parametrize(
-    "name", ["", "x", "/etc", "../a", "a/../b", "a/b/c", "http://x/y", "a b/c", "tests/ui", "tests/ui#en"]
-)
-def test_without_permission_only_hub_repositories_can_be_named(name):
-    with pytest.raises(BundleError):
-        checked_name(name, model_paths=False)
-
-
-def test_with_permission_paths_can_be_named():
-    assert checked_name(" runs/best ", model_paths=True) == "runs/best"
-    assert checked_name("name/repo@v1", model_paths=False) == "name/repo@v1"
-
-
-def test_the_card_shows_one_line_for_each_corpus_and_a_column_for_each_decoder():
-    bundle = FakeRecognizer("mine").bundle
-    measured = [("a", "greedy", 0.4), ("b", "greedy", 0.5), ("a", "beam", 0.2)]
-    bundle.config["evaluation"] = [{"dataset": d, "split": "valid", "decoder": by, "wer": w} for d, by, w in measured]
-    bundle.config["evaluation"][0] |= {"wer_low": 0.35, "wer_high": 0.45}
-    card = model_card(bundle).split("</caption>")[1].split("</table>")[0]
-    cells = [re.sub("<.*?>", " ", cell).split() for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", card)]
-    assert cells[:3] == [["Word", "errors", "on", "(and", "95", "%", "interval)"], ["greedy"], ["beam"]]
-    assert cells[3:] == [["a", "valid"], ["40.0", "%", "35–45"], ["20.0", "%"], ["b", "valid"], ["50.0", "%"], []]

@@ -1,13 +1,8 @@
 """Requests from file to clip: what a visitor gets, and the message when a request fails."""
 
 import dataclasses
-import errno
 import json
 import logging
-import re
-import threading
-import time
-import zipfile
 
 import gradio as gr
 import numpy as np
@@ -15,19 +10,16 @@ import pytest
 
 from asr_core.audio.formats import AUDIO_SUFFIXES
 from asr_core.errors import AlignmentError, AudioError, Cancelled, GivenTextError
-from asr_core.transcript.words import Transcript, Word
-from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT, FakeRecognizer
-from ui.service.clip import MAX_HYPOTHESES, SPOKEN, WRITTEN
-from ui.service.engine import Engine
+from tests.ui.fake import DOUBTFUL_WORD, FAKE_TEXT
+from ui.service.clip import MAX_HYPOTHESES
 from ui.service.exports import FORMATS, SubtitleLimits, content, safe_stem, write_exports
 from ui.service.jobs import CancelFlag
 from ui.service.overrides import DecodingOverrides
 from ui.service.requests import Limits, align_edit, decode_again, explain, transcribe_file
-from ui.tabs.batch import Batch, Row, transcribe_all, write_zip
 from ui.tabs.how_it_works import guided_walk
 from ui.widgets.decoding import Decoding, hypotheses_table
 from ui.widgets.uploads import FILE_TYPES
-from ui.widgets.words import facts, paragraphs, transcript_card
+from ui.widgets.words import facts, transcript_card
 
 
 def test_every_suffix_that_is_read_can_be_chosen_on_the_page():
@@ -175,99 +167,3 @@ def test_subtitle_limits_reach_the_file(clip):
 )
 def test_download_names_are_safe(name, stem):
     assert safe_stem(name) == stem
-
-
-def test_one_bad_file_does_not_stop_the_batch(engine, recording, tmp_path):
-    bad = tmp_path / "bad.wav"
-    bad.write_bytes(b"not a recording")
-    rows = [
-        Row(recording(name="a.wav"), "a.wav"),
-        Row(str(bad), "bad.wav"),
-        Row(recording(name="b.wav"), "a.wav"),
-    ]
-    states = [[row.state for row in rows] for _ in transcribe_all(rows, engine, Limits())]
-    assert states[0] == ["waiting"] * 3
-    assert states[-1] == ["done", "failed", "done"]
-    assert rows[1].error and rows[0].transcript.text == FAKE_TEXT
-    names = zipfile.ZipFile(write_zip([rows[0], rows[2]], tmp_path)).namelist()
-    assert {"txt/a.txt", "txt/a-2.txt", "json/a.json", "srt/a-2.srt"} <= set(names) and len(names) == 8
-
-
-def test_a_batch_stops_at_its_limit_and_on_request(engine, recording):
-    rows = [Row(recording(name=f"{i}.wav"), f"{i}.wav") for i in range(3)]
-    list(transcribe_all(rows, engine, Limits(batch_seconds=9)))
-    assert [row.state for row in rows] == ["done", "done", "failed"]
-    flag = CancelFlag()
-    flag.set()
-    rows = [Row(recording(), "x.wav")]
-    list(transcribe_all(rows, engine, Limits(), cancel=flag))
-    assert rows[0].state == "skipped"
-
-
-def test_the_file_in_work_is_cancelled_when_the_visitor_leaves(recording):
-    ended, begun = threading.Event(), threading.Event()
-
-    class Slow(FakeRecognizer):
-        def transcribe(self, audio, *, progress, cancel):
-            progress(0.5)
-            begun.set()
-            while not cancel.is_set():
-                time.sleep(0.01)
-            ended.set()
-            raise Cancelled()
-
-    engine = Engine(load=Slow).start()
-    running = transcribe_all([Row(recording(), "x.wav")], engine, Limits())
-    next(running), next(running)  # all rows wait, the first one is in work
-    next(running)
-    assert begun.wait(10) and not ended.is_set()
-    running.close()
-    assert ended.wait(10)
-
-
-def test_the_form_of_a_batch_can_be_changed_while_it_runs_and_afterwards(engine, recording):
-    with gr.Blocks():
-        batch = Batch(engine, Limits(), gr.State(None))
-    rows = [Row(recording(), "x.wav"), Row(recording(), "y.wav", state="waiting")]
-    rows[0].transcript, rows[0].state = engine.recognizer().transcribe(recording()), "done"
-    (_, archive), *_ = batch._change_form(rows, SPOKEN)
-    assert {row.form for row in rows} == {SPOKEN} and "value" not in archive
-    rows.pop()
-    (_, archive), *_ = batch._change_form(rows, WRITTEN)
-    assert archive["value"].endswith(".zip") and rows[0].form == WRITTEN
-
-
-def test_a_batch_keeps_its_table_if_the_zip_cannot_be_written(engine, recording, monkeypatch):
-    with gr.Blocks():
-        batch = Batch(engine, Limits(), gr.State(None))
-    rows = [Row(recording(), "x.wav", state="done", transcript=engine.recognizer().transcribe(recording()))]
-
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("ui.tabs.batch.write_zip", full)
-    ((shown, archive),) = batch._finished(rows)
-    assert "disk of this machine is full" in shown and "x.wav" in shown and not archive["visible"]
-
-
-def test_the_walk_shows_the_numbers_of_the_step_it_is_at(clip):
-    step = int(np.exp(clip.emissions.log_probs[:, 1:]).max(axis=1).argmax())
-    shown = guided_walk(clip, step)
-    token = clip.tokens[int(clip.emissions.log_probs[step].argmax())]
-    assert f"“{token}”" in shown and "640 samples" in shown
-    hertz = float(re.search(r"<b>(\d+) Hz</b>", shown)[1])
-    assert abs(hertz - 440) < 40  # the recording is a tone
-    assert "step 99" in guided_walk(clip, 10**6) and "step 0" in guided_walk(clip, -5)
-
-
-def test_paragraphs_end_at_long_pauses():
-    words = [Word("a", 0, 0.5, 1), Word("b", 0.6, 1, 1), Word("c", 3, 3.5, 1)]
-    assert [[word.text for word in part] for part in paragraphs(words)] == [["a", "b"], ["c"]]
-    assert list(paragraphs([])) == []
-
-
-def test_a_paragraph_has_a_button_that_plays_it_where_there_are_several(clip):
-    assert 'class="stamp"' not in transcript_card(clip)
-    words = (Word("a", 0.2, 0.5, 1), Word("b", 0.6, 1, 1), Word("c", 3, 3.5, 1))
-    card = transcript_card(clip.with_transcript(Transcript(words, 4.0, "fake")))
-    assert re.findall(r'<button type="button" class="stamp" data-at="([^"]+)"', card) == ["0.20,1.00", "3.00,3.50"]

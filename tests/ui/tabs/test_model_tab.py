@@ -1,4 +1,4 @@
-"""The Model tab: known models, descriptions, and two models on one recording."""
+"""The Model tab: known models, names that may be loaded, descriptions, and two models on one recording."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ from ui.service.clip import ClipAudio, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.jobs import CurrentRequest
 from ui.service.languages import language_name
-from ui.tabs.model import REPOSITORY, ModelTab
+from ui.tabs.model import REPOSITORY, ModelTab, checked_name
 from ui.widgets.model_card import known_models, model_card
 from ui.widgets.tiles import tile
 from ui.widgets.timeline import requested_tile
@@ -145,3 +145,27 @@ def test_a_download_shows_its_bytes(tab):
     assert "120 of 378 MB" in next(updates)
     loading.set_result(None)
     assert list(updates) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "/etc", "../a", "a/../b", "a/b/c", "http://x/y", "a b/c", "tests/ui", "tests/ui#en"]
+)
+def test_without_permission_only_hub_repositories_can_be_named(name):
+    with pytest.raises(BundleError):
+        checked_name(name, model_paths=False)
+
+
+def test_with_permission_paths_can_be_named():
+    assert checked_name(" runs/best ", model_paths=True) == "runs/best"
+    assert checked_name("name/repo@v1", model_paths=False) == "name/repo@v1"
+
+
+def test_the_card_shows_one_line_for_each_corpus_and_a_column_for_each_decoder():
+    bundle = FakeRecognizer("mine").bundle
+    measured = [("a", "greedy", 0.4), ("b", "greedy", 0.5), ("a", "beam", 0.2)]
+    bundle.config["evaluation"] = [{"dataset": d, "split": "valid", "decoder": by, "wer": w} for d, by, w in measured]
+    bundle.config["evaluation"][0] |= {"wer_low": 0.35, "wer_high": 0.45}
+    card = model_card(bundle).split("</caption>")[1].split("</table>")[0]
+    cells = [re.sub("<.*?>", " ", cell).split() for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", card)]
+    assert cells[:3] == [["Word", "errors", "on", "(and", "95", "%", "interval)"], ["greedy"], ["beam"]]
+    assert cells[3:] == [["a", "valid"], ["40.0", "%", "35–45"], ["20.0", "%"], ["b", "valid"], ["50.0", "%"], []]
