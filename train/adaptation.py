@@ -65,7 +65,7 @@ class Adaptation(Trainer):
         train_encoder=False, **arguments,
     ):  # fmt: skip
         self.start, self.held_out, self.train_encoder = start, held_out, train_encoder
-        self.once = held_out is not None or bool(arguments.get("minutes"))
+        self.single_training = held_out is not None or bool(arguments.get("minutes"))
         preset = dataclasses.replace(preset, batching=_for_lengths(preset.batching, data))
         super().__init__(preset, data, None, folder, start=start, **arguments)
         self.fold_steps = self.total
@@ -78,7 +78,7 @@ class Adaptation(Trainer):
         network = start.build()
         trained = {weight_name(network, weight): weight for weight in network.weights}
         if network.count_params() > LARGE_PARAMETERS:
-            self.once = True  # several trainings would take too long
+            self.single_training = True  # several trainings would take too long
             if not self.train_encoder:
                 for name, weight in trained.items():
                     weight.trainable = name.startswith(HEAD)
@@ -92,7 +92,7 @@ class Adaptation(Trainer):
         share = self.preset.validation_share
         if self.held_out is not None:
             self.folds = [(self.data, self.held_out)]
-        elif self.once:
+        elif self.single_training:
             self.folds = [split(self.data, share, self.seed)]
         else:
             self.folds = folds(self.data, round(1 / share), self.seed)

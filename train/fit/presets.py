@@ -74,16 +74,18 @@ class Preset:
     validation_share: float = 0.1
 
 
+# The embedded model's network.
+CONFORMER = {
+    "width": 128, "blocks": 14, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2, "parts": 2,
+    "channels": 16, "dropout": 0.1, "phones": len(PHONES) + 1, "phones_block": 9,
+}  # fmt: skip
 PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
             name="conformer-5bit",
             architecture="conformer",
-            sizes={
-                "width": 128, "blocks": 14, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2, "parts": 2,
-                "channels": 16, "dropout": 0.15, "phones": len(PHONES) + 1, "phones_block": 9,
-            },
+            sizes=CONFORMER | {"dropout": 0.15},
             dereverberation=True,
             passes=8,
             peak=2.5e-3,
@@ -106,10 +108,7 @@ PRESETS = {
         Preset(
             name="conformer-cpu",
             architecture="conformer",
-            sizes={
-                "width": 128, "blocks": 14, "heads": 4, "kernel": 15, "outer_blocks": 1, "reduction": 2, "parts": 2,
-                "channels": 16, "dropout": 0.1, "phones": len(PHONES) + 1, "phones_block": 9,
-            },
+            sizes=CONFORMER,
             dereverberation=True,
             passes=8,
             peak=4e-4,

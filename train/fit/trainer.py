@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import count as count_up
 from itertools import takewhile
@@ -254,7 +256,7 @@ class Trainer:
         return row
 
     def _row(self, loss, audio_seconds, seconds) -> dict:
-        """What `metrics.csv` says about a pass before error rates are measured."""
+        """The fields of `metrics.csv` for a pass, without error rates."""
         rate = self.workers.count * audio_seconds / seconds
         return {
             "pass": -(-self.step // self.steps_per_pass), "step": self.step, "loss": round(loss, 4),
@@ -262,9 +264,18 @@ class Trainer:
             "seconds": round(seconds),
         }  # fmt: skip
 
-    def averaged_weights(self):
-        """Context manager in which the network has its averaged weights."""
-        return _AveragedWeights(self.network.trainable_variables, self.optimizer.averaged)
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside the block the network has its averaged weights."""
+        variables = self.network.trainable_variables
+        trained = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+        for variable, average in zip(variables, self.optimizer.averaged, strict=True):
+            variable.assign(np.array(ops.convert_to_numpy(average)))  # a copy, since JAX donates buffers
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, trained, strict=True):
+                variable.assign(value)
 
     def save_bundle(self, folder, row: dict) -> None:
         """Saves the network with its current weights as a bundle; `row` has the error rates measured on it."""
@@ -349,22 +360,6 @@ class Trainer:
                 f"{bundle.name} is another network than that of the preset {self.preset.name}: adapt it with --preset "
                 "adapt, or leave out --start"
             ) from error
-
-
-class _AveragedWeights:
-    """Assigns the averaged weights on entry, and the trained weights again on exit."""
-
-    def __init__(self, variables, averaged):
-        self.variables, self.averaged = variables, averaged
-
-    def __enter__(self):
-        self.trained = [np.array(ops.convert_to_numpy(v)) for v in self.variables]
-        for variable, average in zip(self.variables, self.averaged, strict=True):
-            variable.assign(np.array(ops.convert_to_numpy(average)))  # a copy, since JAX donates buffers
-
-    def __exit__(self, *error):
-        for variable, value in zip(self.variables, self.trained, strict=True):
-            variable.assign(value)
 
 
 def _on_device(batch):

@@ -2,12 +2,13 @@
 
 import csv
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.train.app_process import free_port
 
 ROOT = Path(__file__).parents[3]
 TRAIN = """
@@ -57,10 +58,7 @@ def test_two_devices_make_the_steps_of_one(corpus, tmp_path, expected):
 
 
 def test_two_processes_make_the_steps_of_one(corpus, tmp_path, expected):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = ("--data-parallel", "--coordinator", coordinator, "--processes", "2")
+    flags = ("--data-parallel", "--coordinator", f"127.0.0.1:{free_port()}", "--processes", "2")
     folder = tmp_path / "run"
     runs = [start(corpus, folder, *flags, "--rank", str(rank)) for rank in (0, 1)]
     second, _ = runs[1].communicate(timeout=400)

@@ -50,8 +50,7 @@ def metrics(folder):
 
 
 def test_smoke_overfits_a_handful_of_clips(smoke_run):
-    with open(smoke_run / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = metrics(smoke_run)
     assert float(rows[0]["loss"]) > 1 > 100 * float(rows[-1]["loss"])
     assert min(float(row["wer"]) for row in rows) == 0.0
     assert load_bundle(smoke_run / "best").build().count_params() > 10_000
@@ -65,8 +64,7 @@ def test_the_recipe_of_the_keras_example_trains(corpus, tmp_path):
     data = load_data([corpus], tmp_path / "cache", Vocabulary(), 22_050)
     training, validation = split(data, 0.3, seed=0)
     Trainer(preset, training, validation, tmp_path / "run").fit()
-    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
-        first, second = csv.DictReader(file)
+    first, second = metrics(tmp_path / "run")
     assert float(second["loss"]) < float(first["loss"]) and int(second["skipped"]) == 0
     assert load_bundle(tmp_path / "run" / "last").sample_rate == 22_050
 
@@ -109,9 +107,7 @@ def test_a_run_ends_by_the_clock_with_its_last_pass_measured_and_saved(corpus, t
     run.fit()
     assert 0 < run.step < run.total
     assert float(run.optimizer.learning_rate) < 0.2 * TINY.peak, "it has decayed towards the limit"
-    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
-        *_, last = csv.DictReader(file)
-    assert int(last["step"]) == run.step
+    assert int(metrics(tmp_path / "run")[-1]["step"]) == run.step
     recipe = load_bundle(tmp_path / "run" / "last").config["recipe"]
     assert (recipe["step"], recipe["passes"]) == (run.step, round(run.step / run.steps_per_pass))
     again = Trainer(endless, data, data, tmp_path / "run", **timed)
