@@ -24,7 +24,7 @@ from asr_core.bundle.hub import REPOSITORY
 from asr_core.bundle.loading import load_bundle, save_bundle
 from asr_core.errors import AsrError, BundleError, reason
 from asr_core.text.vocabulary import EXAMPLE_CHARACTERS, Vocabulary
-from train.options import in_words, stoppable, whole
+from train.options import DONE, FAILED, in_words, stoppable, whole
 
 SAMPLE_RATE = 22_050  # Hz of LJSpeech, which the example never resamples
 WEIGHTS_OF_KERAS_FILE = "model.weights.h5"  # member of a .keras file, which is a zip archive
@@ -63,15 +63,15 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         if in_format_of_transformers(args.checkpoint):
-            folder = convert_checkpoint(args.checkpoint, args.out, args.bits, args.language, args.licence)
+            folder = convert_transformers(args.checkpoint, args.out, args.bits, args.language, args.licence)
         else:
             licence = args.licence or "unknown"
-            folder = convert(args.checkpoint, args.out, args.characters, args.sample_rate, licence)
+            folder = convert_example(args.checkpoint, args.out, args.characters, args.sample_rate, licence)
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
-        return 1
+        return FAILED
     print(f"{folder} is a bundle: python app.py --model {folder}")
-    return 0
+    return DONE
 
 
 def in_format_of_transformers(checkpoint: str) -> bool:
@@ -82,7 +82,7 @@ def in_format_of_transformers(checkpoint: str) -> bool:
     return path.suffix not in KERAS_SUFFIXES and bool(REPOSITORY.fullmatch(checkpoint))
 
 
-def convert_checkpoint(source: str, out, bits: int = 16, language: str | None = None, licence=None) -> Path:
+def convert_transformers(source: str, out, bits: int = 16, language: str | None = None, licence=None) -> Path:
     """Converts a checkpoint in the format of transformers to a bundle.
 
     Args:
@@ -122,8 +122,8 @@ def _card(readme: str, origin: str) -> str:
     return f"{origin}\n\n{readme}"
 
 
-def convert(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_RATE, licence="unknown") -> Path:
-    """Converts a checkpoint to a bundle.
+def convert_example(checkpoint, out, characters=EXAMPLE_CHARACTERS, sample_rate=SAMPLE_RATE, licence="unknown") -> Path:
+    """Converts a checkpoint of the Keras example to a bundle.
 
     Args:
         checkpoint: path of a whole model or of its weights.
@@ -238,6 +238,7 @@ def key_in_keras_file(name: str) -> str | None:
 
 
 def _key_by_number(name: str) -> str | None:
+    """Our name of a weight whose name has the class and the number of its layer; None for other names."""
     match = re.fullmatch(
         r"layers/(conv2d|batch_normalization|bidirectional|dense)(?:_(\d+))?"
         r"(?:/(forward|backward)_layer/cell)?/vars/(\d)",
@@ -315,6 +316,7 @@ def _sizes(weights: dict) -> tuple[int, int]:
 
 
 def _check_size(name: str, size: int) -> None:
+    """Raises BundleError if a part of a checkpoint has more than MAX_BYTES, before it is read."""
     if size > MAX_BYTES:
         raise BundleError(f"{name} has {size:,} bytes; a checkpoint of the example stays below {MAX_BYTES:,}.")
 

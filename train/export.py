@@ -18,7 +18,7 @@ import numpy as np
 
 from asr_core.audio.speech_activity import WINDOW_SECONDS
 from asr_core.errors import AsrError, reason
-from train.options import in_words, real, stoppable
+from train.options import DONE, FAILED, in_words, real, stoppable
 
 FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 OUTPUTS = ("log_probs", "steps")
@@ -34,8 +34,8 @@ class ExportError(AsrError, RuntimeError):
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
     parser.add_argument("bundle", help="a folder, name/repo[@revision] on the Hub, or default")
-    parser.add_argument("--format", required=True, choices=FILES)
-    parser.add_argument("--out", required=True, metavar="FOLDER", type=Path)
+    parser.add_argument("--format", required=True, choices=FILES, help="of the runtime that will load it")
+    parser.add_argument("--out", required=True, metavar="FOLDER", type=Path, help="folder to write into")
     parser.add_argument(
         "--seconds", type=real(0, above=True, most=3600),
         help="fix the input to one clip of this length, shorter ones padded",
@@ -45,10 +45,10 @@ def main(argv=None) -> int:
         path = export(args.bundle, args.format, args.out, args.seconds)
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
-        return 1
+        return FAILED
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
     print(f"{path}: {size / 1e6:.1f} MB")
-    return 0
+    return DONE
 
 
 def export(bundle: str, format: str, out: Path, seconds: float | None = None) -> Path:

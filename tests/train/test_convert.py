@@ -19,7 +19,7 @@ from asr_core.decoding.beam_search import DecoderOptions
 from asr_core.errors import BundleError
 from asr_core.recognizer import Recognizer
 from asr_core.text.vocabulary import EXAMPLE_CHARACTERS
-from train.convert import convert, key_in_keras_file, main, read_checkpoint
+from train.convert import convert_example, key_in_keras_file, main, read_checkpoint
 from ui import build, launch_options
 from ui.service.engine import Engine
 
@@ -219,10 +219,10 @@ def test_weights_are_read_from_a_saved_model(tmp_path):
     check_weights(tmp_path / "folder", example)
 
 
-def test_the_bundle_says_what_the_example_says(tmp_path):
+def test_the_bundle_predicts_what_the_example_predicts(tmp_path):
     example = the_example(keras)
     example.save(tmp_path / "model.keras")
-    recognizer = Recognizer(load_bundle(convert(tmp_path / "model.keras", tmp_path / "bundle")))
+    recognizer = Recognizer(load_bundle(convert_example(tmp_path / "model.keras", tmp_path / "bundle")))
     expected = probabilities_of(example, noise())
     posteriors = np.exp(recognizer.emissions(noise()).log_probs)
     assert posteriors.shape == (len(expected), 31)
@@ -251,7 +251,7 @@ def test_the_command_writes_a_bundle_that_transcribes_any_rate(checkpoint, tmp_p
 
 
 def test_the_app_runs_a_converted_checkpoint_on_sound_of_any_rate(checkpoint, tmp_path):
-    engine = Engine(str(convert(checkpoint, tmp_path / "bundle"))).start()
+    engine = Engine(str(convert_example(checkpoint, tmp_path / "bundle"))).start()
     page = build(engine)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(engine))
     try:
@@ -270,7 +270,7 @@ def test_the_app_runs_a_converted_checkpoint_on_sound_of_any_rate(checkpoint, tm
 def test_a_checkpoint_is_not_executed(checkpoint, tmp_path):
     """A Lambda layer in the configuration of a `.keras` file would run on deserialisation."""
     archived(checkpoint, tmp_path / "model.keras")
-    convert(tmp_path / "model.keras", tmp_path / "bundle")
+    convert_example(tmp_path / "model.keras", tmp_path / "bundle")
     code = "import sys, train.convert as c; c.read_checkpoint(c.Path(sys.argv[1])); "
     code += "sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, tmp_path / "model.keras"], check=True)
@@ -305,13 +305,13 @@ def test_a_checkpoint_is_refused_for(case, checkpoint, tmp_path):
     with h5py.File(path, "a") as stored:
         change(stored)
     with pytest.raises(BundleError, match=message):
-        convert(path, tmp_path / "bundle")
+        convert_example(path, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
 def test_another_alphabet_is_asked_for(checkpoint, tmp_path):
     with pytest.raises(BundleError, match="has 32 classes, and 3 characters make 5 .*: give its --characters"):
-        convert(checkpoint, tmp_path / "bundle", characters="abc")
+        convert_example(checkpoint, tmp_path / "bundle", characters="abc")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n" + bytes(50)])

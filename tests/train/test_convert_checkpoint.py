@@ -42,7 +42,7 @@ def logits(bundle) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("bits", "tolerance", "share"), [(32, 1e-6, 1.1), (16, 0.05, 0.9), (8, 0.5, 0.8)])
-def test_a_bundle_says_what_its_checkpoint_says(checkpoint, tmp_path, bits, tolerance, share):
+def test_a_bundle_predicts_what_its_checkpoint_predicts(checkpoint, tmp_path, bits, tolerance, share):
     assert main([str(checkpoint), "--out", str(tmp_path / "bundle"), "--bits", str(bits)]) == 0
     original, bundle = load_bundle(checkpoint), load_bundle(tmp_path / "bundle")
     assert bundle.checkpoint is None

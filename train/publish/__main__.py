@@ -15,10 +15,8 @@ from pathlib import Path
 
 from asr_core.errors import AsrError
 from asr_core.process import INTERRUPTED
-from train.options import in_words
+from train.options import DONE, FAILED, in_words
 from train.publish.upload import push
-
-DONE, FAILED = 0, 1
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -16,9 +16,8 @@ from pathlib import Path
 from asr_core.bundle.description import PRONUNCIATIONS
 from asr_core.errors import AsrError
 from asr_core.storage import replace_file
-from train.options import in_words, stoppable
+from train.options import DONE, FAILED, in_words, stoppable
 
-DONE, FAILED = 0, 1
 TASK = "automatic-speech-recognition"
 HUB_LICENCES = (  # licences of speech models in the Hub's list; the Hub calls any other one "other"
     "apache-2.0 mit bsd-3-clause cc0-1.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 "

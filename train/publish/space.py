@@ -50,7 +50,7 @@ def space_upload(space: str, model: str | None = None, root: Path = ROOT) -> Upl
     names = app_files(root)
     check_tree(root, names)
     files: dict[str, Path | bytes] = {name: root / name for name in names}
-    if model is None and not _embeds_a_model(root, names):
+    if model is None and not _embeds_a_model(names):
         raise PublishError("No model comes with this copy: name one on the Hub with --model name/repo.")
     files["README.md"] = front_page((root / "README.md").read_text(encoding="utf-8"), root, model).encode()
     return Upload(space, "space", files, "Publish the app", variables={"ASR_MODEL": model})
@@ -101,7 +101,7 @@ def _imports(source: bytes) -> set[str]:
     return found
 
 
-def _embeds_a_model(root: Path, names: list[str]) -> bool:
+def _embeds_a_model(names: list[str]) -> bool:
     return f"{DEFAULT_FOLDER.relative_to(ROOT).as_posix()}/{CONFIG}" in names
 
 

@@ -18,7 +18,8 @@ from train.publish.space import space_upload
 pytestmark = pytest.mark.timeout(1800)  # each starts the app, which takes a busy machine minutes
 
 
-def heard_by(app, recording) -> dict:
+def transcript_by(app, recording) -> dict:
+    """What the API of an app answers for a recording."""
     return app.predict(handle_file(str(recording)), "greedy", 16, "", api_name="/transcribe")
 
 
@@ -50,7 +51,7 @@ def test_a_trained_model_is_published_and_used_then_offline(
 
     with running_app(["--model", "name/repo"], machine | address) as app:
         for clip in clips:
-            answer = heard_by(app, corpus.parent / clip["audio"])
+            answer = transcript_by(app, corpus.parent / clip["audio"])
             assert (answer["text"], answer["model"]) == (clip["text"], f"name/repo@{oid[:12]}")
     weights = [name for name in load_bundle(run / "best").config["files"] if name.startswith("model")]
     assert set(weights) < set(hub.served)
@@ -58,7 +59,7 @@ def test_a_trained_model_is_published_and_used_then_offline(
     hub.shutdown()
     hub.server_close()
     with running_app(["--model", "name/repo"], machine | address | {"HF_HUB_OFFLINE": "1"}) as app:
-        assert heard_by(app, corpus.parent / clips[0]["audio"])["text"] == clips[0]["text"]
+        assert transcript_by(app, corpus.parent / clips[0]["audio"])["text"] == clips[0]["text"]
 
 
 def test_without_a_token_nothing_is_trained_that_is_to_be_published(corpus, hub, tmp_path, monkeypatch, capsys):
@@ -114,7 +115,7 @@ def test_the_tree_of_a_space_runs_where_only_cache_and_temporary_folder_are_writ
         refused = subprocess.run([*through, "touch", str(tree / "ui" / "new")], capture_output=True)
         assert refused.returncode, "the tree is writable"
         with running_app([], machine | SPACE, tree, through) as app:
-            answer = heard_by(app, ROOT / "assets" / "examples" / "joy.opus")
+            answer = transcript_by(app, ROOT / "assets" / "examples" / "joy.opus")
         assert answer["model"] == "default" and answer["words"]
         left = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
     assert left == set(upload.files)

@@ -423,7 +423,7 @@ def test_slips_on_the_command_line(arguments, message, capsys):
 
 
 README = """---
-title: Hears
+title: Speech
 emoji: 👂
 sdk: gradio
 sdk_version: 6.31.0
@@ -431,7 +431,7 @@ python_version: "3.11"
 app_file: app.py
 ---
 
-# Hears
+# Speech
 """
 
 
@@ -444,7 +444,7 @@ def project(tmp_path):
         "README.md": README,
         "requirements.txt": "gradio>=6.31,<7\nkeras\n",
         "LICENSE": "Apache",
-        "ui/__init__.py": "from asr_core import hear\n",
+        "ui/__init__.py": "from asr_core import load\n",
         "asr_core/__init__.py": "",
         "asr_core/models/conformer.py": "",
         "assets/default/config.json": "{}",
