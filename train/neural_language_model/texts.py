@@ -94,7 +94,7 @@ class Stream:
         self._block = (-1, np.zeros((rows, 0), np.int32))
 
     def batch(self, step: int) -> tuple[Batch, bool]:
-        """The batch of a training step, and whether its rows begin afresh instead of continuing from the last batch."""
+        """The batch of a training step, and whether its rows begin with a sentence, not where the last one ended."""
         number, place = divmod(step, self._batches)
         if self._block[0] != number:
             self._block = number, self._make_block(number)

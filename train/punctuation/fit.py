@@ -110,9 +110,9 @@ class TaggerRun(NumpyRun):
         return loss, gradients, rows
 
     def balanced_weights(self) -> dict[str, np.ndarray]:
-        """The weights with the biases of the marks that make the sum of their F1 largest, on windows of its own.
+        """The weights with the biases of the marks that make the sum of their F1 largest, on windows drawn for this.
 
-        The most probable class misses rare marks more often than it writes them in vain.
+        Without the biases, rare marks are left out more often than they are written where there is none.
         """
         tagger = Tagger(self.numbers, self.weights, "", {})
         scores, marks = [], []
