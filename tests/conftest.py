@@ -1,6 +1,10 @@
-"""What all tests share: a folder of their own for what Gradio keeps of visitors."""
+"""What all tests share: a folder of their own for what Gradio keeps of visitors; no time limits of Hypothesis."""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,7 +20,7 @@ QUIET_PERCENTILE = 5  # of smoothed frames between two words, for the noise floo
 SMOOTHING_FRAMES = 3  # length of the moving average for the noise floor
 MAX_DEPTH_DB = 40.0  # of the noise floor below the words' level; anything below counts as this
 MIN_CONTRAST_DB = 6.0  # between the words' level and the noise floor; with less there is no pause
-REACH_SECONDS = 0.5  # that the first or last word of a recording may extend beyond its peaks, at most
+REACH_SECONDS = 0.5  # that a word may extend beyond its peaks, at most
 PEAK_MARGIN_SECONDS = 0.04  # that a token extends beyond its peak on either side, where no pause is found
 
 
@@ -104,6 +104,8 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
             ends[i - 1] = gap_start + pause[0] / per_step
         if i < len(peaks):
             starts[i] = gap_start + pause[1] / per_step
+    for i, (first, _, _, last) in enumerate(peaks):  # noise that grows within a pause looks like the next word
+        starts[i], ends[i] = max(starts[i], first - reach), min(ends[i], last + reach)
 
 
 def _pause(gap: np.ndarray, level: float) -> tuple[int, int] | None:

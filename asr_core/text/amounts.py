@@ -40,13 +40,16 @@ MONEY_WORDS = frozenset(  # near "pounds", which is also a unit of weight
     "owed borrow borrowed lend lent sum fee fees fine fined income salary rent bill money bank cheque sell sold buy "
     "bought charge charged invest invested raise raised save saved win won".split()
 )
+POUNDS = ("pound", "pounds")
+OUNCES = 16  # of a pound: below it, the eleven of seven pounds eleven may be a weight
 MONEY_REACH = 5  # words between such a word and the amount
 FRACTIONS = {
     ("a", "half"): ("½", "5"), ("one", "half"): ("½", "5"), ("a", "quarter"): ("¼", "25"),
     ("one", "quarter"): ("¼", "25"), ("three", "quarters"): ("¾", "75"), ("a", "third"): ("⅓", ""),
     ("one", "third"): ("⅓", ""), ("two", "thirds"): ("⅔", ""),
 }  # fmt: skip
-INDEFINITE = frozenset("few several many some odd couple".split())  # before hundred and thousand
+INDEFINITE = frozenset("few several many some odd couple of every per".split())  # before hundred and thousand
+BEFORE_POINT = frozenset("this that some what which any every".split())  # before the noun: at this point two people
 MAX_EXACT = 1000  # magnitudes above it stay words after a round number: 5 million, but 5,000
 
 
@@ -109,7 +112,7 @@ def read_amount(words: Sequence[str], at: int) -> Amount | None:
 def _below_one(words: Sequence[str], at: int, sign: str) -> Amount | None:
     """A decimal without the zero before its point, where a unit follows: point two percent."""
     point = at + (word_at(words, at) in ZERO)
-    if word_at(words, point) != "point" or below_hundred(words, at - 1):
+    if word_at(words, point) != "point" or below_hundred(words, at - 1) or word_at(words, at - 1) in BEFORE_POINT:
         return None
     found = digits_after_point(words, point + 1)
     if found is None:
@@ -171,10 +174,12 @@ def money_figures(words: Sequence[str], at: int, amount: Amount) -> list[Written
         return None
     sign, coins = CURRENCIES[unit]
     end, cents = amount.end + 1, ""
-    if amount.plain is not None and (part := _coins(words, end, coins)):
+    part = _coins(words, end, coins) if amount.plain is not None else None
+    pence = part is not None and _are_pence(words, part, coins)
+    if unit in POUNDS and not pence and not _is_sterling(words, at, amount):
+        return None  # seven pounds eleven may be a weight
+    if part:
         end, cents = part.end, f".{part.value:02}"
-    if unit in ("pound", "pounds") and not cents and not _is_sterling(words, at, amount):
-        return None
     end += word_at(words, end) == "sterling"
     return amount_figures(at, amount._replace(text=amount.text + cents), sign, end)
 
@@ -183,7 +188,14 @@ def one_and_coins(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     """The figures of a dollar fifty, or a dollar and fifty cents."""
     sign, coins = CURRENCIES.get(word_at(words, at + 1), ("", ()))
     part = _coins(words, at + 2, coins) if words[at] == "a" else None
-    return [WrittenSpan(at, part.end, f"{sign}1.{part.value:02}")] if part else None
+    if part is None or (words[at + 1] in POUNDS and not _are_pence(words, part, coins)):
+        return None
+    return [WrittenSpan(at, part.end, f"{sign}1.{part.value:02}")]
+
+
+def _are_pence(words: Sequence[str], part: Number, coins: tuple[str, ...]) -> bool:
+    """Whether what follows pounds cannot be ounces, as that of seven pounds eleven can."""
+    return part.value >= OUNCES or words[part.end - 1] in coins
 
 
 def _coins(words: Sequence[str], at: int, coins: tuple[str, ...]) -> Number | None:
@@ -200,7 +212,8 @@ def _coins_without_unit(words: Sequence[str], at: int) -> Number | None:
     if part is None or part.value < 10 or cardinal(words, at).end > part.end or cardinal(words, part.end):
         return None
     after = word_at(words, part.end)
-    return None if counts_things(words, part.end) or is_measure(words, part.end) or after in CURRENCIES else part
+    counted = counts_things(words, part.end) or is_measure(words, part.end) or after in (*CURRENCIES, "of")
+    return None if counted else part
 
 
 def _is_sterling(words: Sequence[str], at: int, amount: Amount) -> bool:

@@ -25,6 +25,7 @@ BEFORE_YEAR = frozenset("in since of by until from before after during year circ
     "spring", "summer", "autumn", "fall", "winter", "election", "class", *MONTHS,
 }  # fmt: skip
 BEFORE_TIME = frozenset("at by until till before after around about between".split())
+AFTER_ONE = ("of", "day", "morning", "night")  # in June one of the girls came; one morning
 AMBIGUOUS_MONTHS = ("may", "march")  # also verbs, unless one of these stands before them
 BEFORE_DATE = frozenset("on for from to until till by since before after through between".split())
 EARLIEST_CERTAIN_YEAR = 1300  # an earlier one sounds like a time of day
@@ -108,6 +109,8 @@ def _month_first(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     verb = words[at] in AMBIGUOUS_MONTHS and word_at(words, at - 1) not in BEFORE_DATE
     if not found and text.isdigit() and (verb or _goes_on(words, day.end)):
         return None
+    if not found and text == "1" and word_at(words, day.end) in AFTER_ONE:
+        return None
     last = [WrittenSpan(first, day.end, f"{text}," if found else text)]
     return [month, *article, *last, *([found] if found else [])]
 
@@ -126,7 +129,7 @@ def _goes_on(words: Sequence[str], at: int) -> bool:
     word = word_at(words, at)
     return (
         bool(below_hundred(words, at))
-        or word in (*MAGNITUDES, "hundred", "percent", "point", "of", "day", "morning", "night")
+        or word in (*MAGNITUDES, "hundred", "percent", "point")
         or counts_things(words, at)
     )
 

@@ -49,9 +49,12 @@ REFERENCES = frozenset(  # nouns whose number stands in figures
     "page pages chapter number room flight gate platform channel highway route volume verse section paragraph item "
     "version apartment extension bus".split()
 )
+NUMBERED = frozenset("war day part phase".split())  # nouns with a number after them, in words if it is small
 RUN_DIGITS = 3  # said one by one make a number; two may be counting
-OWNERS = frozenset("the my your his her its our their".split())  # before an ordinal such as thirty second
-PLACES = frozenset("street avenue floor century of".split())  # after it
+TIMED = frozenset(  # what lasts seconds, and no ordinal counts: every sixty second interval
+    "interval intervals break breaks clip clips commercial commercials spot delay timer video videos pause rule ad "
+    "ads".split()
+)
 SINGULAR_UNITS = frozenset("dollar euro pound mile degree foot year".split())  # a hundred dollar bill
 JOINING = ("to", "or", "by", "plus", "minus", "times")  # between two numbers that are written alike
 BEGINNINGS = frozenset(  # words of more than one letter with which a rule may begin
@@ -132,8 +135,8 @@ def _ordinal_rule(words: Sequence[str], at: int) -> list[WrittenSpan] | None:
     if words[at] == "one" and number.end == at + 2 and before != "the":
         return None  # one hundredth
     if words[at] in TENS and words[at + 1 : number.end] == ["second"]:
-        if before not in OWNERS and word_at(words, number.end) not in PLACES:
-            return None  # every sixty second interval
+        if word_at(words, number.end) in TIMED or before in ("every", "per"):
+            return None
     return [WrittenSpan(at, number.end, with_ending(number.value))]
 
 
@@ -152,6 +155,8 @@ def _hundreds_of_magnitude(words: Sequence[str], at: int) -> list[WrittenSpan] |
     rest = below_hundred(words, at + 1)
     if rest is None or rest.value < 10 or word_at(words, rest.end) not in MAGNITUDES:
         return None
+    if word_at(words, at - 1) in (*REFERENCES, *NUMBERED):
+        return None  # chapter one ten thousand years later
     spans = _number_rule([*words[: at + 1], "hundred", *words[at + 1 :]], at)
     return spans and [WrittenSpan(max(at, first - 1), end - 1, text) for first, end, text in spans]
 
@@ -256,7 +261,7 @@ def _kept_number(words: Sequence[str], at: int) -> int | None:
         return hour.end if hour else past + 1
     if end := _unclear_range(words, number):
         return end
-    if number.value >= 20 and tuple(words[at : number.end]) == tuple(words[number.end : 2 * number.end - at]):
+    if number.value >= 20 and below_hundred(words, number.end) == Number(number.value, 2 * number.end - at):
         return 2 * number.end - at
     return is_pair(words, at)
 
@@ -264,8 +269,10 @@ def _kept_number(words: Sequence[str], at: int) -> int | None:
 def _unclear_range(words: Sequence[str], number: Number) -> int | None:
     """The end of a range whose first number may be of the second one's hundreds or thousands: two to three hundred."""
     larger = below_hundred(words, number.end + 1) if word_at(words, number.end) in ("to", "or") else None
-    if larger is None or number.value >= larger.value or word_at(words, larger.end) not in ("hundred", *MAGNITUDES):
+    if larger is None or word_at(words, larger.end) not in ("hundred", *MAGNITUDES):
         return None
+    if not 0 < number.value < larger.value:
+        return None  # zero to one hundred; three to one hundred
     end = cardinal(words, number.end + 1).end
     clear = MAGNITUDES.get(words[larger.end], 0) > MAX_EXACT and word_at(words, end) not in CURRENCIES
     return None if clear else end  # 2 to 3 million people

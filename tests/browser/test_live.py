@@ -53,9 +53,10 @@ def chromium(browser):
     return browser.browser_type
 
 
-def opened(browser, url, **options):
+def opened(browser, url, script="", **options):
     context = browser.new_context(accept_downloads=True, **options)
     context.set_default_timeout(60_000)
+    context.add_init_script(script)
     page = context.new_page()
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -104,6 +105,26 @@ def test_words_appear_while_a_visitor_speaks_and_the_text_is_right_in_the_end(sp
     speaking.wait_for_selector("#words .word")
     assert " ".join(speaking.locator("#words .transcript .word").all_inner_texts()) == SAID
     assert "Live recording" in speaking.locator("#message .facts").inner_text()
+
+
+@pytest.fixture
+def stalling(chromium, spoken, live_server):
+    """As `speaking`, over a network that sends what the page has recorded only every two seconds."""
+    script = """
+        const send = window.fetch, held = [];
+        setInterval(() => held.splice(0).forEach((go) => go()), 2000);
+        window.fetch = (...request) => /[/]stream[/][0-9a-f]+$/.test(request[0].url || request[0])
+            ? new Promise((resolve) => held.push(() => resolve(send(...request)))) : send(...request);
+    """
+    yield from opened(browser_with(chromium, spoken), live_server[1], script, permissions=["microphone"])
+
+
+def test_a_network_that_stalls_costs_no_words(stalling):
+    press(stalling, "Start")
+    wait_for_words(stalling, SAID)
+    press(stalling, "Stop")
+    stalling.wait_for_selector("#live-open")
+    assert words(stalling) == SAID
 
 
 def test_pause_go_on_and_clear(speaking):

@@ -3,8 +3,10 @@
 import errno
 import json
 import shutil
+import socket
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -201,6 +203,30 @@ def test_a_program_that_goes_while_its_recording_is_transcribed_stops_it(server,
     with urllib.request.urlopen(f"{url}/{event}", timeout=PATIENCE_SECONDS):
         assert comes_true(lambda: recognizer.calls == 1, PATIENCE_SECONDS) and not recognizer.cancelled.is_set()
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
+
+
+def test_a_program_that_cancels_its_request_stops_the_work(server, recognizer, recording):
+    recognizer.may_go_on.clear()
+    job = client_of(server).submit(handle_file(recording()), api_name="/transcribe")
+    assert comes_true(lambda: recognizer.calls == 1, PATIENCE_SECONDS)
+    job.cancel()
+    assert recognizer.cancelled.wait(PATIENCE_SECONDS)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(server):
+    address = urllib.parse.urlsplit(server[0])
+    head = b'--B\r\nContent-Disposition: form-data; name="files"; filename="cut.wav"\r\n\r\n'
+    request = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 10000000\r\n"
+    before = files_in(get_upload_folder())
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(f"{request}Content-Type: multipart/form-data; boundary=B\r\n\r\n".encode())
+        connection.sendall(head + bytes(3_000_000))
+        assert comes_true(lambda: files_in(get_upload_folder()) > before, PATIENCE_SECONDS)
+    assert comes_true(lambda: files_in(get_upload_folder()) == before, PATIENCE_SECONDS)
+
+
+def files_in(folder) -> set[Path]:
+    return {path for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def test_a_recogniser_that_ends_its_thread_is_reported_and_the_next_one_answered(server, recognizer, monkeypatch):

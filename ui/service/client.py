@@ -4,15 +4,16 @@ from gradio.context import LocalContext
 
 
 class ClientGone:
-    """A cancel flag for the event that this thread handles: set once its client has closed the connection.
+    """A cancel flag for the event that this thread handles: set once its client has left or cancelled it.
 
     Outside an event of a served page it is never set.
     """
 
     def __init__(self):
-        blocks, self._event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-        self._queue = getattr(blocks, "_queue", None)  # not public, but nothing else shows that a client is gone
+        queue = getattr(LocalContext.blocks.get(None), "_queue", None)
+        # not public, but nothing else shows that a client is gone
+        self._events = getattr(queue, "event_ids_to_events", {})
+        self._event = self._events.get(LocalContext.event_id.get(None))
 
     def is_set(self) -> bool:
-        jobs = [] if self._queue is None else self._queue.active_jobs
-        return any(event._id == self._event and not event.alive for events in jobs for event in events or ())
+        return self._event is not None and not (self._event.alive and self._event._id in self._events)

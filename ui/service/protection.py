@@ -7,12 +7,14 @@ import re
 
 import gradio as gr
 from gradio_client.utils import is_http_url_like
+from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from ui.service.engine import Engine
+from ui.service.live_chunks import WholeStream
 
 # Gradio's scripts are inline and evaluate text, which needs the two "unsafe" words. The protection against injected
 # markup is that ui.widgets.markup escapes all text. Spaces show the page in a frame of huggingface.co.
@@ -42,7 +44,7 @@ RELAY = re.compile(r"/(file|proxy)[=/]+https?:", re.IGNORECASE)  # in the path o
 
 
 class Protection:
-    """ASGI middleware that refuses to relay other sites, and adds HEADERS to every response."""
+    """ASGI middleware: refuses to relay other sites, deletes uploads that break off, adds HEADERS to every response."""
 
     def __init__(self, app):
         self.app = app
@@ -61,17 +63,24 @@ class Protection:
                 message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        async def receive_upload():
+            message = await receive()
+            if message["type"] == "http.disconnect":  # only on this exception does Gradio delete what it has received
+                raise MultiPartException("The upload was cut off.")
+            return message
+
+        is_upload = scope["path"].endswith("/upload")
+        await self.app(scope, receive_upload if is_upload else receive, send_with_headers)
 
 
 def app_options(engine: Engine) -> dict:
-    """The value for `launch(app_kwargs=...)`: the middleware, and /health with the state of the default model."""
+    """The value for `launch(app_kwargs=...)`: all middleware, and /health with the state of the default model."""
 
     async def health(request: Request) -> JSONResponse:
         state = engine.state()
         return JSONResponse({"status": state}, status_code=503 if state in ("failed", "absent") else 200)
 
-    return {"middleware": [Middleware(Protection)], "routes": [Route("/health", health)]}
+    return {"middleware": [Middleware(Protection), Middleware(WholeStream)], "routes": [Route("/health", health)]}
 
 
 def refuse_urls(page: gr.Blocks) -> None:

@@ -2,7 +2,7 @@
 
 The script of the panel (`ui/static/live.js`) draws the buttons, the level and the words. Audio comes from Gradio's
 streaming microphone in chunks of half a second. The visitor's `LiveSession` transcribes them in a thread of its own,
-because Gradio drops the next chunk while a streaming event is still running.
+because the next chunk waits while a streaming event is still running.
 """
 
 import contextlib
@@ -249,13 +249,17 @@ def _close_unless_used(session: LiveSession, since: float) -> None:
 
 
 def deleting(preprocess: Callable) -> Callable:
-    """A component's `preprocess` that deletes the uploaded file when it has been read, and its folder."""
+    """A component's `preprocess` that deletes the uploaded file when it has been read, and its folder.
+
+    A file without a sound, as of a muted microphone, remains: all that are equally long are the same file to Gradio.
+    """
 
     def read(payload):
+        chunk = None
         try:
-            return preprocess(payload)
+            return (chunk := preprocess(payload))
         finally:
-            if payload is not None and payload.path:
+            if payload is not None and payload.path and (chunk is None or chunk[1].any()):
                 path = Path(payload.path)
                 path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # it holds something else

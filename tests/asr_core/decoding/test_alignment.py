@@ -78,6 +78,16 @@ def test_words_between_pauses_begin_and_end_where_their_signal_does(background, 
     assert errors.max() < 0.05
 
 
+def test_a_pause_in_which_the_noise_grows_is_no_part_of_a_word():
+    levels = [(40, -50.0), (40, -25.0), (30, -70.0), (230, -50.0), (40, -25.0), (20, -50.0)]  # 10 ms each, in dB
+    energy = np.concatenate([np.full(frames, level, np.float32) for frames, level in levels])
+    path = "-" * 11 + "h-----i " + "-" * 67 + "h-----i " + "-" * 6
+    emissions = Emissions(emissions_of(path).log_probs, STEP, energy=energy)
+    (_, first_end), (second_start, _) = ((word.start, word.end) for word in greedy(emissions, VOCABULARY).words)
+    assert first_end == pytest.approx(0.8, abs=0.04)
+    assert 2.9 < second_start < 3.44
+
+
 def test_without_the_signal_times_come_from_the_peaks():
     emissions, times = recording(WORDS, [0.3, 0.2, 0.5, 0.12, 0.3, 0.9, 0.4], ROOM)
     words = greedy(Emissions(emissions.log_probs, STEP), VOCABULARY).words

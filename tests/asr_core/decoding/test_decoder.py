@@ -165,7 +165,7 @@ def test_hypotheses_differ_in_their_words_and_come_best_first(model):
     assert len(beam_search(emissions, SMALL, DecoderOptions(n_best=2), model)) == 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     steps=st.integers(1, 40),
@@ -184,7 +184,7 @@ def test_a_narrow_beam_is_never_worse_than_the_greedy_path(seed, steps, width, s
         assert next(beam.hypotheses()).score >= at_least - 1e-4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 60), max_size=4))
 def test_advancing_in_chunks_is_advancing_at_once(seed, cuts, model):
     emissions = random_emissions(60, seed=seed, sharpness=3)

@@ -258,7 +258,7 @@ class TestAlignment:
             assert covered == list(word.tokens)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), seconds=st.integers(1, 60))
 def test_words_times_and_posteriors_belong_together(seed, seconds):
     """However a long recording is cut, also where a segment continues the last word of the one before."""

@@ -152,7 +152,7 @@ class OfARecognizer:
     vocabulary, language_model, rescoring, step_seconds = CHINESE, None, NO_RESCORING, 0.1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), decoder=st.sampled_from(["greedy", "beam"]))
 def test_words_become_final_once_and_in_order(seed, decoder):
     """Where nobody pauses, they are cut between characters."""
@@ -172,7 +172,7 @@ def test_words_become_final_once_and_in_order(seed, decoder):
     assert all(one.end <= following.start + 1e-9 for one, following in itertools.pairwise(final))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), seconds=st.integers(1, 60))
 def test_words_times_and_posteriors_belong_together(seed, seconds):
     emissions = random_emissions(seconds * 4, len(CHINESE), seed, 4.0, 0.25)

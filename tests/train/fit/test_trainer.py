@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,7 +101,9 @@ def test_a_run_that_was_stopped_ends_where_an_unbroken_one_does(corpus, tmp_path
         np.testing.assert_allclose(whole[name], again[name], atol=1e-5, err_msg=name)
 
 
-def test_a_run_ends_by_the_clock_with_its_last_pass_measured_and_saved(corpus, tmp_path):
+def test_a_run_ends_by_the_clock_with_its_last_pass_measured_and_saved(corpus, tmp_path, monkeypatch):
+    ticks = count()
+    monkeypatch.setattr("train.fit.trainer.time", SimpleNamespace(monotonic=lambda: 0.02 * next(ticks)))
     data = data_of(corpus, tmp_path)
     endless = dataclasses.replace(TINY, passes=10_000)
     timed = {"compiled": False, "minutes": 0.05}

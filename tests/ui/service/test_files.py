@@ -5,6 +5,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from gradio.route_utils import delete_files_created_by_app
 
@@ -40,15 +41,23 @@ def test_a_chunk_of_a_live_recording_is_deleted_when_it_has_been_read(fails, tmp
         assert chunk.is_file() or payload is None
         if fails:
             raise ValueError("no audio")
-        return "samples"
+        return 16000, np.arange(3)
 
     if fails:
         with pytest.raises(ValueError):
             deleting(preprocess)(SimpleNamespace(path=str(chunk)))
     else:
-        assert deleting(preprocess)(SimpleNamespace(path=str(chunk))) == "samples"
-        assert deleting(preprocess)(None) == "samples"
+        assert deleting(preprocess)(SimpleNamespace(path=str(chunk)))[0] == 16000
+        assert deleting(preprocess)(None)[0] == 16000
     assert not chunk.parent.exists()
+
+
+def test_two_muted_microphones_do_not_delete_each_others_chunks(tmp_path):
+    chunk = tmp_path / "audio.wav"  # equal for Gradio, as it has the same content
+    chunk.write_bytes(b"RIFF")
+    for _ in range(2):
+        deleting(lambda payload: (16000, np.zeros(8000, np.int16)))(SimpleNamespace(path=str(chunk)))
+        assert chunk.is_file()
 
 
 def test_uploads_during_a_clean_up_do_not_end_it(tmp_path):
