@@ -85,7 +85,7 @@ def build(engine: Engine, limits: Limits | None = None, *, model_paths: bool = F
             with gr.Tab("Batch", id="batch", render_children=True):
                 Batch(engine, limits, model)
             with gr.Tab("Model", id="model", render_children=True):
-                models = ModelTab(engine, registry, model, transcribe.clip, model_paths)
+                models = ModelTab(engine, registry, model, transcribe.clip, limits, model_paths)
         endpoints(engine, limits)
         page.unload(live.leave)
 

@@ -175,6 +175,24 @@ def test_while_the_model_loads_visitors_are_informed_and_then_served(visit, reco
         server.close()
 
 
+def test_a_recording_that_is_removed_while_it_is_transcribed_was_not_refused(visit, recording, monkeypatch):
+    gate, recognizer = threading.Event(), FakeRecognizer()
+    monkeypatch.setattr(recognizer, "emissions", lambda *_, **__: gate.wait(30))
+    server, url = serve(Engine(load=lambda name: recognizer).start())
+    try:
+        page = visit(url)
+        for _ in range(3):  # Gradio reports a cancelled event from the second time on
+            page.locator("#recording-file input[type=file]").set_input_files(str(recording))
+            page.wait_for_selector("#message >> text=is being transcribed")
+            page.locator("#recording-file").get_by_role("button", name="Clear").click()
+            page.wait_for_selector("#message >> text=Nothing opened yet")
+            page.wait_for_timeout(1000)
+            assert "Nothing opened yet" in page.locator("#message").inner_text()
+    finally:
+        gate.set()
+        server.close()
+
+
 def test_a_model_that_is_missing_or_untrained_is_reported(visit, recording):
     def load(name):
         raise BundleError("No model comes with this copy.")
@@ -205,6 +223,32 @@ def test_two_models_are_shown_on_one_time_axis(visit, recording):
     one = page.locator("#timeline canvas").evaluate("(canvas) => parseFloat(canvas.style.height)")
     two = page.wait_for_function("parseFloat(document.querySelector('#two-models-timeline canvas').style.height) || 0")
     assert two.json_value() > one + 150  # emissions, blank and words of the second model
+
+
+def test_a_comparison_is_not_shown_once_its_recording_has_been_closed(visit, recording):
+    gate = threading.Event()
+    server, url = serve(
+        Engine(load=lambda name: (name != "name/other" or gate.wait(30)) and FakeRecognizer(name)).start()
+    )
+    try:
+        page = visit(url)
+        page.locator("#recording-file input[type=file]").set_input_files(str(recording))
+        page.wait_for_selector("#words .word")
+        go(page, "Model")
+        page.locator("#second-model input").fill("name/other")
+        page.locator("#second-model input").press("Enter")
+        page.get_by_role("button", name="Transcribe with both", exact=True).click()
+        page.wait_for_selector("#two-models >> text=The model is loading")
+        go(page, "Transcribe")
+        page.locator("#recording-file").get_by_role("button", name="Clear").click()
+        page.wait_for_selector("#message >> text=Nothing opened yet")
+        gate.set()
+        page.wait_for_function("document.querySelector('#two-models').innerText.trim() === ''")
+        page.wait_for_timeout(1000)
+        assert page.locator("#two-models table").count() == 0
+    finally:
+        gate.set()
+        server.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

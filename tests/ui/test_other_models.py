@@ -58,7 +58,7 @@ def test_hotwords_are_found(clip, engine):
 
 
 def test_two_of_them_are_compared(clip, engine):
-    readings = [transcribe_again(clip, engine, str(model)) for model in MODELS.values()]
+    readings = [transcribe_again(clip, engine, str(model), Limits()) for model in MODELS.values()]
     assert [reading.clip.transcript.text for reading in readings] == [WORDS, WORDS]
     assert readings[0].clip.tokens != readings[1].clip.tokens
 

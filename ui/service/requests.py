@@ -96,14 +96,19 @@ def read_audio(path: str, recognizer, limits: Limits, track: int | None = None):
     if megabytes > limits.file_megabytes:
         raise AudioError(f"The file has {megabytes:.0f} MB and the limit is {limits.file_megabytes} MB: cut it first.")
     audio = load_audio(path, recognizer.sample_rate, max_seconds=limits.audio_seconds, track=track)
+    check_memory(audio.seconds, recognizer, limits)
+    return audio
+
+
+def check_memory(seconds: float, recognizer, limits: Limits) -> None:
+    """Raises AudioError if the network's output for a recording of this length would be too large."""
     tokens = len(recognizer.vocabulary)
     longest = 1e6 * limits.emission_megabytes / (LOG_PROB_BYTES * tokens) * recognizer.step_seconds
-    if audio.seconds > longest:
+    if seconds > longest:
         raise AudioError(
-            f"This model has {tokens:,} tokens, and its output for {audio.seconds / 60:.0f} minutes takes too much "
+            f"This model has {tokens:,} tokens, and its output for {seconds / 60:.0f} minutes takes too much "
             f"memory: cut the recording into parts of at most {longest / 60:.0f} minutes."
         )
-    return audio
 
 
 class FirstWords:

@@ -22,7 +22,7 @@ from ui.service.comparison import ModelResult, transcribe_again
 from ui.service.engine import LANGUAGE_MARK, Engine
 from ui.service.jobs import BackgroundJob, CancelFlag, CurrentRequest
 from ui.service.languages import language_name
-from ui.service.requests import explain, logged
+from ui.service.requests import Limits, explain, logged
 from ui.service.scoring import compare
 from ui.widgets.markup import Html, notice, percent, table, tag, working
 from ui.widgets.model_card import known_models, model_card, parameters
@@ -59,11 +59,15 @@ class ModelTab:
         registry: finds clips for the timeline.
         model: the `gr.State` with the name of the visitor's model, None for the default.
         clip: the `gr.State` with the open recording, which two models can transcribe.
+        limits: for one visitor.
         model_paths: whether visitors may load a model by a path on this machine.
     """
 
-    def __init__(self, engine: Engine, registry: ClipRegistry, model: gr.State, clip: gr.State, model_paths: bool):
-        self.engine, self.registry, self.model, self.model_paths = engine, registry, model, model_paths
+    def __init__(
+        self, engine: Engine, registry: ClipRegistry, model: gr.State, clip: gr.State, limits: Limits, model_paths: bool
+    ):
+        self.engine, self.registry, self.model = engine, registry, model
+        self.limits, self.model_paths = limits, model_paths
         self.card = gr.HTML(self._card(None), elem_id="model-card")
         with gr.Accordion("The model's own description", open=False):
             self.readme = gr.Markdown("", sanitize_html=True, elem_id="model-readme")
@@ -121,8 +125,9 @@ class ModelTab:
         self.back.click(self._use_default, self.latest, shown, **quiet)
         self.model.change(lambda name: name or "default", self.model, self.second, queue=False, **quiet)
         inputs, outputs = [self.first, self.second, clip], [self.results, self.pair, self.timeline]
-        self.both.click(self._compare_models, inputs, outputs, concurrency_limit=1, **quiet)
-        clip.change(self._opened, [clip, self.pair], outputs, **quiet)
+        compared = self.both.click(self._compare_models, inputs, outputs, concurrency_limit=1, **quiet)
+        for event in clip.change, compared.success:
+            event(self._opened, [clip, self.pair], outputs, **quiet)
 
     def show(self, model: str | None) -> tuple[Html, str]:
         """(card, README) of a model; waits until it is loaded."""
@@ -187,7 +192,8 @@ class ModelTab:
                 for progress in self._loading(name, loading):
                     yield progress, None, None
                 loading.result()
-                job = BackgroundJob(partial(transcribe_again, clip, self.engine, name, cancel=cancel), cancel)
+                work = partial(transcribe_again, clip, self.engine, name, self.limits, cancel=cancel)
+                job = BackgroundJob(work, cancel)
                 for share in job:
                     yield working("Transcribing…", f"{name or 'default'} transcribes {clip.name}.", share), None, None
                 results.append(job.result)
@@ -198,7 +204,7 @@ class ModelTab:
         yield models_table(results), pair, timeline_value(pair)
 
     def _opened(self, clip, pair):
-        """Removes the comparison of another recording."""
+        """Removes the comparison of another recording, which may have been opened before the comparison was done."""
         same = pair is None or (clip is not None and clip.audio is pair.audio)
         return (gr.skip(), gr.skip(), gr.skip()) if same else ("", None, None)
 

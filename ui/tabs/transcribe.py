@@ -7,6 +7,7 @@ browser may apply before it has shown that one. So the result is no further yiel
 all components.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -42,6 +43,9 @@ from ui.widgets.words import facts, first_words_card, transcript_card
 from ui.widgets.written import WrittenForm
 
 RECORDING = "Microphone"  # name of a clip from the microphone
+EMPTY_TITLE = "Nothing opened yet"
+# A visitor who has removed the recording meanwhile was not refused.
+SHOW_REFUSED = f"(shown) => shown.includes({json.dumps(EMPTY_TITLE)}) ? shown : {json.dumps(REFUSED)}"
 SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest'})"
 
 TRACK = {
@@ -176,7 +180,7 @@ class Transcribe:
             trigger_mode="multiple",  # a new recording may be opened while another one is being transcribed
             **QUIET,
         )
-        opening.failure(None, None, self.message, js=at_once(REFUSED), queue=False, **QUIET)
+        opening.failure(None, self.message, self.message, js=SHOW_REFUSED, queue=False, **QUIET)
         # without the queue, which may be full by now
         shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)
@@ -506,7 +510,7 @@ def transcribing(name: str, share: float | None = None) -> Html:
 
 def empty_state() -> Html:
     return notice(
-        "Nothing opened yet",
+        EMPTY_TITLE,
         "Drop a file, speak, or take one of the examples. The words appear here, coloured by confidence, "
         "above the waveform, the spectrogram and the network's output.",
     )

@@ -16,6 +16,7 @@ from ui.service.clip import ClipAudio, ClipRegistry
 from ui.service.engine import Engine
 from ui.service.jobs import CurrentRequest
 from ui.service.languages import language_name
+from ui.service.requests import Limits
 from ui.tabs.model import REPOSITORY, ModelTab, checked_name
 from ui.widgets.model_card import known_models, model_card
 from ui.widgets.tiles import tile
@@ -41,7 +42,7 @@ def engine():
 @pytest.fixture
 def tab(engine):
     with gr.Blocks():
-        yield ModelTab(engine, ClipRegistry(), gr.State(None), gr.State(None), model_paths=False)
+        yield ModelTab(engine, ClipRegistry(), gr.State(None), gr.State(None), Limits(), model_paths=False)
 
 
 def test_known_models_can_be_loaded_by_their_name_and_give_language_size_and_source():
@@ -98,6 +99,12 @@ def test_a_model_that_cannot_be_compared_leaves_a_sentence(tab, clip):
         assert sentence in shown and pair is None and timeline is None
     *_, (shown, _, _) = tab._compare_models("default", "name/other", None)
     assert "No recording is open" in shown
+
+
+def test_a_model_whose_output_would_fill_the_memory_is_not_compared(tab, clip):
+    tab.limits = Limits(emission_megabytes=0)
+    *_, (shown, pair, _) = tab._compare_models("default", "name/other", clip)
+    assert "takes too much memory" in shown and pair is None
 
 
 def test_two_models_stop_transcribing_when_the_visitor_leaves(tab, clip, monkeypatch):
