@@ -86,14 +86,22 @@ def main(arguments: list[str] | None = None) -> None:
 
     remove_left_over()
     page = build(engine, model_paths=options.model_paths)
-    page.launch(
-        server_name=options.host,
-        server_port=options.port,
-        share=options.share,
-        mcp_server=options.mcp,
-        prevent_thread_lock=True,
-        **launch_options(engine),
-    )
+    try:
+        page.launch(
+            server_name=options.host,
+            server_port=options.port,
+            share=options.share,
+            mcp_server=options.mcp,
+            prevent_thread_lock=True,
+            **launch_options(engine),
+        )
+    except OSError as error:
+        if "Cannot find empty port" not in str(error):
+            raise
+        port = f"port {options.port} is" if options.port else "all ports that were tried are"
+        raise SystemExit(
+            f"The page cannot be served: {port} in use, or {options.host} is no address of this machine."
+        ) from error
     serve_until_stopped(page)
 
 

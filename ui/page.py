@@ -23,10 +23,19 @@ MAX_QUEUED = 64  # requests in the queue; further ones get an error
 
 
 class Page(gr.Blocks):
-    """Blocks whose endpoints take fewer values than they have arguments: the rest get their defaults.
+    """Blocks that keep the sessions of visitors, and whose endpoints need not be given all of their arguments.
 
-    Clients that were written before an argument was added send their values by position, as curl does.
+    Clients that were written before an argument was added send their values by position, as curl does; the rest get
+    their defaults.
     """
+
+    async def process_api(self, block_fn, *arguments, state=None, session_hash=None, **options) -> dict:
+        """Forgets the session of a program after its request: many requests would displace the visitors' sessions."""
+        try:
+            return await super().process_api(block_fn, *arguments, state=state, session_hash=session_hash, **options)
+        finally:
+            if state is not None and not state.state_data and block_fn.api_visibility == "public":
+                self.state_holder.session_data.pop(session_hash, None)
 
     def validate_inputs(self, block_fn, inputs: list) -> None:
         if block_fn.api_visibility == "public":

@@ -10,7 +10,7 @@ from asr_core.audio.containers import SEARCH_BYTES, TOLERANCE_BYTES, FileSlice
 
 OGG_PAGE = struct.Struct("<4sBBqIIIB")  # capture, version, flags, position, serial, number, CRC, segments
 OGG_FIRST = 2  # flag of the page that begins a logical stream
-OGG_NO_POSITION = 2**64 - 1  # granule position of a page on which no packet ends
+OGG_NO_POSITION = -1  # granule position of a page on which no packet ends
 MAX_OGG_PAGE_SAMPLES = 1 << 20  # between the positions of two pages: 22 s at 48 kHz
 MAX_CHECKSUMS = 1000  # corrected checksums of one file
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -147,6 +147,21 @@ def test_pause_go_on_and_clear(speaking):
     assert speaking.locator("#live [data-part=hint]").is_visible()
 
 
+def test_a_paused_recording_that_the_server_has_forgotten_keeps_its_words_on_the_page(speaking, live_server):
+    press(speaking, "Start")
+    wait_for_words(speaking, "red green")
+    press(speaking, "Pause")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Paused')")
+    live_server[0].state_holder.session_data.clear()  # as an hour after the connection was lost
+    press(speaking, "Go on")
+    speaking.wait_for_selector("#live .notice.warning:has-text('The recording has ended')")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Stopped')")
+    assert "red green" in words(speaking)
+    press(speaking, "Start")
+    speaking.wait_for_selector("#live [data-part=state]:has-text('Listening')")
+    assert "red green" not in words(speaking)
+
+
 def test_leaving_the_page_frees_the_session(speaking, live_server):
     assert comes_true(lambda: not live_sessions(live_server[0]), seconds=30), "those of earlier tests remain"
     press(speaking, "Start")

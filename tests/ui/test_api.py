@@ -11,6 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from tests.train.app_process import free_port
 from tests.ui.fake import FAKE_TEXT, FakeRecognizer
 from ui import build, launch_options
 from ui.service.engine import Engine
@@ -24,7 +25,9 @@ def server(own_upload_folder):
     engine, limits = Engine(load=FakeRecognizer).start(), Limits(file_megabytes=1)
     page = build(engine, limits)
     mcp = importlib.util.find_spec("mcp") is not None
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=mcp, **launch_options(engine, limits))
+    # with a port of its own: MCP cannot be started again on the next one, if another program has taken the first
+    at = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True}
+    _, url, _ = page.launch(mcp_server=mcp, **at, **launch_options(engine, limits))
     yield url.rstrip("/")
     page.close()
 

@@ -1,5 +1,6 @@
 """The way in: flags over environment over defaults, and a page that is up before TensorFlow."""
 
+import socket
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 
 import ui
-from app import parse_arguments
+from app import main, parse_arguments
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,15 @@ def test_a_bad_port_is_a_usage_error(port, capsys):
         parse_arguments(["--port", port])
     assert stopped.value.code == 2
     assert port in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "203.0.113.1"])  # the latter is of no machine (RFC 5737)
+def test_a_page_that_cannot_be_served_is_one_sentence(host, monkeypatch, engine):
+    monkeypatch.setattr("ui.service.engine.Engine", lambda *_, **__: engine)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"port {port} is in use, or {host} is no address of this machine"):
+            main(["--port", str(port), "--host", host])
 
 
 def test_mcp_without_its_package_says_what_to_install(monkeypatch, capsys):

@@ -205,6 +205,14 @@ def test_a_program_that_goes_while_its_recording_is_transcribed_stops_it(server,
     assert recognizer.cancelled.wait(PATIENCE_SECONDS)
 
 
+def test_requests_of_programs_displace_no_visitors(server, recognizer, recording):
+    assert FAKE_TEXT in shown(server, "visitor")
+    client = client_of(server)
+    assert client.predict(handle_file(recording()), api_name="/transcribe")["text"] == FAKE_TEXT
+    sessions = server[1].state_holder.session_data
+    assert "visitor" in sessions and client.session_hash not in sessions
+
+
 def test_a_program_that_cancels_its_request_stops_the_work(server, recognizer, recording):
     recognizer.may_go_on.clear()
     job = client_of(server).submit(handle_file(recording()), api_name="/transcribe")

@@ -18,7 +18,7 @@ import numpy as np
 from asr_core.errors import AlignmentError, AsrError
 from asr_core.text.word_features import LETTER_SECONDS, WORD_SECONDS
 from train.data.manifest import read_bytes, read_manifest
-from train.options import DONE, FAILED, in_words, whole
+from train.options import DONE, FAILED, in_words, make_room, stoppable, whole
 from train.punctuation.labels import COMMA, QUESTION, STOP, LabelledText, label
 
 MEASURED = Path(__file__).with_name("pauses.json")
@@ -122,6 +122,7 @@ def choose_clips(clips, corpora: list[str], count: int) -> list:
     return chosen
 
 
+@stoppable
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m train.punctuation.pauses", description=__doc__.split("\n")[0])
     parser.add_argument("--manifest", type=Path, required=True, help="clips with published punctuation")
@@ -135,15 +136,16 @@ def main(arguments: list[str] | None = None) -> int:
     from asr_core import load
 
     try:
+        make_room(options.out)
         clips = read_manifest(options.manifest)
         corpora = options.corpus or sorted({clip.corpus for clip in clips})
         measured = measure(load(options.model), choose_clips(clips, corpora, options.clips))
         if not measured:
             raise AsrError(f"{options.manifest} has no clip of {', '.join(corpora)} that can be measured.")
+        options.out.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
     except (AsrError, OSError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
-    options.out.write_text(json.dumps(measured, separators=(",", ":")) + "\n", encoding="utf-8")
     for corpus, marks in measured.items():
         for mark, rows in sorted(marks.items()):
             pauses = np.array(rows)[:, 0]

@@ -109,22 +109,25 @@ def main(arguments=None) -> int:
     try:
         make_folder(args.out)
         clips = [to_int16(load_audio(path, RATE).samples) for path in args.clips]
-        for path in args.clips:
-            make_folder(args.out / path.stem)
-    except (AudioError, OSError) as error:
+        for number, (path, samples) in enumerate(zip(args.clips, clips, strict=True)):
+            folder = args.out / path.stem
+            make_folder(folder)
+            write(variants(samples, clips[(number + 1) % len(clips)], args.seed), folder)
+    except (AudioError, OSError, soundfile.SoundFileError) as error:
         print(in_words(error), file=sys.stderr)
         return FAILED
-    for number, (path, samples) in enumerate(zip(args.clips, clips, strict=True)):
-        recordings = variants(samples, clips[(number + 1) % len(clips)], args.seed)
-        folder = args.out / path.stem
-        for name, variant in recordings.items():
-            soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", variant, RATE)
-        try:
-            draw(recordings, folder / "spectrograms.png")
-        except ImportError:
-            print("The pictures need matplotlib (pip install matplotlib); the wav files are written.", file=sys.stderr)
-        print(f"wrote {len(recordings)} recordings to {folder}")
     return DONE
+
+
+def write(recordings: dict[str, np.ndarray], folder: Path) -> None:
+    """Writes a WAV for each recording, and a picture of all if matplotlib is installed."""
+    for name, samples in recordings.items():
+        soundfile.write(folder / f"{name.replace(',', '').replace(' ', '-')}.wav", samples, RATE)
+    try:
+        draw(recordings, folder / "spectrograms.png")
+    except ImportError:
+        print("The pictures need matplotlib (pip install matplotlib); the wav files are written.", file=sys.stderr)
+    print(f"wrote {len(recordings)} recordings to {folder}")
 
 
 if __name__ == "__main__":

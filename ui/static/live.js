@@ -16,6 +16,7 @@ let mic = "off"; // off, starting, on, stopping
 let phase = "idle"; // of the session on the server: idle, loading, listening, paused, stopped
 let id = null, count = 0, tail = []; // of the recording shown: its id, number of final words, nodes of partial words
 let incomplete = false; // whether final words before those shown are missing, since the browser skipped an update
+let ended = false; // whether the server has lost the recording shown
 let updates = 0, updated = 0; // number of updates from the server, and time of the latest one in ms
 let refocus = false; // whether the button that had the focus was disabled: the next one that can be pressed gets it
 let capture = null, context = null, watcher = 0;
@@ -26,6 +27,11 @@ const REFUSED = {
   NotReadableError: ["The microphone cannot be read", "Another program may be using it: close that one, then press Start again."],
   Unsupported: ["This browser hands out no microphone here", "Microphones need a page on https or on this machine (localhost). A file can be opened in Transcribe."],
 };
+const ENDED = [
+  "The recording has ended",
+  "The connection to the server was interrupted for too long, or nothing was recorded for hours. The audio is deleted; the words so far are still here, and Copy text copies them.",
+  "warning",
+];
 
 // ---- the microphone --------------------------------------------------------------------------------------------
 const button = (...names) => document.querySelector(names.map((name) => `${MIC} .${name}`).join(", "));
@@ -192,7 +198,10 @@ function clearWords() {
 
 function take(value) {
   if (!value || !value.phase) return;
-  if (value.phase === "lost") return lose(value.notice);
+  const recording = value.id?.split(" ")[0]; // without the form
+  const another = phase === "paused" && recording && recording !== id?.split(" ")[0];
+  if (value.phase === "idle") ended = false; // it was cleared
+  if (value.phase === "lost" || another || ended) return lose();
   updates++;
   updated = performance.now();
   const below = words.scrollHeight - words.scrollTop - words.clientHeight < 60;
@@ -216,14 +225,15 @@ function take(value) {
 }
 
 // The server has no recording any more: stops the microphone, and keeps the words.
-function lose(notice) {
+function lose() {
+  ended = true;
   if (mic === "on") {
     stopRecorder();
     release();
   }
   if (phase !== "idle") {
     phase = "stopped";
-    showNotice(...notice);
+    showNotice(...ENDED);
   }
   set(mic);
 }

@@ -49,10 +49,10 @@ class Row:
             words = self.transcript.words
             sure = percent(self.transcript.confidence) if words else ""
             text = join([self.text or "(no speech)", notes(self.transcript)])
-            return self.name, clock(self.transcript.seconds), sure, text
+            return self.name, text, clock(self.transcript.seconds), sure
         working = f"transcribing… {percent(self.progress)}"
         state = {"waiting": "waiting", "working": working, "skipped": "not done"}.get(self.state)
-        return self.name, "", "", tag("span", self.error, class_="bad") if self.error else state
+        return self.name, tag("span", self.error, class_="bad") if self.error else state, "", ""
 
 
 class Batch:
@@ -190,7 +190,7 @@ def batch_table(rows: list[Row]) -> Html:
     return tag(
         "div",
         tag("p", summary, class_="small", role="status"),
-        table(["File", "Length", "Confidence", "Text"], [row.cells() for row in rows], caption="Batch", numeric=[1, 2]),
+        table(["File", "Text", "Length", "Confidence"], [row.cells() for row in rows], caption="Batch", numeric=[2, 3]),
     )
 
 

@@ -205,15 +205,7 @@ TIME_LIMIT = (
     f"Recording pauses after {STREAM_SECONDS // 60} minutes: press Go on to continue.",
     "warning",
 )
-LOST = {
-    "phase": "lost",
-    "notice": (
-        "The recording has ended",
-        "The connection to the server was interrupted for too long, or nothing was recorded for hours. The audio is "
-        "deleted; the words so far are still here, and Copy text copies them.",
-        "warning",
-    ),
-}
+LOST = {"phase": "lost"}
 EMPTY = {"phase": "idle", "id": "", "seconds": 0, "delay": None, "first": 0, "final": [], "partial": []}
 
 

@@ -358,6 +358,13 @@ class TestChainedOgg:
         assert len(list(pages(content))) > 4
         assert ogg_layout(io.BytesIO(overwritten(content, 0.5, 1))).damaged
 
+    def test_a_damaged_page_without_the_end_of_a_packet_is_decoded_but_for_its_damage(self):
+        content = bytearray(wav(noisy(), format="OGG"))
+        start, end = list(pages(content))[4]
+        content[start + 6 : start + 14] = b"\xff" * 8  # its position is -1
+        content[end - 1] ^= 1
+        assert list(ogg_layout(io.BytesIO(content)).checksums) == [start + 22]
+
     def test_links_are_found_without_holding_the_file(self):
         links = [ogg(0.5), ogg(0.5, "VORBIS"), ogg(0.5)]
         ends = np.cumsum([len(link) for link in links]).tolist()
