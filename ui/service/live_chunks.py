@@ -19,14 +19,20 @@ class WholeStream:
 
     async def __call__(self, scope, receive, send):
         match = STREAM.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        # not public, but nothing else shows whether a chunk has been read
-        event = match and scope["app"].get_blocks()._queue.event_ids_to_events.get(match[1])
+        event = match and _running_event(scope["app"].get_blocks(), match[1])
         if event is None:
             return await self.app(scope, receive, send)
         in_order = event.__dict__.setdefault("in_order", asyncio.Lock())
         async with in_order:
             await _wait_until_read(event)
             await self.app(scope, receive, send)
+
+
+def _running_event(page, name: str):
+    """The event of a stream that is served; None if it is unknown, or waits until another visitor has stopped."""
+    queue = page._queue  # not public, but nothing else shows whether a chunk has been read
+    event = queue.event_ids_to_events.get(name)
+    return event if any(event in (events or ()) for events in queue.active_jobs) else None
 
 
 async def _wait_until_read(event) -> None:
