@@ -226,13 +226,13 @@ function take(value) {
 
 // The server has no recording any more: stops the microphone, and keeps the words.
 function lose() {
-  ended = true;
   if (mic === "on") {
     stopRecorder();
     release();
   }
   if (phase !== "idle") {
     phase = "stopped";
+    ended = true;
     showNotice(...ENDED);
   }
   set(mic);
