@@ -1,6 +1,7 @@
 """Chunks of live audio that arrive together are passed on one by one."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 from ui.service.live_chunks import WholeStream
@@ -26,7 +27,8 @@ def passed_on(active: bool, read_after: float) -> list[tuple[int, float]]:
         await asyncio.gather(*(WholeStream(gradio)(scope | {"chunk": chunk}, None, None) for chunk in (1, 2)))
         return passed
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # the browser of other tests has its loop in this one
+        return thread.submit(lambda: asyncio.run(run())).result()
 
 
 def test_the_second_waits_until_the_first_has_been_read():
