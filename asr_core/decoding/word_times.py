@@ -101,11 +101,9 @@ def _move_to_pauses(emissions: Emissions, peaks, starts: list[float], ends: list
         if pause is None:
             continue
         if i > 0:
-            ends[i - 1] = gap_start + pause[0] / per_step
-        if i < len(peaks):
-            starts[i] = gap_start + pause[1] / per_step
-    for i, (first, _, _, last) in enumerate(peaks):  # noise that grows within a pause looks like the next word
-        starts[i], ends[i] = max(starts[i], first - reach), min(ends[i], last + reach)
+            ends[i - 1] = min(gap_start + pause[0] / per_step, peaks[i - 1][3] + reach)
+        if i < len(peaks):  # noise that grows within a pause looks like the next word
+            starts[i] = max(gap_start + pause[1] / per_step, peaks[i][0] - reach)
 
 
 def _pause(gap: np.ndarray, level: float) -> tuple[int, int] | None:

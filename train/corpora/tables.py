@@ -80,7 +80,7 @@ def delimiter_of(table: Path) -> str | None:
 
 
 def _text_of_table(table: Path) -> str:
-    """The text of a table without the line, such as `sep=;`, by which Excel is told the delimiter."""
+    """The text of a table without the line, such as `sep=;`, that states the delimiter for Excel."""
     return re.sub(r"\Asep=.\r?\n", "", text_of(table))
 
 

@@ -1,7 +1,7 @@
 """The tagger's network with its gradients, in NumPy.
 
 `asr_core.text.tagger` runs the same weights on one text. Here a batch of windows goes forward and backward.
-`train.numpy_training` says why this is not done in a framework.
+`train.numpy_training` explains why this is not done in a framework.
 """
 
 from collections.abc import Sequence

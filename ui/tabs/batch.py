@@ -20,12 +20,11 @@ from ui.service.jobs import BackgroundJob, CancelFlag, CurrentRequest
 from ui.service.requests import Limits, explain, logged, read_audio
 from ui.widgets.events import QUIET
 from ui.widgets.markup import Html, clock, join, notice, percent, table, tag
-from ui.widgets.uploads import FILE_TYPES, REFUSED, waiting
+from ui.widgets.uploads import FILE_TYPES, show_refused, waiting
 from ui.widgets.words import notes
 from ui.widgets.written import form_choice
 
 INTERRUPTED = notice("The batch was interrupted", "What had been transcribed until then is below.", kind="warning")
-SHOW_FAILURE = f"(shown) => shown.includes('<table') ? {json.dumps(INTERRUPTED)} + shown : {json.dumps(REFUSED)}"
 
 
 @dataclass
@@ -101,7 +100,7 @@ class Batch:
             concurrency_id="batch",
             trigger_mode="once",
             **QUIET,
-        ).failure(None, result, result, js=SHOW_FAILURE, queue=False, **QUIET)
+        ).failure(None, result, result, js=show_refused("<table", INTERRUPTED), queue=False, **QUIET)
         form.input(self._change_form, [rows, form], [result, archive], **QUIET)
         stop.click(lambda running: running.flag.set(), running, None, queue=False, api_visibility="private")
 

@@ -7,7 +7,6 @@ browser may apply before it has shown that one. So the result is no further yiel
 all components.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -38,14 +37,12 @@ from ui.widgets.markup import Html, join, notice, tag, working
 from ui.widgets.slider import moved
 from ui.widgets.subtitles import Subtitles
 from ui.widgets.timeline import timeline, timeline_value
-from ui.widgets.uploads import FILE_TYPES, REFUSED, waiting
+from ui.widgets.uploads import FILE_TYPES, show_refused, waiting
 from ui.widgets.words import facts, first_words_card, transcript_card
 from ui.widgets.written import WrittenForm
 
 RECORDING = "Microphone"  # name of a clip from the microphone
 EMPTY_TITLE = "Nothing opened yet"
-# A visitor who has removed the recording meanwhile was not refused.
-SHOW_REFUSED = f"(shown) => shown.includes({json.dumps(EMPTY_TITLE)}) ? shown : {json.dumps(REFUSED)}"
 SHOW_MESSAGE = "() => document.querySelector('#message').scrollIntoView({block: 'nearest'})"
 
 TRACK = {
@@ -180,7 +177,8 @@ class Transcribe:
             trigger_mode="multiple",  # a new recording may be opened while another one is being transcribed
             **QUIET,
         )
-        opening.failure(None, self.message, self.message, js=SHOW_REFUSED, queue=False, **QUIET)
+        refused = show_refused(unless=EMPTY_TITLE)  # a visitor who has removed the recording was not refused
+        opening.failure(None, self.message, self.message, js=refused, queue=False, **QUIET)
         # without the queue, which may be full by now
         shown = opening.success(self.outcome, self.running, self.outputs, queue=False, **QUIET)
         shown.failure(None, None, self.message, js=at_once(NOT_SHOWN), queue=False, **QUIET)

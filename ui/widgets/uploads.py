@@ -1,5 +1,7 @@
 """What tabs that take recordings share: the types of files, and the notices before the server answers."""
 
+import json
+
 from asr_core.audio.formats import AUDIO_SUFFIXES
 from ui.widgets.markup import Html, notice
 
@@ -9,6 +11,11 @@ REFUSED = notice(
     "The queue is full, or the server is being stopped: please try again in a minute.",
     kind="warning",
 )
+
+
+def show_refused(unless: str, before: str = "") -> str:
+    """A script that shows REFUSED, but where `unless` is shown keeps that, with `before` in front of it."""
+    return f"(shown) => shown.includes({json.dumps(unless)}) ? {json.dumps(before)} + shown : {json.dumps(REFUSED)}"
 
 
 def waiting(text: str) -> Html:
